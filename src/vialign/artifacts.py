@@ -1,0 +1,145 @@
+"""Atomic writing and checked reading of every artifact, with the provenance that says what made it.
+
+Tables are Parquet, tensors are safetensors. A file appears under its name only when it is complete: it is written
+beside its target and renamed. Provenance travels inside the file (Parquet schema metadata, safetensors header).
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vialign.errors import UserError
+from vialign.tables import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Provenance = dict[str, str]
+"""What made an artifact: config digest, code digest, backbone contract, seed, versions; flat text to text."""
+
+_KEY = b"vialign"
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path in the target's own folder that becomes `path` when the block ends without an error."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(frame: pd.DataFrame, table: Table, path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Check `frame` against `table` and write it as Parquet.
+
+    Raises ValueError when the frame breaks the declared columns: that is a bug of the stage, not of the user.
+    """
+    arrow = table.to_arrow(table.check(frame))
+    metadata = {_KEY: json.dumps({"table": table.name, **provenance}, sort_keys=True).encode()}
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+
+
+def read_table(path: str | Path, table: Table) -> pd.DataFrame:
+    """Read a table and check its columns.
+
+    Raises UserError when the file is missing, is not Parquet, or holds another table.
+    """
+    file = _open_parquet(path)
+    found = _metadata(file.schema_arrow.metadata).get("table")
+    if found != table.name:
+        raise UserError(f"{path}: holds table {found!r}, expected {table.name!r}; delete it and run again")
+    return table.check(file.read().to_pandas())
+
+
+def read_provenance(path: str | Path) -> Provenance:
+    """What made the Parquet or safetensors file at `path`."""
+    if Path(path).suffix == ".safetensors":
+        return _read_header(path)
+    return _metadata(_open_parquet(path).schema_arrow.metadata)
+
+
+def write_tensors(tensors: Mapping[str, "Tensor"], path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write named tensors as safetensors."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata={"vialign": json.dumps(dict(provenance), sort_keys=True)})
+
+
+def read_tensors(path: str | Path) -> dict[str, "Tensor"]:
+    """Read a safetensors file.
+
+    Raises UserError when the file is missing or is not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file: {error}") from None
+
+
+def check_contract(path: str | Path, contract: Mapping[str, str]) -> None:
+    """Refuse an artifact that another backbone made.
+
+    Raises UserError naming the first field that differs.
+    """
+    found = read_provenance(path)
+    for field, expected in contract.items():
+        if found.get(field) != expected:
+            raise UserError(
+                f"{path}: made with {field} {found.get(field)!r}, this run has {expected!r}; "
+                "delete the file or use the backbone that made it"
+            )
+
+
+def _open_parquet(path: str | Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a Parquet file: {error}") from None
+
+
+def _metadata(metadata: Mapping[bytes, bytes] | None) -> Provenance:
+    raw = (metadata or {}).get(_KEY)
+    return json.loads(raw) if raw else {}
+
+
+def _read_header(path: str | Path) -> Provenance:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    return json.loads(metadata.get("vialign", "{}"))

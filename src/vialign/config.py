@@ -1,0 +1,337 @@
+"""The typed configuration: every default lives here once, every unknown key is an error.
+
+`config.yaml` and the overlays in `configs/` state the science of an experiment; this module checks them, fills in
+the defaults and gives each stage its own small section. `python -m vialign.config` prints the JSON schema.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vialign.errors import UserError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Which images, captions and labels the run uses, and how many of each split."""
+
+    dataset: str = "scenes"
+    """A name in `vialign.data.registry`."""
+    folder: str | None = None
+    """Where a real data set lies; `${NAME}` and `${NAME:-default}` are read from the environment."""
+    sizes: dict[str, Count] = {}
+    """Images a split; a split that is not named keeps the data set's own size."""
+    strict: bool = False
+    """Stop at the first broken row instead of skipping it with a line in the log."""
+
+
+class BackboneConfig(Section):
+    """The frozen dual encoder."""
+
+    architecture: str = "vialign-scenes"
+    """An open_clip model name."""
+    definition: str | None = None
+    """An open_clip model JSON to register under that name; none for the models open_clip and vialign ship."""
+    checkpoint: str | None = "package"
+    """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
+    random weights (tests and budget measurements only)."""
+    pretrain_steps: Count = 6000
+    """Optimiser steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
+    pretrain_images: Count = 60000
+    """Images of the pretraining split, drawn on the fly."""
+
+
+class LanguageConfig(Section):
+    """The spaCy tagger and parser, trained from a treebank by the pipeline."""
+
+    treebank: Literal["scenes", "ptb", "ud"] = "scenes"
+    folder: str | None = None
+    """Where a real treebank lies."""
+    sentences: Count = 3000
+    """Training sentences."""
+    epochs: Count = 3
+    negatives: tuple[str, ...] = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
+    """Kinds of rule-made hard negatives (`vialign.language.negatives`)."""
+
+
+class FeaturesConfig(Section):
+    """Extraction of frozen embeddings."""
+
+    readout: Literal["auto", "final", "value", "self_self", "early"] = "auto"
+    """Which patch tokens are mapped to the joint space; `auto` takes the best by pointing accuracy where boxes exist."""
+    readout_images: Count = 400
+    """Images with boxes on which `auto` measures."""
+    batch: Count = 128
+    shard: Count = 2000
+    """Rows of one shard."""
+
+
+class VisualConfig(Section):
+    """The purity-guided dictionary and its adaptive pooling."""
+
+    atoms: Count = 64
+    prototypes: Count = 8
+    """K, prototypes kept an image."""
+    steps: Count = 600
+    batch: Count = 128
+    learning_rate: Positive = 3e-3
+    temperature: Positive = 0.1
+    reconstruction: NonNegative = 1.0
+    sparsity: NonNegative = 0.1
+    purity: NonNegative = 1.0
+    stability: NonNegative = 0.5
+
+
+class TextConfig(Section):
+    """The dual-path phrase units."""
+
+    units: Count = 8
+    """M, units kept a caption."""
+    width: Count = 48
+    steps: Count = 600
+    batch: Count = 128
+    learning_rate: Positive = 3e-3
+    confidence: Fraction = 0.8
+    """Main-path confidence at which both paths weigh the same."""
+
+
+class SignalConfig(Section):
+    """Consistency, its calibration, and the tests it must pass before use."""
+
+    variant: Literal["calibrated", "raw"] = "calibrated"
+    temperature: Positive = 0.05
+    """Of the local match distribution."""
+    pairs: Count = 1500
+    """Image-caption pairs a kind in the diagnosis."""
+    permutations: Count = 2000
+    bootstrap: Count = 2000
+    folds: Count = 5
+    regularisation: Positive = 1.0
+    """Inverse strength C of the probe's logistic regression."""
+    shuffle_prototypes: bool = False
+    """Negative control: gives every image the prototypes of another, so that the gate must stop the run."""
+
+
+class CurriculumConfig(Section):
+    """The three removable modules."""
+
+    rank: Count = 32
+    head_rank: Count = 16
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 1.0
+    smoothing: Fraction = 0.9
+    weight_range: tuple[Positive, Positive] = (0.25, 4.0)
+    consistency: NonNegative = 0.1
+    """Weight of MSE(C, 1)."""
+    transport: NonNegative = 0.1
+    """λ, weight of the optimal transport term inside the regulariser."""
+    epsilon: Positive = 0.1
+    """Entropic regularisation of the transport."""
+    transport_iterations: Count = 30
+
+
+class TrainingConfig(Section):
+    """One recipe for every method."""
+
+    methods: tuple[str, ...] = ("frozen", "lora", "vialign")
+    seeds: tuple[int, ...] = (0, 1)
+    batch: Count = 128
+    early_steps: Count = 100
+    """Steps before the early gate; every subset of the modules is trained this far."""
+    steps: Count = 300
+    checks: Count = 6
+    """Validation checks over the whole training."""
+    learning_rates: dict[str, Positive] = {"lora": 1e-3, "vialign": 3e-3}
+    weight_decay: NonNegative = 0.01
+    warmup: Fraction = 0.1
+    clip: Positive = 1.0
+    negatives: NonNegative = 1.0
+    """Weight of the hard-negative term, the same for every trained method."""
+    lora_rank: Count = 4
+
+
+class BudgetConfig(Section):
+    """The efficiency law."""
+
+    parameters: Positive = 0.02
+    inference: Positive = 0.10
+    training: Positive = 0.10
+    repeats: Count = 30
+    batch: Count = 64
+    reference: str = "ViT-B-32"
+    """The architecture at whose size the ledger is measured too, with random weights."""
+    reference_batch: Count = 8
+    reference_repeats: Count = 8
+
+
+class GateConfig(Section):
+    """What happens when a gate finds its evidence missing."""
+
+    action: Literal["stop", "warn"] = "stop"
+
+
+class SignalGateConfig(GateConfig):
+    """Thresholds of the signal gate."""
+
+    minimum_auc: Fraction = 0.5
+    """The lower end of the AUC's interval on at least one kind of hard negative must be above it: 0.5 is chance."""
+    minimum_gain: float = 0.0
+    """The lower end of the probe's gain beyond S_global must be above it: the signal must add something."""
+    level: Fraction = 0.05
+    """Family-wise error of the tests (Holm)."""
+
+
+class GatesConfig(Section):
+    """The three stop-loss gates."""
+
+    signal: SignalGateConfig = SignalGateConfig()
+    budget: GateConfig = GateConfig()
+    early: GateConfig = GateConfig()
+
+
+class EvaluationConfig(Section):
+    """Benchmarks and statistics."""
+
+    splits: tuple[str, ...] = ("test", "test_combination", "test_domain")
+    """Test splits; each is read once, by the finished methods."""
+    bootstrap: Count = 2000
+    level: Fraction = 0.05
+    gallery_batch: Count = 256
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    examples: Count = 12
+    """Failures shown with their image."""
+
+
+class Config(Section):
+    """One experiment."""
+
+    name: str = "scenes"
+    title: str = "Scenes, the embedded world"
+    results: str = "results"
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    language: LanguageConfig = LanguageConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    visual: VisualConfig = VisualConfig()
+    text: TextConfig = TextConfig()
+    signal: SignalConfig = SignalConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
+    training: TrainingConfig = TrainingConfig()
+    budget: BudgetConfig = BudgetConfig()
+    gates: GatesConfig = GatesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def early_before_end(self) -> "Config":
+        """The early check must lie inside the training."""
+        if self.training.early_steps > self.training.steps:
+            raise ValueError("training.early_steps must not exceed training.steps")
+        return self
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def expand_variables(text: str) -> str:
+    """Replace `${NAME}` and `${NAME:-default}` from the environment.
+
+    Raises UserError when a variable without default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if name in os.environ:
+            return os.environ[name]
+        if default is None:
+            raise UserError(f"config: environment variable {name} is not set; set it to the folder it stands for")
+        return default
+
+    return _VARIABLE.sub(value, text)
+
+
+def _expand(node: Any) -> Any:
+    if isinstance(node, str):
+        return expand_variables(node)
+    if isinstance(node, Mapping):
+        return {key: _expand(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_expand(value) for value in node]
+    return node
+
+
+def load_config(mapping: Mapping[str, Any]) -> Config:
+    """Check a configuration mapping and fill in the defaults.
+
+    Raises UserError with one line a wrong key: its dotted path and what is wrong with it.
+    """
+    try:
+        return Config.model_validate(_expand(mapping))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"config: unknown key `{key}`; remove it or check its spelling")
+            else:
+                lines.append(f"config: `{key or 'config'}`: {problem['msg']} (got {problem['input']!r})"[:300])
+        raise UserError("\n".join(lines)) from None
+
+
+def read_config(*paths: str | Path) -> Config:
+    """Read YAML files, later ones over earlier ones, key by key; the result is checked."""
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            layer = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except FileNotFoundError:
+            raise UserError(f"config: {path}: no such file") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"config: {path}: not valid YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(layer, dict):
+            raise UserError(f"config: {path}: the top level must be a mapping of sections")
+        merged = _merge(merged, layer)
+    return load_config(merged)
+
+
+def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def digest(config: BaseModel) -> str:
+    """sha256 of a configuration or one of its sections, independent of key order."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    print(json.dumps(Config.model_json_schema(), indent=2))

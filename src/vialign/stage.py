@@ -1,0 +1,115 @@
+"""The adapter between a Snakemake script and one typed function of the package.
+
+A script is: `with stage(snakemake) as run:`, read the named inputs, call one function, write the named outputs.
+"""
+
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+from vialign.artifacts import Provenance
+from vialign.config import Config, digest, load_config
+from vialign.errors import UserError
+
+_PACKAGES = ("torch", "open_clip_torch", "spacy", "numpy", "pandas", "pyarrow", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a script needs from its rule."""
+
+    input: Any
+    output: Any
+    params: Any
+    wildcards: Any
+    threads: int
+    config: Config
+    provenance: Provenance
+    """Config digest, code digest, seed, versions and rule; add the backbone's contract where one is used."""
+
+    @property
+    def results(self) -> Path:
+        """The run's results folder."""
+        return Path(self.config.results)
+
+
+class _Tee:
+    """Writes to the terminal and to the rule's log at once."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self._streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextmanager
+def stage(snakemake: Any) -> Iterator[Run]:
+    """Connect a script to its rule: log, threads, config, provenance, and errors as one line.
+
+    A `UserError` ends the job with exit status 1 and its message as the only line shown; any other exception is a bug
+    and keeps its traceback, in the log too.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
+    log_path = Path(snakemake.log[0])
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    stdout, stderr = sys.stdout, sys.stderr
+    with log_path.open("w", encoding="utf-8") as log:
+        sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)  # type: ignore[assignment]
+        try:
+            yield _open(snakemake)
+        except UserError as error:
+            print(f"vialign: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        finally:
+            sys.stdout, sys.stderr = stdout, stderr
+
+
+def _open(snakemake: Any) -> Run:
+    config = load_config(snakemake.config)
+    provenance = make_provenance(config, snakemake.rule, str(getattr(snakemake.params, "code", "")))
+    provenance.update({f"wildcard_{name}": str(value) for name, value in snakemake.wildcards.items()})
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(snakemake.threads)
+    return Run(
+        input=snakemake.input,
+        output=snakemake.output,
+        params=snakemake.params,
+        wildcards=snakemake.wildcards,
+        threads=snakemake.threads,
+        config=config,
+        provenance=provenance,
+    )
+
+
+def make_provenance(config: Config, rule: str, code: str, extra: Mapping[str, str] | None = None) -> Provenance:
+    """What every artifact of a run carries."""
+    return {
+        "rule": rule,
+        "config_name": config.name,
+        "config_digest": digest(config),
+        "code_digest": code,
+        "seed": str(config.seed),
+        "python": platform.python_version(),
+        **{f"version_{package}": version(package) for package in _PACKAGES},
+        **(extra or {}),
+    }

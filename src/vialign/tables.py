@@ -1,0 +1,492 @@
+"""Every table of the project, declared once: columns, types, units, ranges and meaning.
+
+A stage writes a table with `vialign.artifacts.write_table(frame, TABLE, path, provenance)` and reads one with
+`read_table(path, TABLE)`; both check the frame against the declaration, so a wrong column never reaches a file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    type: pa.DataType
+    """Arrow type on disk."""
+    meaning: str
+    """What a value says, with its unit."""
+    low: float | None = None
+    """Smallest value allowed."""
+    high: float | None = None
+    """Largest value allowed."""
+    values: tuple[str, ...] | None = None
+    """Allowed values of a category."""
+    optional: bool = False
+    """Whether a value may be missing."""
+    key: bool = False
+    """Whether the column belongs to the row's key, which is unique."""
+
+
+class Table:
+    """A declared table: its name and its columns, in order."""
+
+    def __init__(self, name: str, **columns: Column) -> None:
+        self.name = name
+        self.columns = columns
+
+    def check(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with exactly the declared columns, in order.
+
+        Raises ValueError naming the table, the column and the first offending row.
+        """
+        missing = [name for name in self.columns if name not in frame.columns]
+        extra = [name for name in frame.columns if name not in self.columns]
+        if missing or extra:
+            raise ValueError(f"table {self.name}: missing columns {missing}, undeclared columns {extra}")
+        frame = frame[list(self.columns)].reset_index(drop=True)
+        for name, column in self.columns.items():
+            self._check_column(name, column, frame[name])
+        keys = [name for name, column in self.columns.items() if column.key]
+        if keys:
+            twice = frame.duplicated(keys)
+            if twice.any():
+                row = int(np.flatnonzero(twice)[0])
+                raise ValueError(f"table {self.name}, row {row}: key {frame.loc[row, keys].to_dict()} appears twice")
+        return frame
+
+    def _check_column(self, name: str, column: Column, series: pd.Series) -> None:
+        null = series.isna()
+        bad = None
+        if not column.optional and null.any():
+            bad, why = null, "is missing"
+        present = series[~null]
+        if bad is None and (column.low is not None or column.high is not None):
+            numbers = present.astype(float)
+            low = -np.inf if column.low is None else column.low
+            high = np.inf if column.high is None else column.high
+            outside = (numbers < low) | (numbers > high)
+            bad, why = outside, f"is outside [{low}, {high}]"
+        if bad is None and column.values is not None:
+            bad, why = ~present.isin(column.values), f"is not one of {column.values}"
+        if bad is not None and bad.any():
+            row = bad.index[bad][0]
+            raise ValueError(f"table {self.name}, row {row}: {name} = {series[row]!r} {why}")
+
+    def schema(self) -> pa.Schema:
+        """The Arrow schema on disk."""
+        return pa.schema([pa.field(name, column.type) for name, column in self.columns.items()])
+
+    def to_arrow(self, frame: pd.DataFrame) -> pa.Table:
+        """The checked frame as an Arrow table of the declared schema."""
+        return pa.Table.from_pandas(frame, schema=self.schema(), preserve_index=False)
+
+    def empty(self) -> pd.DataFrame:
+        """A frame with the declared columns and no rows."""
+        return self.schema().empty_table().to_pandas()
+
+
+def text(meaning: str, *, optional: bool = False, key: bool = False) -> Column:
+    """A string."""
+    return Column(pa.string(), meaning, optional=optional, key=key)
+
+
+def key(meaning: str) -> Column:
+    """A string that, with the other keys, names the row."""
+    return text(meaning, key=True)
+
+
+def number_key(meaning: str) -> Column:
+    """A whole number that, with the other keys, names the row."""
+    return Column(pa.int64(), meaning, key=True)
+
+
+def category(values: Sequence[str], meaning: str, *, optional: bool = False, key: bool = False) -> Column:
+    """One of a closed list of strings."""
+    return Column(pa.string(), meaning, values=tuple(values), optional=optional, key=key)
+
+
+def whole(meaning: str, *, low: float | None = None, high: float | None = None, optional: bool = False) -> Column:
+    """A whole number."""
+    return Column(pa.int64(), meaning, low=low, high=high, optional=optional)
+
+
+def number(meaning: str, *, low: float | None = None, high: float | None = None, optional: bool = False) -> Column:
+    """A real number."""
+    return Column(pa.float64(), meaning, low=low, high=high, optional=optional)
+
+
+def unit_interval(meaning: str, *, optional: bool = False) -> Column:
+    """A number in [0, 1], with room for rounding."""
+    return number(meaning, low=-1e-6, high=1 + 1e-6, optional=optional)
+
+
+def similarity(meaning: str, *, optional: bool = False) -> Column:
+    """A cosine in [-1, 1], with room for rounding."""
+    return number(meaning, low=-1.0001, high=1.0001, optional=optional)
+
+
+def flag(meaning: str) -> Column:
+    """True or false."""
+    return Column(pa.bool_(), meaning)
+
+
+def texts(meaning: str) -> Column:
+    """A list of strings."""
+    return Column(pa.list_(pa.string()), meaning)
+
+
+def numbers(meaning: str) -> Column:
+    """A list of real numbers."""
+    return Column(pa.list_(pa.float64()), meaning)
+
+
+# ---------------------------------------------------------------------------------------------------- data
+
+SPLITS = ("backbone", "train", "calibration", "diagnosis", "validation", "test", "test_combination", "test_domain")
+NEGATIVE_KINDS = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
+
+IMAGES = Table(
+    "images",
+    image_id=key("name of the image, unique in the data set; never a path"),
+    split=category(SPLITS, "the one split the image belongs to"),
+    path=text("file, relative to the folder of the table (embedded) or of the data set (real)"),
+    width=whole("pixels", low=1),
+    height=whole("pixels", low=1),
+)
+
+CAPTIONS = Table(
+    "captions",
+    caption_id=key("`<image_id>#<n>`"),
+    image_id=text("the image it describes"),
+    text=text("the caption as published"),
+    tree=text("gold Penn Treebank brackets, where the data set has them", optional=True),
+)
+
+OBJECTS = Table(
+    "objects",
+    object_id=key("`<image_id>/<n>`"),
+    image_id=text("the image it is in"),
+    name=text("object class, a noun"),
+    x=number("left edge, pixels", low=0),
+    y=number("top edge, pixels", low=0),
+    width=number("pixels", low=0),
+    height=number("pixels", low=0),
+    attributes=texts("attributes, such as colour and size"),
+)
+
+RELATIONS = Table(
+    "relations",
+    relation_id=key("`<image_id>/<n>`"),
+    image_id=text("the image it holds in"),
+    subject_id=text("object that the relation is said of"),
+    predicate=text("relation, such as `above`"),
+    object_id=text("object that it is said towards"),
+)
+
+CHOICES = Table(
+    "choices",
+    item_id=key("`<benchmark>/<n>`"),
+    benchmark=text("winoground, aro_relation, aro_attribution, aro_order, ..."),
+    split=category(SPLITS, "split of its images"),
+    tag=text("class over which macro averages are taken: the predicate, the attribute pair, the tag"),
+    images=texts("image ids: one, or two for Winoground"),
+    texts=texts("candidate captions; candidate j is true of images[j], every later one is wrong"),
+)
+
+QUESTIONS = Table(
+    "questions",
+    question_id=key("`vqa/<n>`"),
+    split=category(SPLITS, "split of its image"),
+    image_id=text("the image asked about"),
+    question=text("the question"),
+    kind=category(("relation", "attribute"), "what must be understood to answer"),
+    answers=texts("ten answers of people (embedded: of the world)"),
+    candidates=texts("candidate answers that are ranked"),
+    statements=texts("each candidate as a sentence, ranked by image-text score in the zero-shot form"),
+)
+
+RATINGS = Table(
+    "ratings",
+    image_id=key("rated image"),
+    caption_id=key("rated caption, which may belong to another image"),
+    rating=number("mean rating of the people asked; higher is better"),
+)
+
+PROBLEMS = Table(
+    "problems",
+    file=text("file the problem is in"),
+    row=text("line or key"),
+    problem=text("what is wrong and what was done"),
+)
+
+# ------------------------------------------------------------------------------------------------ language
+
+UNIT_KINDS = ("entity", "attribute", "relation")
+
+TEXTS = Table(
+    "texts",
+    text_id=key("caption id, `<caption_id>!<negative kind>`, `<item_id>:<candidate>` or `<question_id>:<candidate>`"),
+    split=category(SPLITS, "split it belongs to"),
+    image_id=text("image it is meant for (for a negative: the image of the caption it was made from)"),
+    kind=category(("caption", *NEGATIVE_KINDS, "choice", "answer"), "what the text is"),
+    text=text("the text itself"),
+)
+
+UNITS = Table(
+    "units",
+    text_id=key("text it belongs to"),
+    unit=number_key("number of the unit inside its text, from 0, in order of its first character"),
+    kind=category(UNIT_KINDS, "what the unit names"),
+    start=whole("first character", low=0),
+    end=whole("one past the last character", low=0),
+    head_start=whole("first character of the head word", low=0),
+    head_end=whole("one past the last character of the head word", low=0),
+    subject=whole("unit that a relation is said of, or that an attribute modifies; -1 for none", low=-1),
+    object=whole("unit that a relation is said towards; -1 for none", low=-1),
+)
+
+QUALITY = Table(
+    "quality",
+    subject=text("what was measured: tagger, span path, readout, dictionary, ..."),
+    domain=text("data it was measured on"),
+    measure=text("name of the measure"),
+    value=number("value"),
+    low=number("lower end of the 95 % interval", optional=True),
+    high=number("upper end of the 95 % interval", optional=True),
+    count=whole("items measured", low=0),
+)
+
+# -------------------------------------------------------------------------------------------------- signal
+
+PAIR_KINDS = ("aligned", "random", *NEGATIVE_KINDS)
+SIGNALS = (
+    "consistency",
+    "consistency_raw",
+    "s_global",
+    "s_local",
+    "s_sum",
+    "certainty",
+)
+
+SIGNAL_SCORES = Table(
+    "signal_scores",
+    image_id=key("image"),
+    text_id=key("text"),
+    kind=category(PAIR_KINDS, "aligned, or the way in which the caption was made wrong"),
+    s_global=similarity("cosine of the pooled embeddings"),
+    s_local=similarity("weighted mean best match of phrases among prototypes"),
+    s_global_calibrated=unit_interval("s_global after the monotone map"),
+    s_local_calibrated=unit_interval("s_local after the monotone map"),
+    consistency=unit_interval("C = 1 - |s_global - s_local| of the calibrated values"),
+    consistency_raw=number("C = 1 - |s_global - s_local| of the raw cosines"),
+    s_sum=number("sum of the calibrated similarities"),
+    local_entropy=unit_interval("entropy of the match distribution over log K"),
+    certainty=unit_interval("1 - local_entropy"),
+)
+
+DIAGNOSIS = Table(
+    "diagnosis",
+    signal=key("which score discriminates"),
+    kind=key("kind of misaligned pair it is held against"),
+    auc=unit_interval("area under the ROC curve, aligned against misaligned, paired by caption where it has one"),
+    low=unit_interval("lower end of the bootstrap interval"),
+    high=unit_interval("upper end of the bootstrap interval"),
+    cohen_d=number("Cohen's d"),
+    p_value=unit_interval("permutation test"),
+    p_holm=unit_interval("after Holm's correction over the table"),
+    pairs=whole("pairs a side", low=0),
+)
+
+PROBE = Table(
+    "probe",
+    features=key("feature set: signal, s_global, s_local, s_global+signal, embedding, random, shuffled labels"),
+    accuracy=unit_interval("balanced accuracy, cross-validated by image"),
+    low=unit_interval("lower end of the interval over images"),
+    high=unit_interval("upper end of the interval over images"),
+    chance=unit_interval("accuracy of guessing"),
+    selectivity=number("accuracy minus that on the control task", optional=True),
+    gain=number("accuracy minus that of s_global, paired", optional=True),
+    gain_low=number("lower end of the gain's interval", optional=True),
+    gain_high=number("upper end of the gain's interval", optional=True),
+    classes=whole("relation classes", low=0),
+    images=whole("images", low=0),
+)
+
+STRESS = Table(
+    "stress",
+    attack=key("corruption or attack"),
+    strength=Column(pa.float64(), "severity 1 to 5, or epsilon in 1/255; 0 is clean", key=True),
+    signal=key("which score discriminates"),
+    kind=key("kind of misaligned pair"),
+    auc=unit_interval("discrimination under stress"),
+    low=unit_interval("lower end of the bootstrap interval"),
+    high=unit_interval("upper end of the bootstrap interval"),
+    pairs=whole("pairs", low=0),
+)
+
+VERDICT = Table(
+    "verdict",
+    gate=category(("signal", "budget", "early"), "gate"),
+    criterion=text("what must hold, as a sentence"),
+    value=number("measured", optional=True),
+    low=number("lower end of the interval", optional=True),
+    high=number("upper end of the interval", optional=True),
+    threshold=number("limit", optional=True),
+    met=flag("whether the criterion holds"),
+    required=flag("whether the gate stops when it does not hold"),
+    action=category(("go", "warn", "stop"), "what the gate decided as a whole, the same on each of its rows"),
+    evidence=text("table that holds the evidence, relative to results/"),
+    reason=text("why the threshold is what it is, or why the criterion is not available"),
+)
+
+# ------------------------------------------------------------------------------------- training and budget
+
+TRAINING_LOG = Table(
+    "training_log",
+    step=number_key("optimiser step, from 1"),
+    loss=number("total loss"),
+    contrastive=number("symmetric contrastive term"),
+    negative=number("hard-negative term"),
+    regularisation=number("consistency regularisation"),
+    learning_rate=number("learning rate"),
+    gradient_norm=number("before clipping"),
+    seconds=number("time of the step", low=0),
+)
+
+MONITOR = Table(
+    "monitor",
+    step=number_key("optimiser step"),
+    recall=unit_interval("mean any-hit R@1 of both directions on validation"),
+    negatives=unit_interval("accuracy against rule-made negatives on validation"),
+    consistency_mean=number("mean C on aligned validation pairs", optional=True),
+    consistency_sd=number("spread of C on aligned validation pairs", optional=True),
+)
+
+BUDGET = Table(
+    "budget",
+    method=key("method"),
+    backbone=key("backbone at whose size it was measured"),
+    measure=key("total, trainable or extra parameters; flops; inference, training, image, text, pair; memory"),
+    value=number("value"),
+    low=number("lower end of the 95 % interval", optional=True),
+    high=number("upper end of the 95 % interval", optional=True),
+    unit=text("unit of the value"),
+    limit=number("limit of the law, where there is one", optional=True),
+    kept=Column(pa.bool_(), "whether the interval's upper end is under the limit", optional=True),
+)
+
+# ---------------------------------------------------------------------------------------------- evaluation
+
+OUTCOMES = Table(
+    "outcomes",
+    method=key("method"),
+    seed=number_key("training seed"),
+    benchmark=key("`<split>/<name>`, such as test/text_to_image or test/winoground"),
+    item_id=key("query image, query caption, choice item or question"),
+    measure=key("r1, r5, r10; text, image, group; accuracy; soft_accuracy"),
+    value=unit_interval("outcome of this item"),
+    tag=text("class over which macro averages are taken", optional=True),
+    tie=flag("whether the decision was a tie (counted wrong)"),
+    chosen=text("best-ranked wrong candidate, where the item failed", optional=True),
+)
+
+RESULTS = Table(
+    "results",
+    method=key("method"),
+    benchmark=key("`<split>/<name>`"),
+    measure=key("measure"),
+    convention=category(("micro", "macro"), "mean over items, or over the means of the tags", key=True),
+    value=unit_interval("mean over items and seeds"),
+    low=unit_interval("lower end of the bootstrap interval over items and seeds"),
+    high=unit_interval("upper end of the bootstrap interval"),
+    items=whole("items", low=0),
+    seeds=whole("seeds", low=1),
+    ties=whole("ties, counted wrong", low=0),
+)
+
+COMPARISONS = Table(
+    "comparisons",
+    method=key("method"),
+    reference=key("method it is held against"),
+    benchmark=key("`<split>/<name>`"),
+    measure=key("measure"),
+    difference=number("mean paired difference, method minus reference"),
+    low=number("lower end of the paired bootstrap interval"),
+    high=number("upper end of the paired bootstrap interval"),
+    p_value=unit_interval("McNemar's exact test for 0/1 outcomes (first seed), else paired bootstrap"),
+    p_holm=unit_interval("after Holm's correction over the table"),
+    detectable=number("smallest difference this many items can show with 80 % power", low=0),
+    items=whole("items", low=0),
+)
+
+AGREEMENT = Table(
+    "agreement",
+    signal=key("score held against human ratings"),
+    ratings=key("rating file"),
+    tau_b=number("Kendall's tau-b", low=-1, high=1),
+    tau_c=number("Kendall's tau-c", low=-1, high=1),
+    low=number("lower end of the bootstrap interval of tau-b"),
+    high=number("upper end of the bootstrap interval of tau-b"),
+    pairs=whole("rated pairs", low=0),
+)
+
+CALIBRATION = Table(
+    "calibration_check",
+    benchmark=key("benchmark"),
+    metric=key("metric"),
+    published=number("published value, percent"),
+    measured=number("measured value, percent"),
+    tolerance=number("percentage points"),
+    passed=flag("whether the difference is inside the tolerance"),
+    source=text("where the published value stands"),
+)
+
+# ------------------------------------------------------------------------------------------------ analysis
+
+FAILURE_CLASSES = ("concept missing", "combination beyond reach", "annotation ambiguity", "other")
+
+FAILURES = Table(
+    "failures",
+    method=key("method"),
+    seed=number_key("training seed"),
+    benchmark=key("benchmark"),
+    item_id=key("failed item"),
+    image_id=text("the image that should have won, or the query image"),
+    true_text=text("the caption that should have won"),
+    chosen_text=text("the caption that won, or that the winning image goes with"),
+    chosen_image=text("the image that won"),
+    failure=category(FAILURE_CLASSES, "class by the rules of method.md, section 8"),
+    evidence=text("measured values that led to the class"),
+    worst_phrase=text("phrase with the weakest match in the right image", optional=True),
+    worst_match=similarity("its best match among the prototypes", optional=True),
+)
+
+ABLATION = Table(
+    "ablation",
+    method=key("`vialign` with its active modules"),
+    reweight=flag("ambiguity-aware reweighting is on"),
+    regularise=flag("consistency regularisation is on"),
+    correct=flag("adaptive feature correction is on"),
+    recall=unit_interval("mean validation R@1 of both directions over seeds"),
+    negatives=unit_interval("mean validation accuracy against negatives over seeds"),
+    score=unit_interval("mean of both, by which the combination is chosen"),
+    low=unit_interval("lower end of its interval"),
+    high=unit_interval("upper end of its interval"),
+    path=whole("place on the backward-elimination path from the full model, 0 first; -1 when not on it", low=-1),
+    chosen=flag("whether it is the chosen combination"),
+)
+
+CONTRIBUTIONS = Table(
+    "contributions",
+    module=key("module"),
+    measure=key("recall, negatives or score"),
+    removal=number("score of the full model minus the score without it, paired"),
+    low=number("lower end of the interval"),
+    high=number("upper end of the interval"),
+    shapley=number("Shapley value over the subsets"),
+)
