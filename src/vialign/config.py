@@ -39,6 +39,8 @@ class DataConfig(Section):
     """Images a split; a split that is not named keeps the data set's own size."""
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
+    tune_list: str | None = None
+    """A file that names, line by line, the only training images to use: those the backbone has not seen."""
 
 
 class BackboneConfig(Section):
@@ -51,9 +53,9 @@ class BackboneConfig(Section):
     checkpoint: str | None = "package"
     """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
     random weights (tests and budget measurements only)."""
-    pretrain_steps: Count = 6000
+    pretrain_steps: Count = 2000
     """Optimiser steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
-    pretrain_images: Count = 60000
+    pretrain_images: Count = 40000
     """Images of the pretraining split, drawn on the fly."""
 
 
@@ -91,11 +93,30 @@ class VisualConfig(Section):
     steps: Count = 600
     batch: Count = 128
     learning_rate: Positive = 3e-3
+    background: Annotated[int, Field(ge=0)] = 2
+    """Further atoms that take up what no prototype is made of."""
+    adapter_rank: Count = 16
+    """Of the residual map from pooled patches to prototypes."""
+    images: Count = 8000
+    """Images held in memory while fitting."""
     temperature: Positive = 0.1
+    """Of the softmax over the cosines of a patch with the atoms."""
     reconstruction: NonNegative = 1.0
     sparsity: NonNegative = 0.1
+    usage: NonNegative = 0.1
+    """Weight against dead atoms."""
     purity: NonNegative = 1.0
+    """Of activation inside boxes, and of boxes filled by activation; both need labelled boxes."""
+    alignment: NonNegative = 0.5
+    """Of prototypes with the text embedding of their label, and with captions where those are given."""
     stability: NonNegative = 0.5
+
+    @model_validator(mode="after")
+    def enough_atoms(self) -> "VisualConfig":
+        """An image cannot keep more prototypes than there are atoms."""
+        if self.prototypes > self.atoms:
+            raise ValueError("visual.prototypes must not exceed visual.atoms")
+        return self
 
 
 class TextConfig(Section):
@@ -103,7 +124,20 @@ class TextConfig(Section):
 
     units: Count = 8
     """M, units kept a caption."""
-    width: Count = 48
+    width: Annotated[int, Field(ge=2, multiple_of=2)] = 24
+    """Of the token transformer; two attention heads."""
+    adapter_rank: Count = 16
+    """Of the residual map from pooled token states to phrase units."""
+    texts: Count = 20000
+    """Captions held in memory while fitting."""
+    label_smoothing: Fraction = 0.1
+    """Of the parser's structure, as target and as the fallback path's distribution."""
+    token_dropout: Fraction = 0.1
+    """Share of token states blanked while fitting."""
+    noise: NonNegative = 0.1
+    """Standard deviation of the noise on token states while fitting, in their own standard deviations."""
+    alignment: NonNegative = 1.0
+    """Weight of the local contrastive loss between phrases and prototypes."""
     steps: Count = 600
     batch: Count = 128
     learning_rate: Positive = 3e-3
@@ -114,16 +148,31 @@ class TextConfig(Section):
 class SignalConfig(Section):
     """Consistency, its calibration, and the tests it must pass before use."""
 
-    variant: Literal["calibrated", "raw"] = "calibrated"
+    driver: Literal["consistency", "consistency_raw", "agreement"] = "consistency"
+    """The signal that the gate judges and that drives the modules. `agreement` is C times the mean of both calibrated
+    similarities: unlike C it is low where both similarities are low."""
     temperature: Positive = 0.05
     """Of the local match distribution."""
     pairs: Count = 1500
-    """Image-caption pairs a kind in the diagnosis."""
+    """Image-caption pairs a kind, in the calibration and in the diagnosis."""
     permutations: Count = 2000
     bootstrap: Count = 2000
-    folds: Count = 5
+    probe_relations: Count = 400
+    """Labelled relations of the probe, at most one an image."""
+    probe_predicates: Annotated[int, Field(ge=2)] = 8
+    """Predicates of the probe's vocabulary, the most frequent ones."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Cross-validation folds of the probe, by image."""
     regularisation: Positive = 1.0
     """Inverse strength C of the probe's logistic regression."""
+    stress_images: Count = 200
+    """Diagnosis images that the stress test encodes again under every corruption and attack."""
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = (1, 2, 3, 4, 5)
+    """Of the corruptions."""
+    epsilons: tuple[Positive, ...] = (0.5, 1.0, 2.0, 4.0)
+    """Largest change of a pixel by an attack, in 1/255."""
+    attack_steps: Count = 5
+    """Of projected gradient descent."""
     shuffle_prototypes: bool = False
     """Negative control: gives every image the prototypes of another, so that the gate must stop the run."""
 
@@ -132,7 +181,11 @@ class CurriculumConfig(Section):
     """The three removable modules."""
 
     rank: Count = 32
+    """Of the feature correction."""
     head_rank: Count = 16
+    """Of the residual on each tower's output."""
+    adapter_rank: Count = 8
+    """Of the residuals on prototypes and phrases (regularisation) and on the attention queries (correction)."""
     alpha: NonNegative = 1.0
     beta: NonNegative = 1.0
     smoothing: Fraction = 0.9
@@ -205,6 +258,20 @@ class GatesConfig(Section):
     early: GateConfig = GateConfig()
 
 
+class ExpectedValue(Section):
+    """A value that the frozen backbone must reproduce before its data counts."""
+
+    benchmark: str
+    """As in the results, such as `test/image_to_text`."""
+    metric: str
+    """As in the results, such as `r1`."""
+    percent: Annotated[float, Field(ge=0, le=100)]
+    tolerance: Positive = 0.3
+    """Percentage points."""
+    source: str
+    """Where the value stands."""
+
+
 class EvaluationConfig(Section):
     """Benchmarks and statistics."""
 
@@ -213,6 +280,22 @@ class EvaluationConfig(Section):
     bootstrap: Count = 2000
     level: Fraction = 0.05
     gallery_batch: Count = 256
+    """Images of one block of a gallery's scores."""
+    expected: tuple[ExpectedValue, ...] = ()
+    """Values that the frozen backbone must reproduce, beside the published ones that ship with the package."""
+
+
+class FailureConfig(Section):
+    """Thresholds by which failed queries are put into classes."""
+
+    missing_quantile: Fraction = 0.05
+    """A concept counts as missing when it matches the right image worse than the worst concept of this share of the
+    aligned validation captions does."""
+    agreement_quantile: Fraction = 0.5
+    """A chosen caption is as good when it agrees with the right image's captions at least as well as this share of
+    validation captions agree with the other captions of their own image; 0.5 is the typical caption."""
+    margin: NonNegative = 0.02
+    """Cosine by which a rival's local similarity may lie under that of the truth and still match the same concepts."""
 
 
 class ReportConfig(Section):
@@ -220,6 +303,8 @@ class ReportConfig(Section):
 
     examples: Count = 12
     """Failures shown with their image."""
+    challenge: Fraction = 0.035
+    """Gain in R@1 over the frozen backbone that the method promises (method.md, section 10)."""
 
 
 class Config(Section):
@@ -241,6 +326,7 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig()
     gates: GatesConfig = GatesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    analysis: FailureConfig = FailureConfig()
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
@@ -331,6 +417,12 @@ def digest(config: BaseModel) -> str:
     """sha256 of a configuration or one of its sections, independent of key order."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def section_digest(config: Config, *names: str) -> str:
+    """sha256 of some top-level fields of a configuration, so that a stage depends only on what it reads."""
+    values = config.model_dump(mode="json", include=set(names))
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Column:
 class Table:
     """A declared table: its name and its columns, in order."""
 
-    def __init__(self, name: str, **columns: Column) -> None:
+    def __init__(self, name: str, /, **columns: Column) -> None:
         self.name = name
         self.columns = columns
 
@@ -261,16 +261,38 @@ QUALITY = Table(
     count=whole("items measured", low=0),
 )
 
+# ------------------------------------------------------------------------------------------------ features
+
+FEATURE_SHARDS = Table(
+    "feature_shards",
+    shard=key("Parquet file of the shard, in the folder of the manifest"),
+    rows=whole("rows of the shard", low=1),
+    ids=texts("image or text ids of the rows, in order"),
+)
+
 # -------------------------------------------------------------------------------------------------- signal
 
 PAIR_KINDS = ("aligned", "random", *NEGATIVE_KINDS)
 SIGNALS = (
     "consistency",
     "consistency_raw",
+    "agreement",
     "s_global",
     "s_local",
     "s_sum",
     "certainty",
+)
+
+SIGNAL_CALIBRATION = Table(
+    "signal_calibration",
+    similarity=category(("s_global", "s_local"), "similarity that is mapped", key=True),
+    slope=number("slope of the logistic map, never negative: 0 says that the similarity carries nothing", low=0),
+    intercept=number("intercept of the logistic map"),
+    free_slope=number("slope without the constraint; negative where aligned pairs score lower"),
+    pairs=whole("pairs it was fitted on, aligned and random", low=0),
+    auc=unit_interval("aligned against random pairs of the calibration split"),
+    brier=unit_interval("mean squared error of the map, cross-fitted by image; guessing gives 0.25"),
+    calibration_error=unit_interval("mean distance of the map from the observed rate over ten equal bins, cross-fitted"),
 )
 
 SIGNAL_SCORES = Table(
@@ -284,6 +306,7 @@ SIGNAL_SCORES = Table(
     s_local_calibrated=unit_interval("s_local after the monotone map"),
     consistency=unit_interval("C = 1 - |s_global - s_local| of the calibrated values"),
     consistency_raw=number("C = 1 - |s_global - s_local| of the raw cosines"),
+    agreement=unit_interval("consistency times the mean of the calibrated similarities: high only where both are"),
     s_sum=number("sum of the calibrated similarities"),
     local_entropy=unit_interval("entropy of the match distribution over log K"),
     certainty=unit_interval("1 - local_entropy"),
@@ -293,18 +316,25 @@ DIAGNOSIS = Table(
     "diagnosis",
     signal=key("which score discriminates"),
     kind=key("kind of misaligned pair it is held against"),
-    auc=unit_interval("area under the ROC curve, aligned against misaligned, paired by caption where it has one"),
-    low=unit_interval("lower end of the bootstrap interval"),
-    high=unit_interval("upper end of the bootstrap interval"),
-    cohen_d=number("Cohen's d"),
-    p_value=unit_interval("permutation test"),
+    auc=unit_interval(
+        "area under the ROC curve, aligned against misaligned; for rule-made negatives within pairs: how often the "
+        "caption scores above the negative made from it, ties count half"
+    ),
+    low=unit_interval("lower end of the bootstrap interval over images"),
+    high=unit_interval("upper end of the bootstrap interval over images"),
+    cohen_d=number("difference of the means over the pooled standard deviation"),
+    p_value=unit_interval("two-sided permutation test of the AUC within images"),
     p_holm=unit_interval("after Holm's correction over the table"),
-    pairs=whole("pairs a side", low=0),
+    pairs=whole("misaligned pairs", low=0),
+    images=whole("images", low=0),
 )
 
 PROBE = Table(
     "probe",
-    features=key("feature set: signal, s_global, s_local, s_global+signal, embedding, random, shuffled labels"),
+    features=key(
+        "feature set: signal (the driver), s_global, s_local, s_global+s_local, s_global+signal, embedding (of the "
+        "image), random, shuffled labels (the signal's features)"
+    ),
     accuracy=unit_interval("balanced accuracy, cross-validated by image"),
     low=unit_interval("lower end of the interval over images"),
     high=unit_interval("upper end of the interval over images"),
@@ -322,11 +352,20 @@ STRESS = Table(
     attack=key("corruption or attack"),
     strength=Column(pa.float64(), "severity 1 to 5, or epsilon in 1/255; 0 is clean", key=True),
     signal=key("which score discriminates"),
-    kind=key("kind of misaligned pair"),
-    auc=unit_interval("discrimination under stress"),
+    kind=key("random, or hard: the rule-made negatives pooled"),
+    auc=unit_interval("discrimination under stress, as in the diagnosis"),
     low=unit_interval("lower end of the bootstrap interval"),
     high=unit_interval("upper end of the bootstrap interval"),
     pairs=whole("pairs", low=0),
+)
+
+STRESS_SUMMARY = Table(
+    "stress_summary",
+    attack=key("corruption or attack"),
+    signal=key("which score discriminates"),
+    kind=key("kind of misaligned pair"),
+    relative_area=number("area of the AUC above chance along the curve, over its clean value", optional=True),
+    clean=unit_interval("AUC without any disturbance"),
 )
 
 VERDICT = Table(
@@ -362,7 +401,9 @@ MONITOR = Table(
     "monitor",
     step=number_key("optimiser step"),
     recall=unit_interval("mean any-hit R@1 of both directions on validation"),
-    negatives=unit_interval("accuracy against rule-made negatives on validation"),
+    negatives=unit_interval(
+        "mean over validation captions of the share of their rule-made negatives that score lower", optional=True
+    ),
     consistency_mean=number("mean C on aligned validation pairs", optional=True),
     consistency_sd=number("spread of C on aligned validation pairs", optional=True),
 )
@@ -391,8 +432,9 @@ OUTCOMES = Table(
     measure=key("r1, r5, r10; text, image, group; accuracy; soft_accuracy"),
     value=unit_interval("outcome of this item"),
     tag=text("class over which macro averages are taken", optional=True),
-    tie=flag("whether the decision was a tie (counted wrong)"),
-    chosen=text("best-ranked wrong candidate, where the item failed", optional=True),
+    tie=flag("whether only a tie made the outcome worse (ties are counted wrong)"),
+    chosen=text("id of the best-ranked wrong candidate, where the item failed", optional=True),
+    image_id=text("first image of the item: items of one image are not independent and are resampled together"),
 )
 
 RESULTS = Table(
@@ -418,7 +460,9 @@ COMPARISONS = Table(
     difference=number("mean paired difference, method minus reference"),
     low=number("lower end of the paired bootstrap interval"),
     high=number("upper end of the paired bootstrap interval"),
-    p_value=unit_interval("McNemar's exact test for 0/1 outcomes (first seed), else paired bootstrap"),
+    p_value=unit_interval(
+        "McNemar's exact test for 0/1 outcomes (first seed) where each image has one item, else paired bootstrap"
+    ),
     p_holm=unit_interval("after Holm's correction over the table"),
     detectable=number("smallest difference this many items can show with 80 % power", low=0),
     items=whole("items", low=0),
@@ -473,10 +517,10 @@ ABLATION = Table(
     regularise=flag("consistency regularisation is on"),
     correct=flag("adaptive feature correction is on"),
     recall=unit_interval("mean validation R@1 of both directions over seeds"),
-    negatives=unit_interval("mean validation accuracy against negatives over seeds"),
-    score=unit_interval("mean of both, by which the combination is chosen"),
-    low=unit_interval("lower end of its interval"),
-    high=unit_interval("upper end of its interval"),
+    negatives=unit_interval("mean validation accuracy against negatives over seeds", optional=True),
+    score=unit_interval("mean of both (recall alone without negatives), by which the combination is chosen"),
+    low=unit_interval("lower end of its bootstrap interval over validation images and seeds"),
+    high=unit_interval("upper end of its bootstrap interval"),
     path=whole("place on the backward-elimination path from the full model, 0 first; -1 when not on it", low=-1),
     chosen=flag("whether it is the chosen combination"),
 )

@@ -1,0 +1,58 @@
+# Two commands: `make run` (the main job) and `make test` (every check and test). Both do all set-up first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.PHONY: setup browser run check test schema format clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := src tests workflow/scripts
+RULES := Snakefile workflow
+
+setup: $(READY)
+
+# torch goes first and alone: with its version fixed and a CPU file at hand, pip takes that one, not a CUDA build.
+$(READY): pyproject.toml constraints.txt
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+# The report's tests look at it in headless Chromium and are skipped where there is none.
+browser:
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit 0; fi
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null) \
+			|| echo "make: chromium could not be installed; the browser tests will be skipped"
+	else
+		echo "make: no chromium found; install it to run the browser tests, which are skipped now"
+	fi
+
+run: setup
+	$(BIN)/snakemake --cores all all
+
+check: setup
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+	$(BIN)/snakefmt --check $(RULES)
+	$(BIN)/snakemake --lint
+
+# Files are spread over two workers in the order of tests/conftest.py: the run of the whole pipeline starts first.
+test: browser check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+schema: setup
+	mkdir -p workflow/schemas
+	$(BIN)/vialign config schema > workflow/schemas/config.schema.json
+
+format: setup
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/snakefmt $(RULES)
+
+clean:
+	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

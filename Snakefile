@@ -1,0 +1,23 @@
+# vialign: verifiable implicit alignment signals. `snakemake --cores 8 all` is the main job; every stage is a target.
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/backbone.smk"
+include: "workflow/rules/language.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/disentangle.smk"
+include: "workflow/rules/signal.smk"
+include: "workflow/rules/budget.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/ablate.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/analyse.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,

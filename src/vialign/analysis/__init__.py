@@ -1,0 +1,1 @@
+"""What stands behind the numbers: failure classes and the ablation path."""

@@ -1,0 +1,91 @@
+"""What the rest of the project may ask of a frozen dual encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+READOUTS = ("final", "value", "self_self", "early")
+"""Ways to read patch tokens out of an image tower; which of them a tower offers, its backbone says."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A batch of tokenised texts, cut to its longest text."""
+
+    ids: Int[Tensor, "batch token"]
+    """Vocabulary ids: start, the text's tokens, end, then zeros."""
+    mask: Bool[Tensor, "batch token"]
+    """True on the text's own tokens: not on start, end or padding."""
+    offsets: Int[Tensor, "batch token 2"]
+    """First character and one past the last character of each token in the original text; 0, 0 outside the mask."""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A frozen dual encoder: in eval mode, no parameter requires a gradient, gradients reach the pixels."""
+
+    contract: dict[str, str]
+    """What decides the numbers: architecture, definition, activation, checkpoint, preprocessing, tokenizer."""
+    model: nn.Module
+    """The encoder itself, for adapters and for the efficiency ledger."""
+    dimension: int
+    """D, size of the joint space."""
+    grid: tuple[int, int]
+    """Rows and columns of the patch grid; patches are row-major."""
+    context_length: int
+    """Most tokens of a text, start and end included."""
+    image_size: int
+    """Side of the square that the image tower sees, in pixels."""
+    resize_mode: str
+    """How an image becomes that square: `shortest` (resize shortest side, centre crop), `longest` or `squash`."""
+    readouts: tuple[str, ...]
+    """The patch readouts that the image tower offers; `final` is always among them."""
+    logit_scale: float
+    """Factor of the cosines in the contrastive loss (the exponential is already applied)."""
+    device: torch.device
+    """Where the parameters are."""
+
+    def preprocess(self, image: "Image.Image") -> UInt8[Tensor, "3 height width"]:
+        """Resize and crop, before normalisation."""
+        ...
+
+    def normalise(self, pixels: Shaped[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Subtract mean and divide by deviation: uint8 in 0..255, or float in [0, 1] (then differentiable)."""
+        ...
+
+    def encode_image(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        """Pooled image embeddings, unit length."""
+        ...
+
+    def image_tokens(
+        self, pixels: Float[Tensor, "batch 3 height width"], readout: str
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch patch dim"]]:
+        """Pooled embeddings (unit length) and patch tokens of the joint space (not normalised), from one pass."""
+        ...
+
+    def image_readouts(
+        self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]
+    ) -> tuple[Float[Tensor, "batch dim"], dict[str, Float[Tensor, "batch patch dim"]]]:
+        """As `image_tokens`, for several readouts of the same pass."""
+        ...
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Token ids with their place in the original texts; over-long texts are truncated."""
+        ...
+
+    def encode_text(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch dim"]:
+        """Pooled text embeddings, unit length; works on ids that are cut to the longest text."""
+        ...
+
+    def text_tokens(
+        self, ids: Int[Tensor, "batch token"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch token dim"]]:
+        """Pooled embeddings (unit length) and token states of the joint space (not normalised)."""
+        ...

@@ -1,0 +1,1 @@
+"""The methods that the curriculum is held against, one file each."""

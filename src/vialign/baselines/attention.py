@@ -1,0 +1,50 @@
+"""Multi-head self-attention with its projections as plain linear layers, so that adapters can be put on them.
+
+`nn.MultiheadAttention` holds its input projection as a bare parameter and never calls its output projection's
+`forward`. peft therefore merges an adapter into the weights before each pass and subtracts it afterwards, which changes
+the frozen weights by rounding at every step (a resumed run would differ from an uninterrupted one) and fails under
+`torch.inference_mode`. With linear layers the adapter is a sum of two products and nothing is merged.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LinearAttention(nn.Module):
+    """The self-attention of an `nn.MultiheadAttention`, with its weights and its call signature."""
+
+    def __init__(self, source: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if not source._qkv_same_embed_dim or source.bias_k is not None or source.add_zero_attn or source.dropout:
+            raise ValueError("LinearAttention: needs self-attention without dropout and without extra keys")
+        width = source.embed_dim
+        self.heads, self.batch_first = source.num_heads, source.batch_first
+        biased = source.in_proj_bias is not None
+        self.qkv = nn.Linear(width, 3 * width, bias=biased, device=source.in_proj_weight.device)
+        self.qkv.weight = source.in_proj_weight
+        self.out = nn.Linear(width, width, bias=biased, device=source.in_proj_weight.device)
+        self.out.weight = source.out_proj.weight
+        if biased:
+            self.qkv.bias, self.out.bias = source.in_proj_bias, source.out_proj.bias
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
+    ) -> tuple[Tensor, None]:
+        """Attend; `attn_mask` is additive. Raises ValueError when asked for cross-attention or for the weights."""
+        if key is not query or value is not query or need_weights:
+            raise ValueError("LinearAttention: only self-attention without returned weights")
+        states = query if self.batch_first else query.transpose(0, 1)
+        batch, length, width = states.shape
+        parts = self.qkv(states).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=attn_mask)
+        result = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return (result if self.batch_first else result.transpose(0, 1)), None
+
+
+def open_attention(module: nn.Module) -> None:
+    """Replace every `nn.MultiheadAttention` inside `module` by its `LinearAttention`, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.MultiheadAttention):
+            setattr(module, name, LinearAttention(child))
+        else:
+            open_attention(child)

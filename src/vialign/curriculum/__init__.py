@@ -1,0 +1,1 @@
+"""The method under test: curriculum modules driven by the consistency signal, each one removable."""

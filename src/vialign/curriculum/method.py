@@ -1,0 +1,190 @@
+"""The method `vialign`: a contrastive head and three modules, each of which can be left out.
+
+A module that is off leaves nothing behind: no parameter, no term, no random number.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vialign.config import CurriculumConfig, SignalConfig
+from vialign.curriculum.correct import FeatureCorrection, best_matches, local_matches
+from vialign.curriculum.head import ContrastiveHead
+from vialign.curriculum.regularise import ConsistencyRegulariser
+from vialign.curriculum.reweight import AmbiguityWeights
+from vialign.objective import Batch, Objective, Side, SplitData, contrastive_loss
+from vialign.signal.calibration import SignalCalibration
+from vialign.signal.score import local_similarity, match_entropy
+from vialign.signal.stage import driving_signal
+
+if TYPE_CHECKING:
+    from vialign.disentangle import Phrases, Prototypes
+
+MODULES = ("reweight", "regularise", "correct")
+_BLOCK = 1 << 24
+"""Numbers that the largest intermediate of one block of a gallery's scores may hold."""
+
+
+def method_name(modules: Iterable[str]) -> str:
+    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
+    active = [module for module in MODULES if module in set(modules)]
+    if len(active) == len(MODULES):
+        return "vialign"
+    return "-".join(["vialign", *(active or ["none"])])
+
+
+class CurriculumMethod(Objective):
+    """Head, reweighting, regularisation and correction on frozen prototypes and phrases."""
+
+    needs = frozenset({"units"})
+
+    def __init__(
+        self,
+        modules: Iterable[str],
+        dimension: int,
+        logit_scale: float,
+        calibration: SignalCalibration,
+        curriculum: CurriculumConfig,
+        signal: SignalConfig,
+        negative_weight: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        active = set(modules)
+        self.name = method_name(active)
+        self.logit_scale, self.negative_weight = logit_scale, negative_weight
+        self.calibration, self.driver, self.temperature = calibration, signal.driver, signal.temperature
+        self.head = ContrastiveHead(dimension, curriculum.head_rank, seed)
+        self.reweight = self.regularise = self.correct = None
+        if "reweight" in active:
+            self.reweight = AmbiguityWeights(
+                curriculum.alpha, curriculum.beta, curriculum.smoothing, curriculum.weight_range
+            )
+        if "regularise" in active:
+            self.regularise = ConsistencyRegulariser(
+                dimension,
+                curriculum.adapter_rank,
+                seed,
+                consistency_weight=curriculum.consistency,
+                transport_weight=curriculum.transport,
+                epsilon=curriculum.epsilon,
+                iterations=curriculum.transport_iterations,
+            )
+        if "correct" in active:
+            self.correct = FeatureCorrection(
+                dimension, curriculum.rank, curriculum.adapter_rank, signal.temperature, seed
+            )
+
+    def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
+        """Head output; with correction also what it reads of the prototypes."""
+        side = {"pooled": self.head.image(data.image_pooled[index])}
+        if self.correct is not None:
+            prototypes = self.adapted_prototypes(data.prototypes.index(index))
+            side |= {"prototypes": prototypes.features, "mass": prototypes.mass, "moments": prototypes.moments}
+            side["read"] = self.correct.image_side(prototypes.features)
+        return side
+
+    def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
+        """Head output; with correction also the phrases and what they generate."""
+        side = {"pooled": self.head.text(data.text_pooled[index])}
+        if self.correct is not None:
+            phrases = data.phrases.index(index)
+            features = self.adapted_phrases(phrases)
+            side |= {"phrases": features, "weight": phrases.weight}
+            side |= self.correct.text_side(features, phrases.weight, phrases.kind, phrases.subject, phrases.object)
+        return side
+
+    def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
+        """Scores of all pairs, in blocks of images."""
+        if self.correct is None:
+            return images["pooled"] @ texts["pooled"].T
+        _, count, rank = images["read"].shape
+        items, units = texts["weight"].shape
+        size = max(1, _BLOCK // (items * units * max(count, rank)))
+        text_group = {name: tensor[None] for name, tensor in texts.items()}
+        parts = torch.arange(len(images["pooled"])).split(size)
+        return torch.cat([self._corrected({n: t[p][None] for n, t in images.items()}, text_group)[0] for p in parts])
+
+    def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
+        """Scores of aligned pairs."""
+        if self.correct is None:
+            return (images["pooled"] * texts["pooled"]).sum(dim=-1)
+        one_image = {name: tensor[:, None] for name, tensor in images.items()}
+        one_text = {name: tensor[:, None] for name, tensor in texts.items()}
+        return self._corrected(one_image, one_text)[:, 0, 0]
+
+    def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
+        """Weighted contrastive loss, hard negatives, and the regulariser."""
+        images, texts = self.images(data, batch.images), self.texts(data, batch.texts)
+        scores = self.scores(images, texts)
+        weights = regularisation = None
+        if self.reweight is not None or self.regularise is not None:
+            prototypes = self.adapted_prototypes(data.prototypes.index(batch.images))
+            phrases = data.phrases.index(batch.texts)
+            features = self.adapted_phrases(phrases)
+            signal = self._signal(images["pooled"], texts["pooled"], prototypes, features, phrases.weight)
+            if self.reweight is not None:
+                entropy = match_entropy(
+                    prototypes.features.detach(), features.detach(), phrases.weight, self.temperature, prototypes.mass
+                )
+                weights = self.reweight(signal, entropy)
+            if self.regularise is not None:
+                regularisation = self.regularise(signal, prototypes.features, prototypes.mass, features, phrases.weight)
+        contrastive = contrastive_loss(self.logit_scale * scores, weights)
+        negative = self.negative_term(data, batch, images, scores.diagonal())
+        return self.total(contrastive, negative, regularisation)
+
+    def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"]:
+        """The driving signal of texts with their own images, after head and adapters."""
+        image = data.image_of_text[index]
+        phrases = data.phrases.index(index)
+        return self._signal(
+            self.head.image(data.image_pooled[image]),
+            self.head.text(data.text_pooled[index]),
+            self.adapted_prototypes(data.prototypes.index(image)),
+            self.adapted_phrases(phrases),
+            phrases.weight,
+        )
+
+    def statistics(self) -> dict[str, Tensor]:
+        """The smoothed level of ambiguity, where samples are reweighted."""
+        return {} if self.reweight is None else {"reweight.level": self.reweight.level}
+
+    def adapted_prototypes(self, prototypes: "Prototypes") -> "Prototypes":
+        """Prototypes after the regulariser's adapter, where there is one."""
+        if self.regularise is None:
+            return prototypes
+        return replace(prototypes, features=self.regularise.prototypes(prototypes.features))
+
+    def adapted_phrases(self, phrases: "Phrases") -> Float[Tensor, "text phrase dim"]:
+        """Phrase features after the regulariser's adapter, where there is one."""
+        return phrases.features if self.regularise is None else self.regularise.phrases(phrases.features)
+
+    def _signal(
+        self,
+        image_pooled: Float[Tensor, "pair dim"],
+        text_pooled: Float[Tensor, "pair dim"],
+        prototypes: "Prototypes",
+        phrases: Float[Tensor, "pair phrase dim"],
+        weight: Float[Tensor, "pair phrase"],
+    ) -> Float[Tensor, "pair"]:
+        s_global = (image_pooled * text_pooled).sum(dim=-1)
+        s_local = local_similarity(prototypes.features, phrases, weight, prototypes.mass)
+        return driving_signal(s_global, s_local, self.calibration, self.driver)
+
+    def _corrected(self, images: Side, texts: Side) -> Float[Tensor, "group image text"]:
+        """Corrected scores of every image with every text of its group.
+
+        The gate reads the signal without passing a gradient: it may not make the alignments disagree to open itself.
+        """
+        assert self.correct is not None
+        s_global = images["pooled"] @ texts["pooled"].transpose(1, 2)
+        matches = local_matches(images["prototypes"], texts["phrases"])
+        s_local = best_matches(matches.detach(), images["mass"], texts["weight"])
+        signal = driving_signal(s_global.detach(), s_local, self.calibration, self.driver)
+        z = self.correct.fusion(matches, images["prototypes"], images["mass"], images["moments"], images["read"], texts)
+        return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal)

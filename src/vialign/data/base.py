@@ -1,0 +1,208 @@
+"""What every reader of a data set returns, the checks it must pass, and how broken rows are counted."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vialign.artifacts import write_table
+from vialign.errors import UserError
+from vialign.tables import (
+    CAPTIONS,
+    CHOICES,
+    IMAGES,
+    OBJECTS,
+    PROBLEMS,
+    QUESTIONS,
+    RATINGS,
+    RELATIONS,
+    Table,
+)
+
+TABLES: dict[str, Table] = {
+    "images": IMAGES,
+    "captions": CAPTIONS,
+    "objects": OBJECTS,
+    "relations": RELATIONS,
+    "choices": CHOICES,
+    "questions": QUESTIONS,
+    "ratings": RATINGS,
+    "problems": PROBLEMS,
+}
+"""Field of `DatasetTables` (and file name) to declared table."""
+
+Check = Callable[[Any], str | None]
+"""Takes a row as a named tuple and says what is wrong with it, or nothing."""
+
+BOX_TOLERANCE = 1.0
+"""Pixels by which a box may leave its image: annotations are rounded."""
+
+
+@dataclass(frozen=True)
+class DatasetTables:
+    """A data set in the project's own tables; a data set without some labels leaves those tables empty."""
+
+    images: pd.DataFrame
+    captions: pd.DataFrame
+    image_folder: Path
+    """Folder that `images.path` is relative to."""
+    objects: pd.DataFrame = field(default_factory=OBJECTS.empty)
+    relations: pd.DataFrame = field(default_factory=RELATIONS.empty)
+    choices: pd.DataFrame = field(default_factory=CHOICES.empty)
+    questions: pd.DataFrame = field(default_factory=QUESTIONS.empty)
+    ratings: pd.DataFrame = field(default_factory=RATINGS.empty)
+    problems: pd.DataFrame = field(default_factory=PROBLEMS.empty)
+
+
+class Problems:
+    """Collects broken rows: each is skipped and counted, or stops the run when `strict`."""
+
+    def __init__(self, dataset: str, strict: bool) -> None:
+        self.dataset = dataset
+        self.strict = strict
+        self._rows: list[tuple[str, str, str]] = []
+        self._kinds: list[str] = []
+
+    def add(self, kind: str, file: str, row: str, problem: str) -> None:
+        """Count one broken row of `kind` (a plural, such as `captions`), which the caller then leaves out.
+
+        Raises UserError when strict.
+        """
+        if self.strict:
+            raise UserError(f"{self._line(file, row, problem)}; mend the row, or set data.strict: false to skip it")
+        self._rows.append((file, row, problem))
+        self._kinds.append(kind)
+
+    def note(self, file: str, row: str, text: str) -> None:
+        """Record something that is not broken but that the reader of the report must know; never stops the run."""
+        self._rows.append((file, row, text))
+        self._kinds.append("")
+
+    def frame(self) -> pd.DataFrame:
+        """One row a problem, columns as `PROBLEMS`."""
+        return pd.DataFrame(self._rows, columns=list(PROBLEMS.columns)).astype("str")
+
+    def summary(self) -> list[str]:
+        """Lines for the log: the first problem of each kind in full, and how many rows of it were skipped."""
+        counts = Counter(self._kinds)
+        lines: list[str] = []
+        shown: set[str] = set()
+        for kind, (file, row, problem) in zip(self._kinds, self._rows, strict=True):
+            if not kind:
+                lines.append(self._line(file, row, problem))
+            elif kind not in shown:
+                shown.add(kind)
+                lines.append(self._line(file, row, problem))
+                lines.append(f"{counts[kind]} {kind} skipped; set data.strict: true to stop here instead.")
+        return lines
+
+    def _line(self, file: str, row: str, problem: str) -> str:
+        place = ", ".join(part for part in (file, row) if part)
+        return f"{self.dataset}: {place}: {problem}"
+
+
+def safe_join(folder: str | Path, name: str) -> Path:
+    """`folder/name`, where `name` was read from data and must stay inside the folder.
+
+    Raises UserError when it is absolute, empty, or leads out of the folder (`..`, or a link that points out of it).
+    """
+    root = Path(folder).resolve()
+    path = root / name
+    if not name or "\0" in name or Path(name).is_absolute() or not path.resolve().is_relative_to(root):
+        raise UserError(f"{folder}: the name {name!r} leads out of the folder; remove it from the data")
+    return path
+
+
+def check_references(tables: DatasetTables, dataset: str, strict: bool) -> tuple[DatasetTables, list[str]]:
+    """The tables without rows that point to nothing, and the lines for the log; the reasons join `problems`.
+
+    Checked in this order, so that what hangs on a removed row goes too: captions, objects (their image, their box),
+    relations (both objects, in the same image), choices and questions (their images, of the same split), ratings.
+    Raises UserError when strict and a row is broken.
+    """
+    problems = Problems(dataset, strict)
+    images = tables.images
+    split = dict(zip(images["image_id"], images["split"], strict=True))
+    sides = zip(images["width"].astype(int), images["height"].astype(int), strict=True)
+    size: dict[str, tuple[int, int]] = dict(zip(images["image_id"], sides, strict=True))
+
+    def caption(row: Any) -> str | None:
+        if row.image_id not in split:
+            return f"names image {row.image_id}, which is not in images"
+        return None if row.text.strip() else "has no text"
+
+    captions = _filter(tables.captions, "captions", "caption_id", caption, problems)
+
+    def box(row: Any) -> str | None:
+        if row.image_id not in size:
+            return f"names image {row.image_id}, which is not in images"
+        width, height = size[row.image_id]
+        inside = row.x + row.width <= width + BOX_TOLERANCE and row.y + row.height <= height + BOX_TOLERANCE
+        inside = inside and row.x >= -BOX_TOLERANCE and row.y >= -BOX_TOLERANCE and row.width > 0 and row.height > 0
+        return None if inside else f"its box is empty or leaves the {width}x{height} image {row.image_id}"
+
+    objects = _filter(tables.objects, "objects", "object_id", box, problems)
+    image_of_object = dict(zip(objects["object_id"], objects["image_id"], strict=True))
+
+    def relation(row: Any) -> str | None:
+        for name in (row.subject_id, row.object_id):
+            if image_of_object.get(name) != row.image_id:
+                return f"names object {name}, which is not in image {row.image_id}"
+        return None
+
+    relations = _filter(tables.relations, "relations", "relation_id", relation, problems)
+
+    def choice(row: Any) -> str | None:
+        for name in row.images:
+            if split.get(name) != row.split:
+                return f"names image {name}, which is not in split {row.split}"
+        return None if len(row.texts) >= 2 else "has fewer than two candidate texts"
+
+    def question(row: Any) -> str | None:
+        if split.get(row.image_id) != row.split:
+            return f"names image {row.image_id}, which is not in split {row.split}"
+        return None if len(row.candidates) == len(row.statements) else "has not one statement a candidate"
+
+    caption_ids = set(captions["caption_id"])
+
+    def rating(row: Any) -> str | None:
+        if row.image_id not in split:
+            return f"rates image {row.image_id}, which is not in images"
+        return None if row.caption_id in caption_ids else f"rates caption {row.caption_id}, which is not in captions"
+
+    checked = replace(
+        tables,
+        captions=captions,
+        objects=objects,
+        relations=relations,
+        choices=_filter(tables.choices, "choices", "item_id", choice, problems),
+        questions=_filter(tables.questions, "questions", "question_id", question, problems),
+        ratings=_filter(tables.ratings, "ratings", "image_id", rating, problems),
+        problems=pd.concat([tables.problems, problems.frame()], ignore_index=True),
+    )
+    return checked, problems.summary()
+
+
+def write_dataset(tables: DatasetTables, folder: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write every table as `folder/<table>.parquet`.
+
+    Raises UserError when the data set repeats a key or holds a value outside its declared range.
+    """
+    for name, table in TABLES.items():
+        try:
+            write_table(getattr(tables, name), table, Path(folder) / f"{name}.parquet", provenance)
+        except ValueError as error:
+            raise UserError(f"data: {error}; mend the data set") from None
+
+
+def _filter(frame: pd.DataFrame, kind: str, key: str, check: Check, problems: Problems) -> pd.DataFrame:
+    keep = []
+    for row in frame.itertuples(index=False):
+        reason = check(row)
+        keep.append(reason is None)
+        if reason is not None:
+            problems.add(kind, kind, str(getattr(row, key)), f"{reason}; skipped")
+    return frame[pd.Series(keep, index=frame.index, dtype=bool)].reset_index(drop=True)

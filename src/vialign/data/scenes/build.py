@@ -1,0 +1,147 @@
+"""The Scenes data set as normalised tables and PNG files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vialign.artifacts import atomic_path
+from vialign.config import DataConfig
+from vialign.data.base import DatasetTables
+from vialign.data.scenes import benchmarks
+from vialign.data.scenes.benchmarks import Shown
+from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, tree_text
+from vialign.data.scenes.draw import draw_scene
+from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing, relations, sample_scenes
+from vialign.errors import UserError
+from vialign.progress import track
+from vialign.random import generator
+from vialign.tables import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+
+DEFAULT_SIZES: Mapping[str, int] = {
+    "train": 3000,
+    "calibration": 400,
+    "diagnosis": 600,
+    "validation": 500,
+    "test": 1000,
+    "test_combination": 400,
+    "test_domain": 400,
+}
+"""Images a split; `backbone` is drawn on the fly by the pretraining and never written."""
+TWINS = 0.25
+"""Share of scenes that come in pairs with the same things in another combination."""
+DIAGNOSTICS = 600
+"""Items of each minimal-pair benchmark on `test`; the other test splits have a third as many."""
+
+
+def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
+    """Draw every split into `output/images` and return its tables.
+
+    Each split has its own generator, so the size of one never changes another. Raises UserError for a split that
+    Scenes does not have.
+    """
+    unknown = sorted(set(config.sizes) - set(DEFAULT_SIZES))
+    if unknown:
+        raise UserError(
+            f"config: `data.sizes.{unknown[0]}`: Scenes has no such split; its splits are {', '.join(DEFAULT_SIZES)}"
+        )
+    folder = output / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[dict[str, object]]] = {
+        name: [] for name in ("images", "captions", "objects", "relations", "choices", "questions")
+    }
+    for split, default in DEFAULT_SIZES.items():
+        size = config.sizes.get(split, default)
+        _build_split(split, size, seed, folder, rows)
+    return DatasetTables(
+        images=pd.DataFrame(rows["images"]),
+        captions=pd.DataFrame(rows["captions"]),
+        objects=pd.DataFrame(rows["objects"]),
+        relations=pd.DataFrame(rows["relations"], columns=list(RELATIONS.columns)),
+        choices=pd.DataFrame(rows["choices"], columns=list(CHOICES.columns)),
+        questions=pd.DataFrame(rows["questions"], columns=list(QUESTIONS.columns)),
+        ratings=RATINGS.empty(),
+        problems=PROBLEMS.empty(),
+        image_folder=output,
+    )
+
+
+def _build_split(split: str, size: int, seed: int, folder: Path, rows: dict[str, list[dict[str, object]]]) -> None:
+    rng = generator(seed, "scenes", split)
+    lines = split == "test_domain"
+    style = CROSS_DOMAIN if lines else DOMAIN
+    scenes = sample_scenes(rng, size, twins=TWINS, held_out=split == "test_combination")
+    shown: list[Shown] = []
+    pairs: list[tuple[Shown, Shown, str]] = []
+    for number, (scene, kind) in enumerate(track(scenes, f"drawing {split}", total=size)):
+        image_id = f"{split}-{number:05d}"
+        with atomic_path(folder / f"{image_id}.png") as temporary:
+            draw_scene(scene, lines=lines).save(temporary, format="PNG", compress_level=1)
+        rows["images"].append(
+            {
+                "image_id": image_id,
+                "split": split,
+                "path": f"images/{image_id}.png",
+                "width": IMAGE_SIZE,
+                "height": IMAGE_SIZE,
+            }
+        )
+        for n, tree in enumerate(scene_captions(rng, scene, style)):
+            rows["captions"].append(
+                {"caption_id": f"{image_id}#{n}", "image_id": image_id, "text": tree_text(tree), "tree": tree}
+            )
+        rows["objects"] += [_object_row(image_id, n, thing) for n, thing in enumerate(scene.things)]
+        rows["relations"] += _relation_rows(image_id, scene)
+        shown.append(Shown(image_id, scene))
+        if kind in ("roles", "colours"):
+            pairs.append((shown[-2], shown[-1], kind))
+    if split.startswith("test"):
+        _add_diagnostics(split, shown, pairs, rng, rows)
+
+
+def _object_row(image_id: str, number: int, thing: Thing) -> dict[str, object]:
+    attributes = [thing.colour]
+    if thing.size_word is not None:
+        attributes.append(thing.size_word)
+    if thing.texture != "plain":
+        attributes.append(thing.texture)
+    return {
+        "object_id": f"{image_id}/{number}",
+        "image_id": image_id,
+        "name": thing.shape,
+        "x": thing.x - thing.size / 2,
+        "y": thing.y - thing.size / 2,
+        "width": float(thing.size),
+        "height": float(thing.size),
+        "attributes": attributes,
+    }
+
+
+def _relation_rows(image_id: str, scene: Scene) -> list[dict[str, object]]:
+    return [
+        {
+            "relation_id": f"{image_id}/{number}",
+            "image_id": image_id,
+            "subject_id": f"{image_id}/{i}",
+            "predicate": predicate,
+            "object_id": f"{image_id}/{j}",
+        }
+        for number, (i, predicate, j) in enumerate(relations(scene))
+    ]
+
+
+def _add_diagnostics(
+    split: str,
+    shown: list[Shown],
+    pairs: list[tuple[Shown, Shown, str]],
+    rng: np.random.Generator,
+    rows: dict[str, list[dict[str, object]]],
+) -> None:
+    limit = DIAGNOSTICS if split == "test" else DIAGNOSTICS // 3
+    rows["choices"] += benchmarks.winoground(pairs, split)
+    rows["choices"] += benchmarks.aro_relation(shown, split, limit)
+    rows["choices"] += benchmarks.replaced_relation(shown, split, limit, rng)
+    rows["choices"] += benchmarks.aro_attribution(shown, split, limit)
+    rows["choices"] += benchmarks.aro_order(shown, split, limit // 2, rng, cross_domain=split == "test_domain")
+    rows["questions"] += benchmarks.questions(shown, split, limit // 2, rng)

@@ -1,0 +1,156 @@
+"""Captions of a scene in varied syntax, each with its gold Penn Treebank brackets.
+
+A caption is written as a bracket string; its text is the words of the tree. The brackets carry the gold tags and
+phrases, and `vialign.data.treebank` derives the gold dependencies from them by head rules.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from vialign.data.scenes.world import CONVERSE, Scene, Thing, relations
+
+SYNONYMS = {
+    "circle": "disc",
+    "square": "box",
+    "ring": "hoop",
+    "diamond": "rhombus",
+    "red": "crimson",
+    "purple": "violet",
+    "small": "little",
+    "large": "big",
+    "dotted": "spotted",
+    "above": "over",
+    "below": "under",
+    "inside": "within",
+    "larger": "bigger",
+}
+"""Another word for the same thing: rare inside the domain, usual in the cross-domain variant."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How freely captions are worded."""
+
+    synonyms: float = 0.12
+    """Chance that a word is replaced by its synonym."""
+    omit_colour: float = 0.05
+    mention_size: float = 0.5
+    mention_texture: float = 0.8
+
+
+DOMAIN = Style()
+CROSS_DOMAIN = Style(synonyms=0.7)
+EXACT = Style(synonyms=0.0, omit_colour=0.0, mention_size=0.0, mention_texture=0.0)
+"""Colour and shape only: the wording of the diagnostics."""
+
+
+def tree_text(tree: str) -> str:
+    """The words of a bracket string as running text."""
+    words = re.findall(r"\s([^\s()]+)\)", tree)
+    return " ".join(words).replace(" ,", ",")
+
+
+def noun_phrase(rng: np.random.Generator, thing: Thing, style: Style, determiner: str = "a") -> str:
+    """`(NP (DT a) (JJ red) (NN circle))`, with size and texture where the style mentions them."""
+    adjectives = []
+    if thing.size_word is not None and rng.random() < style.mention_size:
+        adjectives.append(thing.size_word)
+    if thing.texture != "plain" and rng.random() < style.mention_texture:
+        adjectives.append(thing.texture)
+    if rng.random() >= style.omit_colour:
+        adjectives.append(thing.colour)
+    words = [_word(rng, word, style) for word in (*adjectives, thing.shape)]
+    if determiner == "a" and words[0][0] in "aeiou":
+        determiner = "an"
+    inner = " ".join([f"(DT {determiner})", *(f"(JJ {word})" for word in words[:-1]), f"(NN {words[-1]})"])
+    return f"(NP {inner})"
+
+
+def relation_phrase(rng: np.random.Generator, predicate: str, other: str, style: Style) -> str:
+    """The phrase that says `predicate` of the noun phrase `other`."""
+    if predicate in ("left of", "right of"):
+        side = predicate.split()[0]
+        if rng.random() < 0.5:
+            return f"(PP (TO to) (NP (NP (DT the) (NN {side})) (PP (IN of) {other})))"
+        return f"(ADVP (RB {side}) (PP (IN of) {other}))"
+    if predicate in ("larger than", "smaller than"):
+        word = _word(rng, predicate.split()[0], style)
+        return f"(ADJP (JJR {word}) (PP (IN than) {other}))"
+    if predicate == "on" and rng.random() < 0.4:
+        return f"(PP (IN on) (NP (NP (NN top)) (PP (IN of) {other})))"
+    return f"(PP (IN {_word(rng, predicate, style)}) {other})"
+
+
+def relation_caption(rng: np.random.Generator, subject: Thing, predicate: str, other: Thing, style: Style) -> str:
+    """A sentence or a noun phrase that says one relation; now and then by its converse."""
+    if predicate in CONVERSE and rng.random() < 0.25:
+        subject, predicate, other = other, CONVERSE[predicate], subject
+    first, second = noun_phrase(rng, subject, style), noun_phrase(rng, other, style)
+    phrase = relation_phrase(rng, predicate, second, style)
+    spatial = predicate not in ("larger than", "smaller than")
+    forms = ["is", "fragment", "there", "verb", "inverted"] if spatial else ["is", "fragment"]
+    form = str(rng.choice(forms))
+    if form == "is":
+        return f"(S {first} (VP (VBZ is) {phrase}))"
+    if form == "fragment":
+        return f"(NP {first} {phrase})"
+    if form == "there":
+        return f"(S (NP (EX there)) (VP (VBZ is) (NP {first} {phrase})))"
+    if form == "verb":
+        return f"(S {first} (VP (VBZ {rng.choice(['sits', 'lies', 'stands'])}) {phrase}))"
+    return f"(S {phrase} (NP (EX there)) (VP (VBZ is) {first}))"
+
+
+def list_caption(rng: np.random.Generator, things: list[Thing], style: Style) -> str:
+    """`a red circle, a blue square and a green star`: which concepts are there, not how they combine."""
+    phrases = [noun_phrase(rng, things[k], style) for k in rng.permutation(len(things))]
+    if len(phrases) == 1:
+        if rng.random() < 0.5:
+            return f"(S (NP (EX there)) (VP (VBZ is) {phrases[0]}))"
+        return phrases[0]
+    head = " (, ,) ".join(phrases[:-1])
+    return f"(NP {head} (CC and) {phrases[-1]})"
+
+
+def scene_captions(rng: np.random.Generator, scene: Scene, style: Style = DOMAIN) -> list[str]:
+    """Five captions, as bracket strings: the main relation twice, the list, another relation, relation and rest."""
+    things = list(scene.things)
+    if scene.main is None:
+        return [list_caption(rng, things, style) for _ in range(5)]
+    subject, predicate, other = things[scene.main[0]], scene.main[1], things[scene.main[2]]
+    true = relations(scene)
+    second = true[int(rng.integers(len(true)))]
+    captions = [
+        relation_caption(rng, subject, predicate, other, style),
+        relation_caption(rng, subject, predicate, other, style),
+        list_caption(rng, things, style),
+        relation_caption(rng, things[second[0]], second[1], things[second[2]], style),
+    ]
+    rest = [thing for k, thing in enumerate(things) if k not in (scene.main[0], scene.main[2])]
+    if rest:
+        main = relation_phrase(rng, predicate, noun_phrase(rng, other, style), style)
+        extra = noun_phrase(rng, rest[int(rng.integers(len(rest)))], style)
+        captions.append(
+            f"(S (S {noun_phrase(rng, subject, style)} (VP (VBZ is) {main})) (, ,) (CC and)"
+            f" (S (NP (EX there)) (VP (VBZ is) {extra})))"
+        )
+    else:
+        captions.append(relation_caption(rng, subject, predicate, other, style))
+    return captions
+
+
+def statement(subject: Thing, predicate: str, other: Thing) -> str:
+    """`the red circle is above the blue square`, in one fixed wording, for the diagnostics."""
+    rng = np.random.default_rng(0)
+    phrase = {"left of": "to the left of", "right of": "to the right of"}.get(predicate, predicate)
+    first = tree_text(noun_phrase(rng, subject, EXACT, "the"))
+    second = tree_text(noun_phrase(rng, other, EXACT, "the"))
+    return f"{first} is {phrase} {second}"
+
+
+def _word(rng: np.random.Generator, word: str, style: Style) -> str:
+    if word in SYNONYMS and rng.random() < style.synonyms:
+        return SYNONYMS[word]
+    return word

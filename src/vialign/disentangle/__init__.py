@@ -1,0 +1,32 @@
+"""Visual prototypes and phrase units: the local sides of an image and of a caption."""
+
+from vialign.disentangle.boxes import embed_labels, object_labels
+from vialign.disentangle.encode import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
+from vialign.disentangle.quality import text_quality, visual_quality
+from vialign.disentangle.structure import align_units
+from vialign.disentangle.text import TextDisentangler
+from vialign.disentangle.text_fitting import fit_text
+from vialign.disentangle.types import Phrases, Prototypes, TokenStructure
+from vialign.disentangle.visual import VisualDisentangler
+from vialign.disentangle.visual_fitting import fit_visual
+
+__all__ = [
+    "Phrases",
+    "Prototypes",
+    "TextDisentangler",
+    "TokenStructure",
+    "VisualDisentangler",
+    "align_units",
+    "embed_labels",
+    "encode_images",
+    "encode_texts",
+    "fit_text",
+    "fit_visual",
+    "load_text",
+    "load_visual",
+    "object_labels",
+    "save_text",
+    "save_visual",
+    "text_quality",
+    "visual_quality",
+]

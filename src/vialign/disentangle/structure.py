@@ -1,0 +1,214 @@
+"""Phrase units on tokens: from character spans to tokens, from token distributions to units.
+
+A unit is a run of tokens of one kind; the attributes inside a noun phrase do not end it ("a *small* circle" is one
+entity around one attribute). Everything here is vectorised over captions; a unit is named by its first token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vialign.disentangle.types import ATTRIBUTE, ENTITY, NONE, RELATION, TokenStructure, _Batch
+from vialign.tables import UNIT_KINDS
+
+
+@dataclass(frozen=True)
+class TokenDistributions(_Batch):
+    """What a path believes about every token."""
+
+    kind: Float[Tensor, "batch token 4"]
+    """Probability of none, entity, attribute, relation."""
+    begin: Float[Tensor, "batch token"]
+    """Probability that the token is the first of its unit."""
+    subject: Float[Tensor, "batch token place"]
+    """Probability of each token to head the subject of the token's unit; the last place stands for none."""
+    object: Float[Tensor, "batch token place"]
+    """The same for the object."""
+
+
+def align_units(
+    units: pd.DataFrame,
+    text_ids: Sequence[str],
+    offsets: Int[Tensor, "text token 2"],
+    mask: Bool[Tensor, "text token"],
+) -> TokenStructure:
+    """Write character spans (UNITS) on tokens; a token that touches several units belongs to the shortest.
+
+    So an adjective inside a noun phrase is its own attribute unit, and the rest of the phrase is the entity. An
+    argument is the last token of the argument's head word. Units of other texts, and units that the context length has
+    cut off, are left out.
+    """
+    count, length = mask.shape
+    structure = {name: np.full((count, length), -1, dtype=np.int64) for name in ("owner", "subject", "object")}
+    rows = units["text_id"].map(pd.Series(np.arange(count), index=list(text_ids)))
+    units = units[rows.notna()].assign(row=rows[rows.notna()].astype(np.int64))
+    widest_first = np.argsort(-(units["end"] - units["start"]).to_numpy(), kind="stable")
+    units = units.iloc[widest_first].reset_index(drop=True)
+    row = units["row"].to_numpy(dtype=np.int64)
+    begins, ends = offsets[..., 0].numpy(), offsets[..., 1].numpy()
+    real = mask.numpy()
+
+    def touching(start: str, end: str) -> np.ndarray:
+        low, high = units[start].to_numpy()[:, None], units[end].to_numpy()[:, None]
+        return (begins[row] < high) & (ends[row] > low) & real[row]
+
+    unit, token = np.nonzero(touching("start", "end"))
+    structure["owner"][row[unit], token] = unit  # later writes win: the shortest unit
+    head = touching("head_start", "head_end")
+    last = np.where(head.any(axis=1), length - 1 - head[:, ::-1].argmax(axis=1), -1)
+    number = pd.Series(last, index=pd.MultiIndex.from_arrays([row, units["unit"]]))
+    owned = structure["owner"] >= 0
+    owner = structure["owner"][owned]
+    for name in ("subject", "object"):
+        argument = pd.MultiIndex.from_arrays([row, units[name]])
+        structure[name][owned] = number.reindex(argument, fill_value=-1).to_numpy()[owner]
+    kind = np.zeros((count, length), dtype=np.int64)
+    kind[owned] = (units["kind"].map(UNIT_KINDS.index).to_numpy(dtype=np.int64) + 1)[owner]
+    return TokenStructure(
+        torch.from_numpy(kind),
+        torch.from_numpy(_first_owned(structure["owner"])),
+        torch.from_numpy(structure["subject"]),
+        torch.from_numpy(structure["object"]),
+    )
+
+
+def _first_owned(owner: np.ndarray) -> np.ndarray:
+    """Whether a token is the first of its owner; owners never span captions."""
+    begin = np.zeros(owner.shape, dtype=bool)
+    rows, tokens = np.nonzero(owner >= 0)
+    _, first = np.unique(owner[rows, tokens], return_index=True)
+    begin[rows[first], tokens[first]] = True
+    return begin
+
+
+def group_tokens(kind: Int[Tensor, "batch token"], begin: Bool[Tensor, "batch token"]) -> Int[Tensor, "batch token"]:
+    """The first token of every token's unit; -1 outside units.
+
+    A unit begins where it says so, and wherever its kind does not continue: after a token of another kind (attributes
+    aside), so that a missed beginning never joins two phrases.
+    """
+    length = kind.shape[1]
+    place = torch.arange(length, device=kind.device).expand_as(kind)
+    solid = torch.where(kind == ATTRIBUTE, -1, place).cummax(dim=1).values
+    before = F.pad(solid, (1, 0), value=-1)[:, :length]
+    kind_before = torch.where(before < 0, NONE, kind.gather(1, before.clamp_min(0)))
+    attribute_before = F.pad(kind, (1, 0))[:, :length] == ATTRIBUTE
+    continued = torch.where(kind == ATTRIBUTE, attribute_before, kind_before == kind)
+    starts = (kind != NONE) & (begin | ~continued)
+    kinds = torch.arange(ENTITY, RELATION + 1, device=kind.device)[None, :, None]
+    of_kind = starts[:, None, :] & (kind[:, None, :] == kinds)
+    latest = torch.where(of_kind, place[:, None, :], -1).cummax(dim=2).values
+    owner = latest.gather(1, (kind - 1).clamp_min(0)[:, None, :]).squeeze(1)
+    return torch.where(kind == NONE, -1, owner)
+
+
+def smoothed(structure: TokenStructure, smoothing: float) -> TokenDistributions:
+    """A parser's structure as distributions: its choice keeps 1 - smoothing, the rest is spread over all choices."""
+    length = structure.kind.shape[1]
+
+    def soften(hot: Tensor, choices: int) -> Tensor:
+        return hot * (1 - smoothing) + smoothing / choices
+
+    def pointer(token: Tensor) -> Tensor:
+        place = torch.where(token < 0, length, token)
+        return soften(F.one_hot(place, length + 1).float(), length + 1)
+
+    return TokenDistributions(
+        soften(F.one_hot(structure.kind, 4).float(), 4),
+        soften(structure.begin.float(), 2),
+        pointer(structure.subject),
+        pointer(structure.object),
+    )
+
+
+def mix(
+    main: TokenDistributions, fallback: TokenDistributions, gate: Float[Tensor, "batch token"]
+) -> TokenDistributions:
+    """Share `gate` of the main path and the rest of the fallback, token by token."""
+
+    def blend(first: Tensor, second: Tensor) -> Tensor:
+        share = gate.reshape(*gate.shape, *[1] * (first.dim() - 2))
+        return share * first + (1 - share) * second
+
+    return TokenDistributions(
+        blend(main.kind, fallback.kind),
+        blend(main.begin, fallback.begin),
+        blend(main.subject, fallback.subject),
+        blend(main.object, fallback.object),
+    )
+
+
+def decode(distributions: TokenDistributions, mask: Bool[Tensor, "batch token"]) -> TokenStructure:
+    """The most probable structure: kinds token by token, then runs, then one argument for each unit.
+
+    A unit's tokens vote on its arguments; only entities can be arguments, only relations have objects.
+    """
+    kind = torch.where(mask, distributions.kind.argmax(dim=-1), NONE)
+    owner = group_tokens(kind, distributions.begin > 0.5)
+    place = torch.arange(kind.shape[1], device=kind.device)
+    members = (owner[:, None, :] == place[:, None]).to(distributions.subject.dtype)
+    allowed = F.pad(kind == ENTITY, (0, 1), value=True)[:, None, :]
+
+    def argument(pointer: Tensor, applies: Tensor) -> Tensor:
+        votes = torch.where(allowed, members @ pointer, -1.0)
+        chosen = votes.argmax(dim=-1)
+        chosen = torch.where(chosen == kind.shape[1], -1, chosen).gather(1, owner.clamp_min(0))
+        return torch.where(applies, chosen, -1)
+
+    subject = argument(distributions.subject, (kind == ATTRIBUTE) | (kind == RELATION))
+    return TokenStructure(kind, owner == place, subject, argument(distributions.object, kind == RELATION))
+
+
+@dataclass(frozen=True)
+class UnitSlots(_Batch):
+    """The units of a caption in a fixed number of slots."""
+
+    members: Bool[Tensor, "batch unit token"]
+    """Tokens of each unit; an entity has its attributes' tokens too, so that it means "red circle"."""
+    kind: Int[Tensor, "batch unit"]
+    subject: Int[Tensor, "batch unit"]
+    object: Int[Tensor, "batch unit"]
+
+
+def fill_slots(structure: TokenStructure, mask: Bool[Tensor, "batch token"], units: int) -> UnitSlots:
+    """Put a decoded structure into `units` slots, in the order of the units' first tokens.
+
+    Where a caption has more units, attributes are dropped first (their tokens stay in their entity), then the last
+    ones. A caption without any unit is one entity unit over all its tokens.
+    """
+    kind, length = structure.kind, structure.kind.shape[1]
+    owner = group_tokens(kind, structure.begin)
+    place = torch.arange(length, device=kind.device)
+    key = torch.where(owner == place, place + length * (kind == ATTRIBUTE), 2 * length)
+    key = F.pad(key, (0, max(0, units - length)), value=2 * length).topk(units, dim=1, largest=False).values
+    first = torch.where(key < 2 * length, key % length, length).sort(dim=1).values
+    real = first < length
+    slots = torch.full((len(kind), length + 1), -1, dtype=torch.long, device=kind.device)
+    slots.scatter_(1, first, torch.arange(units, device=kind.device).expand_as(first))
+    slots[:, length] = -1
+
+    def slot_of(token: Tensor) -> Tensor:
+        """Slot of the unit that a token (or -1) belongs to."""
+        unit = torch.where(token < 0, -1, owner.gather(1, token.clamp_min(0)))
+        return slots.gather(1, torch.where(unit < 0, length, unit))
+
+    number = torch.arange(units, device=kind.device)[None, :, None]
+    own = slot_of(place.expand_as(kind))
+    modified = torch.where(kind == ATTRIBUTE, slot_of(structure.subject), -1)
+    members = (own[:, None, :] == number) | (modified[:, None, :] == number)
+    at_first = first.clamp_max(length - 1)
+    kinds = torch.where(real, kind.gather(1, at_first), NONE)
+    empty = ~real.any(dim=1)
+    members[:, 0] |= empty[:, None] & mask
+    kinds[:, 0] = torch.where(empty, ENTITY, kinds[:, 0])
+
+    def argument(token: Tensor) -> Tensor:
+        return torch.where(real, slot_of(token).gather(1, at_first), -1)
+
+    return UnitSlots(members, kinds, argument(structure.subject), argument(structure.object))

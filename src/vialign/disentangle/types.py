@@ -1,0 +1,92 @@
+"""What the disentanglers hand on: visual prototypes, phrase units, and the structure of a caption's tokens."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+NONE, ENTITY, ATTRIBUTE, RELATION = range(4)
+"""Kinds of a token or unit; `vialign.tables.UNIT_KINDS` in order, after none."""
+
+
+class _Batch:
+    """A dataclass of tensors (or None) that share their first dimension."""
+
+    def index(self, positions: Tensor | slice) -> Self:
+        """The items at `positions`, in that order."""
+        return self._map(lambda tensor: tensor[positions])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same items on `device`."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    @classmethod
+    def concatenate(cls, blocks: list[Self]) -> Self:
+        """All items of `blocks`, in order; a field that is None in the first block is None."""
+        columns = {}
+        for field in fields(cls):  # type: ignore[arg-type]
+            parts = [getattr(block, field.name) for block in blocks]
+            columns[field.name] = None if parts[0] is None else torch.cat(parts)
+        return cls(**columns)
+
+    def _map(self, change) -> Self:  # type: ignore[no-untyped-def]
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return type(self)(**{name: None if value is None else change(value) for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Prototypes(_Batch):
+    """Visual prototypes of a batch of images, most active first."""
+
+    features: Float[Tensor, "batch prototype dim"]
+    """Unit vectors of the joint space, with the mean patch removed."""
+    mass: Float[Tensor, "batch prototype"]
+    """Share of the image's foreground activation; sums to 1."""
+    maps: Float[Tensor, "batch prototype patch"] | None
+    """Where the prototype is; each row sums to 1 (0 where mass is 0). None when dropped to save memory."""
+    moments: Float[Tensor, "batch prototype 5"]
+    """Mean x, mean y, standard deviation of x and of y, all in image widths or heights, and the fraction of the
+    image's patches that the prototype holds."""
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+
+@dataclass(frozen=True)
+class Phrases(_Batch):
+    """Phrase units of a batch of captions, in the order of their first token."""
+
+    features: Float[Tensor, "batch unit dim"]
+    """Unit vectors; zero where there is no unit."""
+    weight: Float[Tensor, "batch unit"]
+    """Sums to 1 over the units of a caption; 0 where there is no unit."""
+    kind: Int[Tensor, "batch unit"]
+    """0 none, 1 entity, 2 attribute, 3 relation."""
+    subject: Int[Tensor, "batch unit"]
+    """Unit that a relation is said of or that an attribute modifies; -1 for none."""
+    object: Int[Tensor, "batch unit"]
+    """Unit that a relation is said towards; -1 for none."""
+    assign: Float[Tensor, "batch unit token"] | None
+    """Share of each token in the unit; each row sums to 1 (0 where there is no unit). None when dropped."""
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+
+@dataclass(frozen=True)
+class TokenStructure(_Batch):
+    """Phrase units written on the tokens of a batch of captions."""
+
+    kind: Int[Tensor, "batch token"]
+    """0 none, 1 entity, 2 attribute, 3 relation."""
+    begin: Bool[Tensor, "batch token"]
+    """Whether the token is the first of its unit."""
+    subject: Int[Tensor, "batch token"]
+    """Token that heads the subject of the token's unit; -1 for none."""
+    object: Int[Tensor, "batch token"]
+    """Token that heads the object of the token's unit; -1 for none."""
+
+    def __len__(self) -> int:
+        return self.kind.shape[0]

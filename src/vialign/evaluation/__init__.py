@@ -1,0 +1,1 @@
+"""Benchmarks, paired statistics, and the checks that decide whether their numbers count."""

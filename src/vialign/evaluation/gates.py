@@ -1,0 +1,158 @@
+"""Two of the three stop-loss gates: early validation against LoRA, and the efficiency law."""
+
+import numpy as np
+import pandas as pd
+
+from vialign.config import GateConfig
+from vialign.evaluation.statistics import interval, normal_p_value, replicate_means, seed_weights
+from vialign.tables import BUDGET, OUTCOMES, VERDICT
+
+EARLY_MEASURES = {
+    "recall": (("validation/image_to_text", "r1"), ("validation/text_to_image", "r1")),
+    "negatives": (("validation/negatives", "accuracy"),),
+}
+"""What the early gate compares: mean R@1 of both directions, and accuracy against rule-made negatives."""
+
+
+def early_verdict(
+    outcomes: pd.DataFrame,
+    gate: GateConfig,
+    level: float = 0.05,
+    replicates: int = 2000,
+    seed: int = 0,
+    method: str = "vialign",
+    reference: str = "lora",
+    evidence: str = "gates/early_outcomes.parquet",
+) -> pd.DataFrame:
+    """VERDICT of the early gate, from `validation_outcomes` of both methods at the early check, all seeds.
+
+    It fires when the full model's score, the mean of recall and accuracy against negatives by which combinations are
+    chosen, is significantly below the reference's: when the whole paired bootstrap interval (images, then seeds) of
+    the difference lies under zero. The two parts are informative. Without negatives the score is recall alone.
+    Raises ValueError when the outcomes lack one of the methods.
+    """
+    OUTCOMES.check(outcomes)
+    for name in (method, reference):
+        if name not in set(outcomes["method"]):
+            raise ValueError(f"early gate: no validation outcomes of {name}")
+    value, drawn = {}, {}
+    for name in (method, reference):
+        value[name], drawn[name] = _validation_means(outcomes, name, replicates, seed)
+    rows = []
+    parts = list(value[method])
+    for part in parts:
+        difference = value[method][part] - value[reference][part]
+        spread = drawn[method][part] - drawn[reference][part]
+        low, high = (float(end) for end in interval(spread, level))
+        p_value = normal_p_value(difference, float(spread.std(ddof=1)))
+        reason = f"paired bootstrap over images and seeds, two-sided p = {p_value:.3g}"
+        if part == "score":
+            reason += "; a difference counts as worse when its whole interval is under zero"
+        rows.append(
+            {
+                "criterion": f"{_NAMES[part]}: {method} is not significantly worse than {reference}",
+                "value": difference,
+                "low": low,
+                "high": high,
+                "threshold": 0.0,
+                "met": high >= 0,
+                "required": part == "score",
+                "evidence": evidence,
+                "reason": reason,
+            }
+        )
+    if "negatives" not in parts:
+        rows.append(
+            {
+                "criterion": f"{_NAMES['negatives']}: {method} is not significantly worse than {reference}",
+                "value": None,
+                "low": None,
+                "high": None,
+                "threshold": 0.0,
+                "met": False,
+                "required": False,
+                "evidence": evidence,
+                "reason": "not available: no validation caption has a rule-made negative",
+            }
+        )
+    return _verdict("early", rows, gate)
+
+
+def budget_verdict(
+    budget: pd.DataFrame, gate: GateConfig, method: str = "vialign", evidence: str = "budget/ledger.parquet"
+) -> pd.DataFrame:
+    """VERDICT of the budget gate: every limit that the ledger (BUDGET) sets the full method is kept.
+
+    That holds for every backbone in the ledger: the run's own and the reference size. Limits of other methods are
+    informative. Raises ValueError when the ledger sets the method no limit.
+    """
+    BUDGET.check(budget)
+    limited = budget[budget["limit"].notna()]
+    if method not in set(limited["method"]):
+        raise ValueError(f"budget gate: the ledger sets no limit for {method}")
+    rows = [
+        {
+            "criterion": f"{row['method']} on {row['backbone']}: {row['measure']} stays under {row['limit']:g} "
+            f"({row['unit']})",
+            "value": row["value"],
+            "low": row["low"],
+            "high": row["high"],
+            "threshold": row["limit"],
+            "met": bool(row["kept"]) if pd.notna(row["kept"]) else False,
+            "required": row["method"] == method,
+            "evidence": evidence,
+            "reason": "limit of the efficiency law; kept only when the interval's upper end is under it",
+        }
+        for row in limited.to_dict("records")
+    ]
+    rows.sort(key=lambda row: not row["required"])
+    return _verdict("budget", rows, gate)
+
+
+_NAMES = {
+    "score": "mean of validation R@1 and accuracy against negatives",
+    "recall": "validation R@1, mean of both directions",
+    "negatives": "validation accuracy against rule-made negatives",
+}
+
+
+def _validation_means(
+    outcomes: pd.DataFrame, method: str, replicates: int, seed: int
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Value and bootstrap of score, recall and negatives of one method over images and seeds.
+
+    Images are those of all outcomes, in one order, so every method meets the same resamples.
+    """
+    images = {name: code for code, name in enumerate(sorted(outcomes["image_id"].unique()))}
+    own = outcomes[outcomes["method"] == method]
+    seeds = sorted(int(number) for number in own["seed"].unique())
+    weights = seed_weights(seeds, replicates, seed)
+    value: dict[str, float] = {}
+    drawn: dict[str, np.ndarray] = {}
+    for part, sources in EARLY_MEASURES.items():
+        values, draws = [], []
+        for benchmark, measure in sources:
+            chosen = own[(own["benchmark"] == benchmark) & (own["measure"] == measure)]
+            if chosen.empty:
+                continue
+            sums = np.zeros((len(images), len(seeds), 1))
+            row, column = chosen["image_id"].map(images).to_numpy(), np.searchsorted(seeds, chosen["seed"].to_numpy())
+            np.add.at(sums[:, :, 0], (row, column), chosen["value"].to_numpy(np.float64))
+            counts = np.bincount(row, minlength=len(images))[:, None] / len(seeds)
+            values.append(sums.sum() / counts.sum() / len(seeds))
+            draws.append((weights * replicate_means(sums, counts, replicates, seed)[:, :, 0]).sum(axis=1))
+        if values:
+            value[part], drawn[part] = float(np.mean(values)), np.mean(draws, axis=0)
+    value = {"score": float(np.mean(list(value.values()))), **value}
+    drawn = {"score": np.mean(list(drawn.values()), axis=0), **drawn}
+    return value, drawn
+
+
+def _verdict(name: str, rows: list[dict[str, object]], gate: GateConfig) -> pd.DataFrame:
+    stopped = any(row["required"] and not row["met"] for row in rows)
+    frame = pd.DataFrame(rows)
+    frame["gate"] = name
+    frame["action"] = gate.action if stopped else "go"
+    for column in ("value", "low", "high", "threshold"):
+        frame[column] = frame[column].astype(float)
+    return VERDICT.check(frame)

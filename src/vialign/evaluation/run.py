@@ -1,0 +1,158 @@
+"""Runs every benchmark of a split for one method, in bounded memory, through the `Objective` protocol."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vialign.errors import UserError
+from vialign.evaluation.choices import choice_outcomes
+from vialign.evaluation.outcomes import item_rows
+from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
+from vialign.evaluation.vqa import vqa_outcomes
+from vialign.objective import Objective, Side, SplitData, select
+from vialign.progress import track
+from vialign.tables import OUTCOMES
+
+_TEXT_FACTOR = 4
+"""Texts of a block for every image: pair tensors of a method grow with images times texts times prototypes."""
+
+
+def evaluate(
+    objective: Objective,
+    data: SplitData,
+    choices: pd.DataFrame,
+    questions: pd.DataFrame,
+    split: str,
+    method: str,
+    seed: int,
+    batch: int = 256,
+) -> pd.DataFrame:
+    """OUTCOMES of one trained method on one split: retrieval, negatives, choices (CHOICES) and VQA (QUESTIONS).
+
+    Rows of `choices` and `questions` that belong to other splits are left out. `batch` is the number of images of a
+    block. Raises UserError when a choice or question names an image or text that the split's features lack.
+    """
+    choices = choices[choices["split"] == split].reset_index(drop=True)
+    questions = questions[questions["split"] == split].reset_index(drop=True)
+    with torch.inference_mode():
+        sides = _Sides(objective, data, batch)
+        frames = [
+            _retrieval(sides),
+            _negatives(sides),
+            choice_outcomes(choices, sides.pair_scores),
+            vqa_outcomes(questions, sides.pair_scores),
+        ]
+    return _finish(frames, split, method, seed)
+
+
+def validation_outcomes(
+    objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "validation"
+) -> pd.DataFrame:
+    """OUTCOMES of retrieval and of rule-made negatives on the validation split: what the early gate compares."""
+    with torch.inference_mode():
+        sides = _Sides(objective, data, batch)
+        frames = [_retrieval(sides), _negatives(sides)]
+    return _finish(frames, split, method, seed)
+
+
+class _Sides:
+    """Both sides of a split, encoded once when first needed, and the scores that follow from them."""
+
+    def __init__(self, objective: Objective, data: SplitData, batch: int) -> None:
+        self.objective, self.data, self.batch = objective, data, batch
+        self._image_position = {name: position for position, name in enumerate(data.image_ids)}
+        self._text_position = {name: position for position, name in enumerate(data.texts["text_id"])}
+        self.images = self._encode(objective.images, len(data.image_ids), "images")
+        self.texts = self._encode(objective.texts, len(data.texts), "texts")
+
+    def _encode(self, encode: Callable[[SplitData, Tensor], Side], count: int, name: str) -> Side:
+        parts = [
+            encode(self.data, index)
+            for index in track(torch.arange(count).split(self.batch), f"{self.objective.name}: {name}")
+        ]
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]} if parts else {}
+
+    def blocks(self, captions: Int[Tensor, "caption"]) -> Iterator[Float[Tensor, "block caption"]]:
+        """Scores of all images with these texts, a block of images at a time."""
+        texts = select(self.texts, captions)
+        parts = torch.arange(len(captions)).split(self.batch * _TEXT_FACTOR)
+        for rows in track(torch.arange(len(self.data.image_ids)).split(self.batch), f"{self.objective.name}: gallery"):
+            images = select(self.images, rows)
+            yield torch.cat([self.objective.scores(images, select(texts, part)) for part in parts], dim=1).cpu()
+
+    def aligned(self, images: Int[Tensor, "pair"], texts: Int[Tensor, "pair"]) -> Float[np.ndarray, "pair"]:
+        """Scores of aligned positions, in batches."""
+        size = self.batch * _TEXT_FACTOR
+        parts = [
+            self.objective.pair_scores(select(self.images, image), select(self.texts, text))
+            for image, text in zip(images.split(size), texts.split(size), strict=True)
+        ]
+        return torch.cat(parts).double().cpu().numpy() if len(images) else np.empty(0)
+
+    def pair_scores(self, image_ids: list[str], text_ids: list[str]) -> Float[np.ndarray, "pair"]:
+        """Scores of aligned names."""
+        images = self._positions(image_ids, self._image_position, "image")
+        texts = self._positions(text_ids, self._text_position, "text")
+        return self.aligned(images, texts)
+
+    @staticmethod
+    def _positions(names: list[str], positions: dict[str, int], what: str) -> Int[Tensor, "pair"]:
+        try:
+            return torch.tensor([positions[name] for name in names], dtype=torch.int64)
+        except KeyError as error:
+            raise UserError(
+                f"choices or questions: {what} {error.args[0]} has no features in this split; delete the split's "
+                "features and run again"
+            ) from None
+
+
+def _retrieval(sides: _Sides) -> pd.DataFrame:
+    data = sides.data
+    ranks = retrieval_ranks(sides.blocks(data.captions), data.image_of_text[data.captions], len(data.image_ids))
+    return retrieval_outcomes(*ranks, data.image_ids, data.texts.iloc[data.captions.numpy()])
+
+
+def _negatives(sides: _Sides) -> pd.DataFrame:
+    """For every caption with rule-made negatives: the share of them that score strictly below it."""
+    data = sides.data
+    negatives = data.negatives[data.captions]
+    row, column = (negatives >= 0).nonzero(as_tuple=True)
+    if not len(row):
+        return pd.DataFrame()
+    captions = data.captions[row]
+    images = data.image_of_text[captions]
+    wrong = sides.aligned(images, negatives[row, column])
+    used = torch.unique(row)
+    right = sides.aligned(data.image_of_text[data.captions[used]], data.captions[used])
+    scores = np.full(negatives.shape, np.nan)
+    scores[row, column] = wrong
+    scores = scores[used]
+    if not (np.isfinite(right).all() and np.isfinite(wrong).all()):
+        raise ValueError("scores of captions and their negatives are not finite")
+    present = ~np.isnan(scores)
+    beaten = ((scores < right[:, None]) & present).sum(axis=1)
+    tied = (scores == right[:, None]).any(axis=1)
+    strongest = torch.as_tensor(np.nanargmax(scores, axis=1))
+    text_ids, image_ids = data.texts["text_id"].to_numpy(object), data.texts["image_id"].to_numpy(object)
+    names = data.captions[used].numpy()
+    return item_rows(
+        benchmark="negatives",
+        item_id=text_ids[names],
+        measure="accuracy",
+        value=beaten / present.sum(axis=1),
+        tie=tied,
+        chosen=text_ids[negatives[used, strongest].numpy()],
+        image_id=image_ids[names],
+    )
+
+
+def _finish(frames: list[pd.DataFrame], split: str, method: str, seed: int) -> pd.DataFrame:
+    outcomes = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    outcomes["benchmark"] = split + "/" + outcomes["benchmark"].astype(str)
+    outcomes["method"] = method
+    outcomes["seed"] = seed
+    return OUTCOMES.check(outcomes)

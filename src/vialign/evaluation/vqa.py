@@ -1,0 +1,115 @@
+"""VQA v2: the official answer normalisation and soft accuracy, and zero-shot ranking of candidate answers.
+
+Source: "VQA: Visual Question Answering" (Agrawal et al. 2015, arXiv:1505.00468) and the evaluation page of
+visualqa.org, which describes the normalisation in words; it is applied to answers of people and of the model alike.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from vialign.evaluation.choices import PairScores, text_id
+from vialign.evaluation.outcomes import ITEM_COLUMNS, item_rows
+
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_DIGITS = {word: str(value) for value, word in enumerate(_NUMBERS)} | {"none": "0"}
+_ARTICLES = {"a", "an", "the"}
+_PUNCTUATION = re.compile(r"[;/\[\]\"{}()=+\\_\-><@`,?!]")
+_COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
+_PERIOD = re.compile(r"\.(?!\d)")
+_CONTRACTIONS = """
+    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
+    he's how'd how'll how's i'm i've i'd've isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't
+    must've needn't o'clock oughtn't shan't she'd've should've shouldn't somebody'd somebody's someone'd someone's
+    something'd something'll that's there'd there're there's they'd they'd've they'll they're they've 'twas wasn't
+    we'd've we've weren't what'll what're what's what've when's where'd where's where've who'd who'll who's who've
+    why'll why're why's won't would've wouldn't wouldn't've y'all you'd you'd've you'll you're you've
+"""
+
+
+def _without_apostrophes(contractions: Sequence[str]) -> dict[str, str]:
+    """Every spelling that lacks at least one apostrophe, with the full spelling it stands for."""
+    table = {}
+    for full in contractions:
+        parts = full.split("'")
+        for marks in product(("", "'"), repeat=len(parts) - 1):
+            spelling = parts[0] + "".join(mark + part for mark, part in zip(marks, parts[1:], strict=True))
+            if spelling != full:
+                table[spelling] = full
+    return table
+
+
+_MISSING_APOSTROPHE = _without_apostrophes(_CONTRACTIONS.split())
+
+
+def normalise_answer(answer: str) -> str:
+    """The answer as the official evaluation compares it.
+
+    Lower case; commas inside numbers and periods outside them removed; other punctuation except apostrophe and colon
+    becomes a space; number words become digits; articles go; contractions get their apostrophe back.
+    """
+    text = _COMMA_IN_NUMBER.sub("", answer.lower())
+    text = _PERIOD.sub("", text)
+    text = _PUNCTUATION.sub(" ", text)
+    words = (_DIGITS.get(word, word) for word in text.split())
+    return " ".join(_MISSING_APOSTROPHE.get(word, word) for word in words if word not in _ARTICLES)
+
+
+def soft_accuracy(answer: str, human_answers: Sequence[str]) -> float:
+    """min(1, matches / 3), averaged over all ways to leave one of the (ten) human answers out.
+
+    Raises ValueError without human answers.
+    """
+    if not len(human_answers):
+        raise ValueError("soft accuracy needs human answers")
+    given = normalise_answer(answer)
+    humans = [normalise_answer(human) for human in human_answers]
+    matches = humans.count(given)
+    left = [matches - (human == given) for human in humans]
+    return float(np.mean([min(1.0, count / 3) for count in left]))
+
+
+def vqa_outcomes(questions: pd.DataFrame, pair_scores: PairScores) -> pd.DataFrame:
+    """Zero-shot answers to QUESTIONS: columns benchmark, item_id, measure, value, tag, tie, chosen, image_id.
+
+    The candidate whose statement (text `<question_id>:<j>`) matches the image best is the answer. Among tied
+    candidates the worst counts, and `tie` says when that made a difference. `chosen` names the statement that won
+    where a better candidate existed; `tag` is the kind of question. Raises ValueError for a question without
+    candidates or a score that is not finite.
+    """
+    if questions.empty:
+        return pd.DataFrame(columns=list(ITEM_COLUMNS))
+    counts = [len(candidates) for candidates in questions["candidates"]]
+    if min(counts) == 0 or counts != [len(statements) for statements in questions["statements"]]:
+        raise ValueError("every question needs candidates, and one statement for each")
+    names = questions["question_id"].tolist()
+    images = questions["image_id"].tolist()
+    image_ids = [image for image, count in zip(images, counts, strict=True) for _ in range(count)]
+    text_ids = [text_id(name, j) for name, count in zip(names, counts, strict=True) for j in range(count)]
+    scores = np.asarray(pair_scores(image_ids, text_ids), dtype=np.float64)
+    if scores.shape != (len(image_ids),) or not np.isfinite(scores).all():
+        raise ValueError("answer scores are not finite, or not one a statement")
+    value, best, tie, chosen = [], [], [], []
+    parts = np.split(scores, np.cumsum(counts)[:-1])
+    for row, part in zip(questions.to_dict("records"), parts, strict=True):
+        values = np.array([soft_accuracy(candidate, row["answers"]) for candidate in row["candidates"]])
+        tied = np.flatnonzero(part == part.max())
+        winner = tied[values[tied].argmin()]
+        value.append(values[winner])
+        best.append(values.max())
+        tie.append(values[winner] < values[tied].max())
+        chosen.append(text_id(row["question_id"], winner))
+    return item_rows(
+        benchmark="vqa",
+        item_id=names,
+        measure="soft_accuracy",
+        value=np.array(value),
+        tag=questions["kind"].tolist(),
+        tie=np.array(tie),
+        chosen=chosen,
+        image_id=images,
+        failed=np.array(value) < np.array(best),
+    )

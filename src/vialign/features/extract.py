@@ -1,0 +1,138 @@
+"""Streaming extraction of frozen features into a store; memory is bounded by a batch (texts: by a shard)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from vialign.backbone.protocol import Backbone
+from vialign.errors import UserError
+from vialign.features.pixels import load_pixels
+from vialign.features.store import StoreWriter, contract_provenance
+from vialign.progress import track
+
+
+def extract_images(
+    backbone: Backbone,
+    images: pd.DataFrame,
+    folder: str | Path,
+    output: str | Path,
+    readout: str,
+    *,
+    batch: int,
+    shard: int,
+    provenance: Mapping[str, str],
+) -> None:
+    """Write pooled embeddings and patch tokens of the images (rows of `IMAGES`, in their order) as a store.
+
+    `folder` is what their paths are relative to, `output` the store's folder. Raises UserError when the backbone has
+    no such readout, or an image cannot be read; then no manifest is written.
+    """
+    if readout not in backbone.readouts:
+        raise UserError(
+            f"features.readout: {backbone.contract['architecture']} offers {', '.join(backbone.readouts)}, "
+            f"not {readout!r}"
+        )
+    rows, columns = backbone.grid
+    widths = {
+        "pooled": (pa.float32(), backbone.dimension),
+        "patches": (pa.float16(), rows * columns * backbone.dimension),
+    }
+    facts = _facts(backbone, "images", provenance) | {"readout": readout, "grid": f"{rows},{columns}"}
+    writer = StoreWriter(output, facts)
+    starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
+    for shard_rows in _split(images, _multiple(shard, batch)):
+        with writer.shard(shard_rows["image_id"].tolist(), widths) as file:
+            for part in _split(shard_rows, batch):
+                next(starts)
+                pixels = load_pixels(part, folder, backbone).to(backbone.device)
+                with torch.inference_mode():
+                    pooled, patches = backbone.image_tokens(backbone.normalise(pixels), readout)
+                file.append(part["image_id"].tolist(), pooled=_single(pooled), patches=_half(patches))
+    next(starts, None)
+    writer.close()
+
+
+def extract_texts(
+    backbone: Backbone,
+    texts: pd.DataFrame,
+    output: str | Path,
+    *,
+    batch: int,
+    shard: int,
+    provenance: Mapping[str, str],
+) -> None:
+    """Write pooled embeddings and token states of the texts (rows of `TEXTS`, in their order) as a store.
+
+    Inside a shard, texts of like length go through the tower together; the store keeps the order of the table.
+    """
+    writer = StoreWriter(output, _facts(backbone, "texts", provenance))
+    bar = iter(track(range(0, len(texts), batch), "text features"))
+    for rows in _split(texts, _multiple(shard, batch)):
+        captions = rows["text"].tolist()
+        order = np.argsort([len(text) for text in captions], kind="stable")
+        parts = []
+        for start in range(0, len(order), batch):
+            next(bar)
+            chosen = order[start : start + batch]
+            parts.append((chosen, *_encode(backbone, [captions[position] for position in chosen])))
+        longest = max(part[-1].shape[1] for part in parts)
+        count, dimension = len(captions), backbone.dimension
+        length = np.zeros((count, 1), np.int32)
+        pooled = np.zeros((count, dimension), np.float32)
+        states = np.zeros((count, longest, dimension), np.float16)
+        mask = np.zeros((count, longest), bool)
+        offsets = np.zeros((count, longest, 2), np.int32)
+        for chosen, part_length, part_pooled, part_states, part_mask, part_offsets in parts:
+            width = part_mask.shape[1]
+            length[chosen, 0], pooled[chosen] = part_length, part_pooled
+            states[chosen, :width], mask[chosen, :width] = part_states, part_mask
+            offsets[chosen, :width] = part_offsets
+        widths = {
+            "pooled": (pa.float32(), dimension),
+            "length": (pa.int32(), 1),
+            "states": (pa.float16(), longest * dimension),
+            "mask": (pa.bool_(), longest),
+            "offsets": (pa.int32(), longest * 2),
+        }
+        names = rows["text_id"].tolist()
+        with writer.shard(names, widths) as file:
+            file.append(names, pooled=pooled, length=length, states=states, mask=mask, offsets=offsets)
+    next(bar, None)
+    writer.close()
+
+
+def _encode(backbone: Backbone, texts: list[str]) -> tuple[np.ndarray, ...]:
+    """Length, pooled embedding, states, mask and offsets of a batch; states after a text's end are zero."""
+    tokens = backbone.tokenize(texts)
+    length = tokens.mask.sum(dim=1) + 2
+    with torch.inference_mode():
+        pooled, states = backbone.text_tokens(tokens.ids.to(backbone.device))
+    present = torch.arange(tokens.ids.shape[1]) < length[:, None]
+    states = states * present[..., None].to(states)
+    return length.numpy(), _single(pooled), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()
+
+
+def _facts(backbone: Backbone, kind: str, provenance: Mapping[str, str]) -> dict[str, str]:
+    own = {"kind": kind, "dimension": str(backbone.dimension)}
+    return {**provenance, **contract_provenance(backbone.contract), **own}
+
+
+def _split(frame: pd.DataFrame, size: int) -> list[pd.DataFrame]:
+    return [frame.iloc[start : start + size] for start in range(0, len(frame), size)]
+
+
+def _multiple(shard: int, batch: int) -> int:
+    """Rows of a shard, rounded up to whole batches so that batches never straddle two shards."""
+    return -(-shard // batch) * batch
+
+
+def _single(values: torch.Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()
+
+
+def _half(values: torch.Tensor) -> np.ndarray:
+    return values.half().cpu().numpy()

@@ -1,0 +1,268 @@
+"""What training and evaluation see of a method, and of the data of a split.
+
+A method is an `Objective`: parameters to train, the loss of a batch, and the two sides of a gallery from which all
+scores follow. The losses that every trained method shares stand here too, so that a comparison between methods never
+is one between losses.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vialign.errors import UserError
+from vialign.tables import NEGATIVE_KINDS
+
+if TYPE_CHECKING:
+    from vialign.disentangle import Phrases, Prototypes, TextDisentangler, VisualDisentangler
+    from vialign.features import ImageFeatures, TextFeatures
+
+Side = dict[str, Tensor]
+"""One side of a gallery; the first dimension of every tensor counts its items."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitData:
+    """Everything that a method may read of one split, in memory; items are named by their position."""
+
+    image_ids: list[str]
+    texts: pd.DataFrame
+    """TEXTS, one row a text position."""
+    image_of_text: Int[Tensor, "text"]
+    """Position of the image each text is meant for."""
+    captions: Int[Tensor, "caption"]
+    """Positions of the texts of kind `caption`."""
+    negatives: Int[Tensor, "text negative"]
+    """Positions of the rule-made negatives of a caption; -1 where there is none."""
+    image_pooled: Float[Tensor, "image dim"]
+    text_pooled: Float[Tensor, "text dim"]
+    prototypes: "Prototypes"
+    phrases: "Phrases"
+    pixels: Tensor | None = None
+    """uint8, (image, 3, height, width), before normalisation; none unless a method needs them."""
+    token_ids: Int[Tensor, "text length"] | None = None
+    """None unless a method needs them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Positions in a split: distinct images, one true caption each, and a rule-made negative of that caption."""
+
+    images: Int[Tensor, "batch"]
+    texts: Int[Tensor, "batch"]
+    negatives: Int[Tensor, "batch"]
+    """-1 where the caption has none."""
+
+
+class Objective(nn.Module, ABC):
+    """A method, as training and evaluation see it.
+
+    Scores are similarities in [-1, 1] (cosines); `logit_scale`, fixed for all methods, turns them into logits.
+    """
+
+    name: str
+    """As in the config, such as `lora` or `vialign-correct`."""
+    needs: frozenset[str] = frozenset()
+    """Which optional parts of the data it reads: `pixels`, `token_ids`, `units`."""
+    logit_scale: float
+    negative_weight: float
+    """Weight of the hard-negative term."""
+
+    @abstractmethod
+    def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
+        """The image side of a gallery, for the images at these positions."""
+
+    @abstractmethod
+    def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
+        """The text side of a gallery, for the texts at these positions."""
+
+    @abstractmethod
+    def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
+        """Scores of all pairs."""
+
+    @abstractmethod
+    def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
+        """Scores of aligned pairs: item p of one side with item p of the other."""
+
+    def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
+        """Loss of a batch and its terms: `loss`, `contrastive`, `negative`, `regularisation`.
+
+        The plain form, which methods extend: symmetric contrastive loss plus the weighted hard-negative term.
+        """
+        images, texts = self.images(data, batch.images), self.texts(data, batch.texts)
+        scores = self.scores(images, texts)
+        contrastive = contrastive_loss(self.logit_scale * scores)
+        return self.total(contrastive, self.negative_term(data, batch, images, scores.diagonal()))
+
+    def negative_term(
+        self, data: SplitData, batch: Batch, images: Side, positive: Float[Tensor, "batch"]
+    ) -> Float[Tensor, ""]:
+        """Hard-negative loss of the batch's captions that have a rule-made negative."""
+        present = batch.negatives >= 0
+        if self.negative_weight == 0 or not bool(present.any()):
+            return positive.new_zeros(())
+        wrong = self.texts(data, batch.negatives[present])
+        negative = self.pair_scores(select(images, present), wrong)
+        return negative_loss(self.logit_scale * positive[present], self.logit_scale * negative)
+
+    def total(self, contrastive: Tensor, negative: Tensor, regularisation: Tensor | None = None) -> dict[str, Tensor]:
+        """Sum the terms with their weights."""
+        if regularisation is None:
+            regularisation = contrastive.new_zeros(())
+        return {
+            "loss": contrastive + self.negative_weight * negative + regularisation,
+            "contrastive": contrastive,
+            "negative": negative,
+            "regularisation": regularisation,
+        }
+
+    def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"] | None:
+        """C of the texts at these positions with their own images; None for a method without the signal."""
+        return None
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all that training changes: trainable parameters and the method's own running statistics."""
+        changing = {**self.trainable(), **self.statistics()}
+        return {name: tensor.detach().clone() for name, tensor in changing.items()}
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Running statistics that training changes without a gradient, by name; none by default."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave.
+
+        Raises UserError when names or shapes differ: the weights belong to another method or config.
+        """
+        own = {**self.trainable(), **self.statistics()}
+        wrong = sorted(set(own) ^ set(state)) or [name for name in own if own[name].shape != state[name].shape]
+        if wrong:
+            raise UserError(f"weights of method {self.name!r}: {wrong[0]} does not fit this config; train it again")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+
+def select(side: Side, index: Tensor) -> Side:
+    """The items of a side at these positions (or under this mask)."""
+    return {name: tensor[index] for name, tensor in side.items()}
+
+
+def contrastive_loss(
+    logits: Float[Tensor, "batch batch"], weights: Float[Tensor, "batch"] | None = None
+) -> Float[Tensor, ""]:
+    """Symmetric contrastive loss, image to text and text to image (Radford et al. 2021, arXiv:2103.00020).
+
+    `weights` multiply each pair's own terms; they are expected to have mean 1.
+    """
+    target = torch.arange(len(logits), device=logits.device)
+    per_pair = 0.5 * (
+        F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
+    )
+    return per_pair.mean() if weights is None else (weights * per_pair).mean()
+
+
+def negative_loss(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair"]) -> Float[Tensor, ""]:
+    """Softmax of a caption's logit against that of its rule-made negative for the same image: mean of -log p(true).
+
+    The two-way form of the negatives of NegCLIP (Yuksekgonul et al. 2023, arXiv:2210.01936). There they join the
+    image-to-text denominator; here they stand alone, so that the other captions of a batch, most of which are easier,
+    do not dilute them and their weight is one number, the same for every method.
+    """
+    return F.softplus(negative - positive).mean()
+
+
+def load_split_data(
+    texts: pd.DataFrame,
+    images: "ImageFeatures",
+    text_features: "TextFeatures",
+    visual: "VisualDisentangler",
+    text: "TextDisentangler",
+    units: pd.DataFrame,
+    *,
+    batch: int = 256,
+    pixels: Tensor | None = None,
+    token_ids: Tensor | None = None,
+) -> SplitData:
+    """Gather one split; prototypes and phrases are encoded once, in batches, and kept in memory.
+
+    `texts` (TEXTS) may stand in any order and hold other splits; `pixels` follow `images.ids`, `token_ids` follow
+    `text_features.ids`. Raises UserError where a text has no row in `texts` or no image among the features.
+    """
+    from vialign.disentangle import encode_images, encode_texts
+
+    with torch.no_grad():
+        prototypes = encode_images(visual, images, batch)
+        phrases = encode_texts(text, text_features, units, batch)
+    return assemble(
+        texts,
+        list(images.ids),
+        list(text_features.ids),
+        torch.as_tensor(images.pooled),
+        torch.as_tensor(text_features.pooled),
+        prototypes,
+        phrases,
+        pixels=pixels,
+        token_ids=token_ids,
+    )
+
+
+def assemble(
+    texts: pd.DataFrame,
+    image_ids: list[str],
+    text_ids: list[str],
+    image_pooled: Float[Tensor, "image dim"],
+    text_pooled: Float[Tensor, "text dim"],
+    prototypes: "Prototypes",
+    phrases: "Phrases",
+    *,
+    pixels: Tensor | None = None,
+    token_ids: Tensor | None = None,
+) -> SplitData:
+    """Put tensors that are already encoded together with the positions that link them; see `load_split_data`."""
+    missing = sorted(set(text_ids) - set(texts["text_id"]))
+    if missing:
+        raise UserError(f"texts: no row for {missing[0]!r}, which has features; extract the features again")
+    ordered = texts.set_index("text_id").loc[text_ids].reset_index()
+    position_of_image = {name: position for position, name in enumerate(image_ids)}
+    image_of_text = ordered["image_id"].map(position_of_image)
+    if image_of_text.isna().any():
+        row = ordered[image_of_text.isna()].iloc[0]
+        raise UserError(f"texts: {row['text_id']!r} belongs to image {row['image_id']!r}, which has no features")
+    return SplitData(
+        image_ids=image_ids,
+        texts=ordered,
+        image_of_text=torch.from_numpy(image_of_text.to_numpy(np.int64, copy=True)),
+        captions=torch.from_numpy(np.flatnonzero(ordered["kind"] == "caption")),
+        negatives=torch.from_numpy(_negatives(ordered)),
+        image_pooled=image_pooled,
+        text_pooled=text_pooled,
+        prototypes=prototypes,
+        phrases=phrases,
+        pixels=pixels,
+        token_ids=token_ids,
+    )
+
+
+def _negatives(texts: pd.DataFrame) -> np.ndarray:
+    """(text, negative) positions of each caption's negatives, which are named `<caption_id>!<kind>`."""
+    position = {name: number for number, name in enumerate(texts["text_id"])}
+    kinds = [kind for kind in NEGATIVE_KINDS if (texts["kind"] == kind).any()]
+    table = np.full((len(texts), len(kinds)), -1, dtype=np.int64)
+    for column, kind in enumerate(kinds):
+        for name in texts.loc[texts["kind"] == kind, "text_id"]:
+            caption = position.get(name.rpartition("!")[0])
+            if caption is not None:
+                table[caption, column] = position[name]
+    return table

@@ -1,0 +1,169 @@
+"""What a run left behind, read once: the declared tables that exist, and what made every artifact.
+
+Each frame carries two extra columns, `FILE` (path relative to the results folder) and `ROW` (position in that file),
+so that any number shown can say which cell of which Parquet file it is, however the frame was filtered or sorted.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from vialign import tables
+from vialign.artifacts import Provenance, read_provenance, read_table
+from vialign.config import Config
+from vialign.errors import UserError
+from vialign.tables import Table
+
+FILE = "_file"
+ROW = "_row"
+
+GATES = ("signal", "budget", "early")
+
+PLACES: dict[str, tuple[str, Table]] = {
+    "images": ("data/images.parquet", tables.IMAGES),
+    "captions": ("data/captions.parquet", tables.CAPTIONS),
+    "objects": ("data/objects.parquet", tables.OBJECTS),
+    "relations": ("data/relations.parquet", tables.RELATIONS),
+    "choices": ("data/choices.parquet", tables.CHOICES),
+    "questions": ("data/questions.parquet", tables.QUESTIONS),
+    "problems": ("data/problems.parquet", tables.PROBLEMS),
+    "language_quality": ("language/quality.parquet", tables.QUALITY),
+    "readout": ("features/readout.parquet", tables.QUALITY),
+    "visual_quality": ("disentangle/visual_quality.parquet", tables.QUALITY),
+    "text_quality": ("disentangle/text_quality.parquet", tables.QUALITY),
+    "signal_calibration": ("signal/calibration.parquet", tables.SIGNAL_CALIBRATION),
+    "scores": ("signal/scores.parquet", tables.SIGNAL_SCORES),
+    "diagnosis": ("signal/diagnosis.parquet", tables.DIAGNOSIS),
+    "probe": ("signal/probe.parquet", tables.PROBE),
+    "stress": ("signal/stress.parquet", tables.STRESS),
+    "stress_summary": ("signal/stress_summary.parquet", tables.STRESS_SUMMARY),
+    "gate_signal": ("gates/signal.parquet", tables.VERDICT),
+    "gate_budget": ("gates/budget.parquet", tables.VERDICT),
+    "gate_early": ("gates/early.parquet", tables.VERDICT),
+    "budget": ("budget/ledger.parquet", tables.BUDGET),
+    "ablation": ("ablate/ablation.parquet", tables.ABLATION),
+    "contributions": ("ablate/contributions.parquet", tables.CONTRIBUTIONS),
+    "calibration": ("compare/calibration.parquet", tables.CALIBRATION),
+    "agreement": ("evaluate/agreement.parquet", tables.AGREEMENT),
+    "results": ("compare/results.parquet", tables.RESULTS),
+    "comparisons": ("compare/comparisons.parquet", tables.COMPARISONS),
+    "failures": ("analyse/failures.parquet", tables.FAILURES),
+}
+"""Tables that are one file each."""
+
+TRAINING: dict[str, tuple[str, Table]] = {
+    "monitor": ("monitor.parquet", tables.MONITOR),
+    "log": ("log.parquet", tables.TRAINING_LOG),
+    "early_monitor": ("early_monitor.parquet", tables.MONITOR),
+    "early_log": ("early_log.parquet", tables.TRAINING_LOG),
+}
+"""Tables that are one file a method and seed, under `train/<method>/<seed>/`."""
+
+_AFTER_EARLY = r"ablate/|compare/|analyse/|evaluate/(?!agreement)|train/.*/(final|log|monitor)\."
+_AFTER_BUDGET = rf"train/|gates/early|{_AFTER_EARLY}"
+_BEHIND = {
+    "signal": re.compile(rf"budget/|gates/budget|{_AFTER_BUDGET}"),
+    "budget": re.compile(_AFTER_BUDGET),
+    "early": re.compile(_AFTER_EARLY),
+}
+"""What lies behind a gate: an older run may have left it, but the run that stopped did not make it."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file that the pipeline wrote, and what its own metadata says made it."""
+
+    path: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the report may show."""
+
+    results: Path
+    frames: dict[str, pd.DataFrame]
+    artifacts: tuple[Artifact, ...]
+    stopped: str | None
+    """The first gate whose verdict is `stop`; what lies behind it was left out even where an older run wrote it."""
+
+    def get(self, name: str) -> pd.DataFrame | None:
+        """The frame of one table, or None where the run has none (or an empty one)."""
+        frame = self.frames.get(name)
+        return None if frame is None or frame.empty else frame
+
+    def path(self, name: str) -> str:
+        """Where the table lies, relative to the results folder."""
+        if name in PLACES:
+            return PLACES[name][0]
+        return f"train/<method>/<seed>/{TRAINING[name][0]}"
+
+    def provenance(self, path: str) -> Provenance:
+        """What made one artifact; empty where the run has none."""
+        return next((artifact.provenance for artifact in self.artifacts if artifact.path == path), {})
+
+    def contract(self) -> Provenance:
+        """The backbone's contract as the first artifact made with it carries it; empty where there is none."""
+        fields = ("architecture", "activation", "checkpoint", "preprocessing", "tokenizer")
+        for artifact in self.artifacts:
+            if "architecture" in artifact.provenance:
+                return {field: artifact.provenance[field] for field in fields if field in artifact.provenance}
+        return {}
+
+
+def read_evidence(results: Path, config: Config) -> Evidence:
+    """Read what exists under `results`.
+
+    Raises UserError when the folder is missing or one of its tables is broken.
+    """
+    if not results.is_dir():
+        raise UserError(f"{results}: no such folder; run the pipeline first")
+    frames = {name: _read(results, path, table) for name, (path, table) in PLACES.items() if (results / path).exists()}
+    stopped = next((gate for gate in GATES if _action(frames.get(f"gate_{gate}")) == "stop"), None)
+    if stopped:
+        frames = {name: frame for name, frame in frames.items() if not _behind(PLACES[name][0], stopped)}
+    methods = {*config.training.methods, *_chosen(frames.get("ablation"))}
+    for name, (file, table) in TRAINING.items():
+        parts = []
+        for path in sorted(results.glob(f"train/*/*/{file}")):
+            method, seed = path.parts[-3:-1]
+            relative = path.relative_to(results).as_posix()
+            if method not in methods or not seed.isdigit() or int(seed) not in config.training.seeds:
+                continue
+            if not (stopped and _behind(relative, stopped)):
+                parts.append(_read(results, relative, table).assign(method=method, seed=int(seed)))
+        if parts:
+            frames[name] = pd.concat(parts, ignore_index=True)
+    return Evidence(results, frames, _artifacts(results, stopped), stopped)
+
+
+def _read(results: Path, path: str, table: Table) -> pd.DataFrame:
+    frame = read_table(results / path, table)
+    frame[FILE] = path
+    frame[ROW] = range(len(frame))
+    return frame
+
+
+def _action(verdict: pd.DataFrame | None) -> str | None:
+    return None if verdict is None or verdict.empty else str(verdict["action"].iloc[0])
+
+
+def _chosen(ablation: pd.DataFrame | None) -> list[str]:
+    return [] if ablation is None else ablation.loc[ablation["chosen"], "method"].tolist()
+
+
+def _behind(path: str, gate: str) -> bool:
+    return _BEHIND[gate].match(path) is not None
+
+
+def _artifacts(results: Path, stopped: str | None) -> tuple[Artifact, ...]:
+    found = []
+    for path in sorted([*results.rglob("*.parquet"), *results.rglob("*.safetensors")]):
+        relative = path.relative_to(results).as_posix()
+        hidden = any(part.startswith(".") for part in path.relative_to(results).parts)
+        shard = relative.startswith("features/") and relative.count("/") > 1 and path.name != "manifest.parquet"
+        if not (hidden or shard or (stopped and _behind(relative, stopped))):
+            found.append(Artifact(relative, read_provenance(path)))
+    return tuple(found)

@@ -1,0 +1,250 @@
+"""Drawings: a frame in, one inline SVG out; nothing is read from disk and nothing depends on the clock.
+
+Every drawing is one of four kinds: values with intervals, curves with bands, outlines of distributions, and paths.
+"""
+
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vialign.report.style import DASHES, INK, MARKERS, MUTED, PALETTE, RC, VARIABLES, WIDTH
+
+Line = tuple[float, str]
+"""A reference line: where it is, and what it is called."""
+
+Look = tuple[str, str, Any]
+"""Colour, marker and dash of one series."""
+
+
+def interval_plot(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    row: str,
+    value: str,
+    axis: str,
+    low: str = "low",
+    high: str = "high",
+    series: str | None = None,
+    order: Sequence[str] = (),
+    lines: Sequence[Line] = (),
+    scale: float = 1.0,
+) -> str:
+    """Values with their intervals as dots with bars: one line of dots a value of `row`, one colour a `series`.
+
+    A row without an interval is a bare dot. `scale` multiplies values (100 turns fractions into percent). A series
+    keeps its colour from drawing to drawing when `order` names all series that the page knows.
+    """
+    rows = list(dict.fromkeys(frame[row]))
+    names: list[Any] = list(dict.fromkeys(frame[series])) if series else [None]
+    looks = _looks(names, order)
+    labels = [_wrap(item) for item in rows]
+    step = 0.8 / len(names)
+    height = max(0.18 + 0.13 * len(names), 0.19 * max(label.count("\n") + 1 for label in labels))
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, 0.85 + len(rows) * height), layout="constrained")
+        axes = figure.subplots()
+        for place, label in enumerate(names):
+            part = frame[frame[series] == label] if series else frame
+            y = np.array([rows.index(item) for item in part[row]]) + step * (place - (len(names) - 1) / 2)
+            x = scale * part[value].to_numpy(float)
+            ends = [scale * part[end].to_numpy(float) for end in (low, high)]
+            bars = np.array([np.nan_to_num(x - ends[0]), np.nan_to_num(ends[1] - x)]).clip(min=0)
+            colour, marker, _ = looks[label]
+            axes.errorbar(x, y, xerr=bars, fmt=marker, color=colour, ecolor=colour, elinewidth=1.2, label=label)
+        _reference_lines(axes, lines, vertical=True)
+        axes.set_yticks(range(len(rows)), labels)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.set_xlabel(axis)
+        _legend(figure, axes, bool(series) or bool(lines))
+        return _svg(figure, name, title)
+
+
+def curve_plot(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    x: str,
+    y: str,
+    series: str,
+    axes_labels: tuple[str, str],
+    low: str | None = None,
+    high: str | None = None,
+    repeat: str | None = None,
+    facet: str | None = None,
+    order: Sequence[str] = (),
+    lines: Sequence[Line] = (),
+    scale: float = 1.0,
+) -> str:
+    """Curves over `x`, one colour and dash a `series`, one panel a `facet`.
+
+    Uncertainty is a band between `low` and `high`, or, with `repeat`, one thin line for each repetition (seed) around
+    the thick mean.
+    """
+    facets: list[Any] = list(dict.fromkeys(frame[facet])) if facet else [None]
+    columns = min(2, len(facets))
+    rows = -(-len(facets) // columns)
+    looks = _looks(list(dict.fromkeys(frame[series])), order)
+    with matplotlib.rc_context(RC):
+        size = (WIDTH, 0.5 + (2.0 if rows == 1 and columns == 1 else 1.6) * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for place, item in enumerate(facets):
+            axes = grid.flat[place]
+            panel = frame[frame[facet] == item] if facet else frame
+            for label, look in looks.items():
+                part = panel[panel[series] == label].sort_values(x)
+                _curve(axes, part, x, y, low, high, repeat, look, label, scale)
+            _reference_lines(axes, lines, vertical=False)
+            if facet:
+                axes.set_title(str(item))
+        for axes in list(grid.flat)[len(facets) :]:
+            axes.set_visible(False)
+        figure.supxlabel(axes_labels[0], fontsize=RC["font.size"])
+        figure.supylabel(axes_labels[1], fontsize=RC["font.size"])
+        _legend(figure, grid.flat[0], True)
+        return _svg(figure, name, title)
+
+
+def _curve(
+    axes: Axes,
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    low: str | None,
+    high: str | None,
+    repeat: str | None,
+    look: Look,
+    label: str,
+    scale: float,
+) -> None:
+    colour, marker, dash = look
+    if repeat:
+        for _, one in part.groupby(repeat):
+            axes.plot(one[x], scale * one[y], color=colour, linewidth=0.6, alpha=0.6)
+        mean = part.groupby(x)[y].mean()
+        axes.plot(mean.index, scale * mean, color=colour, linestyle=dash, label=label)
+        return
+    axes.plot(part[x], scale * part[y], color=colour, linestyle=dash, marker=marker, markersize=3.5, label=label)
+    if low and high:
+        axes.fill_between(part[x], scale * part[low], scale * part[high], color=colour, alpha=0.18, linewidth=0)
+
+
+def distribution_plot(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    value: str,
+    series: str,
+    axis: str,
+    order: Sequence[str] = (),
+    bins: int = 40,
+) -> str:
+    """Outlines of the distributions of `value`, one a `series`, each with area one, over common bins."""
+    edges = np.linspace(*frame[value].quantile([0.001, 0.999]), bins + 1)
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        axes = figure.subplots()
+        for label, (colour, _, dash) in _looks(list(dict.fromkeys(frame[series])), order).items():
+            values = frame.loc[frame[series] == label, value].clip(edges[0], edges[-1])
+            heights, _ = np.histogram(values, bins=edges, density=True)
+            axes.stairs(heights, edges, color=colour, linestyle=dash, linewidth=1.3, label=label)
+        axes.set_xlabel(axis)
+        axes.set_ylabel("density")
+        axes.set_ylim(bottom=0)
+        _legend(figure, axes, True)
+        return _svg(figure, name, title)
+
+
+def path_plot(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    x: str,
+    y: str,
+    series: str,
+    repeat: str,
+    labels: tuple[str, str],
+    order: Sequence[str] = (),
+) -> str:
+    """How two measures move together: one path a `series` and `repeat`, in row order, its last point filled."""
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        axes = figure.subplots()
+        for label, (colour, marker, _) in _looks(list(dict.fromkeys(frame[series])), order).items():
+            for first, (_, one) in enumerate(frame[frame[series] == label].groupby(repeat)):
+                axes.plot(one[x], one[y], color=colour, marker=marker, markersize=2.5, linewidth=0.8)
+                shown = label if first == 0 else None
+                axes.plot(one[x].iloc[-1:], one[y].iloc[-1:], marker, color=colour, markersize=7, label=shown)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        _legend(figure, axes, True)
+        return _svg(figure, name, title)
+
+
+def _looks(names: list[Any], order: Sequence[str]) -> dict[Any, Look]:
+    """Colour, marker and dash of each series: by its place in `order`, or among `names` where it has none there."""
+    known = list(dict.fromkeys([*order, *names]))
+    places = {name: known.index(name) for name in names}
+    return {
+        name: (PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
+        for name, place in places.items()
+    }
+
+
+def _reference_lines(axes: Axes, lines: Sequence[Line], *, vertical: bool) -> None:
+    for order, (where, label) in enumerate(lines):
+        draw = axes.axvline if vertical else axes.axhline
+        draw(where, color=INK if order == 0 else MUTED, linewidth=0.9, linestyle=DASHES[1 + order % 3], label=label)
+
+
+def _legend(figure: Figure, axes: Axes, wanted: bool) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if not wanted or not handles:
+        return
+    longest = max(len(label) for label in labels)
+    columns = max(1, min(len(labels), int(48 / (longest + 5))))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.2)
+
+
+def _wrap(label: object) -> str:
+    return "\n".join(textwrap.wrap(str(label), 22)) or str(label)
+
+
+def _svg(figure: Figure, name: str, title: str) -> str:
+    """The drawing as an SVG element for a page: named for screen readers, own ids, colours as CSS variables."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    head = re.search(r'viewBox="[^"]*"', text)
+    if head is None:
+        raise ValueError("matplotlib wrote an SVG without a viewBox")
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" {head.group()} role="img" aria-labelledby="{name}-title">'
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"\n\s*", "\n", body).replace("xlink:href", "href")
+    return f'{opening}<title id="{name}-title">{escape(title)}</title>{body}'

@@ -1,0 +1,158 @@
+"""What went in: data, backbone, and how well image and caption come apart into parts."""
+
+import pandas as pd
+from markupsafe import Markup
+
+from vialign.config import Config
+from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph, part
+from vialign.report.evidence import Evidence
+from vialign.report.figures import interval_plot
+from vialign.report.pictures import open_album
+from vialign.report.sections.common import QUALITY_COLUMNS, words
+from vialign.report.tables import Show, render_table
+from vialign.tables import CALIBRATION, PROBLEMS, QUALITY, SPLITS
+
+EXAMPLE_SPLITS = tuple(split for split in SPLITS if split != "backbone")
+
+
+def data(evidence: Evidence, config: Config) -> Section:
+    """Counts a split, example images, and what was wrong with the files."""
+    section = Section("data", "Data")
+    images = evidence.get("images")
+    if images is None:
+        section.blocks.append(absent("the images", evidence.path("images"), evidence.stopped))
+        return section
+    section.blocks.append(_counts(evidence, images))
+    section.blocks.append(_examples(evidence, config, images))
+    problems = evidence.get("problems")
+    if problems is None:
+        section.blocks.append(paragraph("No problem was found in the data files."))
+        return section
+    columns = [Show("file", "File"), Show("row", "Row"), Show("problem", "Problem and what was done", "prose")]
+    path = evidence.path("problems")
+    table = render_table(problems, PROBLEMS, source=path, title="Problems in the files", columns=columns, limit=10)
+    section.blocks.append(table)
+    return section
+
+
+def _counts(evidence: Evidence, images: pd.DataFrame) -> Markup:
+    split_of = images.set_index("image_id")["split"]
+    counts = {"images": images["split"].value_counts()}
+    for name in ("captions", "objects", "relations"):
+        frame = evidence.get(name)
+        if frame is not None:
+            counts[name] = frame["image_id"].map(split_of).value_counts()
+    for name in ("choices", "questions"):
+        frame = evidence.get(name)
+        if frame is not None:
+            counts[name] = frame["split"].value_counts()
+    table = pd.DataFrame(counts).reindex([split for split in SPLITS if split in set(images["split"])])
+    table = table.fillna(0).astype(int).rename_axis("split").reset_index()
+    columns = [Show("split", "Split"), *(Show(name, name.capitalize(), "count") for name in counts)]
+    return render_table(
+        table,
+        None,
+        source=", ".join(evidence.path(name) for name in counts),
+        title="Rows a split",
+        columns=columns,
+        derived="rows counted by the split of their image",
+    )
+
+
+def _examples(evidence: Evidence, config: Config, images: pd.DataFrame) -> Markup:
+    album = open_album(images, evidence.results, config)
+    captions = evidence.get("captions")
+    text_of = {} if captions is None else captions.drop_duplicates("image_id").set_index("image_id")["text"]
+    shown = []
+    for split in EXAMPLE_SPLITS:
+        for image_id in images.loc[images["split"] == split, "image_id"].head(1):
+            shown.append((split, image_id, album.thumbnail(image_id), text_of.get(image_id, "no caption")))
+    sources = [evidence.path("images"), evidence.path("captions")]
+    return part("examples.html.j2", examples=shown, sources=sources)
+
+
+def backbone(evidence: Evidence, config: Config) -> Section:
+    """The contract of the frozen encoder, the readout chosen, and its check against known numbers."""
+    section = Section("backbone", "Backbone")
+    contract = evidence.contract()
+    if contract:
+        section.blocks.append(part("terms.html.j2", terms=list(contract.items()), title="Contract of the backbone"))
+    else:
+        section.blocks.append(paragraph("No artifact of this run carries a backbone contract."))
+    readout = evidence.get("readout")
+    path = evidence.path("readout")
+    if readout is None:
+        section.blocks.append(absent("the comparison of readouts", path, evidence.stopped))
+    else:
+        chosen = evidence.provenance(path).get("readout", "not recorded")
+        section.blocks.append(paragraph("Patch tokens are read as <strong>{}</strong>.", chosen))
+        title = "Patch readouts"
+        section.blocks.append(render_table(readout, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS))
+    section.blocks.append(heading("Check against known numbers"))
+    section.blocks.append(_calibration(evidence))
+    return section
+
+
+def _calibration(evidence: Evidence) -> Markup:
+    calibration = evidence.get("calibration")
+    path = evidence.path("calibration")
+    if calibration is None:
+        return absent("the check of the frozen backbone against published or expected numbers", path, evidence.stopped)
+    columns = [
+        Show("benchmark", "Benchmark"),
+        Show("metric", "Metric"),
+        Show("published", "Expected, %", "number"),
+        Show("measured", "Measured, %", "number"),
+        Show("tolerance", "Tolerance, points", "number"),
+        Show("passed", "Reproduced", "verdict"),
+        Show("source", "Source", "prose"),
+    ]
+    title = "Frozen backbone against known numbers"
+    return render_table(calibration, CALIBRATION, source=path, title=title, columns=columns)
+
+
+def disentanglers(evidence: Evidence, config: Config) -> Section:
+    """Quality of language, prototypes and phrases, beside ceiling and floor."""
+    section = Section("disentanglers", "Disentanglers")
+    section.blocks.append(
+        paragraph(
+            "How well images come apart into prototypes and captions into phrase units. The ceiling is the best that "
+            "any map on this patch grid could reach; random atoms and clustering of patches are the floor."
+        )
+    )
+    parts = (
+        ("visual_quality", "Image prototypes"),
+        ("text_quality", "Phrase units"),
+        ("language_quality", "Tagger and parser"),
+    )
+    for name, title in parts:
+        frame, path = evidence.get(name), evidence.path(name)
+        section.blocks.append(heading(title))
+        if frame is None:
+            section.blocks.append(absent(title.lower(), path, evidence.stopped))
+            continue
+        section.blocks.append(_quality_figures(frame, name, title, path))
+        table = render_table(frame, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS, limit=400)
+        section.blocks.append(table if len(frame) <= 24 else folded(f"{title}, every measure", table))
+    return section
+
+
+def _quality_figures(frame: pd.DataFrame, name: str, title: str, path: str) -> Markup:
+    """One drawing a measure that several subjects share; at most four, those with most subjects."""
+    sizes = frame.groupby("measure", sort=False)["subject"].nunique().sort_values(ascending=False, kind="stable")
+    drawings = []
+    for place, measure in enumerate(sizes[sizes > 1].index[:4]):
+        part = frame[frame["measure"] == measure]
+        heading_text = f"{title}: {words(measure)}"
+        svg = interval_plot(
+            part.assign(subject=part["subject"].map(words)),
+            name=f"{name}-{place}".replace("_", "-"),
+            title=heading_text,
+            row="subject",
+            value="value",
+            series="domain" if part["domain"].nunique() > 1 else None,
+            axis=words(measure),
+        )
+        reading = "Each dot is one subject with its interval; compare it with the ceiling and the floor among the rows."
+        drawings.append(figure(svg, title=heading_text, reading=reading, sources=[path]))
+    return gallery(drawings) if drawings else Markup("")

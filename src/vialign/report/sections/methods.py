@@ -1,0 +1,300 @@
+"""What training, comparison, ablation and the ledger gave."""
+
+import pandas as pd
+from markupsafe import Markup
+
+from vialign.config import Config
+from vialign.report import summary
+from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph
+from vialign.report.evidence import Evidence
+from vialign.report.figures import curve_plot, interval_plot, path_plot
+from vialign.report.sections.common import benchmark_name, by_method, method_order, words
+from vialign.report.tables import Show, render_matrix, render_table
+from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS
+
+
+def training(evidence: Evidence, config: Config) -> Section:
+    """Validation curves, losses, and C beside the validation metric."""
+    section = Section("training", "Training")
+    name = "monitor" if evidence.get("monitor") is not None else "early_monitor"
+    monitor, path = evidence.get(name), evidence.path(name)
+    if monitor is None:
+        section.blocks.append(absent("the validation checks", path, evidence.stopped))
+        return section
+    monitor, order = by_method(config, monitor), method_order(config, monitor)
+    drawings = []
+    for column, label in (("recall", "R@1, mean of both directions"), ("negatives", "accuracy against negatives")):
+        if monitor[column].isna().all():
+            continue
+        title = f"Validation: {label}"
+        svg = curve_plot(
+            monitor,
+            name=f"training-{column}",
+            title=title,
+            x="step",
+            y=column,
+            series="method",
+            order=order,
+            repeat="seed",
+            axes_labels=("optimiser step", f"{label}, %"),
+            scale=100,
+        )
+        reading = "The thick line is the mean over seeds; the thin lines are the seeds, and show how far they differ."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    followed = monitor.dropna(subset=["consistency_mean"]).sort_values("step", kind="stable")
+    if not followed.empty:
+        title = "Consistency beside the validation metric"
+        svg = path_plot(
+            by_method(config, followed),
+            name="training-consistency",
+            title=title,
+            x="consistency_mean",
+            y="recall",
+            series="method",
+            order=order,
+            repeat="seed",
+            labels=("mean C on validation pairs", "validation R@1"),
+        )
+        reading = "One path a seed from check to check, ending at the large mark: upward to the right, C follows recall."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    loss = _loss(evidence, config, order, "log" if name == "monitor" else "early_log")
+    section.blocks.append(gallery([*drawings, *loss]))
+    last = monitor.sort_values("step").groupby(["method", "seed"], sort=False).tail(1)
+    columns = [
+        Show("method", "Method"),
+        Show("seed", "Seed"),
+        Show("step", "Step", "count"),
+        Show("recall", "R@1, %", "percent"),
+        Show("negatives", "Against negatives, %", "percent"),
+        Show("consistency_mean", "Mean C", "fraction"),
+        Show("consistency_sd", "Spread of C", "fraction"),
+    ]
+    last = by_method(config, last.sort_values("seed"))
+    section.blocks.append(render_table(last, MONITOR, source=path, title="Last check", columns=columns))
+    return section
+
+
+def _loss(evidence: Evidence, config: Config, order: list[str], name: str) -> list[Markup]:
+    """Mean loss of up to forty stretches of training."""
+    log, path = evidence.get(name), evidence.path(name)
+    if log is None:
+        return []
+    width = max(1, -(-int(log["step"].max()) // 40))
+    stretch = (log["step"] - 1) // width * width + (width + 1) / 2
+    means = log.assign(stretch=stretch).groupby(["method", "seed", "stretch"], as_index=False)["loss"].mean()
+    svg = curve_plot(
+        by_method(config, means),
+        name="training-loss",
+        title="Training loss",
+        x="stretch",
+        y="loss",
+        series="method",
+        order=order,
+        repeat="seed",
+        axes_labels=("optimiser step", "total loss, mean of a stretch"),
+    )
+    reading = "Losses of different methods hold different terms: compare shapes, not heights. Thin lines are seeds."
+    return [figure(svg, title="Training loss", reading=reading, sources=[path])]
+
+
+def comparison(evidence: Evidence, config: Config) -> Section:
+    """Results with intervals, and paired differences to the frozen backbone and to LoRA."""
+    section = Section("comparison", "Comparison")
+    results, path = evidence.get("results"), evidence.path("results")
+    if results is None:
+        section.blocks.append(absent("the results", path, evidence.stopped))
+    else:
+        rows = [Show("benchmark", "Benchmark"), Show("measure", "Measure"), Show("convention", "Mean")]
+        value = Show("value", "Value, %", "percent", "low", "high")
+        section.blocks.append(
+            render_matrix(
+                by_method(config, results),
+                RESULTS,
+                source=path,
+                title="Results, percent, with intervals",
+                rows=rows,
+                across="method",
+                value=value,
+            )
+        )
+        columns = [
+            Show("method", "Method"),
+            *rows,
+            value,
+            Show("items", "Items", "count"),
+            Show("seeds", "Seeds", "count"),
+            Show("ties", "Ties", "count"),
+        ]
+        full = render_table(by_method(config, results), RESULTS, source=path, title="Results", columns=columns)
+        section.blocks.append(folded("Items, seeds and ties of every result", full))
+    section.blocks.extend(_differences(evidence, config))
+    return section
+
+
+def _differences(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("comparisons"), evidence.path("comparisons")
+    if frame is None:
+        return [absent("the paired comparisons", path, evidence.stopped)]
+    blocks = []
+    order = method_order(config, frame)
+    primary = frame[frame["measure"].isin(summary.PRIMARY)]
+    for reference in summary.FLOOR:
+        drawings = []
+        against = primary[primary["reference"] == reference]
+        for split, part in against.groupby(against["benchmark"].str.split("/").str[0], sort=False):
+            title = f"Difference to {reference}, {words(split)}"
+            svg = interval_plot(
+                by_method(config, part.assign(label=benchmark_name(part))),
+                name=f"difference-{reference}-{split}".replace("_", "-"),
+                title=title,
+                row="label",
+                value="difference",
+                series="method",
+                order=order,
+                axis=f"points above {reference}",
+                lines=[(0.0, "no difference")],
+                scale=100,
+            )
+            reading = "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided."
+            drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+        blocks.append(heading(f"Against {reference}"))
+        blocks.append(gallery(drawings) if drawings else absent(f"a comparison with {reference}", path, None))
+    columns = [
+        Show("benchmark", "Benchmark"),
+        Show("measure", "Measure"),
+        Show("method", "Method"),
+        Show("reference", "Against"),
+        Show("difference", "Difference, points", "points", "low", "high"),
+        Show("p_value", "p", "p"),
+        Show("p_holm", "p, Holm", "p"),
+        Show("detectable", "Detectable, points", "percent"),
+        Show("items", "Items", "count"),
+    ]
+    table = render_table(by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns)
+    return [*blocks, folded("Every paired comparison with its tests", table)]
+
+
+def ablation(evidence: Evidence, config: Config) -> Section:
+    """Every subset of the modules, the backward path, and what each module adds."""
+    section = Section("ablation", "Ablation")
+    frame, path = evidence.get("ablation"), evidence.path("ablation")
+    if frame is None:
+        section.blocks.append(absent("the ablation", path, evidence.stopped))
+    else:
+        frame = frame.sort_values("score", ascending=False, kind="stable")
+        chosen = frame.loc[frame["chosen"], "method"].tolist()
+        section.blocks.append(paragraph("Chosen combination: <strong>{}</strong>.", ", ".join(chosen) or "none"))
+        title = "Every subset of the modules"
+        svg = interval_plot(
+            frame,
+            name="ablation",
+            title=title,
+            row="method",
+            value="score",
+            axis="validation score, %",
+            scale=100,
+        )
+        reading = "The score is the mean of recall and accuracy against negatives; best on top, bars are intervals."
+        drawings = [figure(svg, title=title, reading=reading, sources=[path]), *_path(frame, path)]
+        section.blocks.append(gallery(drawings))
+        columns = [
+            Show("method", "Subset"),
+            Show("reweight", "Reweighting", "flag"),
+            Show("regularise", "Regularisation", "flag"),
+            Show("correct", "Correction", "flag"),
+            Show("score", "Score, %", "percent", "low", "high"),
+            Show("recall", "R@1, %", "percent"),
+            Show("negatives", "Against negatives, %", "percent"),
+            Show("path", "Place on the path", "plain"),
+            Show("chosen", "Chosen", "flag"),
+        ]
+        section.blocks.append(render_table(frame, ABLATION, source=path, title=title, columns=columns))
+    section.blocks.extend(_contributions(evidence))
+    return section
+
+
+def _path(frame: pd.DataFrame, path: str) -> list[Markup]:
+    steps = frame[frame["path"] >= 0].sort_values("path")
+    if len(steps) < 2:
+        return []
+    title = "Backward elimination from the full model"
+    svg = interval_plot(
+        steps,
+        name="ablation-path",
+        title=title,
+        row="method",
+        value="score",
+        axis="validation score, %",
+        scale=100,
+    )
+    reading = "From top to bottom one module is removed at a time, the one that costs least; bars are intervals."
+    return [figure(svg, title=title, reading=reading, sources=[path])]
+
+
+def _contributions(evidence: Evidence) -> list[Markup]:
+    frame, path = evidence.get("contributions"), evidence.path("contributions")
+    if frame is None:
+        return [absent("the modules' contributions", path, evidence.stopped)]
+    title = "What the full model loses without a module"
+    svg = interval_plot(
+        frame,
+        name="contributions",
+        title=title,
+        row="module",
+        value="removal",
+        series="measure",
+        axis="points lost on validation",
+        lines=[(0.0, "no loss")],
+        scale=100,
+    )
+    reading = "A bar wholly to the right of the line means that the module helps; to the left that it harms."
+    columns = [
+        Show("module", "Module"),
+        Show("measure", "Measure"),
+        Show("removal", "Lost without it, points", "points", "low", "high"),
+        Show("shapley", "Shapley value, points", "points"),
+    ]
+    return [
+        figure(svg, title=title, reading=reading, sources=[path]),
+        render_table(frame, CONTRIBUTIONS, source=path, title="Contributions of the modules", columns=columns),
+    ]
+
+
+def efficiency(evidence: Evidence, config: Config) -> Section:
+    """The ledger: cost of every method, with the law's limits and whether they are kept."""
+    section = Section("efficiency", "Efficiency")
+    frame, path = evidence.get("budget"), evidence.path("budget")
+    if frame is None:
+        section.blocks.append(absent("the ledger", path, evidence.stopped))
+        return section
+    frame = by_method(config, frame)
+    drawings = []
+    limited = frame[frame["limit"].notna()]
+    for place, ((measure, unit), part) in enumerate(limited.groupby(["measure", "unit"], sort=False)):
+        title = f"{str(words(measure)).capitalize()} against its limit"
+        svg = interval_plot(
+            part,
+            name=f"budget-{place}",
+            title=title,
+            row="method",
+            value="value",
+            series="backbone",
+            axis=f"{words(measure)}, {unit}",
+            lines=[(float(limit), "limit") for limit in dict.fromkeys(part["limit"])],
+        )
+        reading = "A limit counts as kept only when the whole bar lies to the left of the line."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    section.blocks.append(gallery(drawings))
+    columns = [
+        Show("method", "Method"),
+        Show("backbone", "At the size of"),
+        Show("measure", "Measure"),
+        Show("value", "Value", "number", "low", "high"),
+        Show("unit", "Unit"),
+        Show("limit", "Limit", "number"),
+        Show("kept", "Kept", "verdict"),
+    ]
+    section.blocks.append(render_table(limited, BUDGET, source=path, title="Limits of the law", columns=columns))
+    full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
+    section.blocks.append(folded("The whole ledger", full))
+    return section

@@ -1,0 +1,257 @@
+"""Whether the signal is there: discrimination, distributions, probe, stress; and what the gates made of it."""
+
+import pandas as pd
+from markupsafe import Markup
+
+from vialign.config import Config
+from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph
+from vialign.report.evidence import GATES, Evidence
+from vialign.report.figures import curve_plot, distribution_plot, interval_plot
+from vialign.report.sections.common import SIGNAL_NAMES, words
+from vialign.report.tables import Show, render_matrix, render_table
+from vialign.tables import AGREEMENT, DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, STRESS, STRESS_SUMMARY, VERDICT
+
+
+def signal(evidence: Evidence, config: Config) -> Section:
+    """Discrimination by signal and kind, distributions, probe, stress and agreement with people."""
+    section = Section("signal", "Signal")
+    section.blocks.append(
+        paragraph("The signal that the gate judges and that drives the modules is <code>{}</code>.", config.signal.driver)
+    )
+    for title, block in (
+        ("Discrimination", _discrimination),
+        ("Distributions", _distributions),
+        ("Calibration of the similarities", _calibration),
+        ("Probe", _probe),
+        ("Stress", _stress),
+        ("Agreement with people", _agreement),
+    ):
+        section.blocks.append(heading(title))
+        section.blocks.extend(block(evidence, config))
+    return section
+
+
+def _discrimination(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("diagnosis"), evidence.path("diagnosis")
+    if frame is None:
+        return [absent("the diagnosis", path, evidence.stopped)]
+    title = "Area under the ROC curve by signal and kind of wrong caption"
+    svg = interval_plot(
+        frame.assign(signal=frame["signal"].map(_signal_name), kind=frame["kind"].map(words)),
+        name="diagnosis",
+        title=title,
+        row="kind",
+        value="auc",
+        series="signal",
+        order=list(SIGNAL_NAMES.values()),
+        axis="area under the ROC curve",
+        lines=[(0.5, "chance")],
+    )
+    reading = "A bar wholly to the right of the chance line means that the score ranks true captions above wrong ones."
+    shows = [
+        Show("kind", "Kind"),
+        Show("signal", "Signal"),
+        Show("auc", "AUC", "fraction", "low", "high"),
+        Show("cohen_d", "Cohen's d", "number"),
+        Show("p_value", "p", "p"),
+        Show("p_holm", "p, Holm", "p"),
+        Show("pairs", "Pairs", "count"),
+    ]
+    matrix = render_matrix(
+        frame,
+        DIAGNOSIS,
+        source=path,
+        title="AUC by kind and signal",
+        rows=[Show("kind", "Kind")],
+        across="signal",
+        value=shows[2],
+    )
+    full = render_table(frame, DIAGNOSIS, source=path, title="Diagnosis, every test", columns=shows)
+    drawing = figure(svg, title=title, reading=reading, sources=[path])
+    return [drawing, matrix, folded("Effect sizes and tests", full)]
+
+
+def _signal_name(name: str) -> str:
+    return SIGNAL_NAMES.get(name, words(name))
+
+
+def _distributions(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("scores"), evidence.path("scores")
+    if frame is None:
+        return [absent("the scores", path, evidence.stopped)]
+    frame = frame.assign(kind=frame["kind"].map(words))
+    drawings = []
+    for column in dict.fromkeys((config.signal.driver, "s_global", "s_local")):
+        title = f"{_signal_name(column)}: aligned and wrong captions"
+        svg = distribution_plot(
+            frame,
+            name=f"scores-{column}".replace("_", "-"),
+            title=title,
+            value=column,
+            series="kind",
+            axis=_signal_name(column),
+        )
+        reading = (
+            "Whole distributions, not estimates, so without intervals: the further the aligned outline lies from the "
+            "others, the better the score separates; values beyond the outermost thousandths are put into the last bins."
+        )
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    return [gallery(drawings)]
+
+
+def _calibration(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("signal_calibration"), evidence.path("signal_calibration")
+    if frame is None:
+        return [absent("the calibration maps", path, evidence.stopped)]
+    columns = [
+        Show("similarity", "Similarity"),
+        Show("slope", "Slope", "number"),
+        Show("intercept", "Intercept", "number"),
+        Show("auc", "AUC", "fraction"),
+        Show("brier", "Brier score", "fraction"),
+        Show("calibration_error", "Calibration error", "fraction"),
+        Show("pairs", "Pairs", "count"),
+    ]
+    title = "Monotone maps to the unit interval"
+    return [render_table(frame, SIGNAL_CALIBRATION, source=path, title=title, columns=columns)]
+
+
+def _probe(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("probe"), evidence.path("probe")
+    if frame is None:
+        return [absent("the probe", path, evidence.stopped)]
+    title = "Relations read by a linear probe"
+    svg = interval_plot(
+        frame,
+        name="probe",
+        title=title,
+        row="features",
+        value="accuracy",
+        axis="balanced accuracy",
+        lines=[(float(frame["chance"].iloc[0]), "chance")],
+    )
+    reading = "Cross-validated by image. What matters is the gain beyond the global similarity; shuffled labels must sit at chance."
+    columns = [
+        Show("features", "Features"),
+        Show("accuracy", "Accuracy", "fraction", "low", "high"),
+        Show("chance", "Chance", "fraction"),
+        Show("selectivity", "Selectivity", "fraction"),
+        Show("gain", "Gain beyond S global", "fraction", "gain_low", "gain_high"),
+        Show("classes", "Classes", "count"),
+        Show("images", "Images", "count"),
+    ]
+    return [
+        figure(svg, title=title, reading=reading, sources=[path]),
+        render_table(frame, PROBE, source=path, title="Probe", columns=columns),
+    ]
+
+
+def _stress(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("stress"), evidence.path("stress")
+    if frame is None:
+        return [absent("the stress test", path, evidence.stopped)]
+    kept = frame[frame["signal"].isin([config.signal.driver, "s_global"])]
+    kept = kept.assign(signal=kept["signal"].map(_signal_name), kind=kept["kind"].map(words))
+    drawings = []
+    for place, (attack, part) in enumerate(kept.groupby("attack", sort=False)):
+        title = f"Under {words(attack)}"
+        svg = curve_plot(
+            part,
+            name=f"stress-{place}",
+            title=title,
+            x="strength",
+            y="auc",
+            low="low",
+            high="high",
+            series="signal",
+            order=list(SIGNAL_NAMES.values()),
+            facet="kind",
+            axes_labels=("strength (severity, or epsilon in 1/255)", "AUC"),
+            lines=[(0.5, "chance")],
+        )
+        reading = "Left is clean; a curve that falls slower keeps more of its discrimination. Bands are intervals."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    columns = [
+        Show("attack", "Attack"),
+        Show("strength", "Strength", "plain"),
+        Show("kind", "Kind"),
+        Show("signal", "Signal"),
+        Show("auc", "AUC", "fraction", "low", "high"),
+        Show("pairs", "Pairs", "count"),
+    ]
+    table = render_table(frame, STRESS, source=path, title="Stress test", columns=columns, limit=400)
+    return [gallery(drawings), *_stress_summary(evidence), folded("Every value of the stress test", table)]
+
+
+def _stress_summary(evidence: Evidence) -> list[Markup]:
+    frame, path = evidence.get("stress_summary"), evidence.path("stress_summary")
+    if frame is None:
+        return [absent("the areas under the stress curves", path, evidence.stopped)]
+    matrix = render_matrix(
+        frame,
+        STRESS_SUMMARY,
+        source=path,
+        title="Discrimination kept under stress: area above chance, relative to clean",
+        rows=[Show("attack", "Attack"), Show("kind", "Kind")],
+        across="signal",
+        value=Show("relative_area", "Kept", "fraction"),
+    )
+    return [matrix]
+
+
+def _agreement(evidence: Evidence, config: Config) -> list[Markup]:
+    frame, path = evidence.get("agreement"), evidence.path("agreement")
+    if frame is None:
+        return [absent("agreement with human ratings", path, evidence.stopped)]
+    title = "Kendall's tau-b with human ratings"
+    svg = interval_plot(
+        frame.assign(signal=frame["signal"].map(_signal_name)),
+        name="agreement",
+        title=title,
+        row="signal",
+        value="tau_b",
+        series="ratings" if frame["ratings"].nunique() > 1 else None,
+        axis="Kendall's tau-b",
+        lines=[(0.0, "no agreement")],
+    )
+    columns = [
+        Show("signal", "Signal"),
+        Show("ratings", "Ratings"),
+        Show("tau_b", "tau-b", "fraction", "low", "high"),
+        Show("tau_c", "tau-c", "fraction"),
+        Show("pairs", "Pairs", "count"),
+    ]
+    reading = "Further right agrees better with what people said of the same pairs."
+    return [
+        figure(svg, title=title, reading=reading, sources=[path]),
+        render_table(frame, AGREEMENT, source=path, title=title, columns=columns),
+    ]
+
+
+def verdict_table(frame: pd.DataFrame, path: str, title: str) -> Markup:
+    """Criteria of a gate with value, threshold, evidence and reason."""
+    columns = [
+        Show("criterion", "Criterion", "prose"),
+        Show("met", "Met", "verdict"),
+        Show("required", "Required", "flag"),
+        Show("value", "Measured", "number", "low", "high"),
+        Show("threshold", "Threshold", "number"),
+        Show("evidence", "Evidence"),
+        Show("reason", "Reason", "prose"),
+    ]
+    return render_table(frame, VERDICT, source=path, title=title, columns=columns)
+
+
+def gates(evidence: Evidence, config: Config) -> Section:
+    """Every criterion of every gate that was reached."""
+    section = Section("gates", "Gates")
+    for gate in GATES:
+        frame, path = evidence.get(f"gate_{gate}"), evidence.path(f"gate_{gate}")
+        section.blocks.append(heading(f"{gate.capitalize()} gate"))
+        if frame is None:
+            section.blocks.append(absent(f"the verdict of the {gate} gate", path, evidence.stopped))
+            continue
+        action = str(frame["action"].iloc[0])
+        section.blocks.append(paragraph("Decision: <strong>{}</strong>.", action))
+        section.blocks.append(verdict_table(frame, path, f"Criteria of the {gate} gate"))
+    return section

@@ -1,0 +1,246 @@
+"""The signal gate: is there evidence that the signal carries fine-grained information? One row a criterion."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vialign.config import SignalConfig, SignalGateConfig
+from vialign.random import generator
+from vialign.signal.validation.diagnosis import HARD, contrast
+from vialign.signal.validation.resampling import image_weights, interval, resampled_mean
+from vialign.signal.validation.stress import robustness
+from vialign.tables import NEGATIVE_KINDS, VERDICT
+
+SIMPLER = ("s_global", "s_local", "s_sum")
+"""Signals without the idea of consistency, which the driver is held against."""
+
+
+@dataclass(frozen=True)
+class _Criterion:
+    criterion: str
+    met: bool
+    required: bool
+    evidence: str
+    reason: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+
+
+def signal_verdict(
+    scores: pd.DataFrame,
+    calibration: pd.DataFrame,
+    diagnosis: pd.DataFrame,
+    probe: pd.DataFrame,
+    stress: pd.DataFrame | None,
+    config: SignalConfig,
+    gate: SignalGateConfig,
+    seed: int,
+) -> pd.DataFrame:
+    """Rows as `VERDICT`. The gate stops (or warns, as `gate.action` says) where a required criterion does not hold.
+
+    Required: both calibrated similarities rise with alignment (only where the driver uses them); the driver
+    discriminates on at least one kind of hard negative; the probe gains from the signal beyond S_global (not required
+    where `probe` is empty for want of labelled relations). Everything else informs: each kind, the driver against
+    simpler signals, the blind spot of C, and the stress test.
+    """
+    criteria = [
+        *_calibration_rows(calibration, config),
+        _discrimination_row(diagnosis, config, gate),
+        _probe_row(probe, gate),
+        *_kind_rows(diagnosis, config, gate),
+        *_ranking_rows(scores, config, seed),
+        *_blind_spot_row(scores, config, seed),
+        *_stress_rows(stress, config),
+    ]
+    failed = any(row.required and not row.met for row in criteria)
+    frame = pd.DataFrame([asdict(row) for row in criteria])
+    return VERDICT.check(frame.assign(gate="signal", action=gate.action if failed else "go"))
+
+
+def _calibration_rows(calibration: pd.DataFrame, config: SignalConfig) -> list[_Criterion]:
+    return [
+        _Criterion(
+            criterion=f"{row['similarity']} is higher for aligned than for random pairs (slope of its map)",
+            value=row["free_slope"],
+            threshold=0.0,
+            met=row["slope"] > 0,
+            required=config.driver != "consistency_raw",
+            evidence="signal/calibration.parquet",
+            reason="a map that does not rise makes the calibrated signal a function of the other similarity alone",
+        )
+        for row in _records(calibration)
+    ]
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _is_discriminated(row: dict[str, Any], gate: SignalGateConfig) -> bool:
+    return bool(row["p_holm"] < gate.level and row["low"] > gate.minimum_auc)
+
+
+def _driver_rows(diagnosis: pd.DataFrame, config: SignalConfig) -> dict[str, dict[str, Any]]:
+    """Rows of the driving signal by kind."""
+    return {row["kind"]: row for row in _records(diagnosis) if row["signal"] == config.driver}
+
+
+def _discrimination_row(diagnosis: pd.DataFrame, config: SignalConfig, gate: SignalGateConfig) -> _Criterion:
+    criterion = f"{config.driver} tells aligned captions from at least one kind of hard negative"
+    evidence = "signal/diagnosis.parquet"
+    rows = [row for kind, row in _driver_rows(diagnosis, config).items() if kind in NEGATIVE_KINDS]
+    if not rows:
+        reason = "not available: no rule-made negative could be made from the captions, so nothing supports the claim"
+        return _Criterion(criterion, met=False, required=True, evidence=evidence, reason=reason)
+    best = max(rows, key=lambda row: (_is_discriminated(row, gate), row["low"]))
+    return _Criterion(
+        criterion,
+        value=best["auc"],
+        low=best["low"],
+        high=best["high"],
+        threshold=gate.minimum_auc,
+        met=_is_discriminated(best, gate),
+        required=True,
+        evidence=evidence,
+        reason=f"best kind: {best['kind']}, p after Holm {best['p_holm']:.2g}; asked for: p below {gate.level} and the "
+        "interval above the threshold",
+    )
+
+
+def _probe_row(probe: pd.DataFrame, gate: SignalGateConfig) -> _Criterion:
+    criterion = "a linear probe reads relations better from S_global with the signal than from S_global"
+    evidence = "signal/probe.parquet"
+    rows = [row for row in _records(probe) if row["features"] == "s_global+signal"]
+    if not rows:
+        reason = "not available: the data set has no labelled relations, or too few of two predicates"
+        return _Criterion(criterion, met=False, required=False, evidence=evidence, reason=reason)
+    row = rows[0]
+    return _Criterion(
+        criterion,
+        value=row["gain"],
+        low=row["gain_low"],
+        high=row["gain_high"],
+        threshold=gate.minimum_gain,
+        met=bool(row["gain_low"] > gate.minimum_gain),
+        required=True,
+        evidence=evidence,
+        reason=f"balanced accuracy {row['accuracy']:.3f}, chance {row['chance']:.3f}; the gain's interval "
+        "must lie above the threshold: the signal has to add something",
+    )
+
+
+def _kind_rows(diagnosis: pd.DataFrame, config: SignalConfig, gate: SignalGateConfig) -> list[_Criterion]:
+    rows = _driver_rows(diagnosis, config)
+    criteria = []
+    for kind in ("random", *NEGATIVE_KINDS):
+        criterion, evidence = f"{config.driver} tells aligned captions from {kind}", "signal/diagnosis.parquet"
+        if kind not in rows:
+            reason = "not available: no pairs of this kind"
+            criteria.append(_Criterion(criterion, met=False, required=False, evidence=evidence, reason=reason))
+            continue
+        row = rows[kind]
+        criteria.append(
+            _Criterion(
+                criterion,
+                value=row["auc"],
+                low=row["low"],
+                high=row["high"],
+                threshold=gate.minimum_auc,
+                met=_is_discriminated(row, gate),
+                required=False,
+                evidence=evidence,
+                reason=f"p after Holm {row['p_holm']:.2g}, Cohen's d {row['cohen_d']:.2f}, {row['pairs']} pairs",
+            )
+        )
+    return criteria
+
+
+def _ranking_rows(scores: pd.DataFrame, config: SignalConfig, seed: int) -> list[_Criterion]:
+    """AUC of the driver minus that of each simpler signal, paired by resample."""
+    criteria = []
+    for kind in ("random", HARD):
+        found = contrast(scores, kind)
+        if found is None:
+            continue
+        weights = image_weights(found.images, config.bootstrap, generator(seed, "verdict ranking", kind))
+        driver = found.resampled_auc(config.driver, weights)
+        for signal in SIMPLER:
+            own, other = found.auc(config.driver), found.auc(signal)
+            low, high = interval(driver - found.resampled_auc(signal, weights))
+            winner = "discriminates better than" if low > 0 else "discriminates worse than"
+            said = winner if low > 0 or high < 0 else "cannot be told apart from"
+            negatives = "hard negatives" if kind == HARD else "random captions"
+            criteria.append(
+                _Criterion(
+                    f"{config.driver} discriminates better than {signal} on {negatives} (difference of AUC)",
+                    value=own - other,
+                    low=low,
+                    high=high,
+                    threshold=0.0,
+                    met=low > 0,
+                    required=False,
+                    evidence="signal/scores.parquet",
+                    reason=f"{config.driver} ({own:.3f}) {said} {signal} ({other:.3f})",
+                )
+            )
+    return criteria
+
+
+def _blind_spot_row(scores: pd.DataFrame, config: SignalConfig, seed: int) -> list[_Criterion]:
+    """C calls a pair in which both similarities are low consistent: how often does that happen?"""
+    random = scores[scores["kind"] == "random"]
+    aligned = scores[scores["kind"] == "aligned"]
+    if random.empty or aligned.empty:
+        return []
+    low_both = (random["s_global_calibrated"] < 0.5) & (random["s_local_calibrated"] < 0.5)
+    blind = (low_both & (random["consistency"] >= aligned["consistency"].median())).to_numpy(dtype=np.float64)
+    images, known = pd.factorize(random["image_id"])
+    weights = image_weights(len(known), config.bootstrap, generator(seed, "verdict blind spot"))
+    low, high = interval(resampled_mean(blind, images, weights))
+    return [
+        _Criterion(
+            "random pairs rarely look as consistent as the median aligned pair with both similarities low",
+            value=float(blind.mean()),
+            low=low,
+            high=high,
+            threshold=0.05,
+            met=high < 0.05,
+            required=False,
+            evidence="signal/scores.parquet",
+            reason="C measures whether both similarities say the same, not whether they say yes; `agreement` does not "
+            "have this blind spot",
+        )
+    ]
+
+
+def _stress_rows(stress: pd.DataFrame | None, config: SignalConfig) -> list[_Criterion]:
+    """Area under each curve relative to clean, of the driver beside that of S_global."""
+    evidence = "signal/stress.parquet"
+    if stress is None or stress.empty:
+        reason = "not available: the stress test did not run"
+        return [_Criterion("the signal survives stress", False, False, evidence, reason)]
+    areas = {(row["attack"], row["kind"], row["signal"]): row["relative_area"] for row in _records(robustness(stress))}
+    criteria = []
+    for attack, kind in dict.fromkeys((attack, kind) for attack, kind, _ in areas):
+        own, other = areas[attack, kind, config.driver], areas[attack, kind, "s_global"]
+        negatives = "hard negatives" if kind == HARD else "random captions"
+        criteria.append(
+            _Criterion(
+                f"{config.driver} on {negatives} decays less than S_global under {attack} (area relative to clean)",
+                value=None if np.isnan(own) else own,
+                threshold=None if np.isnan(other) else other,
+                met=bool(own > other),
+                required=False,
+                evidence=evidence,
+                reason=f"share of the clean excess over chance that is kept: {_share(own)}; S_global {_share(other)}",
+            )
+        )
+    return criteria
+
+
+def _share(area: float) -> str:
+    return "not available, no better than chance when clean" if np.isnan(area) else f"{area:.0%}"

@@ -1,0 +1,64 @@
+"""Checkpoints: everything that a stopped training needs to go on as if it had never stopped, as plain tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vialign.artifacts import read_tensors, write_tensors
+from vialign.errors import UserError
+from vialign.objective import Objective
+
+_PARTS = ("weights", "best", "optimiser")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training after `step` steps."""
+
+    step: int
+    weights: dict[str, Tensor]
+    """The objective's state now."""
+    best: dict[str, Tensor]
+    """Its state at the best validation check so far: what evaluation uses."""
+    best_score: float
+    best_step: int
+    optimiser: dict[str, Tensor]
+    """AdamW's state, `<parameter>.<field>`."""
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write as safetensors; names are prefixed with the part they belong to."""
+    tensors = {f"{part}.{name}": tensor for part in _PARTS for name, tensor in getattr(checkpoint, part).items()}
+    tensors["progress.step"] = torch.tensor(checkpoint.step)
+    tensors["progress.best_step"] = torch.tensor(checkpoint.best_step)
+    tensors["progress.best_score"] = torch.tensor(checkpoint.best_score, dtype=torch.float64)
+    write_tensors(tensors, path, provenance)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; raises UserError when the file holds something else."""
+    tensors = read_tensors(path)
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in (*_PARTS, "progress")}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        if part not in parts:
+            raise UserError(f"{path}: not a training checkpoint (tensor {name!r}); delete it and run again")
+        parts[part][rest] = tensor
+    progress = parts.pop("progress")
+    if set(progress) != {"step", "best_step", "best_score"}:
+        raise UserError(f"{path}: not a training checkpoint (no progress); delete it and run again")
+    return Checkpoint(
+        step=int(progress["step"]),
+        best_step=int(progress["best_step"]),
+        best_score=float(progress["best_score"]),
+        **parts,
+    )
+
+
+def load_best(objective: Objective, path: str | Path) -> Objective:
+    """Give a freshly built objective the best weights of a checkpoint and set it to evaluation mode."""
+    objective.load_state(load_checkpoint(path).best)
+    return objective.eval()

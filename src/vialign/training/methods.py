@@ -1,0 +1,68 @@
+"""From a method's name to its objective. A new baseline is one file and one entry in `build_method`."""
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from vialign.config import Config, TrainingConfig
+from vialign.curriculum.method import MODULES, CurriculumMethod, method_name
+from vialign.errors import UserError
+from vialign.objective import Objective
+from vialign.signal.calibration import SignalCalibration
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+
+SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
+"""The curriculum methods: name to active modules, from none to all."""
+METHODS = ("frozen", "lora", *SUBSETS)
+NEEDS = {"frozen": frozenset[str](), "lora": frozenset({"pixels", "token_ids"})} | dict.fromkeys(
+    SUBSETS, frozenset({"units"})
+)
+"""Which optional parts of the data each method reads."""
+
+
+def family(name: str) -> str:
+    """`lora`, `vialign`, ...: what shares a learning rate."""
+    return name.partition("-")[0]
+
+
+def learning_rate(name: str, config: TrainingConfig) -> float:
+    """The peak learning rate of a method; 0 for the frozen backbone.
+
+    Raises UserError when the config gives none.
+    """
+    if name == "frozen":
+        return 0.0
+    if family(name) not in config.learning_rates:
+        raise UserError(f"config: training.learning_rates has no entry {family(name)!r}, which method {name!r} needs")
+    return config.learning_rates[family(name)]
+
+
+def build_method(
+    name: str, config: Config, backbone: "Backbone", calibration: SignalCalibration, seed: int
+) -> Objective:
+    """A method at its start; `seed` decides its random initial values.
+
+    Raises UserError when no method has that name.
+    """
+    negatives = config.training.negatives
+    if name == "frozen":
+        from vialign.baselines.frozen import Frozen
+
+        return Frozen(backbone.logit_scale, negatives)
+    if name == "lora":
+        from vialign.baselines.lora import Lora
+
+        return Lora(backbone, config.training.lora_rank, negatives, seed)
+    if name in SUBSETS:
+        return CurriculumMethod(
+            SUBSETS[name],
+            backbone.dimension,
+            backbone.logit_scale,
+            calibration,
+            config.curriculum,
+            config.signal,
+            negatives,
+            seed,
+        )
+    raise UserError(f"config: training.methods names {name!r}; known methods: {', '.join(METHODS)}")

@@ -1,0 +1,127 @@
+import pytest
+import torch
+from open_clip.transformer import ResidualAttentionBlock
+
+from vialign.backbone import create_model
+from vialign.backbone.image_towers import image_tower, self_self_attention, value_path
+from vialign.errors import UserError
+
+READOUTS = ("final", "value", "self_self", "early")
+
+
+@pytest.fixture
+def model(define):
+    return create_model(*define("image-vit"), seed=1).eval()
+
+
+@pytest.fixture
+def pixels():
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_pooled_is_encode_image_whatever_is_read_beside_it(model, pixels):
+    tower = image_tower(model.visual, "image-vit")
+    assert tower.readouts == READOUTS
+    assert tower.grid == (4, 4)
+    for readouts in ((), ("final",), ("early", "value"), READOUTS):
+        pooled, patches = tower.read(pixels, readouts)
+        torch.testing.assert_close(pooled, model.encode_image(pixels), atol=1e-5, rtol=0)
+        assert list(patches) == list(readouts)
+        assert all(tokens.shape == (3, 16, 24) for tokens in patches.values())
+
+
+def test_final_and_early_are_open_clips_own_intermediates_projected(model, pixels):
+    visual = model.visual
+    _, patches = image_tower(visual, "image-vit").read(pixels, READOUTS)
+    visual.output_tokens = True
+    _, unprojected = visual(pixels)
+    visual.output_tokens = False
+    torch.testing.assert_close(patches["final"], unprojected @ visual.proj)
+    assert not torch.allclose(patches["final"].norm(dim=-1), unprojected.norm(dim=-1), rtol=0.05)
+    between = visual.forward_intermediates(pixels, indices=[2], normalize_intermediates=True, output_fmt="NLC")
+    torch.testing.assert_close(patches["early"], between["image_intermediates"][0] @ visual.proj)
+
+
+def test_value_path_is_attention_that_sees_only_itself():
+    torch.manual_seed(0)
+    block = ResidualAttentionBlock(16, 4, ls_init_value=0.5).double().eval()
+    states = torch.randn(2, 5, 16, dtype=torch.float64)
+    inside = block.ln_1(states)
+    only_self = torch.full((5, 5), float("-inf"), dtype=torch.float64).fill_diagonal_(0)
+    expected = block.attn(inside, inside, inside, attn_mask=only_self, need_weights=False)[0] * 0.5
+    torch.testing.assert_close(value_path(block, states), expected)
+
+
+def test_self_self_attention_equals_the_loop():
+    torch.manual_seed(1)
+    block = ResidualAttentionBlock(12, 3).double().eval()
+    states = torch.randn(2, 4, 12, dtype=torch.float64)
+    inside = block.ln_1(states)
+    weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
+    expected = torch.empty_like(states)
+    for image in range(2):
+        query, key, value = (
+            inside[image] @ weight[i * 12 : i * 12 + 12].T + bias[i * 12 : i * 12 + 12] for i in range(3)
+        )
+        heads = []
+        for head in range(3):
+            part = slice(head * 4, head * 4 + 4)
+            rows = []
+            for token in range(4):
+                mixed = 0
+                for source in (query[:, part], key[:, part]):
+                    scores = torch.stack([source[token] @ source[other] / 2 for other in range(4)])
+                    weights = scores.exp() / scores.exp().sum()
+                    mixed = mixed + sum(weights[other] * value[other, part] for other in range(4))
+                rows.append(mixed)
+            heads.append(torch.stack(rows))
+        expected[image] = torch.cat(heads, dim=1) @ block.attn.out_proj.weight.T + block.attn.out_proj.bias
+    torch.testing.assert_close(self_self_attention(block, states), expected)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_gradients_reach_the_pixels_of_a_frozen_tower(model, pixels, readout):
+    model.requires_grad_(False)
+    pixels.requires_grad_()
+    pooled, patches = image_tower(model.visual, "image-vit").read(pixels, (readout,))
+    (patches[readout].square().sum() + pooled.sum()).backward()
+    assert (pixels.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
+
+
+def test_average_pooled_transformers_are_read_too(define, pixels):
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "pool_type": "avg"}
+    for late in (False, True):
+        name = f"image-average-{late}"
+        model = create_model(*define(name, vision=vision | {"final_ln_after_pool": late}), seed=2).eval()
+        pooled, patches = image_tower(model.visual, name).read(pixels, ("final", "value"))
+        torch.testing.assert_close(pooled, model.encode_image(pixels), atol=1e-5, rtol=0)
+        if not late:
+            torch.testing.assert_close(pooled, patches["final"].mean(dim=1))
+
+
+@pytest.mark.parametrize(("trunk", "linear"), [("mobilenetv2_035", True), ("test_convnext", False)])
+def test_a_convolutional_trunk_is_read_cell_by_cell(define, trunk, linear):
+    vision = {"timm_model_name": trunk, "timm_pool": "avg", "timm_proj": "linear", "timm_proj_bias": True}
+    model = create_model(*define(f"image-{trunk}", vision=vision | {"image_size": 96}), seed=1).eval()
+    tower = image_tower(model.visual, trunk)
+    pixels = torch.randn(2, 3, 96, 96)
+    pooled, patches = tower.read(pixels, tower.readouts)
+    assert (tower.grid, tower.readouts) == ((3, 3), ("final",))
+    torch.testing.assert_close(pooled, model.encode_image(pixels), atol=1e-5, rtol=0)
+    if linear:
+        cells = model.visual.trunk.forward_features(pixels)
+        torch.testing.assert_close(patches["final"], model.visual.head(cells.flatten(2).transpose(1, 2)))
+        torch.testing.assert_close(patches["final"].mean(dim=1), pooled, atol=1e-5, rtol=1e-4)
+    top_right = model.visual.head(
+        model.visual.trunk.forward_head(model.visual.trunk.forward_features(pixels)[:, :, :1, 2:])
+    )
+    torch.testing.assert_close(patches["final"][:, 2], top_right)
+
+
+def test_towers_without_patch_embeddings_are_refused_by_name(define):
+    resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 8}
+    with pytest.raises(UserError, match=r"image tower of image-resnet \(ModifiedResNet\) gives no patch embeddings"):
+        image_tower(create_model(*define("image-resnet", vision=resnet)).visual, "image-resnet")
+    tokens = {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "linear", "image_size": 160}
+    with pytest.raises(UserError, match="TimmModel"):
+        image_tower(create_model(*define("image-tokens", vision=tokens)).visual, "image-tokens")

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from vialign.backbone import OpenClipBackbone, create_model, make_tokenizer
+from vialign.errors import UserError
+
+TEXTS = ["a red circle above a blue square", "red", "", "blue red circle " * 8]
+
+
+def build(define, name, **settings):
+    name, path = define(name, **settings)
+    model = create_model(name, path, seed=5)
+    # biases and norms start at constants that would hide a mistake
+    with torch.no_grad():
+        for index, parameter in enumerate(model.parameters()):
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index))
+    return OpenClipBackbone(model, make_tokenizer(name, path), {"architecture": name})
+
+
+FORMS = {
+    "plain": {},
+    "custom": {"custom_text": True},
+    "bias": {"custom_text": True, "text": {"proj_bias": True}},
+    "unprojected": {"custom_text": True, "text": {"proj_type": "none", "width": 24}},
+    "eos": {"custom_text": True, "text": {"pool_type": "eos", "eos_id": 519}},
+    "both-ways": {"custom_text": True, "text": {"no_causal_mask": True}},
+    "last": {"text": {"pool_type": "last"}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_cut_texts_give_what_open_clip_gives_on_the_whole_context(define, form):
+    backbone = build(define, f"text-{form}", **FORMS[form])
+    whole = backbone.tokenizer(TEXTS)
+    expected = backbone.model.encode_text(whole, normalize=True)
+    for texts, rows in ((TEXTS, slice(None)), (TEXTS[:2], slice(2)), (TEXTS[2:3], slice(2, 3))):
+        tokens = backbone.tokenize(texts)
+        length = tokens.ids.shape[1]
+        assert torch.equal(tokens.ids, whole[rows, :length])
+        assert not whole[rows, length:].any()
+        pooled, states = backbone.text_tokens(tokens.ids)
+        torch.testing.assert_close(pooled, expected[rows], atol=1e-5, rtol=0)
+        torch.testing.assert_close(backbone.encode_text(tokens.ids), expected[rows], atol=1e-5, rtol=0)
+        assert states.shape == (len(texts), length, 24)
+    assert backbone.tokenize(["red"]).ids.shape[1] == (16 if form in ("both-ways", "last") else 3)
+
+
+def test_the_state_of_the_end_token_is_the_pooled_embedding(define):
+    backbone = build(define, "text-states")
+    tokens = backbone.tokenize(TEXTS)
+    pooled, states = backbone.text_tokens(tokens.ids)
+    end = tokens.ids.argmax(dim=1)
+    at_end = torch.nn.functional.normalize(states[torch.arange(4), end], dim=-1)
+    torch.testing.assert_close(at_end, pooled)
+
+
+def test_a_longer_neighbour_never_changes_a_text(define):
+    backbone = build(define, "text-neighbour")
+    alone = backbone.text_tokens(backbone.tokenize(TEXTS[:1]).ids)[1]
+    beside = backbone.text_tokens(backbone.tokenize([TEXTS[0], TEXTS[3]]).ids)[1]
+    torch.testing.assert_close(beside[:1, : alone.shape[1]], alone)
+
+
+def test_mask_and_offsets_cover_the_texts_own_tokens_only(define):
+    backbone = build(define, "text-mask")
+    tokens = backbone.tokenize(TEXTS)
+    for row, text in enumerate(TEXTS):
+        count = min(len(backbone.tokenizer.encode(text)), 14)
+        assert tokens.mask[row].nonzero().flatten().tolist() == list(range(1, count + 1))
+        assert tokens.ids[row, count + 1] == backbone.tokenizer.eot_token_id
+    assert not tokens.offsets[~tokens.mask].any()
+    start, end = tokens.offsets[0, 2]
+    assert TEXTS[0][start:end] == "red"
+
+
+def test_text_towers_of_another_kind_are_refused(define):
+    with pytest.raises(UserError, match="text tower of text-class"):
+        build(define, "text-class", custom_text=True, text={"embed_cls": True})

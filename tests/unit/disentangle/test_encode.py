@@ -1,0 +1,96 @@
+"""Whole splits, and disentanglers on disk."""
+
+import pytest
+import torch
+
+from vialign.artifacts import read_provenance, write_tensors
+from vialign.disentangle import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
+from vialign.disentangle.structure import align_units
+from vialign.disentangle.text import TextDisentangler
+from vialign.disentangle.types import Phrases
+from vialign.disentangle.visual import VisualDisentangler
+from vialign.errors import UserError
+
+
+@pytest.fixture
+def visual():
+    torch.manual_seed(0)
+    return VisualDisentangler(32, (7, 7), 8, 2, 4, 0.1, 4)
+
+
+@pytest.fixture
+def text():
+    torch.manual_seed(0)
+    return TextDisentangler(32, 5, 8, 4, 0.8, 0.1)
+
+
+def test_blocks_give_what_the_whole_gives(visual, store, test_images):
+    whole = visual(test_images.patches)
+    encoded = encode_images(visual, store(test_images.patches), batch=50, keep_maps=True)
+    for name in ("features", "mass", "maps", "moments"):
+        torch.testing.assert_close(getattr(encoded, name), getattr(whole, name))
+    assert encode_images(visual, store(test_images.patches), batch=50).maps is None
+    assert not encoded.features.requires_grad
+
+
+@pytest.mark.parametrize("path", ["mixed", "main"])
+def test_texts_in_blocks(text, test_captions, path):
+    features = test_captions.features
+    structure = align_units(test_captions.units, features.ids, features.offsets, features.mask)
+    whole = text(features.states, features.mask, structure, path)
+    units = test_captions.units if path == "mixed" else None
+    encoded = encode_texts(text, features, units, batch=33)
+    torch.testing.assert_close(encoded.features, whole.features)
+    torch.testing.assert_close(encoded.weight, whole.weight)
+    assert torch.equal(encoded.subject, whole.subject) and encoded.assign is None
+
+
+def test_encoded_features_may_be_trained_on(visual, store, test_images):
+    encoded = encode_images(visual, store(test_images.patches[:3]), batch=2)
+    weight = torch.ones(32, requires_grad=True)
+    (encoded.features * weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_index_and_move(visual, test_images):
+    prototypes = visual(test_images.patches[:5])
+    picked = prototypes.index(torch.tensor([4, 0])).to("cpu")
+    assert len(picked) == 2 and torch.equal(picked.mass[0], prototypes.mass[4])
+
+
+def test_a_text_without_words_is_named(text, test_captions):
+    features = test_captions.features
+    mask = features.mask.clone()
+    mask[7] = False
+    broken = type(features)(features.ids, features.states, mask, features.offsets)
+    with pytest.raises(UserError, match="text t7: has no words"):
+        encode_texts(text, broken, test_captions.units)
+
+
+def test_disentanglers_come_back_frozen(visual, text, tmp_path, test_images, test_captions):
+    visual.mean.copy_(torch.randn(32))
+    save_visual(visual, tmp_path / "visual.safetensors", {"seed": "3"})
+    save_text(text, tmp_path / "text.safetensors", {"seed": "3"})
+    loaded = load_visual(tmp_path / "visual.safetensors")
+    torch.testing.assert_close(loaded(test_images.patches).features, visual(test_images.patches).features)
+    features = test_captions.features
+    again = load_text(tmp_path / "text.safetensors")
+    assert isinstance(again(features.states, features.mask), Phrases)
+    torch.testing.assert_close(
+        again(features.states, features.mask).features, text(features.states, features.mask).features
+    )
+    for module in (loaded, again):
+        assert not module.training and not any(parameter.requires_grad for parameter in module.parameters())
+    assert read_provenance(tmp_path / "visual.safetensors")["seed"] == "3"
+
+
+def test_another_file_is_refused(visual, tmp_path):
+    path = tmp_path / "visual.safetensors"
+    save_visual(visual, path, {})
+    with pytest.raises(UserError, match="holds 'VisualDisentangler', expected 'TextDisentangler'"):
+        load_text(path)
+    write_tensors({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {})
+    with pytest.raises(UserError, match="expected 'VisualDisentangler'"):
+        load_visual(tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="no such file"):
+        load_visual(tmp_path / "nothing.safetensors")

@@ -1,0 +1,71 @@
+import pandas as pd
+import pytest
+import torch
+
+from vialign.errors import UserError
+from vialign.features import extract_images, extract_texts, load_pixels, read_images, read_texts
+
+OPTIONS = {"batch": 4, "shard": 7, "provenance": {"seed": "3"}}
+
+
+def table(texts):
+    return pd.DataFrame({"text_id": [f"text-{row}" for row in range(len(texts))], "text": texts})
+
+
+@pytest.mark.parametrize("readout", ["final", "value"])
+def test_stored_images_are_what_the_backbone_gives(backbone, pictures, tmp_path, readout):
+    images, folder = pictures
+    extract_images(backbone, images, folder, tmp_path, readout, **OPTIONS)
+    features = read_images(tmp_path, backbone.contract)
+    assert features.ids == images["image_id"].tolist()
+    assert features.readout == readout
+    assert features.provenance["seed"] == "3"
+    assert [int(rows) for rows in features.shards["rows"]] == [8, 3]
+    for row in range(len(images)):
+        pixels = backbone.normalise(load_pixels(images.iloc[row : row + 1], folder, backbone))
+        pooled, patches = backbone.image_tokens(pixels, readout)
+        torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=1e-5, rtol=0)
+        torch.testing.assert_close(features.patches(row, row + 1), patches, atol=1e-3, rtol=1e-3)
+
+
+def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(backbone, tmp_path):
+    texts = ["a red circle above a blue square", "", "red", "a Blue  cross " * 20, "below a star there is a ring"] * 3
+    extract_texts(backbone, table(texts), tmp_path, **OPTIONS)
+    features = read_texts(tmp_path, backbone.contract)
+    assert features.ids == [f"text-{row}" for row in range(15)]
+    states, mask, offsets = features.block(0, 15)
+    assert states.shape[1] == backbone.context_length
+    for row, text in enumerate(texts):
+        tokens = backbone.tokenize([text])
+        pooled, expected = backbone.text_tokens(tokens.ids)
+        length = tokens.ids.shape[1]
+        torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=1e-5, rtol=0)
+        torch.testing.assert_close(states[row : row + 1, :length], expected, atol=2e-3, rtol=1e-3)
+        assert not states[row, length:].any()
+        assert torch.equal(mask[row, :length], tokens.mask[0])
+        assert not mask[row, length:].any()
+        assert torch.equal(offsets[row, :length], tokens.offsets[0])
+    assert features.block(2, 3)[0].shape[1] == 3
+
+
+def test_a_readout_that_the_backbone_lacks_is_an_error_before_anything_is_written(backbone, pictures, tmp_path):
+    with pytest.raises(UserError, match="features.readout: vialign-scenes offers final, value, self_self, early, not"):
+        extract_images(backbone, *pictures, tmp_path / "store", "attention", **OPTIONS)
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_unreadable_image_stops_with_its_name_and_leaves_no_store(backbone, pictures, tmp_path):
+    images, folder = pictures
+    images = images.copy()
+    images.loc[9, "path"] = "absent.png"
+    with pytest.raises(UserError, match=r"image_id image-9: .*absent.png: no such file"):
+        extract_images(backbone, images, folder, tmp_path, "final", **OPTIONS)
+    with pytest.raises(UserError, match="not a feature store"):
+        read_images(tmp_path)
+
+
+def test_no_images_and_no_texts_make_empty_stores(backbone, pictures, tmp_path):
+    extract_images(backbone, pictures[0].iloc[:0], pictures[1], tmp_path / "images", "final", **OPTIONS)
+    extract_texts(backbone, table([]), tmp_path / "texts", **OPTIONS)
+    assert read_images(tmp_path / "images").patches(0, 0).shape == (0, 49, 128)
+    assert read_texts(tmp_path / "texts").pooled.shape == (0, 128)

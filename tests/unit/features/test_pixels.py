@@ -1,0 +1,76 @@
+import types
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from vialign.errors import UserError
+from vialign.features import boxes_in_crop, load_pixels
+from vialign.features.pixels import read_image, resolve_inside
+
+
+def test_pixels_are_the_backbones_preprocessing_in_table_order(backbone, pictures):
+    images, folder = pictures
+    pixels = load_pixels(images.iloc[[4, 1]], folder, backbone)
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape == (2, 3, 112, 112)
+    assert torch.equal(pixels[1], backbone.preprocess(Image.open(folder / "1.png")))
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "a/../../secret.png", "/etc/hostname", "link.png", "linked/x.png"])
+def test_paths_cannot_leave_their_folder(tmp_path, path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "linked").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="image_id i: path .* leaves the folder"):
+        read_image(folder, path, "i")
+    (folder / "inside.png").write_bytes((tmp_path / "secret.png").read_bytes())
+    assert resolve_inside(folder, "./a/../inside.png", "i") == (folder / "inside.png").resolve()
+
+
+def test_files_that_are_no_image_are_named(tmp_path):
+    (tmp_path / "text.png").write_text("not an image")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:900])
+    for name in ("text.png", "cut.jpg", "absent.jpg"):
+        with pytest.raises(
+            UserError, match=f"image_id i: .*{name}: (cannot be read as an image|no such file)"
+        ) as error:
+            read_image(tmp_path, name, "i")
+        assert "\n" not in str(error.value)
+    assert read_image(tmp_path, "whole.jpg", "i").size == (64, 64)
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("size", [(150, 100), (90, 160), (120, 120)])
+def test_boxes_follow_the_pixels_through_open_clips_preprocessing(mode, size):
+    box = (40, 30, 35, 25)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    canvas[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = 255
+    transform = open_clip.image_transform(64, is_train=False, resize_mode=mode, mean=(0,) * 3, std=(1,) * 3)
+    seen = transform(Image.fromarray(canvas))[0].numpy() > 0.5
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    expected = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / 64
+    found = boxes_in_crop(np.array([box]), np.array([size[0]]), np.array([size[1]]), mode)
+    np.testing.assert_allclose(found[0], expected, atol=1.2 / 64)
+
+
+def test_a_box_in_the_cropped_margin_has_no_area():
+    found = boxes_in_crop(np.array([[0, 0, 20, 100.0]]), np.array([200]), np.array([100]), "shortest")
+    assert found[0, 2] - found[0, 0] == 0
+    kept = boxes_in_crop(np.array([[0, 0, 20, 100.0]]), np.array([200]), np.array([100]), "squash")
+    np.testing.assert_allclose(kept[0], [0, 0, 0.1, 1])
+
+
+def test_images_table_needs_only_ids_and_paths(tmp_path):
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "a.png")
+    plain = types.SimpleNamespace(
+        image_size=8, preprocess=lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    )
+    pixels = load_pixels(pd.DataFrame({"image_id": ["a"], "path": ["a.png"]}), tmp_path, plain)
+    assert pixels[0, :, 0, 0].tolist() == [255, 0, 0]

@@ -1,0 +1,289 @@
+"""A results folder with every table that the report reads, plausible, small, and with hostile text in a caption."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors.numpy import save_file
+
+from vialign import tables
+from vialign.artifacts import write_table
+from vialign.config import Config, load_config
+
+HOSTILE = "a red circle <script>alert(1)</script> & a \"blue\" square"
+METHODS = ("frozen", "lora", "vialign")
+MODULES = ("reweight", "regularise", "correct")
+PROVENANCE = {
+    "rule": "fake",
+    "code_digest": "c0de" * 16,
+    "config_digest": "c0ff" * 16,
+    "seed": "0",
+    "architecture": "vialign-scenes",
+    "activation": "gelu",
+    "checkpoint": "ab" * 32,
+    "preprocessing": "112 bicubic",
+    "tokenizer": "short merges",
+    "readout": "value",
+}
+
+
+def fake_config(**sections: object) -> Config:
+    """The config of the fake run."""
+    return load_config({"evaluation": {"bootstrap": 200}, "report": {"examples": 5}, **sections})
+
+
+def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) -> Path:
+    """Write the tables of a whole run, or of one that the gate `stop` ended; returns `folder`."""
+    draw = np.random.default_rng(seed)
+    _data(folder, draw)
+    _quality(folder)
+    _signal(folder, draw)
+    _gate(folder, "signal", stop)
+    if stop == "signal":
+        return folder
+    _budget(folder)
+    _gate(folder, "budget", stop)
+    if stop == "budget":
+        return folder
+    _training(folder, draw, "early_")
+    _gate(folder, "early", stop)
+    if stop:
+        return folder
+    _training(folder, draw, "")
+    _ablation(folder)
+    _comparison(folder, draw)
+    _failures(folder)
+    _benchmarks(folder)
+    return folder
+
+
+def _write(folder: Path, path: str, table: tables.Table, rows: list[dict[str, object]]) -> None:
+    frame = pd.DataFrame(rows, columns=list(table.columns)) if rows else table.empty()
+    write_table(frame, table, folder / path, PROVENANCE)
+
+
+def _data(folder: Path, draw: np.random.Generator) -> None:
+    images, captions, objects, relations, choices, questions = [], [], [], [], [], []
+    for split in tables.SPLITS[1:]:
+        for number in range(6):
+            name = f"{split}_{number}"
+            pixels = draw.integers(60, 200, (8, 8, 3), dtype=np.uint8).repeat(14, 0).repeat(14, 1)
+            (folder / "data/images").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"data/images/{name}.png")
+            images.append(dict(image_id=name, split=split, path=f"images/{name}.png", width=112, height=112))
+            text = HOSTILE if number == 0 else "the red circle is above the blue square"
+            captions += [dict(caption_id=f"{name}#{n}", image_id=name, text=text, tree=None) for n in range(2)]
+            box = dict(name="circle", x=3.0, y=4.0, width=30.0, height=30.0, attributes=["red"])
+            objects += [dict(object_id=f"{name}/{n}", image_id=name, **box) for n in range(2)]
+            ends = dict(subject_id=f"{name}/0", predicate="above", object_id=f"{name}/1")
+            relations.append(dict(relation_id=f"{name}/0", image_id=name, **ends))
+        item = dict(benchmark="winoground", split=split, tag="role", images=["a", "b"], texts=["x", "y"])
+        choices.append(dict(item_id=f"winoground/{split}", **item))
+        answer = dict(question="what?", kind="relation", answers=["red"] * 10, candidates=["red"], statements=["red"])
+        questions.append(dict(question_id=f"vqa/{split}", split=split, image_id=f"{split}_0", **answer))
+    _write(folder, "data/images.parquet", tables.IMAGES, images)
+    _write(folder, "data/captions.parquet", tables.CAPTIONS, captions)
+    _write(folder, "data/objects.parquet", tables.OBJECTS, objects)
+    _write(folder, "data/relations.parquet", tables.RELATIONS, relations)
+    _write(folder, "data/choices.parquet", tables.CHOICES, choices)
+    _write(folder, "data/questions.parquet", tables.QUESTIONS, questions)
+    dirt = [dict(file="captions.txt", row=str(n), problem=f"names no image ({n}); skipped") for n in range(40)]
+    _write(folder, "data/problems.parquet", tables.PROBLEMS, dirt)
+
+
+def _interval(value: float, half: float = 0.02) -> dict[str, float]:
+    return dict(value=value, low=value - half, high=value + half)
+
+
+def _quality(folder: Path) -> None:
+    def rows(measure: str, values: dict[str, float], domain: str = "validation") -> list[dict[str, object]]:
+        common = dict(domain=domain, measure=measure, count=500)
+        return [dict(subject=subject, **common, **_interval(value)) for subject, value in values.items()]
+
+    references = {"ceiling": 0.78, "dictionary": 0.41, "k-means": 0.33, "random atoms": 0.21}
+    visual = rows("iou", references) + rows("stability iou", {name: v + 0.1 for name, v in references.items()})
+    spans = rows("f1", {"main path": 0.93, "syntax path": 0.95, "mixed": 0.96}, "scenes")
+    spans += rows("f1", {"main path": 0.71, "syntax path": 0.64, "mixed": 0.73}, "scenes with typos")
+    readouts = {"final": 0.2, "value": 0.4, "self_self": 0.31, "early": 0.12}
+    _write(folder, "disentangle/visual_quality.parquet", tables.QUALITY, visual)
+    _write(folder, "disentangle/text_quality.parquet", tables.QUALITY, spans)
+    _write(folder, "language/quality.parquet", tables.QUALITY, rows("accuracy", {"tagger": 0.99, "parser": 0.95}))
+    _write(folder, "features/readout.parquet", tables.QUALITY, rows("pointing_accuracy", readouts))
+
+
+def _signal(folder: Path, draw: np.random.Generator) -> None:
+    scores, diagnosis, stress = [], [], []
+    kinds = tables.PAIR_KINDS[1:]
+    for kind in tables.PAIR_KINDS:
+        shift = 0.15 if kind == "aligned" else (-0.2 if kind == "random" else 0.05)
+        for number in range(120):
+            glob, local = np.clip(draw.normal([0.5 + shift, 0.5 + shift], 0.1), 0, 1)
+            c = 1 - abs(glob - local)
+            entropy = float(draw.uniform(0.2, 0.9))
+            scores.append(
+                dict(
+                    image_id=f"i{number}", text_id=f"i{number}!{kind}", kind=kind, s_global=glob / 2, s_local=local / 2,
+                    s_global_calibrated=glob, s_local_calibrated=local, consistency=c, consistency_raw=c,
+                    agreement=c * (glob + local) / 2, s_sum=glob + local, local_entropy=entropy, certainty=1 - entropy,
+                )
+            )  # fmt: skip
+    for place, signal in enumerate(tables.SIGNALS):
+        for order, kind in enumerate(kinds):
+            auc = 0.52 + 0.05 * ((place + order) % 4) + (0.3 if kind == "random" else 0)
+            ends = dict(auc=auc, low=auc - 0.03, high=auc + 0.03)
+            tests = dict(cohen_d=0.4, p_value=0.0004, p_holm=0.012, pairs=1500, images=300)
+            diagnosis.append(dict(signal=signal, kind=kind, **ends, **tests))
+    for attack in ("gaussian_noise", "blur", "fgsm", "typos"):
+        for strength in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0):
+            for signal, slope in (("consistency", 0.02), ("s_global", 0.03)):
+                for kind, start in (("random", 0.9), ("hard", 0.68)):
+                    auc = start - slope * strength
+                    ends = dict(auc=auc, low=auc - 0.02, high=auc + 0.02, pairs=200)
+                    stress.append(dict(attack=attack, strength=strength, signal=signal, kind=kind, **ends))
+    summary = [
+        dict(attack=attack, signal=signal, kind=kind, relative_area=0.8, clean=0.9)
+        for attack in ("gaussian_noise", "blur", "fgsm", "typos")
+        for signal in ("consistency", "s_global")
+        for kind in ("random", "hard")
+    ]
+    _write(folder, "signal/stress_summary.parquet", tables.STRESS_SUMMARY, summary)
+    probe = []
+    accuracies = {
+        "signal": 0.41, "s_global": 0.30, "s_local": 0.36, "s_global+signal": 0.43, "embedding": 0.62, "random": 0.13,
+        "shuffled labels": 0.12,
+    }  # fmt: skip
+    for name, accuracy in accuracies.items():
+        gain = None if name == "s_global" else accuracy - 0.30
+        ends = dict(low=accuracy - 0.03, high=accuracy + 0.03, chance=0.125, classes=8, images=400)
+        gains = dict(gain=gain, gain_low=gain and gain - 0.03, gain_high=gain and gain + 0.03)
+        probe.append(dict(features=name, accuracy=accuracy, selectivity=accuracy - 0.12, **ends, **gains))
+    ratings = [
+        dict(signal=name, ratings="expert", tau_b=0.3, tau_c=0.29, low=0.27, high=0.33, pairs=4000)
+        for name in ("consistency", "s_global", "s_local", "s_sum")
+    ]
+    _write(folder, "evaluate/agreement.parquet", tables.AGREEMENT, ratings)
+    maps = [
+        dict(similarity=name, slope=9.1, intercept=-2.4, free_slope=9.1, pairs=3000, auc=0.93, brier=0.11,
+             calibration_error=0.02)
+        for name in ("s_global", "s_local")
+    ]  # fmt: skip
+    _write(folder, "signal/calibration.parquet", tables.SIGNAL_CALIBRATION, maps)
+    _write(folder, "signal/scores.parquet", tables.SIGNAL_SCORES, scores)
+    _write(folder, "signal/diagnosis.parquet", tables.DIAGNOSIS, diagnosis)
+    _write(folder, "signal/stress.parquet", tables.STRESS, stress)
+    _write(folder, "signal/probe.parquet", tables.PROBE, probe)
+
+
+def _gate(folder: Path, gate: str, stop: str | None) -> None:
+    evidence = {"signal": "signal/diagnosis.parquet", "budget": "budget/ledger.parquet", "early": "train/"}[gate]
+    action = "stop" if stop == gate else "go"
+    common = dict(gate=gate, action=action, evidence=evidence, reason="0.5 is what guessing gives")
+    first = dict(criterion=f"the {gate} evidence lies beyond chance", **_interval(0.61), threshold=0.5, required=True)
+    second = dict(criterion="human ratings agree", value=None, low=None, high=None, threshold=None, required=False)
+    rows = [dict(**first, met=action == "go", **common), dict(**second, met=False, **common)]
+    _write(folder, f"gates/{gate}.parquet", tables.VERDICT, rows)
+
+
+def _training(folder: Path, draw: np.random.Generator, prefix: str) -> None:
+    for place, method in enumerate(METHODS):
+        for seed in (0, 1):
+            log, monitor = [], []
+            for step in range(1, 101):
+                loss = 2.5 - place * 0.4 * (1 - np.exp(-step / 30)) + float(draw.normal(0, 0.05))
+                terms = dict(contrastive=loss * 0.7, negative=loss * 0.2, regularisation=loss * 0.1)
+                log.append(dict(step=step, loss=loss, **terms, learning_rate=1e-3, gradient_norm=0.8, seconds=0.05))
+            for step in (0, 20, 40, 60, 80, 100):
+                recall = 0.41 + place * 0.03 * step / 100 + seed * 0.004
+                spread = dict(consistency_mean=0.8 + 0.02 * step / 100 + place * 0.01, consistency_sd=0.1)
+                monitor.append(dict(step=step, recall=recall, negatives=0.55 + place * 0.001 * step, **spread))
+            _write(folder, f"train/{method}/{seed}/{prefix}log.parquet", tables.TRAINING_LOG, log)
+            _write(folder, f"train/{method}/{seed}/{prefix}monitor.parquet", tables.MONITOR, monitor)
+            weights = folder / f"train/{method}/{seed}/{'early' if prefix else 'final'}.safetensors"
+            save_file({"weight": np.zeros(2)}, weights, metadata={"vialign": json.dumps(PROVENANCE)})
+
+
+def _budget(folder: Path) -> None:
+    rows = []
+    for method, extra, inference, train in (("lora", 0.004, 0.001, 0.06), ("vialign", 0.014, 0.05, 0.12)):
+        for backbone in ("vialign-scenes", "ViT-B-32"):
+            common = dict(method=method, backbone=backbone)
+            for measure, value, limit in (
+                ("extra parameters", extra, 0.02),
+                ("inference", inference, 0.10),
+                ("training", train, 0.10),
+            ):
+                ends = dict(value=value, low=value - 0.004, high=value + 0.004, kept=value + 0.004 < limit)
+                rows.append(dict(**common, measure=f"{measure} overhead", **ends, unit="of the backbone", limit=limit))
+            plain = dict(low=None, high=None, unit="parameters", limit=None, kept=None)
+            rows.append(dict(**common, measure="total parameters", value=4.1e6, **plain))
+    _write(folder, "budget/ledger.parquet", tables.BUDGET, rows)
+
+
+def _ablation(folder: Path) -> None:
+    rows = []
+    path = {7: 0, 6: 1, 4: 2, 0: 3}
+    for subset in range(8):
+        active = [module for place, module in enumerate(MODULES) if subset >> place & 1]
+        score = 0.5 + 0.02 * len(active) - (0.01 if len(active) == 3 else 0)
+        name = "vialign" if len(active) == 3 else "vialign-" + ("-".join(active) or "none")
+        flags = {module: module in active for module in MODULES}
+        ends = dict(recall=score - 0.1, negatives=score + 0.1, score=score, low=score - 0.01, high=score + 0.01)
+        rows.append(dict(method=name, **flags, **ends, path=path.get(subset, -1), chosen=subset == 7))
+    _write(folder, "ablate/ablation.parquet", tables.ABLATION, rows)
+    gains = [
+        dict(module=module, measure=measure, removal=0.01 - 0.004 * place, low=-0.002, high=0.02, shapley=0.012)
+        for place, module in enumerate(MODULES)
+        for measure in ("recall", "negatives", "score")
+    ]
+    _write(folder, "ablate/contributions.parquet", tables.CONTRIBUTIONS, gains)
+
+
+BENCHMARKS = {
+    "image_to_text": ("r1", "r5", "r10"),
+    "text_to_image": ("r1", "r5", "r10"),
+    "winoground": ("text", "image", "group"),
+    "aro_relation": ("accuracy",),
+    "vqa": ("soft_accuracy",),
+}
+
+
+def _comparison(folder: Path, draw: np.random.Generator) -> None:
+    results, comparisons = [], []
+    for split in ("test", "test_combination", "test_domain"):
+        for name, measures in BENCHMARKS.items():
+            for order, measure in enumerate(measures):
+                item = dict(benchmark=f"{split}/{name}", measure=measure)
+                for place, method in enumerate(METHODS):
+                    value = 0.4 + 0.15 * order + 0.03 * place + float(draw.uniform(0, 0.01))
+                    counts = dict(items=1000, seeds=2, ties=place)
+                    results.append(dict(method=method, **item, convention="micro", **_interval(value), **counts))
+                for method, reference in (("lora", "frozen"), ("vialign", "frozen"), ("vialign", "lora")):
+                    ends = dict(difference=0.03, low=0.01, high=0.05, p_value=0.001, p_holm=0.02)
+                    rest = dict(detectable=0.018, items=1000)
+                    comparisons.append(dict(method=method, reference=reference, **item, **ends, **rest))
+    _write(folder, "compare/results.parquet", tables.RESULTS, results)
+    _write(folder, "compare/comparisons.parquet", tables.COMPARISONS, comparisons)
+    known = dict(benchmark="test/image_to_text", metric="r1", published=41.2, measured=41.1, tolerance=0.3)
+    _write(folder, "compare/calibration.parquet", tables.CALIBRATION, [dict(**known, passed=True, source="README")])
+
+
+def _failures(folder: Path) -> None:
+    rows = []
+    for method in METHODS:
+        for number in range(24):
+            failure = tables.FAILURE_CLASSES[number % 3]
+            texts = dict(true_text=HOSTILE, chosen_text="the blue square is above the red circle")
+            chosen = dict(chosen_image=f"test_{(number + 1) % 6}", evidence="worst match 0.11, threshold 0.2")
+            phrase = dict(worst_phrase="a red circle", worst_match=0.11) if number % 2 else {}
+            item = dict(method=method, seed=number % 2, benchmark="test/text_to_image", item_id=f"q{number // 2}")
+            rows.append(dict(**item, image_id=f"test_{number % 6}", **texts, **chosen, failure=failure, **phrase))
+    _write(folder, "analyse/failures.parquet", tables.FAILURES, rows)
+
+
+def _benchmarks(folder: Path) -> None:
+    for rule, seconds in (("train/vialign/0", 41.5), ("extract_features/test", 12.25)):
+        path = folder / f"benchmarks/{rule}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:41\t812.5\t-\n", encoding="utf-8")

@@ -1,0 +1,268 @@
+"""The page as a whole: traced, self-contained, escaped, accessible, repeatable; and honest about stops and gaps."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fake_results
+from unit.report.page import Element, read_page
+
+from vialign import tables
+from vialign.artifacts import read_provenance
+from vialign.errors import UserError
+from vialign.report import build_report
+
+SECTIONS = [
+    "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "comparison", "ablation",
+    "efficiency", "failures", "provenance",
+]  # fmt: skip
+
+
+def build(folder: Path, config=None) -> Element:
+    build_report(folder, config or fake_config(), folder / "report/index.html", PROVENANCE)
+    return read_page((folder / "report/index.html").read_text(encoding="utf-8"))
+
+
+def stored(folder: Path, file: str, row: int, column: str) -> object:
+    """A cell of an artifact, read without the report's own code."""
+    if file.endswith(".tsv"):
+        return pd.read_csv(folder / file, sep="\t", na_values="-")[column][row]
+    if column not in (frame := pd.read_parquet(folder / file) if file.endswith(".parquet") else pd.DataFrame()):
+        return file if column == "path" else read_provenance(folder / file)[column]
+    return frame[column][row]
+
+
+def shows(text: str, value: float) -> bool:
+    """Whether a shown number is the value, or the value in percent, to the digits shown."""
+    if text.startswith("<"):
+        return value < float(text[1:])
+    plain = text.replace("\N{MINUS SIGN}", "-").replace(",", "")
+    mantissa, _, exponent = plain.partition("e")
+    digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
+    return any(abs(float(plain) - scale * value) <= 0.5000001 * 10**-digits for scale in (1, 100))
+
+
+def test_every_number_shown_is_the_cell_it_names(page, whole_run):
+    traced = 0
+    for element in page.all("data"):
+        if "data-derived" in element.attributes or element.nearest("data-derived"):
+            continue
+        value, source = element.attributes["value"], element.nearest("data-source")
+        column = element.attributes["data-column"]
+        if source == "config":
+            expected = fake_config()
+            for part in column.split("."):
+                expected = getattr(expected, part)
+        else:
+            expected = stored(whole_run, source, int(element.nearest("data-row")), column)
+        if value == "":
+            assert pd.isna(expected)
+            continue
+        assert float(value) == float(expected), (source, column)
+        assert shows(element.text(), float(expected)), (element.text(), expected)
+        traced += 1
+    assert traced > 1000
+
+
+def test_every_word_of_a_table_is_the_cell_it_names(page, whole_run):
+    traced = 0
+    for element in page.all("td", "th", "dd", "q"):
+        if "data-column" not in element.attributes or not element.nearest("data-source"):
+            continue
+        place = (element.nearest("data-source"), int(element.nearest("data-row")), element.attributes["data-column"])
+        expected = stored(whole_run, *place)
+        shown = element.text().strip()
+        if isinstance(expected, bool) or str(expected) in ("True", "False"):
+            expected = "yes" if expected else "no"
+        codes = element.all("code")
+        if codes:
+            assert codes[0].attributes["title"] == expected and expected.startswith(shown)
+        elif place[2] == "seed" and "train/" in place[0]:
+            assert shown in (expected, place[0].split("/")[2])
+        else:
+            assert shown == ("\N{EN DASH}" if pd.isna(expected) else str(expected)), place
+        traced += 1
+    assert traced > 300
+
+
+def test_a_wrong_number_is_caught(page, whole_run):
+    """Positive control of the two tests above."""
+    element = next(element for element in page.all("data") if element.nearest("data-source") != "config")
+    assert not shows(element.text(), float(element.attributes["value"]) + 0.01)
+    with pytest.raises(KeyError):
+        stored(whole_run, "signal/diagnosis.parquet", 0, "no such column")
+
+
+def test_no_number_is_typed_by_hand(page):
+    main = page.named("content")
+    prose = main.prose("data", "td", "th", "svg", "code", "pre", "dl", "dd", "q", "summary", "ul", "script")
+    lists = " ".join(
+        item.prose("data", "code", "q", "figure", "dl")
+        for item in main.all("li")
+        if "data-source" not in item.attributes
+    )
+    found = re.findall(r"(?<![\w@#])\d[\d.,]*", prose + lists)
+    assert not found
+
+
+def test_counted_numbers_are_right(page, whole_run):
+    images = pd.read_parquet(whole_run / "data/images.parquet")
+    captions = pd.read_parquet(whole_run / "data/captions.parquet").merge(images, on="image_id")
+    table = next(t for t in page.all("table") if t.all("caption")[0].text().startswith("Rows a split"))
+    for line in table.all("tbody")[0].all("tr"):
+        split, shown_images, shown_captions = (cell.text() for cell in line.all("th", "td")[:3])
+        assert int(shown_images) == (images["split"] == split).sum()
+        assert int(shown_captions) == (captions["split"] == split).sum()
+    failures = pd.read_parquet(whole_run / "analyse/failures.parquet")
+    table = next(t for t in page.all("table") if t.all("caption")[0].text().startswith("Failed queries"))
+    for line in table.all("tbody")[0].all("tr"):
+        method, *counts = (cell.text() for cell in line.all("th", "td"))
+        own = failures.loc[failures["method"] == method, "failure"].tolist()
+        assert [int(count) for count in counts] == [own.count(name) for name in tables.FAILURE_CLASSES]
+
+
+def test_sections_are_complete_and_in_order(page):
+    assert [section.attributes["id"] for section in page.all("section")] == SECTIONS
+    assert not [p for p in page.all("p") if "absent" in p.attributes.get("class", "")]
+    assert [a.attributes["href"] for a in page.all("nav")[0].all("a")] == [f"#{name}" for name in SECTIONS]
+
+
+def test_text_from_data_stays_text(text, page):
+    assert "<script>alert" not in text
+    assert HOSTILE in page.named("failures").text()
+    assert HOSTILE in [image.attributes["alt"] for image in page.all("img")]
+    assert len(page.all("script")) == 1
+
+
+def test_page_is_self_contained(text, page):
+    for element in page.walk():
+        for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+            address = element.attributes.get(name, "#")
+            assert address.startswith(("#", "data:")), (element.tag, name, address)
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    policy = next(m for m in page.all("meta") if "http-equiv" in m.attributes).attributes["content"]
+    script = page.all("script")[0].text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
+
+
+def test_identifiers_are_unique_and_every_reference_has_its_target(text, page):
+    names = [element.attributes["id"] for element in page.walk() if "id" in element.attributes]
+    assert len(names) == len(set(names))
+    wanted = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
+    wanted |= {e.attributes["aria-labelledby"] for e in page.walk() if "aria-labelledby" in e.attributes}
+    assert wanted and wanted <= set(names)
+
+
+def test_figures_are_named_small_and_say_where_they_come_from(page, text):
+    figures = [figure for figure in page.all("figure") if figure.all("svg")]
+    assert len(figures) >= 20
+    for figure in figures:
+        assert figure.all("svg")[0].attributes["role"] == "img"
+        assert figure.all("title")[0].text().strip()
+        caption = figure.all("figcaption")[0]
+        assert caption.all("strong") and any(code.text().endswith(".parquet") for code in caption.all("code"))
+        assert len(caption.prose("strong", "span").split()) >= 6
+    assert max(len(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)) < 60_000
+
+
+def test_tables_are_accessible(page):
+    for table in page.all("table"):
+        assert table.parent.attributes.get("tabindex") == "0" and table.parent.attributes["aria-label"]
+        assert table.all("caption")[0].text().strip() and table.all("caption")[0].all("code")
+        assert all(head.attributes["scope"] == "col" for head in table.all("thead")[0].all("th"))
+        width = len(table.all("thead")[0].all("th"))
+        for line in table.all("tbody")[0].all("tr"):
+            assert len(line.all("th", "td")) == width
+            assert line.all("th", "td")[0].attributes["scope"] == "row"
+
+
+def test_landmarks_headings_and_skip_link(page):
+    assert page.all("html")[0].attributes["lang"] == "en"
+    assert len(page.all("main")) == len(page.all("h1")) == len(page.all("header")) == len(page.all("footer")) == 1
+    skip = page.all("a")[0]
+    assert skip.attributes["href"] == "#content" and page.named("content").tag == "main"
+    levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4")]
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(image.attributes["alt"] for image in page.all("img"))
+
+
+def test_images_are_embedded_up_to_the_number_asked_for(page):
+    cards = [item for item in page.named("failures").all("li")]
+    assert len(cards) == fake_config().report.examples
+    for card in cards:
+        assert all(image.attributes["src"].startswith("data:image/jpeg;base64,") for image in card.all("img"))
+        assert card.all("img")
+
+
+def test_the_same_results_give_the_same_bytes(whole_run, tmp_path):
+    build_report(whole_run, fake_config(), tmp_path / "again.html", PROVENANCE)
+    assert (tmp_path / "again.html").read_bytes() == (whole_run / "report/index.html").read_bytes()
+
+
+@pytest.mark.parametrize("gate", ["signal", "budget", "early"])
+def test_a_stopped_run_says_so_first_and_reviews_its_design(tmp_path, gate):
+    page = build(write_fake_results(tmp_path, stop=gate))
+    sections = page.all("section")
+    assert [section.attributes["id"] for section in sections[:2]] == ["summary", "design-review"]
+    assert sections[0].all("p")[0].text().startswith(f"The {gate} gate stopped this run")
+    review = page.named("design-review")
+    assert f"the {gate} evidence lies beyond chance" in review.text()
+    assert review.all("ol")[0].all("li"), "no suggestion was drawn from the evidence"
+    assert f"the {gate} gate stopped the run before it" in page.named("comparison").text()
+
+
+def test_a_stop_leaves_out_what_an_older_run_wrote(tmp_path):
+    folder = write_fake_results(tmp_path)
+    shutil.copytree(write_fake_results(tmp_path / "stopped", stop="signal") / "gates", folder / "gates", dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "stopped")
+    page = build(folder)
+    sources = {element.attributes.get("data-source", "") for element in page.walk()}
+    assert any(source.startswith("signal/") for source in sources)
+    behind = ("train/", "budget/", "gates/budget", "gates/early", "compare/", "ablate/", "analyse/")
+    assert not [source for source in sources if source.startswith(behind)]
+
+
+def test_methods_that_the_config_no_longer_names_are_left_out(tmp_path):
+    page = build(write_fake_results(tmp_path), fake_config(training={"methods": ["frozen", "vialign"], "seeds": [1]}))
+    checks = {e.attributes["data-source"] for e in page.named("training").all("td") if "data-source" in e.attributes}
+    assert checks == {"train/frozen/1/monitor.parquet", "train/vialign/1/monitor.parquet"}
+
+
+def test_an_empty_folder_gives_a_report_of_what_is_not_available(tmp_path):
+    page = build(tmp_path)
+    assert [section.attributes["id"] for section in page.all("section")] == SECTIONS
+    assert "Not known yet" in page.named("summary").text()
+    assert len([p for p in page.all("p") if "absent" in p.attributes.get("class", "")]) > 12
+
+
+def test_missing_and_unreadable_images_are_said(tmp_path):
+    folder = write_fake_results(tmp_path)
+    (folder / "data/images/train_0.png").unlink()
+    (folder / "data/images/test_0.png").write_bytes(b"not an image")
+    page = build(folder)
+    assert page.named("data").text().count("The image file is missing or unreadable.") == 2
+
+
+def test_a_missing_folder_and_a_broken_table_are_the_users_errors(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        build(tmp_path / "nowhere")
+    folder = write_fake_results(tmp_path / "run")
+    (folder / "signal/probe.parquet").write_bytes(b"broken")
+    with pytest.raises(UserError, match="probe.parquet: not a Parquet file"):
+        build(folder)
+    assert not (folder / "report/index.html").exists()
+
+
+def test_provenance_lists_every_artifact_with_its_digests(page, whole_run):
+    shown = {row.all("th")[0].text() for row in page.named("provenance").all("tr") if row.all("th")}
+    found = {p.relative_to(whole_run).as_posix() for e in ("parquet", "safetensors") for p in whole_run.rglob(f"*.{e}")}
+    assert found <= shown
+    assert json.loads(json.dumps(PROVENANCE["config_digest"])) in page.named("provenance").walk().__next__().text() or any(
+        code.attributes.get("title") == PROVENANCE["config_digest"] for code in page.named("provenance").all("code")
+    )

@@ -1,0 +1,151 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+from unit.signal.conftest import make_world
+
+from vialign.config import SignalConfig, SignalGateConfig
+from vialign.signal.calibration import SignalCalibration
+from vialign.signal.stage import build_pairs, calibrate_signal, score_pairs
+from vialign.signal.validation.diagnosis import diagnose
+from vialign.signal.validation.probe import ProbeData, run_probe
+from vialign.signal.validation.verdict import signal_verdict
+from vialign.tables import PROBE, STRESS, VERDICT
+
+GATE = SignalGateConfig()
+KINDS = ("random", "replace_relation", "shuffle")
+
+
+def evidence(world, config: SignalConfig, gain: float, seed: int = 0, probe_items: int = 90):
+    """Scores, calibration, diagnosis and probe of a world; the probe's labels show in the signal by `gain`."""
+    pairs = build_pairs(world.texts, world.features.image_ids, KINDS, config.pairs, seed)
+    calibration = calibrate_signal(pairs, world.features, config, seed)
+    scores = score_pairs(pairs, world.features, SignalCalibration.from_table(calibration), config, seed)
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, probe_items)
+    s_global, signal = (
+        rng.standard_normal((2, probe_items, 3)) + np.eye(3)[labels] * np.array([0.7, gain])[:, None, None]
+    )
+    features = {"signal": signal, "s_global": s_global, "s_global+signal": np.hstack([s_global, signal])}
+    probe = run_probe(ProbeData(features, labels, np.arange(probe_items)), config, seed)
+    return scores, calibration, diagnose(scores, config, GATE.level, seed), probe
+
+
+@pytest.fixture(scope="module")
+def agreement_config(small_config) -> SignalConfig:
+    return small_config.model_copy(update={"driver": "agreement"})
+
+
+@pytest.fixture(scope="module")
+def planted(world, agreement_config):
+    return evidence(world, agreement_config, gain=2.0)
+
+
+def required(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["required"]]
+
+
+def test_planted_evidence_opens_the_gate(planted, agreement_config):
+    table = signal_verdict(*planted, None, agreement_config, GATE, 0)
+    VERDICT.check(table)
+    assert (table["action"] == "go").all() and required(table)["met"].all() and len(required(table)) == 4
+    missing = table[table["criterion"].str.contains("swap_roles")].iloc[0]
+    assert missing["reason"].startswith("not available") and not missing["required"]
+
+
+def test_each_required_criterion_alone_closes_it(planted, agreement_config):
+    scores, calibration, diagnosis, probe = planted
+    breaks = {
+        "slope": (scores, calibration.assign(slope=[1.0, 0.0]), diagnosis, probe),
+        "p": (scores, calibration, diagnosis.assign(p_holm=0.06), probe),
+        "auc": (scores, calibration, diagnosis.assign(low=0.5), probe),
+        "gain": (scores, calibration, diagnosis, probe.assign(gain_low=-0.01)),
+    }
+    for broken in breaks.values():
+        table = signal_verdict(*broken, None, agreement_config, GATE, 0)
+        assert (table["action"] == "stop").all() and (~required(table)["met"]).sum() == 1
+        warned = signal_verdict(*broken, None, agreement_config, SignalGateConfig(action="warn"), 0)
+        assert (warned["action"] == "warn").all()
+
+
+def test_discrimination_of_random_captions_alone_is_not_enough(planted, agreement_config):
+    scores, calibration, diagnosis, probe = planted
+    coarse = diagnosis.assign(p_holm=diagnosis["p_holm"].where(diagnosis["kind"] == "random", 1.0))
+    assert (
+        signal_verdict(scores, calibration, coarse, probe, None, agreement_config, GATE, 0)["action"] == "stop"
+    ).all()
+
+
+def test_without_labelled_relations_the_probe_is_not_available_and_not_required(planted, agreement_config):
+    scores, calibration, diagnosis, _ = planted
+    table = signal_verdict(scores, calibration, diagnosis, PROBE.empty(), None, agreement_config, GATE, 0)
+    row = table[table["evidence"] == "signal/probe.parquet"].iloc[0]
+    assert pd.isna(row["value"]) and not row["met"] and not row["required"] and "not available" in row["reason"]
+    assert (table["action"] == "go").all()
+
+
+def test_without_hard_negatives_the_gate_stops(planted, agreement_config):
+    scores, calibration, diagnosis, probe = planted
+    only = diagnosis[diagnosis["kind"] == "random"]
+    fewer = scores[scores["kind"].isin(("aligned", "random"))]
+    assert (signal_verdict(fewer, calibration, only, probe, None, agreement_config, GATE, 0)["action"] == "stop").all()
+
+
+def test_shuffled_prototypes_stop_the_run(world, agreement_config):
+    control = agreement_config.model_copy(update={"shuffle_prototypes": True})
+    table = signal_verdict(*evidence(world, control, gain=0.0), None, control, GATE, 0)
+    assert (table["action"] == "stop").all()
+
+
+def test_a_simpler_signal_that_does_better_is_named(world, small_config):
+    table = signal_verdict(*evidence(world, small_config, gain=2.0), None, small_config, GATE, 0)
+    row = table[table["criterion"].str.contains("better than s_sum on random")].iloc[0]
+    assert row["high"] < 0 and not row["met"] and not row["required"]
+    assert "discriminates worse than s_sum" in row["reason"]
+
+
+def test_the_blind_spot_of_consistency_is_measured(planted, small_config):
+    scores, calibration, diagnosis, probe = planted
+    table = signal_verdict(scores, calibration, diagnosis, probe, None, small_config, GATE, 0)
+    row = table[table["criterion"].str.contains("both similarities low")].iloc[0]
+    random, aligned = (scores[scores["kind"] == kind] for kind in ("random", "aligned"))
+    low = (random["s_global_calibrated"] < 0.5) & (random["s_local_calibrated"] < 0.5)
+    assert row["value"] == pytest.approx((low & (random["consistency"] >= aligned["consistency"].median())).mean())
+    assert row["value"] > 0.05 and not row["met"]
+
+
+def test_stress_is_summed_up_beside_s_global(planted, agreement_config):
+    rows = [
+        {
+            "attack": "blur",
+            "strength": s,
+            "signal": signal,
+            "kind": "hard",
+            "auc": auc,
+            "low": auc,
+            "high": auc,
+            "pairs": 9,
+        }
+        for signal, values in (("agreement", (0.9, 0.8)), ("s_global", (0.9, 0.6)))
+        for s, auc in zip((0.0, 1.0), values, strict=True)
+    ]
+    stress = STRESS.check(pd.DataFrame(rows))
+    table = signal_verdict(*planted, stress, agreement_config, GATE, 0)
+    row = table[table["evidence"] == "signal/stress.parquet"].iloc[0]
+    assert (row["value"], row["threshold"]) == pytest.approx((0.35 / 0.4, 0.25 / 0.4)) and row["met"]
+    without = signal_verdict(*planted, None, agreement_config, GATE, 0)
+    assert "did not run" in without[without["evidence"] == "signal/stress.parquet"].iloc[0]["reason"]
+
+
+def test_without_a_signal_the_gate_rarely_opens_and_its_parts_err_as_often_as_they_may():
+    """Simulation under the null: features know nothing of the pairs, and the probe's signal nothing of the labels."""
+    config = SignalConfig(pairs=30, permutations=999, bootstrap=200, folds=2)
+    repeats, opened, discriminated, gained = 40, 0, 0, 0
+    for seed in range(repeats):
+        world = make_world(30, 1, seed, signal=False)
+        table = signal_verdict(*evidence(world, config, 0.0, seed, probe_items=60), None, config, GATE, seed)
+        opened += (table["action"] == "go").all()
+        discriminated += bool(table[table["criterion"].str.contains("at least one kind")]["met"].iloc[0])
+        gained += bool(table[table["criterion"].str.startswith("a linear probe")]["met"].iloc[0])
+    for count in (opened, discriminated, gained):
+        assert binomtest(int(count), repeats, 0.05, alternative="greater").pvalue > 0.01

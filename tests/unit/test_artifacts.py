@@ -1,0 +1,97 @@
+import os
+import stat
+
+import pandas as pd
+import pytest
+import torch
+from pandas.testing import assert_frame_equal
+
+from vialign.artifacts import (
+    atomic_path,
+    check_contract,
+    read_provenance,
+    read_table,
+    read_tensors,
+    write_table,
+    write_tensors,
+    write_text,
+)
+from vialign.errors import UserError
+from vialign.tables import CAPTIONS, PROBLEMS, RELATIONS
+
+FRAME = pd.DataFrame({"file": ["a", "b"], "row": ["1", "2"], "problem": ["x", "y"]})
+PROVENANCE = {"rule": "r", "seed": "3", "architecture": "ViT-B-32"}
+
+
+def test_a_table_comes_back_with_its_provenance(tmp_path):
+    path = tmp_path / "deep" / "problems.parquet"
+    write_table(FRAME, PROBLEMS, path, PROVENANCE)
+    assert_frame_equal(read_table(path, PROBLEMS), FRAME, check_dtype=False)
+    assert read_provenance(path) == {"table": "problems", **PROVENANCE}
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_table(FRAME, PROBLEMS, tmp_path / f"{name}.parquet", PROVENANCE)
+        write_tensors({"w": torch.arange(3.0)}, tmp_path / f"{name}.safetensors", PROVENANCE)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_tensors_come_back_with_their_provenance_and_shared_storage_is_no_obstacle(tmp_path):
+    base = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
+    path = tmp_path / "w.safetensors"
+    write_tensors({"whole": base, "column": base[:, 1], "again": base}, path, PROVENANCE)
+    found = read_tensors(path)
+    assert set(found) == {"whole", "column", "again"}
+    assert torch.equal(found["whole"], base)
+    assert torch.equal(found["column"], base[:, 1])
+    assert read_provenance(path) == PROVENANCE
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "note.txt"
+    write_text("old", path)
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["note.txt"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_wrong_frame_never_reaches_a_file(tmp_path):
+    with pytest.raises(ValueError, match="missing columns"):
+        write_table(FRAME.drop(columns="row"), PROBLEMS, tmp_path / "p.parquet", {})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.safetensors"])
+def test_missing_and_broken_files_get_one_line(tmp_path, name):
+    path = tmp_path / name
+    read = read_tensors if name.endswith("safetensors") else lambda found: read_table(found, PROBLEMS)
+    with pytest.raises(UserError, match="no such file"):
+        read(path)
+    path.write_bytes(b"not what it says it is" * 10)
+    with pytest.raises(UserError, match="not a (Parquet|safetensors) file"):
+        read(path)
+
+
+def test_another_table_is_refused(tmp_path):
+    write_table(CAPTIONS.empty(), CAPTIONS, tmp_path / "c.parquet", {})
+    with pytest.raises(UserError, match="holds table 'captions', expected 'relations'"):
+        read_table(tmp_path / "c.parquet", RELATIONS)
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.safetensors"])
+def test_another_contract_is_refused_by_the_field_that_differs(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        write_table(FRAME, PROBLEMS, path, PROVENANCE)
+    else:
+        write_tensors({"w": torch.zeros(1)}, path, PROVENANCE)
+    check_contract(path, {"architecture": "ViT-B-32"})
+    with pytest.raises(UserError, match="architecture 'ViT-B-32', this run has 'RN50'"):
+        check_contract(path, {"architecture": "RN50"})
+    with pytest.raises(UserError, match="activation None"):
+        check_contract(path, {"activation": "gelu"})

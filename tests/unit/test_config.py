@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from vialign.cli import schema_text
+from vialign.config import Config, DataConfig, digest, expand_variables, load_config, read_config
+from vialign.errors import UserError
+
+
+def sections(model: type, path: str = "") -> list[str]:
+    """Dotted names of all sections of a config model."""
+    found = [path] if path else []
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            found += sections(field.annotation, f"{path}.{name}".strip("."))
+    return found
+
+
+def test_an_empty_mapping_gives_the_defaults():
+    assert load_config({}) == Config()
+
+
+@pytest.mark.parametrize("section", ["", *sections(Config)])
+def test_an_unknown_key_is_an_error_that_names_it_in_every_section(section):
+    tree: dict = {}
+    node = tree
+    for name in filter(None, section.split(".")):
+        node = node.setdefault(name, {})
+    node["sead"] = 1
+    with pytest.raises(UserError, match=f"unknown key `{f'{section}.sead'.strip('.')}`"):
+        load_config(tree)
+
+
+def test_every_wrong_value_gets_its_own_line():
+    with pytest.raises(UserError) as caught:
+        load_config({"seed": "seven", "training": {"batch": 0}, "signal": {"variant": "cooked"}})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert all(any(key in line for line in lines) for key in ("`seed`", "`training.batch`", "`signal.variant`"))
+
+
+def test_the_early_check_lies_inside_the_training():
+    load_config({"training": {"early_steps": 100, "steps": 100}})
+    with pytest.raises(UserError, match="early_steps must not exceed"):
+        load_config({"training": {"early_steps": 101, "steps": 100}})
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        Config().seed = 3
+
+
+def test_variables_come_from_the_environment_or_their_default(monkeypatch):
+    monkeypatch.setenv("VIALIGN_TEST_FOLDER", "/photos")
+    assert expand_variables("${VIALIGN_TEST_FOLDER}/a") == "/photos/a"
+    assert expand_variables("${VIALIGN_TEST_NONE:-../b}/a") == "../b/a"
+    config = load_config({"data": {"folder": "${VIALIGN_TEST_FOLDER}", "tune_list": "${VIALIGN_TEST_NONE:-x.txt}"}})
+    assert (config.data.folder, config.data.tune_list) == ("/photos", "x.txt")
+    with pytest.raises(UserError, match="VIALIGN_TEST_NONE is not set"):
+        load_config({"data": {"folder": "${VIALIGN_TEST_NONE}"}})
+
+
+def test_files_are_laid_over_each_other_key_by_key(tmp_path):
+    base, overlay = tmp_path / "base.yaml", tmp_path / "overlay.yaml"
+    base.write_text("seed: 1\ndata: {sizes: {train: 10, test: 5}}\n")
+    overlay.write_text("data: {sizes: {test: 7}, strict: true}\n")
+    config = read_config(base, overlay)
+    assert config.seed == 1
+    assert config.data == DataConfig(sizes={"train": 10, "test": 7}, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), ("a: [1", "not valid YAML"), ("- 1\n- 2", "top level must be a mapping")],
+)
+def test_a_file_that_cannot_be_read_gets_one_line(tmp_path, content, message):
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_digest_ignores_the_order_of_keys_and_sees_every_value():
+    one = load_config({"seed": 1, "data": {"sizes": {"train": 10, "test": 5}}})
+    same = load_config({"data": {"sizes": {"test": 5, "train": 10}}, "seed": 1})
+    other = load_config({"seed": 1, "data": {"sizes": {"train": 10, "test": 6}}})
+    assert digest(one) == digest(same) != digest(other)
+
+
+def test_the_schema_in_the_repository_is_the_generated_one(repository):
+    assert (repository / "workflow/schemas/config.schema.json").read_text() == schema_text(), "run `make schema`"
+
+
+def test_the_schema_accepts_the_shipped_configs_and_refuses_an_unknown_key(repository):
+    schema = json.loads(schema_text())
+    files = [repository / "config.yaml", *sorted((repository / "configs").glob("*.yaml"))]
+    assert files[0].exists()
+    for path in files:
+        jsonschema.validate(yaml.safe_load(Path(path).read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"training": {"epocs": 1}}, schema)

@@ -1,0 +1,105 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vialign
+from vialign.digest import code_digest, module_closure
+
+TREE = {
+    "__init__.py": "",
+    "base.py": '"""Base."""\nVALUE = 1\n',
+    "typed.py": "VALUE = 1\n",
+    "far/__init__.py": "from .near import thing\n",
+    "far/near.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import vialign.typed\nthing = 1\n",
+    "far/assets/weights.json": "{}",
+    "far/assets/picture.png": "",
+    "far/deep/__init__.py": "",
+    "far/deep/notes.json": "{}",
+    "room/__init__.py": "",
+    "room/stage.py": "def run():\n    from vialign.far import near\n    return near\n",
+    "room/twin.py": "from . import stage\nfrom ..base import VALUE\n",
+    "room/registry.py": 'READERS = {"x": "vialign.base:VALUE"}\n',
+    "alone.py": "import math\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name, content in TREE.items():
+        path = tmp_path / "vialign" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("module", "closure"),
+    [
+        ("alone", {"", "alone"}),
+        ("room.stage", {"", "room", "room.stage", "far", "far.near"}),
+        ("room.twin", {"", "room", "room.twin", "room.stage", "far", "far.near", "base"}),
+        ("room.registry", {"", "room", "room.registry", "base"}),
+        ("far", {"", "far", "far.near"}),
+    ],
+)
+def test_the_closure_follows_every_way_of_importing(tree, module, closure):
+    expected = sorted(f"vialign.{name}".rstrip(".") for name in closure)
+    assert module_closure(f"vialign.{module}", root=tree) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "changes"),
+    [
+        ("base.py", '"""Other words."""\n\n# a remark\nVALUE   =   1\n', False),
+        ("base.py", '"""Base."""\nVALUE = 2\n', True),
+        ("far/near.py", "thing = 2\n", True),
+        ("far/assets/weights.json", '{"a": 1}', True),
+        ("far/assets/more.csv", "a,b", True),
+        ("far/assets/picture.png", "pixels", False),
+        ("far/deep/notes.json", '{"a": 1}', False),
+        ("far/__init__.py", "from .near import thing as other\n", True),
+        ("typed.py", "VALUE = 2\n", False),
+        ("alone.py", "import cmath\n", False),
+    ],
+)
+def test_the_digest_changes_exactly_with_what_the_stage_uses(tree, name, content, changes):
+    before = code_digest("vialign.room.twin", root=tree)
+    assert code_digest("vialign.room.twin", root=tree) == before
+    (tree / "vialign" / name).write_text(content)
+    assert (code_digest("vialign.room.twin", root=tree) != before) is changes
+
+
+def test_the_digest_does_not_depend_on_where_the_package_lies_or_on_the_order_of_names(tree, tmp_path_factory):
+    moved = shutil.copytree(tree, tmp_path_factory.mktemp("other") / "place")
+    names = ("vialign.room.twin", "vialign.alone")
+    assert code_digest(*names, root=tree) == code_digest(*reversed(names), root=moved)
+
+
+def test_an_unknown_module_is_an_error(tree):
+    with pytest.raises(ValueError, match="no module vialign.nowhere"):
+        code_digest("vialign.nowhere", root=tree)
+
+
+def test_a_change_in_signal_reaches_the_signal_stage_and_not_the_features(tmp_path):
+    shutil.copytree(Path(vialign.__file__).parent, tmp_path / "vialign", ignore=shutil.ignore_patterns("__pycache__"))
+    stages = ("vialign.signal.stage", "vialign.features.extract")
+    before = [code_digest(stage, root=tmp_path) for stage in stages]
+    with (tmp_path / "vialign/signal/score.py").open("a") as file:
+        file.write("\nCHANGED = True\n")
+    after = [code_digest(stage, root=tmp_path) for stage in stages]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+    with (tmp_path / "vialign/features/extract.py").open("a") as file:
+        file.write("\nCHANGED = True\n")
+    assert code_digest(stages[1], root=tmp_path) != before[1]
+
+
+def test_the_static_closure_covers_what_python_really_imports():
+    module = "vialign.data.flickr8k"
+    script = f"import sys, {module}; print(*(name for name in sys.modules if name.split('.')[0] == 'vialign'))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "vialign.data.base" in loaded
+    assert set(loaded) <= set(module_closure(module))

@@ -1,0 +1,46 @@
+# The efficiency law: what every method costs, on the run's backbone and at ViT-B/32 size, and the gate that reads it.
+rule ledger:
+    input:
+        **encoded("calibration"),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        pipeline=rules.train_language.output.pipeline,
+        readout=rules.readout.output,
+        visual=rules.fit_visual.output.weights,
+        text=rules.fit_text.output.weights,
+        calibration=rules.calibrate_signal.output,
+    output:
+        f"{RESULTS}/budget/ledger.parquet",
+    log:
+        f"{RESULTS}/logs/ledger.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ledger.tsv"
+    # Timings mean nothing beside another job, so this one asks for every core.
+    threads: workflow.cores
+    params:
+        config=section("budget", "curriculum", "training", "seed"),
+        code=code("ledger"),
+    script:
+        "../scripts/ledger.py"
+
+
+checkpoint budget_gate:
+    input:
+        ledger=rules.ledger.output,
+    output:
+        f"{RESULTS}/gates/budget.parquet",
+    log:
+        f"{RESULTS}/logs/budget_gate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/budget_gate.tsv"
+    threads: 1
+    params:
+        config=section("gates"),
+        code=code("budget_gate"),
+    script:
+        "../scripts/budget_gate.py"
+
+
+rule budget:
+    input:
+        rules.budget_gate.output,

@@ -1,0 +1,27 @@
+# Stage data: the configured data set as normalised tables.
+rule prepare_data:
+    output:
+        images=f"{RESULTS}/data/images.parquet",
+        captions=f"{RESULTS}/data/captions.parquet",
+        objects=f"{RESULTS}/data/objects.parquet",
+        relations=f"{RESULTS}/data/relations.parquet",
+        choices=f"{RESULTS}/data/choices.parquet",
+        questions=f"{RESULTS}/data/questions.parquet",
+        ratings=f"{RESULTS}/data/ratings.parquet",
+        problems=f"{RESULTS}/data/problems.parquet",
+        drawn=directory(f"{RESULTS}/data/images"),
+    log:
+        f"{RESULTS}/logs/prepare_data.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/prepare_data.tsv"
+    threads: 1
+    params:
+        config=section("data", "seed"),
+        code=code("prepare_data"),
+    script:
+        "../scripts/prepare_data.py"
+
+
+rule data:
+    input:
+        rules.prepare_data.output,

@@ -1,0 +1,54 @@
+# Stage disentangle: visual prototypes and phrase units, learned on `train`, measured on `validation`.
+rule fit_visual:
+    input:
+        images=rules.prepare_data.output.images,
+        objects=rules.prepare_data.output.objects,
+        drawn=rules.prepare_data.output.drawn,
+        train=f"{RESULTS}/features/train/images",
+        validation=f"{RESULTS}/features/validation/images",
+        texts=f"{RESULTS}/features/train/texts",
+    output:
+        weights=f"{RESULTS}/disentangle/visual.safetensors",
+        quality=f"{RESULTS}/disentangle/visual_quality.parquet",
+    log:
+        f"{RESULTS}/logs/fit_visual.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_visual.tsv"
+    threads: 2
+    params:
+        config=section("visual", "seed"),
+        code=code("fit_visual"),
+    script:
+        "../scripts/fit_visual.py"
+
+
+rule fit_text:
+    input:
+        visual=rules.fit_visual.output.weights,
+        train_images=f"{RESULTS}/features/train/images",
+        train_features=f"{RESULTS}/features/train/texts",
+        train_texts=f"{RESULTS}/language/train/texts.parquet",
+        train_units=f"{RESULTS}/language/train/units.parquet",
+        validation_features=f"{RESULTS}/features/validation/texts",
+        validation_texts=f"{RESULTS}/language/validation/texts.parquet",
+        validation_units=f"{RESULTS}/language/validation/units.parquet",
+        captions=rules.prepare_data.output.captions,
+    output:
+        weights=f"{RESULTS}/disentangle/text.safetensors",
+        quality=f"{RESULTS}/disentangle/text_quality.parquet",
+    log:
+        f"{RESULTS}/logs/fit_text.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fit_text.tsv"
+    threads: 2
+    params:
+        config=section("text", "seed"),
+        code=code("fit_text"),
+    script:
+        "../scripts/fit_text.py"
+
+
+rule disentangle:
+    input:
+        rules.fit_visual.output,
+        rules.fit_text.output,

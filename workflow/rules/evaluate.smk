@@ -1,0 +1,75 @@
+# Stage evaluate: the finished methods on the test splits, read once; then every comparison, paired.
+rule evaluate_method:
+    input:
+        unpack(
+            lambda wildcards: {
+                f"{split}_{name}": path
+                for split in CONFIG.evaluation.splits
+                for name, path in encoded(split).items()
+            }
+        ),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        choices=rules.prepare_data.output.choices,
+        questions=rules.prepare_data.output.questions,
+        calibration=rules.calibrate_signal.output,
+        checkpoint=rules.train_final.output.checkpoint,
+    output:
+        f"{RESULTS}/evaluate/{{method}}/{{seed}}/outcomes.parquet",
+    log:
+        f"{RESULTS}/logs/evaluate_method/{{method}}/{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_method/{{method}}/{{seed}}.tsv"
+    threads: 2
+    params:
+        config=section("evaluation", "curriculum", "training", "signal", "seed"),
+        code=code("evaluate_method"),
+    script:
+        "../scripts/evaluate_method.py"
+
+
+rule agreement:
+    input:
+        **encoded(CONFIG.evaluation.splits[0]),
+        ratings=rules.prepare_data.output.ratings,
+        calibration=rules.calibrate_signal.output,
+    output:
+        f"{RESULTS}/evaluate/agreement.parquet",
+    log:
+        f"{RESULTS}/logs/agreement.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/agreement.tsv"
+    threads: 1
+    params:
+        config=section("evaluation", "signal", "seed"),
+        code=code("agreement"),
+    script:
+        "../scripts/agreement.py"
+
+
+def finished_outcomes():
+    return expand(rules.evaluate_method.output, method=finished_methods(), seed=SEEDS)
+
+
+rule compare:
+    input:
+        outcomes=lambda wildcards: finished_outcomes(),
+    output:
+        results=f"{RESULTS}/compare/results.parquet",
+        comparisons=f"{RESULTS}/compare/comparisons.parquet",
+        calibration=f"{RESULTS}/compare/calibration.parquet",
+    log:
+        f"{RESULTS}/logs/compare.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare.tsv"
+    threads: 1
+    params:
+        config=section("evaluation", "backbone", "seed"),
+        code=code("compare"),
+    script:
+        "../scripts/compare.py"
+
+
+rule evaluate:
+    input:
+        when_passed(lambda: list(rules.compare.output)),

@@ -1,0 +1,44 @@
+# Stage features: frozen embeddings of every image and text, once.
+rule readout:
+    input:
+        images=rules.prepare_data.output.images,
+        objects=rules.prepare_data.output.objects,
+        drawn=rules.prepare_data.output.drawn,
+    output:
+        f"{RESULTS}/features/readout.parquet",
+    log:
+        f"{RESULTS}/logs/readout.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/readout.tsv"
+    threads: 2
+    params:
+        config=section("backbone", "features", "data", "seed"),
+        code=code("readout"),
+    script:
+        "../scripts/readout.py"
+
+
+rule extract_features:
+    input:
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        texts=rules.parse_texts.output.texts,
+        readout=rules.readout.output,
+    output:
+        images=directory(f"{RESULTS}/features/{{split}}/images"),
+        texts=directory(f"{RESULTS}/features/{{split}}/texts"),
+    log:
+        f"{RESULTS}/logs/extract_features/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extract_features/{{split}}.tsv"
+    threads: 2
+    params:
+        config=section("backbone", "features", "data", "seed"),
+        code=code("extract_features"),
+    script:
+        "../scripts/extract_features.py"
+
+
+rule features:
+    input:
+        expand(rules.extract_features.output, split=SPLITS),

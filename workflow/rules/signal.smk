@@ -1,0 +1,155 @@
+# Stage signal: the consistency score, its calibration, and the evidence it must bring before anything is trained on it.
+# Everything here reads `calibration` and `diagnosis`; no other stage does.
+rule encode_split:
+    input:
+        visual=rules.fit_visual.output.weights,
+        text=rules.fit_text.output.weights,
+        images=rules.extract_features.output.images,
+        texts=rules.extract_features.output.texts,
+        units=rules.parse_texts.output.units,
+    output:
+        f"{RESULTS}/disentangle/{{split}}/encoded.safetensors",
+    log:
+        f"{RESULTS}/logs/encode_split/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/encode_split/{{split}}.tsv"
+    threads: 1
+    params:
+        code=code("encode_split"),
+    script:
+        "../scripts/encode_split.py"
+
+
+def encoded(split):
+    """What a stage reads of a split: texts, features, and its prototypes and phrases."""
+    return dict(
+        texts=f"{RESULTS}/language/{split}/texts.parquet",
+        image_features=f"{RESULTS}/features/{split}/images",
+        text_features=f"{RESULTS}/features/{split}/texts",
+        encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
+    )
+
+
+rule calibrate_signal:
+    input:
+        **encoded("calibration"),
+    output:
+        f"{RESULTS}/signal/calibration.parquet",
+    log:
+        f"{RESULTS}/logs/calibrate_signal.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/calibrate_signal.tsv"
+    threads: 1
+    params:
+        config=section("signal", "seed"),
+        code=code("calibrate_signal"),
+    script:
+        "../scripts/calibrate_signal.py"
+
+
+rule score_pairs:
+    input:
+        **encoded("diagnosis"),
+        calibration=rules.calibrate_signal.output,
+    output:
+        f"{RESULTS}/signal/scores.parquet",
+    log:
+        f"{RESULTS}/logs/score_pairs.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_pairs.tsv"
+    threads: 1
+    params:
+        config=section("signal", "seed"),
+        code=code("score_pairs"),
+    script:
+        "../scripts/score_pairs.py"
+
+
+rule diagnose:
+    input:
+        scores=rules.score_pairs.output,
+    output:
+        f"{RESULTS}/signal/diagnosis.parquet",
+    log:
+        f"{RESULTS}/logs/diagnose.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/diagnose.tsv"
+    threads: 1
+    params:
+        config=section("signal", "seed"),
+        code=code("diagnose"),
+    script:
+        "../scripts/diagnose.py"
+
+
+rule probe:
+    input:
+        **encoded("diagnosis"),
+        images=rules.prepare_data.output.images,
+        objects=rules.prepare_data.output.objects,
+        relations=rules.prepare_data.output.relations,
+        pipeline=rules.train_language.output.pipeline,
+        text=rules.fit_text.output.weights,
+        calibration=rules.calibrate_signal.output,
+    output:
+        f"{RESULTS}/signal/probe.parquet",
+    log:
+        f"{RESULTS}/logs/probe.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/probe.tsv"
+    threads: 2
+    params:
+        config=section("signal", "seed"),
+        code=code("probe"),
+    script:
+        "../scripts/probe.py"
+
+
+rule stress:
+    input:
+        **encoded("diagnosis"),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        visual=rules.fit_visual.output.weights,
+        readout=rules.readout.output,
+        scores=rules.score_pairs.output,
+        calibration=rules.calibrate_signal.output,
+    output:
+        curves=f"{RESULTS}/signal/stress.parquet",
+        summary=f"{RESULTS}/signal/stress_summary.parquet",
+    log:
+        f"{RESULTS}/logs/stress.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/stress.tsv"
+    threads: 2
+    params:
+        config=section("signal", "seed"),
+        code=code("stress"),
+    script:
+        "../scripts/stress.py"
+
+
+checkpoint signal_gate:
+    input:
+        scores=rules.score_pairs.output,
+        calibration=rules.calibrate_signal.output,
+        diagnosis=rules.diagnose.output,
+        probe=rules.probe.output,
+        stress=rules.stress.output.curves,
+    output:
+        f"{RESULTS}/gates/signal.parquet",
+    log:
+        f"{RESULTS}/logs/signal_gate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/signal_gate.tsv"
+    threads: 1
+    params:
+        config=section("signal", "gates", "seed"),
+        code=code("signal_gate"),
+    script:
+        "../scripts/signal_gate.py"
+
+
+rule signal:
+    input:
+        rules.signal_gate.output,

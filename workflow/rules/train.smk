@@ -1,0 +1,87 @@
+# Stage train: every method by one loop; to the early check, then, for those that stay, to the end.
+rule train_early:
+    input:
+        unpack(
+            lambda wildcards: {
+                f"train_{name}": path for name, path in encoded("train").items()
+            }
+        ),
+        unpack(
+            lambda wildcards: {
+                f"validation_{name}": path
+                for name, path in encoded("validation").items()
+            }
+        ),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output,
+    output:
+        checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
+        steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",
+        monitor=f"{RESULTS}/train/{{method}}/{{seed}}/early_monitor.parquet",
+        outcomes=f"{RESULTS}/train/{{method}}/{{seed}}/early_outcomes.parquet",
+    log:
+        f"{RESULTS}/logs/train_early/{{method}}/{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_early/{{method}}/{{seed}}.tsv"
+    threads: 2
+    params:
+        config=section("curriculum", "training", "signal", "seed"),
+        code=code("train"),
+        until="early",
+    script:
+        "../scripts/train.py"
+
+
+rule train_final:
+    input:
+        unpack(
+            lambda wildcards: {
+                f"train_{name}": path for name, path in encoded("train").items()
+            }
+        ),
+        unpack(
+            lambda wildcards: {
+                f"validation_{name}": path
+                for name, path in encoded("validation").items()
+            }
+        ),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output,
+        start=rules.train_early.output.checkpoint,
+        start_steps=rules.train_early.output.steps,
+        start_monitor=rules.train_early.output.monitor,
+    output:
+        checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/final.safetensors",
+        steps=f"{RESULTS}/train/{{method}}/{{seed}}/log.parquet",
+        monitor=f"{RESULTS}/train/{{method}}/{{seed}}/monitor.parquet",
+    log:
+        f"{RESULTS}/logs/train_final/{{method}}/{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
+    threads: 2
+    params:
+        config=section("curriculum", "training", "signal", "seed"),
+        code=code("train"),
+        until="final",
+    script:
+        "../scripts/train.py"
+
+
+checkpoint early_gate:
+    input:
+        full=expand(rules.train_early.output.outcomes, method=FULL, seed=SEEDS),
+        reference=expand(rules.train_early.output.outcomes, method="lora", seed=SEEDS),
+    output:
+        f"{RESULTS}/gates/early.parquet",
+    log:
+        f"{RESULTS}/logs/early_gate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/early_gate.tsv"
+    threads: 1
+    params:
+        config=section("gates", "evaluation", "seed"),
+        code=code("early_gate"),
+    script:
+        "../scripts/early_gate.py"

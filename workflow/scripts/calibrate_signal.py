@@ -1,0 +1,13 @@
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_table, write_table
+    from vialign.signal.inputs import read_split_features
+    from vialign.signal.stage import build_pairs, calibrate_signal
+    from vialign.tables import SIGNAL_CALIBRATION, TEXTS
+
+    features = read_split_features(run.input.image_features, run.input.text_features, run.input.encoded)
+    settings, seed = run.config.signal, run.config.seed
+    pairs = build_pairs(read_table(run.input.texts, TEXTS), features.image_ids, ["random"], settings.pairs, seed)
+    table = calibrate_signal(pairs, features, settings, seed)
+    write_table(table, SIGNAL_CALIBRATION, run.output[0], run.provenance)

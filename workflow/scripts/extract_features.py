@@ -1,0 +1,24 @@
+from pathlib import Path
+
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_provenance, read_table
+    from vialign.backbone import load_backbone
+    from vialign.data.registry import image_folder
+    from vialign.features import extract_images, extract_texts
+    from vialign.tables import IMAGES, TEXTS
+
+    backbone = load_backbone(run.config.backbone, run.config.seed)
+    images = read_table(run.input.images, IMAGES)
+    sizes = {"batch": run.config.features.batch, "shard": run.config.features.shard}
+    extract_images(
+        backbone,
+        images[images["split"] == run.wildcards.split],
+        image_folder(run.config.data, Path(run.input.images).parent),
+        run.output.images,
+        read_provenance(run.input.readout)["readout"],
+        **sizes,
+        provenance=run.provenance,
+    )
+    extract_texts(backbone, read_table(run.input.texts, TEXTS), run.output.texts, **sizes, provenance=run.provenance)

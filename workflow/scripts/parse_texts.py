@@ -1,0 +1,23 @@
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_table, write_table
+    from vialign.language.pipeline import load_pipeline
+    from vialign.language.texts import build_texts
+    from vialign.tables import CAPTIONS, CHOICES, IMAGES, QUESTIONS, TEXTS, UNITS
+
+    split = run.wildcards.split
+    texts, units, whole = build_texts(
+        read_table(run.input.captions, CAPTIONS),
+        read_table(run.input.images, IMAGES),
+        read_table(run.input.choices, CHOICES),
+        read_table(run.input.questions, QUESTIONS),
+        load_pipeline(run.input.pipeline),
+        split=split,
+        kinds=run.config.language.negatives,
+        seed=run.config.seed,
+        every_kind=split == "diagnosis",
+    )
+    print(f"{len(texts)} texts, {len(units)} units; {whole} texts had no phrase and stand as one unit")
+    write_table(texts, TEXTS, run.output.texts, run.provenance)
+    write_table(units, UNITS, run.output.units, run.provenance)

@@ -1,0 +1,24 @@
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_table, write_table
+    from vialign.backbone import load_backbone
+    from vialign.disentangle import load_text
+    from vialign.language.pipeline import load_pipeline
+    from vialign.signal.calibration import read_calibration
+    from vialign.signal.inputs import read_split_features
+    from vialign.signal.validation.statements import probe_split
+    from vialign.tables import OBJECTS, PROBE, RELATIONS
+
+    table = probe_split(
+        read_split_features(run.input.image_features, run.input.text_features, run.input.encoded),
+        read_table(run.input.relations, RELATIONS),
+        read_table(run.input.objects, OBJECTS),
+        load_backbone(run.config.backbone, run.config.seed),
+        load_pipeline(run.input.pipeline),
+        load_text(run.input.text),
+        read_calibration(run.input.calibration),
+        run.config.signal,
+        run.config.seed,
+    )
+    write_table(table, PROBE, run.output[0], run.provenance)

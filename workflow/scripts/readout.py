@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_table, write_table
+    from vialign.backbone import load_backbone
+    from vialign.data.registry import image_folder
+    from vialign.features import choose_readout, contract_provenance
+    from vialign.tables import IMAGES, OBJECTS, QUALITY
+
+    backbone = load_backbone(run.config.backbone, run.config.seed)
+    images = read_table(run.input.images, IMAGES)
+    choice = choose_readout(
+        run.config.features,
+        backbone,
+        images[images["split"] == "validation"],
+        read_table(run.input.objects, OBJECTS),
+        image_folder(run.config.data, Path(run.input.images).parent),
+        domain=run.config.name,
+        seed=run.config.seed,
+    )
+    print(f"readout {choice.readout}: {choice.reason}")
+    facts = {**contract_provenance(backbone.contract), "readout": choice.readout, "reason": choice.reason}
+    write_table(choice.quality, QUALITY, run.output[0], run.provenance | facts)

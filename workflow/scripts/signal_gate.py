@@ -1,0 +1,19 @@
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_table, write_table
+    from vialign.signal.validation.verdict import signal_verdict
+    from vialign.tables import DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS, VERDICT
+
+    table = signal_verdict(
+        read_table(run.input.scores, SIGNAL_SCORES),
+        read_table(run.input.calibration, SIGNAL_CALIBRATION),
+        read_table(run.input.diagnosis, DIAGNOSIS),
+        read_table(run.input.probe, PROBE),
+        read_table(run.input.stress, STRESS),
+        run.config.signal,
+        run.config.gates.signal,
+        run.config.seed,
+    )
+    print(table[["criterion", "value", "low", "high", "met", "required", "action"]].to_string())
+    write_table(table, VERDICT, run.output[0], run.provenance)

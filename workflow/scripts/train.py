@@ -1,0 +1,52 @@
+from pathlib import Path
+
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    import pandas as pd
+    from vialign.artifacts import read_table, write_table
+    from vialign.backbone import load_backbone
+    from vialign.data.registry import image_folder
+    from vialign.evaluation.run import validation_outcomes
+    from vialign.signal.calibration import read_calibration
+    from vialign.tables import IMAGES, MONITOR, OUTCOMES, TRAINING_LOG
+    from vialign.training.checkpoint import load_checkpoint, save_checkpoint
+    from vialign.training.inputs import read_split
+    from vialign.training.loop import train
+    from vialign.training.methods import NEEDS, build_method, learning_rate
+
+    config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
+    backbone = load_backbone(config.backbone, config.seed)
+    method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
+    images = read_table(run.input.images, IMAGES)
+    data = {
+        split: read_split(
+            *(run.input[f"{split}_{part}"] for part in ("texts", "image_features", "text_features", "encoded")),
+            needs=NEEDS[name],
+            images=images,
+            folder=image_folder(config.data, Path(run.input.images).parent),
+            backbone=backbone,
+        )
+        for split in ("train", "validation")
+    }
+    early = run.params.until == "early"
+    result = train(
+        method,
+        data["train"],
+        data["validation"],
+        config.training,
+        peak_rate=learning_rate(name, config.training),
+        seed=seed,
+        to_step=config.training.early_steps if early else config.training.steps,
+        start=None if early else load_checkpoint(run.input.start),
+    )
+    log, monitor = result.log, result.monitor
+    if early:
+        outcomes = validation_outcomes(method, data["validation"], name, seed)
+        write_table(outcomes, OUTCOMES, run.output.outcomes, run.provenance)
+    else:
+        log = pd.concat([read_table(run.input.start_steps, TRAINING_LOG), log])
+        monitor = pd.concat([read_table(run.input.start_monitor, MONITOR), monitor])
+    save_checkpoint(result.checkpoint, run.output.checkpoint, run.provenance)
+    write_table(log, TRAINING_LOG, run.output.steps, run.provenance)
+    write_table(monitor, MONITOR, run.output.monitor, run.provenance)
