@@ -97,8 +97,8 @@ class VisualConfig(Section):
     """Further atoms that take up what no prototype is made of."""
     adapter_rank: Count = 16
     """Of the residual map from pooled patches to prototypes."""
-    images: Count = 8000
-    """Images held in memory while fitting."""
+    images: Count = 2000
+    """Images that the fit and its measurement see, each; they are also encoded flipped and shifted."""
     temperature: Positive = 0.1
     """Of the softmax over the cosines of a patch with the atoms."""
     reconstruction: NonNegative = 1.0
@@ -143,6 +143,8 @@ class TextConfig(Section):
     learning_rate: Positive = 3e-3
     confidence: Fraction = 0.8
     """Main-path confidence at which both paths weigh the same."""
+    trust: Fraction = 0.9
+    """Mean main-path confidence of a caption from which on the parser is not asked."""
 
 
 class SignalConfig(Section):
@@ -196,7 +198,7 @@ class CurriculumConfig(Section):
     """λ, weight of the optimal transport term inside the regulariser."""
     epsilon: Positive = 0.1
     """Entropic regularisation of the transport."""
-    transport_iterations: Count = 30
+    transport_iterations: Count = 10
 
 
 class TrainingConfig(Section):

@@ -1,11 +1,11 @@
-"""What a gate's verdict table decided: read by the workflow, which must not import anything heavy for it."""
+"""What the tables of the checkpoints decided: read by the workflow, which must not import anything heavy for it."""
 
 from vialign.artifacts import read_table
-from vialign.tables import VERDICT
+from vialign.tables import ABLATION, VERDICT
 
 
 def gate_action(path: str) -> str:
-    """`go`, `warn` or `stop`.
+    """`go`, `warn` or `stop`, as the verdict table at `path` says.
 
     Raises ValueError when the rows of the verdict disagree, which would be a bug of the gate.
     """
@@ -13,3 +13,15 @@ def gate_action(path: str) -> str:
     if len(actions) != 1:
         raise ValueError(f"{path}: the rows of a verdict must carry one action, found {sorted(actions)}")
     return str(actions.pop())
+
+
+def chosen_method(path: str) -> str:
+    """The combination of modules that the ablation table at `path` chose.
+
+    Raises ValueError when it did not choose exactly one.
+    """
+    table = read_table(path, ABLATION)
+    methods = table.loc[table["chosen"], "method"].tolist()
+    if len(methods) != 1:
+        raise ValueError(f"{path}: an ablation chooses one combination, found {methods}")
+    return str(methods[0])

@@ -21,8 +21,7 @@ from vialign.errors import UserError
 from vialign.tables import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
-    from vialign.disentangle import Phrases, Prototypes, TextDisentangler, VisualDisentangler
-    from vialign.features import ImageFeatures, TextFeatures
+    from vialign.disentangle import Phrases, Prototypes
 
 Side = dict[str, Tensor]
 """One side of a gallery; the first dimension of every tensor counts its items."""
@@ -183,41 +182,6 @@ def negative_loss(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair
     return F.softplus(negative - positive).mean()
 
 
-def load_split_data(
-    texts: pd.DataFrame,
-    images: "ImageFeatures",
-    text_features: "TextFeatures",
-    visual: "VisualDisentangler",
-    text: "TextDisentangler",
-    units: pd.DataFrame,
-    *,
-    batch: int = 256,
-    pixels: Tensor | None = None,
-    token_ids: Tensor | None = None,
-) -> SplitData:
-    """Gather one split; prototypes and phrases are encoded once, in batches, and kept in memory.
-
-    `texts` (TEXTS) may stand in any order and hold other splits; `pixels` follow `images.ids`, `token_ids` follow
-    `text_features.ids`. Raises UserError where a text has no row in `texts` or no image among the features.
-    """
-    from vialign.disentangle import encode_images, encode_texts
-
-    with torch.no_grad():
-        prototypes = encode_images(visual, images, batch)
-        phrases = encode_texts(text, text_features, units, batch)
-    return assemble(
-        texts,
-        list(images.ids),
-        list(text_features.ids),
-        torch.as_tensor(images.pooled),
-        torch.as_tensor(text_features.pooled),
-        prototypes,
-        phrases,
-        pixels=pixels,
-        token_ids=token_ids,
-    )
-
-
 def assemble(
     texts: pd.DataFrame,
     image_ids: list[str],
@@ -230,7 +194,11 @@ def assemble(
     pixels: Tensor | None = None,
     token_ids: Tensor | None = None,
 ) -> SplitData:
-    """Put tensors that are already encoded together with the positions that link them; see `load_split_data`."""
+    """One split from what the stages before made of it.
+
+    Tensors follow `image_ids` and `text_ids`; `texts` (TEXTS) may stand in any order and hold other splits. Raises
+    UserError where a text has no row in `texts`, or its image no features.
+    """
     missing = sorted(set(text_ids) - set(texts["text_id"]))
     if missing:
         raise UserError(f"texts: no row for {missing[0]!r}, which has features; extract the features again")

@@ -292,7 +292,9 @@ SIGNAL_CALIBRATION = Table(
     pairs=whole("pairs it was fitted on, aligned and random", low=0),
     auc=unit_interval("aligned against random pairs of the calibration split"),
     brier=unit_interval("mean squared error of the map, cross-fitted by image; guessing gives 0.25"),
-    calibration_error=unit_interval("mean distance of the map from the observed rate over ten equal bins, cross-fitted"),
+    calibration_error=unit_interval(
+        "mean distance of the map from the observed rate over ten equal bins, cross-fitted"
+    ),
 )
 
 SIGNAL_SCORES = Table(
@@ -364,7 +366,10 @@ STRESS_SUMMARY = Table(
     attack=key("corruption or attack"),
     signal=key("which score discriminates"),
     kind=key("kind of misaligned pair"),
-    relative_area=number("area of the AUC above chance along the curve, over its clean value", optional=True),
+    relative_area=number(
+        "area of the AUC above chance along the curve, over its clean value; missing where clean is not above chance",
+        optional=True,
+    ),
     clean=unit_interval("AUC without any disturbance"),
 )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vialign
-from vialign.digest import code_digest, module_closure
+from vialign.digest import code_digest, module_closure, script_digest
 
 TREE = {
     "__init__.py": "",
@@ -76,6 +76,13 @@ def test_the_digest_does_not_depend_on_where_the_package_lies_or_on_the_order_of
     moved = shutil.copytree(tree, tmp_path_factory.mktemp("other") / "place")
     names = ("vialign.room.twin", "vialign.alone")
     assert code_digest(*names, root=tree) == code_digest(*reversed(names), root=moved)
+
+
+def test_a_scripts_digest_is_that_of_the_modules_it_imports(tree):
+    script = tree / "script.py"
+    script.write_text("import math\nif math:\n    from vialign.room.twin import VALUE\n    from vialign import alone\n")
+    names = ("vialign.room.twin", "vialign.alone")
+    assert script_digest(script, root=tree) == code_digest(*names, root=tree) != code_digest(names[0], root=tree)
 
 
 def test_an_unknown_module_is_an_error(tree):

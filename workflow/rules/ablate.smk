@@ -17,9 +17,9 @@ checkpoint ablation:
         "../scripts/ablation.py"
 
 
-def chosen_method():
+def chosen():
     """The combination that the ablation chose; known only after it has run."""
-    return chosen(str(checkpoints.ablation.get().output.ablation))
+    return chosen_method(str(checkpoints.ablation.get().output.ablation))
 
 
 def gates_passed():
@@ -33,7 +33,7 @@ def gates_passed():
 
 def finished_methods():
     """Methods that are trained to the end: the configured ones and the chosen combination."""
-    return list(dict.fromkeys([*CONFIG.training.methods, chosen_method()]))
+    return list(dict.fromkeys([*CONFIG.training.methods, chosen()]))
 
 
 def when_passed(make):

@@ -5,10 +5,10 @@ rule ledger:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         pipeline=rules.train_language.output.pipeline,
-        readout=rules.readout.output,
+        readout=rules.readout.output[0],
         visual=rules.fit_visual.output.weights,
         text=rules.fit_text.output.weights,
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
     output:
         f"{RESULTS}/budget/ledger.parquet",
     log:
@@ -26,7 +26,7 @@ rule ledger:
 
 checkpoint budget_gate:
     input:
-        ledger=rules.ledger.output,
+        ledger=rules.ledger.output[0],
     output:
         f"{RESULTS}/gates/budget.parquet",
     log:

@@ -4,7 +4,7 @@ import sys
 from vialign.config import load_config, section_digest
 from vialign.digest import script_digest
 from vialign.errors import UserError
-from vialign.gates import gate_action
+from vialign.gates import chosen_method, gate_action
 
 try:
     CONFIG = load_config(config)

@@ -12,7 +12,7 @@ rule evaluate_method:
         drawn=rules.prepare_data.output.drawn,
         choices=rules.prepare_data.output.choices,
         questions=rules.prepare_data.output.questions,
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
         checkpoint=rules.train_final.output.checkpoint,
     output:
         f"{RESULTS}/evaluate/{{method}}/{{seed}}/outcomes.parquet",
@@ -32,7 +32,7 @@ rule agreement:
     input:
         **encoded(CONFIG.evaluation.splits[0]),
         ratings=rules.prepare_data.output.ratings,
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
     output:
         f"{RESULTS}/evaluate/agreement.parquet",
     log:

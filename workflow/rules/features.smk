@@ -23,7 +23,7 @@ rule extract_features:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         texts=rules.parse_texts.output.texts,
-        readout=rules.readout.output,
+        readout=rules.readout.output[0],
     output:
         images=directory(f"{RESULTS}/features/{{split}}/images"),
         texts=directory(f"{RESULTS}/features/{{split}}/texts"),

@@ -50,7 +50,7 @@ rule calibrate_signal:
 rule score_pairs:
     input:
         **encoded("diagnosis"),
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
     output:
         f"{RESULTS}/signal/scores.parquet",
     log:
@@ -67,7 +67,7 @@ rule score_pairs:
 
 rule diagnose:
     input:
-        scores=rules.score_pairs.output,
+        scores=rules.score_pairs.output[0],
     output:
         f"{RESULTS}/signal/diagnosis.parquet",
     log:
@@ -90,7 +90,7 @@ rule probe:
         relations=rules.prepare_data.output.relations,
         pipeline=rules.train_language.output.pipeline,
         text=rules.fit_text.output.weights,
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
     output:
         f"{RESULTS}/signal/probe.parquet",
     log:
@@ -111,9 +111,9 @@ rule stress:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         visual=rules.fit_visual.output.weights,
-        readout=rules.readout.output,
-        scores=rules.score_pairs.output,
-        calibration=rules.calibrate_signal.output,
+        readout=rules.readout.output[0],
+        scores=rules.score_pairs.output[0],
+        calibration=rules.calibrate_signal.output[0],
     output:
         curves=f"{RESULTS}/signal/stress.parquet",
         summary=f"{RESULTS}/signal/stress_summary.parquet",
@@ -131,10 +131,10 @@ rule stress:
 
 checkpoint signal_gate:
     input:
-        scores=rules.score_pairs.output,
-        calibration=rules.calibrate_signal.output,
-        diagnosis=rules.diagnose.output,
-        probe=rules.probe.output,
+        scores=rules.score_pairs.output[0],
+        calibration=rules.calibrate_signal.output[0],
+        diagnosis=rules.diagnose.output[0],
+        probe=rules.probe.output[0],
         stress=rules.stress.output.curves,
     output:
         f"{RESULTS}/gates/signal.parquet",

@@ -14,7 +14,7 @@ rule train_early:
         ),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
     output:
         checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
         steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",
@@ -48,7 +48,7 @@ rule train_final:
         ),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
-        calibration=rules.calibrate_signal.output,
+        calibration=rules.calibrate_signal.output[0],
         start=rules.train_early.output.checkpoint,
         start_steps=rules.train_early.output.steps,
         start_monitor=rules.train_early.output.monitor,

@@ -1,7 +1,7 @@
 """What each failed item of OUTCOMES is about: the pair that should have won and the pair that did."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ class FailedQuery:
 
 def failed_queries(
     failed: pd.DataFrame, data: SplitData, choices: pd.DataFrame
-) -> list[tuple[dict[str, Any], FailedQuery]]:
+) -> list[tuple[dict[Hashable, Any], FailedQuery]]:
     """The OUTCOMES row of every failed retrieval query and choice item, with what it is about.
 
     `failed` are OUTCOMES rows with a `chosen` candidate. Items of other benchmarks (negatives, VQA) are left out. Of a
@@ -64,10 +64,10 @@ class _Resolver:
         self._captions = Captions(data)
         self._image_of = {name: position for position, name in enumerate(data.image_ids)}
         self._text_of = {name: position for position, name in enumerate(data.texts["text_id"])}
-        self._items: dict[str, dict[str, Any]] = {row["item_id"]: row for row in choices.to_dict("records")}
+        self._items: dict[str, dict[Hashable, Any]] = {row["item_id"]: row for row in choices.to_dict("records")}
         self._known: dict[tuple[str, str, str], FailedQuery] = {}
 
-    def query(self, row: dict[str, Any]) -> FailedQuery | None:
+    def query(self, row: dict[Hashable, Any]) -> FailedQuery | None:
         """What a failed OUTCOMES row is about; None for a benchmark without failure classes."""
         benchmark = row["benchmark"].split("/", 1)[1]
         resolve: Callable[[str, str], FailedQuery]

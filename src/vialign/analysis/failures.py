@@ -28,8 +28,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vialign.config import FailureConfig
 from vialign.analysis.failed_queries import Captions, caption_sums, failed_queries
+from vialign.config import FailureConfig
 from vialign.evaluation.statistics import wilson_interval
 from vialign.objective import SplitData
 from vialign.progress import track

@@ -5,7 +5,7 @@ convolutional timm trunk through the tower's own pooling head, patch by patch.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ Pooled = Float[Tensor, "batch dim"]
 Patches = Float[Tensor, "batch patch dim"]
 
 
+@runtime_checkable
 class ImageTower(Protocol):
     """Reads one kind of image tower."""
 

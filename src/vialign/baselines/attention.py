@@ -20,9 +20,10 @@ class LinearAttention(nn.Module):
         width = source.embed_dim
         self.heads, self.batch_first = source.num_heads, source.batch_first
         biased = source.in_proj_bias is not None
-        self.qkv = nn.Linear(width, 3 * width, bias=biased, device=source.in_proj_weight.device)
+        # Made without memory and without drawing random numbers: all parameters are those of `source`.
+        self.qkv = nn.Linear(width, 3 * width, bias=biased, device="meta")
         self.qkv.weight = source.in_proj_weight
-        self.out = nn.Linear(width, width, bias=biased, device=source.in_proj_weight.device)
+        self.out = nn.Linear(width, width, bias=biased, device="meta")
         self.out.weight = source.out_proj.weight
         if biased:
             self.qkv.bias, self.out.bias = source.in_proj_bias, source.out_proj.bias

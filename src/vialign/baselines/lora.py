@@ -6,7 +6,7 @@ so what it gives is computed once a split and kept.
 """
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -36,7 +36,8 @@ class Lora(Objective):
         super().__init__()
         self.logit_scale, self.negative_weight = backbone.logit_scale, negative_weight
         self.backbone = copy.deepcopy(backbone)
-        self.model = self.backbone.model
+        self.model: Any = self.backbone.model
+        """open_clip's model, a part of this module; its towers have no common type."""
         self._insert(rank, seed)
         self._trunk_features: WeakKeyDictionary[SplitData, Tensor] = WeakKeyDictionary()
 
@@ -88,10 +89,11 @@ class Lora(Objective):
         """Cosines of aligned pairs."""
         return (images["pooled"] * texts["pooled"]).sum(dim=-1)
 
-    @torch.no_grad()
     def _run_trunk(self, pixels: Tensor) -> Float[Tensor, "image channel"]:
         parts = track(pixels.split(_TRUNK_BATCH), "lora: frozen image trunk")
-        return torch.cat([self.model.visual.trunk(self.backbone.normalise(part)) for part in parts])
+        # Also when an evaluation asks first: a later training could not use tensors made in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            return torch.cat([self.model.visual.trunk(self.backbone.normalise(part)) for part in parts])
 
 
 def adapted_layers(model: nn.Module) -> list[str]:

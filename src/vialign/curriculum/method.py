@@ -31,7 +31,8 @@ _BLOCK = 1 << 24
 
 def method_name(modules: Iterable[str]) -> str:
     """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
-    active = [module for module in MODULES if module in set(modules)]
+    chosen = set(modules)
+    active = [module for module in MODULES if module in chosen]
     if len(active) == len(MODULES):
         return "vialign"
     return "-".join(["vialign", *(active or ["none"])])
@@ -102,6 +103,7 @@ class CurriculumMethod(Objective):
         """Scores of all pairs, in blocks of images."""
         if self.correct is None:
             return images["pooled"] @ texts["pooled"].T
+        texts = self.correct.without_padding(texts)
         _, count, rank = images["read"].shape
         items, units = texts["weight"].shape
         size = max(1, _BLOCK // (items * units * max(count, rank)))
@@ -113,6 +115,7 @@ class CurriculumMethod(Objective):
         """Scores of aligned pairs."""
         if self.correct is None:
             return (images["pooled"] * texts["pooled"]).sum(dim=-1)
+        texts = self.correct.without_padding(texts)
         one_image = {name: tensor[:, None] for name, tensor in images.items()}
         one_text = {name: tensor[:, None] for name, tensor in texts.items()}
         return self._corrected(one_image, one_text)[:, 0, 0]

@@ -1,7 +1,7 @@
 """What every reader of a data set returns, the checks it must pass, and how broken rows are counted."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,17 @@ def check_references(tables: DatasetTables, dataset: str, strict: bool) -> tuple
         problems=pd.concat([tables.problems, problems.frame()], ignore_index=True),
     )
     return checked, problems.summary()
+
+
+def object_label(name: str, attributes: Sequence[str]) -> str:
+    """`red circle`: the object's name with its first, most telling attribute, where it has one."""
+    return f"{attributes[0]} {name}" if len(attributes) else name
+
+
+def object_phrase(name: str, attributes: Sequence[str]) -> str:
+    """`a red circle`, as a caption would say it."""
+    label = object_label(name, attributes)
+    return f"{'an' if label[0].lower() in 'aeiou' else 'a'} {label}"
 
 
 def write_dataset(tables: DatasetTables, folder: str | Path, provenance: Mapping[str, str]) -> None:

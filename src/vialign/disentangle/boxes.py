@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vialign.data.base import object_label, object_phrase
 from vialign.features.pixels import boxes_in_crop
-from vialign.features.readout import phrase
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -36,8 +36,7 @@ def object_labels(objects: pd.DataFrame) -> pd.Series:
     columns of `vialign.tables.OBJECTS`; the result has its index.
     """
     pairs = zip(objects["attributes"], objects["name"], strict=True)
-    labels = [" ".join([*attributes[:1], name]) for attributes, name in pairs]
-    return pd.Series(labels, index=objects.index, dtype=object)
+    return pd.Series([object_label(name, attributes) for attributes, name in pairs], index=objects.index, dtype=object)
 
 
 @torch.no_grad()
@@ -47,7 +46,7 @@ def embed_labels(objects: pd.DataFrame, backbone: "Backbone", batch: int = 256) 
     embedded: dict[str, Tensor] = {}
     for start in range(0, len(labels), batch):
         block = labels[start : start + batch]
-        vectors = backbone.encode_text(backbone.tokenize([phrase(label, []) for label in block]).ids)
+        vectors = backbone.encode_text(backbone.tokenize([object_phrase(label, []) for label in block]).ids)
         embedded |= dict(zip(block, vectors, strict=True))
     return embedded
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vialign.config import TextConfig, VisualConfig
-from vialign.data.base import object_phrase
-from vialign.disentangle.boxes import object_labels
+from vialign.disentangle.boxes import embed_labels
 from vialign.disentangle.moved import patches_of, shift_content
 from vialign.disentangle.quality import text_quality, visual_quality
 from vialign.disentangle.text import TextDisentangler
@@ -48,12 +47,12 @@ def fit_and_measure_visual(
     """
     ordered = {split: images.set_index("image_id").loc[store.ids].reset_index() for split, store in features.items()}
     moved = {
-        split: _moved(backbone, frame, folder, features[split].readout, config.moved_images)
+        split: _moved(backbone, frame, folder, features[split].readout, config.images)
         for split, frame in ordered.items()
     }
     boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in ordered.items()}
-    labels = _label_embeddings(backbone, objects)
-    kept = {split: frame.iloc[: config.moved_images] for split, frame in ordered.items()}
+    labels = embed_labels(objects, backbone)
+    kept = {split: frame.iloc[: config.images] for split, frame in ordered.items()}
     train = features["train"].patches(0, len(kept["train"]))
     captions = None if labels else _caption_embeddings(texts, list(kept["train"]["image_id"]))
     visual, log = fit_visual(
@@ -110,25 +109,6 @@ def _moved(backbone: "Backbone", frame: pd.DataFrame, folder: Path, readout: str
     return patches_of(backbone, pixels.flip(-1), readout), patches_of(
         backbone, shift_content(pixels, backbone.grid), readout
     )
-
-
-def _label_embeddings(backbone: "Backbone", objects: pd.DataFrame) -> dict[str, Tensor]:
-    """Unit text embedding of every label's phrase."""
-    labels = object_labels(objects)
-    if labels.empty:
-        return {}
-    phrases = {
-        label: object_phrase(name, attributes)
-        for label, name, attributes in zip(labels, objects["name"], objects["attributes"], strict=True)
-    }
-    with torch.no_grad():
-        embedded = torch.cat(
-            [
-                backbone.encode_text(backbone.tokenize(list(phrases.values())[start : start + 256]).ids)
-                for start in range(0, len(phrases), 256)
-            ]
-        )
-    return dict(zip(phrases, embedded, strict=True))
 
 
 def _caption_embeddings(texts: "TextFeatures", image_ids: list[str]) -> Tensor:

@@ -50,11 +50,13 @@ class TextDisentangler(nn.Module):
         width: int,
         adapter_rank: int,
         confidence: float,
+        trust: float,
         smoothing: float,
     ) -> None:
         super().__init__()
         self.dimension, self.units, self.width = dimension, units, width
-        self.adapter_rank, self.confidence, self.smoothing = adapter_rank, confidence, smoothing
+        self.adapter_rank, self.smoothing = adapter_rank, smoothing
+        self.confidence, self.trust = confidence, trust
         self.reader = TokenTransformer(dimension, width)
         self.scale = nn.Parameter(torch.ones(dimension))
         self.down = nn.Linear(dimension, adapter_rank, bias=False)
@@ -67,7 +69,13 @@ class TextDisentangler(nn.Module):
     def from_config(cls, config: TextConfig, dimension: int) -> "TextDisentangler":
         """An unfitted disentangler of the size that the config states."""
         return cls(
-            dimension, config.units, config.width, config.adapter_rank, config.confidence, config.label_smoothing
+            dimension,
+            config.units,
+            config.width,
+            config.adapter_rank,
+            config.confidence,
+            config.trust,
+            config.label_smoothing,
         )
 
     def numbers(self) -> dict[str, object]:
@@ -78,6 +86,7 @@ class TextDisentangler(nn.Module):
             "width": self.width,
             "adapter_rank": self.adapter_rank,
             "confidence": self.confidence,
+            "trust": self.trust,
             "smoothing": self.smoothing,
         }
 
@@ -129,8 +138,16 @@ class TextDisentangler(nn.Module):
         if path == "fallback":
             return decode(fallback, mask)
         gate = torch.sigmoid(GATE_SHARPNESS * (main.kind.amax(dim=-1) - self.confidence))
-        unread = (structure.kind == NONE).all(dim=1, keepdim=True)
-        return decode(mix(main, fallback, torch.where(unread, 1.0, gate)), mask)
+        alone = (structure.kind == NONE).all(dim=1) | self.trusted(main, mask)
+        return decode(mix(main, fallback, torch.where(alone[:, None], 1.0, gate)), mask)
+
+    def trusted(self, main: TokenDistributions, mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch"]:
+        """Captions on which the main path is confident enough, on average over its tokens, to do without the parser.
+
+        The parser costs more time than both towers of a small backbone, so inside the domain it is not asked.
+        """
+        best = main.kind.amax(dim=-1) * mask
+        return best.sum(dim=1) / mask.sum(dim=1).clamp_min(1) >= self.trust
 
     def phrases(self, reading: Reading, mask: Bool[Tensor, "batch token"], structure: TokenStructure) -> Phrases:
         """Pool the tokens of every unit; differentiable in token weights and features, not in the structure."""

@@ -1,7 +1,8 @@
 """What the disentanglers hand on: visual prototypes, phrase units, and the structure of a caption's tokens."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,19 +12,22 @@ NONE, ENTITY, ATTRIBUTE, RELATION = range(4)
 """Kinds of a token or unit; `vialign.tables.UNIT_KINDS` in order, after none."""
 
 
+Items = TypeVar("Items", bound="_Batch")
+
+
 class _Batch:
     """A dataclass of tensors (or None) that share their first dimension."""
 
-    def index(self, positions: Tensor | slice) -> Self:
+    def index(self: Items, positions: Tensor | slice) -> Items:
         """The items at `positions`, in that order."""
         return self._map(lambda tensor: tensor[positions])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Items, device: torch.device | str) -> Items:
         """The same items on `device`."""
         return self._map(lambda tensor: tensor.to(device))
 
     @classmethod
-    def concatenate(cls, blocks: list[Self]) -> Self:
+    def concatenate(cls: type[Items], blocks: list[Items]) -> Items:
         """All items of `blocks`, in order; a field that is None in the first block is None."""
         columns = {}
         for field in fields(cls):  # type: ignore[arg-type]
@@ -31,7 +35,7 @@ class _Batch:
             columns[field.name] = None if parts[0] is None else torch.cat(parts)
         return cls(**columns)
 
-    def _map(self, change) -> Self:  # type: ignore[no-untyped-def]
+    def _map(self: Items, change: Callable[[Tensor], Tensor]) -> Items:
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return type(self)(**{name: None if value is None else change(value) for name, value in values.items()})
 

@@ -87,7 +87,7 @@ def _ragged(
 def _accuracy_rows(items: pd.DataFrame, scores: Float[np.ndarray, "item candidate"]) -> pd.DataFrame:
     rival = 1 + scores[:, 1:].argmax(axis=1)
     best_wrong = scores[np.arange(len(scores)), rival]
-    chosen = [text_id(item, j) for item, j in zip(items["item_id"], rival, strict=True)]
+    chosen = [text_id(item, j) for item, j in zip(items["item_id"], rival.tolist(), strict=True)]
     return _rows(items, "accuracy", scores[:, 0] > best_wrong, scores[:, 0] == best_wrong, chosen)
 
 
@@ -98,8 +98,8 @@ def _winoground_rows(items: pd.DataFrame, scores: Float[np.ndarray, "item image 
     image_margin = np.stack([scores[:, 1, 0] - scores[:, 0, 0], scores[:, 0, 1] - scores[:, 1, 1]], axis=1)
     wrong_text = 1 - text_margin.argmax(axis=1)
     wrong_image = 1 - image_margin.argmax(axis=1)
-    texts = [text_id(item, j) for item, j in zip(items["item_id"], wrong_text, strict=True)]
-    images = [names[i] for names, i in zip(items["images"], wrong_image, strict=True)]
+    texts = [text_id(item, j) for item, j in zip(items["item_id"], wrong_text.tolist(), strict=True)]
+    images = [names[i] for names, i in zip(items["images"], wrong_image.tolist(), strict=True)]
     group = [image if won else text for image, text, won in zip(images, texts, strict["text"], strict=True)]
     chosen = {"text": texts, "image": images, "group": group}
     return pd.concat(

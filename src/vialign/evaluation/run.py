@@ -141,12 +141,12 @@ def _negatives(sides: _Sides) -> pd.DataFrame:
     names = data.captions[used].numpy()
     return item_rows(
         benchmark="negatives",
-        item_id=text_ids[names],
+        item_id=text_ids[names].tolist(),
         measure="accuracy",
         value=beaten / present.sum(axis=1),
         tie=tied,
-        chosen=text_ids[negatives[used, strongest].numpy()],
-        image_id=image_ids[names],
+        chosen=text_ids[negatives[used, strongest].numpy()].tolist(),
+        image_id=image_ids[names].tolist(),
     )
 
 

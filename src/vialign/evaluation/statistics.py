@@ -66,7 +66,7 @@ def interval(
 ) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
     """Percentile interval with coverage 1 - level."""
     low, high = np.quantile(replicates, [level / 2, 1 - level / 2], axis=0)
-    return low, high
+    return np.asarray(low), np.asarray(high)
 
 
 def wilson_interval(successes: float, trials: float, level: float) -> tuple[float, float]:

@@ -97,7 +97,7 @@ def vqa_outcomes(questions: pd.DataFrame, pair_scores: PairScores) -> pd.DataFra
     for row, part in zip(questions.to_dict("records"), parts, strict=True):
         values = np.array([soft_accuracy(candidate, row["answers"]) for candidate in row["candidates"]])
         tied = np.flatnonzero(part == part.max())
-        winner = tied[values[tied].argmin()]
+        winner = int(tied[values[tied].argmin()])
         value.append(values[winner])
         best.append(values.max())
         tie.append(values[winner] < values[tied].max())

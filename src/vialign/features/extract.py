@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
 
-from vialign.backbone.protocol import Backbone
 from vialign.errors import UserError
 from vialign.features.pixels import load_pixels
 from vialign.features.store import StoreWriter, contract_provenance
 from vialign.progress import track
 
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+
 
 def extract_images(
-    backbone: Backbone,
+    backbone: "Backbone",
     images: pd.DataFrame,
     folder: str | Path,
     output: str | Path,
@@ -57,7 +60,7 @@ def extract_images(
 
 
 def extract_texts(
-    backbone: Backbone,
+    backbone: "Backbone",
     texts: pd.DataFrame,
     output: str | Path,
     *,
@@ -105,7 +108,7 @@ def extract_texts(
     writer.close()
 
 
-def _encode(backbone: Backbone, texts: list[str]) -> tuple[np.ndarray, ...]:
+def _encode(backbone: "Backbone", texts: list[str]) -> tuple[np.ndarray, ...]:
     """Length, pooled embedding, states, mask and offsets of a batch; states after a text's end are zero."""
     tokens = backbone.tokenize(texts)
     length = tokens.mask.sum(dim=1) + 2
@@ -116,7 +119,7 @@ def _encode(backbone: Backbone, texts: list[str]) -> tuple[np.ndarray, ...]:
     return length.numpy(), _single(pooled), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()
 
 
-def _facts(backbone: Backbone, kind: str, provenance: Mapping[str, str]) -> dict[str, str]:
+def _facts(backbone: "Backbone", kind: str, provenance: Mapping[str, str]) -> dict[str, str]:
     own = {"kind": kind, "dimension": str(backbone.dimension)}
     return {**provenance, **contract_provenance(backbone.contract), **own}
 

@@ -1,19 +1,24 @@
 """From image files to pixels as the image tower sees them, and from boxes on the file to boxes on those pixels."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
-from vialign.backbone.protocol import Backbone
 from vialign.errors import UserError
 
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
 
-def load_pixels(images: pd.DataFrame, folder: str | Path, backbone: Backbone) -> UInt8[Tensor, "image 3 height width"]:
+
+def load_pixels(
+    images: pd.DataFrame, folder: str | Path, backbone: "Backbone"
+) -> UInt8[Tensor, "image 3 height width"]:
     """Pixels of the images (rows of `IMAGES`) after the backbone's resize and crop, before normalisation.
 
     `folder` is what the column `path` is relative to. Raises UserError when a path leaves the folder, or a file is
@@ -58,9 +63,9 @@ def resolve_inside(folder: str | Path, path: str, image_id: str) -> Path:
 
 
 def boxes_in_crop(
-    boxes: Float[np.ndarray, "box 4"],
-    width: Float[np.ndarray, "box"],
-    height: Float[np.ndarray, "box"],
+    boxes: Shaped[np.ndarray, "box 4"],
+    width: Shaped[np.ndarray, "box"],
+    height: Shaped[np.ndarray, "box"],
     resize_mode: str,
 ) -> Float[np.ndarray, "box 4"]:
     """Boxes (x, y, width, height in pixels of the file) as x0, y0, x1, y1 in [0, 1] of what the tower sees.

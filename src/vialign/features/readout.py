@@ -7,6 +7,7 @@ centres that lie in the box, and that is chance.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from vialign.backbone.protocol import Backbone
 from vialign.config import FeaturesConfig
+from vialign.data.base import object_phrase
 from vialign.errors import UserError
 from vialign.features.pixels import boxes_in_crop, load_pixels
 from vialign.progress import track
 from vialign.random import generator
 from vialign.tables import QUALITY
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class ReadoutChoice:
 
 def choose_readout(
     config: FeaturesConfig,
-    backbone: Backbone,
+    backbone: "Backbone",
     images: pd.DataFrame,
     objects: pd.DataFrame,
     folder: str | Path,
@@ -82,7 +86,7 @@ def choose_readout(
 
 
 def measure_readouts(
-    backbone: Backbone,
+    backbone: "Backbone",
     images: pd.DataFrame,
     objects: pd.DataFrame,
     folder: str | Path,
@@ -144,7 +148,7 @@ def pointing_targets(
         resize_mode,
     )
     frame = frame.assign(
-        phrase=[phrase(name, words) for name, words in zip(frame["name"], frame["attributes"], strict=True)],
+        phrase=[object_phrase(name, words) for name, words in zip(frame["name"], frame["attributes"], strict=True)],
         inside=list(centres_inside(boxes, grid)),
     )
     together = frame.groupby(["image_id", "phrase"], sort=False)["inside"].agg(
@@ -152,12 +156,6 @@ def pointing_targets(
     )
     targets = together.reset_index() if len(frame) else frame[["image_id", "phrase", "inside"]]
     return targets[[mask.any() for mask in targets["inside"]]].reset_index(drop=True)
-
-
-def phrase(name: str, attributes: list[str]) -> str:
-    """An object in words: article, attributes, noun."""
-    words = " ".join([*attributes, name])
-    return f"{'an' if words[:1].lower() in tuple('aeiou') else 'a'} {words}"
 
 
 def centres_inside(boxes: Float[np.ndarray, "box 4"], grid: tuple[int, int]) -> Bool[np.ndarray, "box patch"]:
@@ -192,7 +190,7 @@ def cluster_interval(
     return float(values.mean()), float(low), float(high)
 
 
-def _encode_phrases(backbone: Backbone, phrases: list[str], batch: int) -> dict[str, Tensor]:
+def _encode_phrases(backbone: "Backbone", phrases: list[str], batch: int) -> dict[str, Tensor]:
     vectors: dict[str, Tensor] = {}
     for start in range(0, len(phrases), batch):
         part = phrases[start : start + batch]

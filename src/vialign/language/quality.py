@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from vialign.data.head_rules import AUXILIARIES, COPULAS, head_child
-from vialign.data.treebank import ADJECTIVES, NOUNS, VERBS, Tree, align
+from vialign.data.treebank import NOUNS, VERBS, Tree, align
 from vialign.language.pipeline import bootstrap_sums
-from vialign.language.units import RELATIONAL_NOUNS, Unit
+from vialign.language.units import MODIFIERS, RELATIONAL_NOUNS, Unit
 from vialign.tables import QUALITY, UNIT_KINDS
 
 Span = tuple[int, int]
@@ -19,10 +19,11 @@ _NOUN_PHRASES = ("NP", "NX", "NML")
 def gold_units(tree: Tree) -> dict[str, set[Span]]:
     """Gold spans, as words [first, end), of each kind of unit.
 
-    *entity*: the lowest NP brackets that hold a noun (and what follows the possessor in `the man 's red hat`), without
-    the relational nouns of complex prepositions (`to the left of`). *attribute*: the adjectives before the head noun of
-    an entity. *relation*: the head word of what relates: a comparative or adjective with its own PP (`larger than`), a
-    main verb, a preposition with a noun phrase unless it directly follows such a head (`sitting on`, `next to`).
+    *entity*: the lowest NP brackets that hold a noun (`the man` and `red hat` in `the man 's red hat`), without the
+    relational nouns of complex prepositions (`to the left of`). *attribute*: the adjectives and participles before the
+    head noun of an entity. *relation*: the head word of what relates: a comparative or adjective with its
+    own PP (`larger than`), a main verb, a preposition with a noun phrase unless it directly follows such a head
+    (`sitting on`, `next to`).
     """
     gold: dict[str, set[Span]] = {kind: set() for kind in UNIT_KINDS}
     tags, words = tree.tags(), [word.lower() for word in tree.words()]
@@ -62,11 +63,12 @@ def _add_noun_phrase(
             return
         first = 1
     start, end = places[first], places[-1]
+    end -= tags[end - 1] == "POS"
     nouns = [i for i in range(start, end) if tags[i] in NOUNS]
     if not nouns or (words[nouns[-1]] in RELATIONAL_NOUNS and _inside_preposition(parents)):
         return
     gold["entity"].add((start, end))
-    gold["attribute"] |= {(i, i + 1) for i in range(start, nouns[-1]) if tags[i] in ADJECTIVES}
+    gold["attribute"] |= {(i, i + 1) for i in range(start, nouns[-1]) if tags[i] in MODIFIERS}
 
 
 def _holds_noun_phrase(node: Tree) -> bool:

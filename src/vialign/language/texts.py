@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from vialign.language.negatives import Vocabulary, make_negative
+from vialign.language.lexicon import Vocabulary
+from vialign.language.negatives import make_negative
 from vialign.language.units import Unit, extract_units
 from vialign.progress import track
 from vialign.random import generator

@@ -27,7 +27,8 @@ RELATIONAL_NOUNS = word_set(
 _INSIDE_NOUN_PHRASE = frozenset(("det", "amod", "compound", "nummod", "advmod", "npadvmod", "quantmod", "nmod"))
 _PREPOSITIONS = frozenset(("IN", "TO", "RP"))
 _ADVERBS = frozenset(("RB", "RBR", "RBS"))
-_MODIFIERS = ADJECTIVES | {"VBN", "VBG"}
+MODIFIERS = ADJECTIVES | {"VBN", "VBG"}
+"""Parts of speech of a word that can be an attribute."""
 _CLAUSE_LINKS = frozenset(("conj", "xcomp", "ccomp", "advcl", "dep", "pcomp", "aux", "parataxis"))
 
 
@@ -168,10 +169,10 @@ def _modifier_start(word: "Token") -> int:
 def _attributes(doc: "Doc", entities: dict[int, int]) -> Iterator[tuple[int, int]]:
     """(attribute, entity) tokens; several adjectives of one noun are several attributes."""
     for token in doc:
-        if token.tag_ not in _MODIFIERS:
+        if token.tag_ not in MODIFIERS:
             continue
         word = token
-        while word.dep_ == "conj" and word.head.tag_ in _MODIFIERS:
+        while word.dep_ == "conj" and word.head.tag_ in MODIFIERS:
             word = word.head
         if word.dep_ == "amod" and word.head.i in entities:
             yield token.i, word.head.i

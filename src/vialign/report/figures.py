@@ -156,7 +156,10 @@ def distribution_plot(
     bins: int = 40,
 ) -> str:
     """Outlines of the distributions of `value`, one a `series`, each with area one, over common bins."""
-    edges = np.linspace(*frame[value].quantile([0.001, 0.999]), bins + 1)
+    low, high = np.quantile(frame[value].to_numpy(float), [0.001, 0.999])
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, bins + 1)
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
         axes = figure.subplots()

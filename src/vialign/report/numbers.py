@@ -19,9 +19,10 @@ WORDS = ("text", "prose", "flag", "verdict", "digest")
 def shape(value: Any, style: str) -> str:
     """The text of one value.
 
-    Styles: `fraction` (three decimals), `percent` and `points` (a fraction shown times 100, one decimal; points carry
-    a sign), `p` (a probability), `count`, `number` (about three digits), `plain` (as short as it is), `flag`, `verdict` (a
-    flag that must not be no), `digest` (its first 10 characters), `text`, `prose` (a text of many words). A missing value is an en dash.
+    Styles of numbers: `fraction` (three decimals), `percent` and `points` (a fraction shown times 100, one decimal;
+    points carry a sign), `p` (a probability), `count`, `number` (about three digits), `plain` (as short as it is).
+    Styles of words: `text`, `prose` (many words), `flag`, `verdict` (a flag that must not be no), `digest` (its first
+    10 characters). A missing value is an en dash.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
         return "\N{EN DASH}"

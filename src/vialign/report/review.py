@@ -196,7 +196,7 @@ def _broken_limits(evidence: Evidence, config: Config) -> list[Suggestion]:
     for _, row in ledger[ledger["kept"].eq(False) & ledger["limit"].notna()].iterrows():
         noisy = pd.notna(row["low"]) and row["low"] <= row["limit"]
         advice = (
-            "the interval holds the limit: raise <code>budget.repeats</code> on an idle machine before shrinking a module"
+            "the interval holds the limit: raise <code>budget.repeats</code> on an idle machine first"
             if noisy
             else "shrink <code>curriculum.rank</code>, <code>curriculum.head_rank</code> or <code>text.width</code>"
         )
@@ -249,8 +249,8 @@ def _weak_signal(evidence: Evidence, config: Config) -> list[Suggestion]:
     if weak is None or weak.empty:
         return []
     text = say(
-        "The signal gate already warned: {} of its required criteria do not hold; modules driven by a weak signal cannot help. "
-        "Mend the signal first.",
+        "The signal gate already warned: {} of its required criteria do not hold. "
+        "Modules driven by a weak signal cannot help; mend the signal first.",
         Markup('<data value="{0}" data-source="{1}" data-derived="rows not met">{0}</data>').format(
             len(weak), evidence.path("gate_signal")
         ),

@@ -91,12 +91,12 @@ def _outcome(part: pd.DataFrame, config: Config) -> str:
 
 
 def _retrieval(evidence: Evidence, config: Config, reference: str) -> pd.DataFrame | None:
-    comparisons = evidence.get("comparisons")
-    if comparisons is None:
+    method, comparisons = main_method(evidence), evidence.get("comparisons")
+    if method is None or comparisons is None:
         return None
     split = config.evaluation.splits[0]
     names = (f"{split}/text_to_image", f"{split}/image_to_text")
-    mask = comparisons["method"].eq(main_method(evidence)) & comparisons["reference"].eq(reference)
+    mask = comparisons["method"].eq(method) & comparisons["reference"].eq(reference)
     part = comparisons[mask & comparisons["benchmark"].isin(names) & comparisons["measure"].eq("r1")]
     return None if part.empty else part
 

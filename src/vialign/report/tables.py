@@ -33,7 +33,7 @@ class Show:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its values, each with its column, raw value and text; the first is the value, the others its interval."""
+    """One cell: its value and, where there are any, the ends of its interval; each with column, raw value and text."""
 
     values: tuple[tuple[str, Any, str], ...]
     style: str

@@ -115,9 +115,7 @@ def _step(bench: Bench, config: Config, name: str) -> Work:
     def step() -> None:
         texts = _texts(bench, [*bench.captions, *bench.negatives], local, raw)
         images = _images(bench, local, raw)
-        data = replace(
-            texts, image_pooled=images.image_pooled, prototypes=images.prototypes, pixels=images.pixels
-        )
+        data = replace(texts, image_pooled=images.image_pooled, prototypes=images.prototypes, pixels=images.pixels)
         optimiser.zero_grad()
         _loss(method, data, batch).backward()
         optimiser.step()
@@ -258,7 +256,9 @@ def measure_run(
         calibration=calibration,
         parsed=math.ceil(_doubtful_share(own) * law.reference_batch),
     )
-    frames.append(measure_methods(reference, config, methods, batch=len(reference.captions), repeats=law.reference_repeats))
+    frames.append(
+        measure_methods(reference, config, methods, batch=len(reference.captions), repeats=law.reference_repeats)
+    )
     return pd.concat(frames, ignore_index=True)
 
 

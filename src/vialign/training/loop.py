@@ -123,7 +123,7 @@ def _update(
 ) -> float:
     """One optimiser step; the gradient's norm before clipping."""
     if not bool(loss.isfinite()):
-        raise RuntimeError(f"{name}: the loss is {float(loss)}")
+        raise RuntimeError(f"{name}: the loss is {float(loss.detach())}")
     optimiser.zero_grad()
     loss.backward()
     require_gradients(name, parameters)

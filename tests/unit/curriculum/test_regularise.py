@@ -2,8 +2,8 @@ import numpy as np
 import ot
 import pytest
 import torch
-from planted import random_world
 
+from planted import random_world
 from vialign.curriculum.regularise import ConsistencyRegulariser
 
 

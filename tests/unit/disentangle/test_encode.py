@@ -21,7 +21,7 @@ def visual():
 @pytest.fixture
 def text():
     torch.manual_seed(0)
-    return TextDisentangler(32, 5, 8, 4, 0.8, 0.1)
+    return TextDisentangler(32, 5, 8, 4, 0.8, 1.0, 0.1)
 
 
 def test_blocks_give_what_the_whole_gives(visual, store, test_images):

@@ -35,7 +35,7 @@ def summary(right, wrong):
 
 
 @given(
-    st.integers(1, 9), st.integers(1, 40), st.integers(1, 5), st.integers(2, 60), st.integers(0, 10_000), st.booleans()
+    st.integers(1, 14), st.integers(1, 25), st.integers(1, 5), st.integers(2, 60), st.integers(0, 10_000), st.booleans()
 )
 def test_ranks_equal_the_loop_for_every_block_size_with_and_without_ties(images, captions, block, values, seed, ties):
     rng = np.random.default_rng(seed)
@@ -46,8 +46,8 @@ def test_ranks_equal_the_loop_for_every_block_size_with_and_without_ties(images,
         assert direction.queries.tolist() == sorted(expected)
         for n, query in enumerate(direction.queries.tolist()):
             above, level, rivals = expected[query]
-            assert (direction.above[n], direction.level[n]) == (above, level)
-            assert direction.rival[n] in (rivals or {-1})
+            assert (int(direction.above[n]), int(direction.level[n])) == (above, level)
+            assert int(direction.rival[n]) in (rivals or {-1})
 
 
 def test_recall_is_the_hit_rate_of_torchmetrics_and_not_its_recall():
@@ -56,7 +56,7 @@ def test_recall_is_the_hit_rate_of_torchmetrics_and_not_its_recall():
     define_missing_operators()
     from torchmetrics.retrieval import RetrievalHitRate, RetrievalRecall
 
-    images, each = 40, 5
+    images, each = 15, 5
     generator = torch.Generator().manual_seed(0)
     image_of_caption = torch.arange(images).repeat_interleave(each)
     truth = image_of_caption[None, :] == torch.arange(images)[:, None]

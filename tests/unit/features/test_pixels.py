@@ -1,8 +1,5 @@
-import types
-
 import numpy as np
 import open_clip
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -65,12 +62,3 @@ def test_a_box_in_the_cropped_margin_has_no_area():
     assert found[0, 2] - found[0, 0] == 0
     kept = boxes_in_crop(np.array([[0, 0, 20, 100.0]]), np.array([200]), np.array([100]), "squash")
     np.testing.assert_allclose(kept[0], [0, 0, 0.1, 1])
-
-
-def test_images_table_needs_only_ids_and_paths(tmp_path):
-    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "a.png")
-    plain = types.SimpleNamespace(
-        image_size=8, preprocess=lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    )
-    pixels = load_pixels(pd.DataFrame({"image_id": ["a"], "path": ["a.png"]}), tmp_path, plain)
-    assert pixels[0, :, 0, 0].tolist() == [255, 0, 0]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
 from unit.report.page import Element, read_page
-
 from vialign.report import build_report
 
 

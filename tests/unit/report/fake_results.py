@@ -12,7 +12,7 @@ from vialign import tables
 from vialign.artifacts import write_table
 from vialign.config import Config, load_config
 
-HOSTILE = "a red circle <script>alert(1)</script> & a \"blue\" square"
+HOSTILE = 'a red circle <script>alert(1)</script> & a "blue" square'
 METHODS = ("frozen", "lora", "vialign")
 MODULES = ("reweight", "regularise", "correct")
 PROVENANCE = {

@@ -7,7 +7,6 @@ from vialign.config import SignalConfig
 from vialign.signal.validation.probe import (
     ProbeData,
     balanced_accuracy,
-    noun_phrase,
     predict,
     probe_features,
     probe_texts,
@@ -74,11 +73,6 @@ def test_without_labelled_relations_there_are_no_statements():
     relations, objects = labelled_world()
     assert probe_texts(relations.head(0), objects, ["i0"], CONFIG, 0).empty
     assert probe_texts(relations, objects, ["i0", "i1"], CONFIG, 0).empty
-
-
-def test_articles():
-    assert noun_phrase("circle", ["red", "small"]) == "a red circle"
-    assert noun_phrase("umbrella", []) == "an umbrella"
 
 
 def test_features_are_the_signal_of_every_predicate_in_one_order():

@@ -95,15 +95,13 @@ def test_stress_repeats_by_seed(curves, case):
 
 
 def test_robustness_by_hand():
-    def curve(attack: str, values: list[float]) -> pd.DataFrame:
-        return pd.DataFrame(
-            {"attack": attack, "strength": np.arange(len(values)) * 1.0, "signal": "s", "kind": "random", "auc": values}
-        )
+    def curve(attack: str, values: list[float], margin: float = 0.05) -> pd.DataFrame:
+        strength, auc = np.arange(len(values)) * 1.0, np.array(values)
+        frame = pd.DataFrame({"attack": attack, "strength": strength, "signal": "s", "kind": "random", "auc": auc})
+        return frame.assign(low=auc - margin, high=auc + margin, pairs=9)
 
-    table = robustness(
-        pd.concat([curve("none", [0.9] * 3), curve("fall", [0.9, 0.7, 0.5]), curve("blind", [0.5, 0.4])])
-    )
-    table = table.set_index("attack")
+    curves = [curve("none", [0.9] * 3), curve("fall", [0.9, 0.7, 0.5]), curve("blind", [0.52, 0.6])]
+    table = robustness(pd.concat(curves).sample(frac=1, random_state=0)).set_index("attack")
     assert table.loc["none", "relative_area"] == pytest.approx(1.0)
     assert table.loc["fall", "relative_area"] == pytest.approx((0.3 + 0.1) / 2 / 0.4)
-    assert np.isnan(table.loc["blind", "relative_area"])
+    assert np.isnan(table.loc["blind", "relative_area"]) and table.loc["blind", "clean"] == 0.52

@@ -62,8 +62,8 @@ def class_shares(frame: pd.DataFrame, *, draws: int, level: float, seed: int) ->
     Returns the columns method, failure, share, low, high.
     """
     rows = []
-    for method, part in frame.groupby("method", sort=False):
-        table = pd.crosstab([part["benchmark"], part["item_id"]], part["failure"])
+    for method, own in frame.groupby("method", sort=False):
+        table = pd.crosstab([own["benchmark"], own["item_id"]], own["failure"])
         table = table.reindex(columns=FAILURE_CLASSES, fill_value=0)
         counts = table.to_numpy(float)
         items = len(counts)
@@ -80,10 +80,10 @@ def class_shares(frame: pd.DataFrame, *, draws: int, level: float, seed: int) ->
 def choose_examples(frame: pd.DataFrame, method: str | None, count: int) -> pd.DataFrame:
     """Up to `count` failures of one method (else of the last), taking the classes in turn, each image once."""
     name = method if method in set(frame["method"]) else frame["method"].iloc[-1]
-    part = frame[frame["method"] == name].drop_duplicates("image_id")
-    turn = part.groupby("failure").cumcount()
-    order = part["failure"].map({failure: place for place, failure in enumerate(FAILURE_CLASSES)})
-    return part.assign(_turn=turn, _order=order).sort_values(["_turn", "_order"], kind="stable").head(count)
+    own = frame[frame["method"] == name].drop_duplicates("image_id")
+    turn = own.groupby("failure").cumcount()
+    order = own["failure"].map({failure: place for place, failure in enumerate(FAILURE_CLASSES)})
+    return own.assign(_turn=turn, _order=order).sort_values(["_turn", "_order"], kind="stable").head(count)
 
 
 def _gallery(evidence: Evidence, config: Config, frame: pd.DataFrame) -> Markup:

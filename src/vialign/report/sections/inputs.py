@@ -62,7 +62,10 @@ def _counts(evidence: Evidence, images: pd.DataFrame) -> Markup:
 def _examples(evidence: Evidence, config: Config, images: pd.DataFrame) -> Markup:
     album = open_album(images, evidence.results, config)
     captions = evidence.get("captions")
-    text_of = {} if captions is None else captions.drop_duplicates("image_id").set_index("image_id")["text"]
+    text_of: dict[str, str] = {}
+    if captions is not None:
+        first = captions.drop_duplicates("image_id")
+        text_of = dict(zip(first["image_id"], first["text"], strict=True))
     shown = []
     for split in EXAMPLE_SPLITS:
         for image_id in images.loc[images["split"] == split, "image_id"].head(1):

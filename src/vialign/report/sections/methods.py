@@ -55,7 +55,9 @@ def training(evidence: Evidence, config: Config) -> Section:
             repeat="seed",
             labels=("mean C on validation pairs", "validation R@1"),
         )
-        reading = "One path a seed from check to check, ending at the large mark: upward to the right, C follows recall."
+        reading = (
+            "One path a seed from check to check, ending at the large mark: upward to the right, C follows recall."
+        )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     loss = _loss(evidence, config, order, "log" if name == "monitor" else "early_log")
     section.blocks.append(gallery([*drawings, *loss]))
@@ -81,7 +83,7 @@ def _loss(evidence: Evidence, config: Config, order: list[str], name: str) -> li
         return []
     width = max(1, -(-int(log["step"].max()) // 40))
     stretch = (log["step"] - 1) // width * width + (width + 1) / 2
-    means = log.assign(stretch=stretch).groupby(["method", "seed", "stretch"], as_index=False)["loss"].mean()
+    means = log.assign(stretch=stretch).groupby(["method", "seed", "stretch"])["loss"].mean().reset_index()
     svg = curve_plot(
         by_method(config, means),
         name="training-loss",
@@ -170,7 +172,9 @@ def _differences(evidence: Evidence, config: Config) -> list[Markup]:
         Show("detectable", "Detectable, points", "percent"),
         Show("items", "Items", "count"),
     ]
-    table = render_table(by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns)
+    table = render_table(
+        by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns
+    )
     return [*blocks, folded("Every paired comparison with its tests", table)]
 
 

@@ -108,5 +108,3 @@ def design_review(evidence: Evidence, config: Config) -> Section:
 def _suggestion(text: Markup, sources: tuple[str, ...]) -> Markup:
     names = Markup(", ").join(Markup("<code>{}</code>").format(source) for source in sources)
     return say('{} <span class="source">Evidence: {}.</span>', text, names)
-
-

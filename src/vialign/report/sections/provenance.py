@@ -34,20 +34,24 @@ def provenance(evidence: Evidence, config: Config) -> Section:
 
 def _artifacts(evidence: Evidence) -> Markup:
     rows = [
-        {"path": artifact.path, **{field: artifact.provenance.get(field, "") for field in FIELDS}, FILE: artifact.path}
+        {
+            "artifact": artifact.path,
+            **{f"metadata.{field}": artifact.provenance.get(field, "") for field in FIELDS},
+            FILE: artifact.path,
+        }
         for artifact in evidence.artifacts
     ]
     if not rows:
         return paragraph("The results folder holds no artifact.")
     frame = pd.DataFrame(rows).assign(**{ROW: 0})
     columns = [
-        Show("path", "Artifact"),
-        Show("rule", "Rule"),
-        Show("code_digest", "Code", "digest"),
-        Show("config_digest", "Config", "digest"),
-        Show("seed", "Seed"),
-        Show("architecture", "Backbone"),
-        Show("checkpoint", "Checkpoint", "digest"),
+        Show("artifact", "Artifact"),
+        Show("metadata.rule", "Rule"),
+        Show("metadata.code_digest", "Code", "digest"),
+        Show("metadata.config_digest", "Config", "digest"),
+        Show("metadata.seed", "Seed"),
+        Show("metadata.architecture", "Backbone"),
+        Show("metadata.checkpoint", "Checkpoint", "digest"),
     ]
     source = "the metadata of each file"
     table = render_table(frame, None, source=source, title="Artifacts", columns=columns, limit=1000)

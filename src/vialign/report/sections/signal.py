@@ -16,7 +16,9 @@ def signal(evidence: Evidence, config: Config) -> Section:
     """Discrimination by signal and kind, distributions, probe, stress and agreement with people."""
     section = Section("signal", "Signal")
     section.blocks.append(
-        paragraph("The signal that the gate judges and that drives the modules is <code>{}</code>.", config.signal.driver)
+        paragraph(
+            "The signal that the gate judges and that drives the modules is <code>{}</code>.", config.signal.driver
+        )
     )
     for title, block in (
         ("Discrimination", _discrimination),
@@ -93,7 +95,7 @@ def _distributions(evidence: Evidence, config: Config) -> list[Markup]:
         )
         reading = (
             "Whole distributions, not estimates, so without intervals: the further the aligned outline lies from the "
-            "others, the better the score separates; values beyond the outermost thousandths are put into the last bins."
+            "others, the better the score separates. The outermost thousandths lie in the last bins."
         )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     return [gallery(drawings)]
@@ -130,7 +132,10 @@ def _probe(evidence: Evidence, config: Config) -> list[Markup]:
         axis="balanced accuracy",
         lines=[(float(frame["chance"].iloc[0]), "chance")],
     )
-    reading = "Cross-validated by image. What matters is the gain beyond the global similarity; shuffled labels must sit at chance."
+    reading = (
+        "Cross-validated by image. What matters is the gain beyond the global similarity; shuffled labels must sit at "
+        "chance."
+    )
     columns = [
         Show("features", "Features"),
         Show("accuracy", "Accuracy", "fraction", "low", "high"),

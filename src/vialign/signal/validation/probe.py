@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from vialign.config import SignalConfig
+from vialign.data.base import object_phrase
 from vialign.progress import track
 from vialign.random import derive_seed, generator
 from vialign.signal.validation.resampling import image_weights, interval
@@ -56,7 +57,7 @@ def probe_texts(
     if len(vocabulary) < 2:
         return pd.DataFrame(columns=columns)
     named = zip(objects["object_id"], objects["name"], objects["attributes"], strict=True)
-    phrases = {object_id: noun_phrase(name, attributes) for object_id, name, attributes in named}
+    phrases = {object_id: object_phrase(name, attributes) for object_id, name, attributes in named}
     rows = [
         {
             "text_id": f"{row.relation_id}?{predicate}",
@@ -72,12 +73,6 @@ def probe_texts(
         for predicate in vocabulary
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def noun_phrase(name: str, attributes: Sequence[str]) -> str:
-    """`a red circle`: article, first attribute if there is one, and the name."""
-    words = f"{attributes[0]} {name}" if len(attributes) else name
-    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
 def probe_features(

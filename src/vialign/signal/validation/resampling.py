@@ -86,9 +86,11 @@ def permuted_labels(
     """Labels permuted within each image, so that pairs of one image need not be independent."""
     by_image = np.argsort(images, kind="stable")
     permuted = np.empty((repeats, len(positive)), dtype=bool)
-    for repeat in range(repeats):
-        shuffled = np.lexsort((rng.random(len(images)), images))
-        permuted[repeat, by_image] = positive[shuffled]
+    step = max(1, _CHUNK // len(positive))
+    for start in range(0, repeats, step):
+        part = permuted[start : start + step]
+        # Whole numbers name the image, fractions order its pairs at random.
+        part[:, by_image] = positive[np.argsort(images + rng.random(part.shape), axis=1)]
     return permuted
 
 

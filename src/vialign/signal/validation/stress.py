@@ -19,7 +19,7 @@ from vialign.signal.validation.attacks import fgsm, pgd
 from vialign.signal.validation.corruptions import CORRUPTIONS, corrupt
 from vialign.signal.validation.diagnosis import HARD, contrast
 from vialign.signal.validation.resampling import image_weights, interval
-from vialign.tables import STRESS
+from vialign.tables import STRESS, STRESS_SUMMARY
 
 if TYPE_CHECKING:
     from vialign.disentangle import Prototypes
@@ -84,21 +84,21 @@ def stress_curves(
 
 
 def robustness(stress: pd.DataFrame) -> pd.DataFrame:
-    """Each curve as one number: its mean excess over chance, by area, relative to clean; 1 is no decay, 0 is chance.
+    """Each curve as one number: its mean excess over chance, by area, relative to clean; rows as `STRESS_SUMMARY`.
 
-    Columns attack, signal, kind, relative_area, clean. `relative_area` is missing where the clean AUC does not exceed
-    chance, since nothing is there that could decay. Strengths are taken as equally spaced steps from clean to the
+    1 is no decay, 0 is chance. It is missing where the clean interval reaches down to chance: nothing is there that
+    could decay, and a ratio to noise says nothing. Strengths are taken as equally spaced steps from clean to the
     strongest, by the trapezoid rule.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for (attack, signal, kind), curve in stress.groupby(["attack", "signal", "kind"], sort=False):
-        excess = curve.sort_values("strength")["auc"].to_numpy() - 0.5
-        area = float(((excess[1:] + excess[:-1]) / 2).mean()) if len(excess) > 1 else float(excess[0])
-        relative = area / float(excess[0]) if excess[0] > 0 else np.nan
-        rows.append(
-            {"attack": attack, "signal": signal, "kind": kind, "relative_area": relative, "clean": excess[0] + 0.5}
-        )
-    return pd.DataFrame(rows, columns=["attack", "signal", "kind", "relative_area", "clean"])
+        curve = curve.sort_values("strength")
+        clean = float(curve["auc"].iloc[0])
+        excess = curve["auc"].to_numpy() - 0.5
+        area = float(np.mean((excess[1:] + excess[:-1]) / 2)) if len(excess) > 1 else clean - 0.5
+        relative = area / (clean - 0.5) if curve["low"].iloc[0] > 0.5 else np.nan
+        rows.append({"attack": attack, "signal": signal, "kind": kind, "relative_area": relative, "clean": clean})
+    return STRESS_SUMMARY.check(pd.DataFrame(rows, columns=list(STRESS_SUMMARY.columns)))
 
 
 def _disturbed(

@@ -243,4 +243,4 @@ def _stress_rows(stress: pd.DataFrame | None, config: SignalConfig) -> list[_Cri
 
 
 def _share(area: float) -> str:
-    return "not available, no better than chance when clean" if np.isnan(area) else f"{area:.0%}"
+    return "not available (no better than chance when clean)" if np.isnan(area) else f"{area:.0%}"

@@ -1,0 +1,81 @@
+"""The public treebank samples and real captions."""
+
+import pandas as pd
+import pytest
+import spacy
+from spacy.tokens import Doc
+
+from vialign.data.head_rules import dependencies
+from vialign.data.treebank import align, detokenise, parse_tree, read_trees, split_files, write
+from vialign.data.universal_dependencies import read_conllu
+from vialign.language.pipeline import evaluate_pipeline, train_pipeline
+from vialign.language.quality import span_quality
+from vialign.language.units import extract_units, units_of
+from vialign.tables import UNITS
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def penn(real_folder):
+    train, held = split_files(real_folder / "ptb_nltk")
+    return [tree for file in train for tree in read_trees(file)], [tree for file in held for tree in read_trees(file)]
+
+
+def test_every_sentence_of_the_sample_is_read_and_written(penn):
+    trees = [*penn[0], *penn[1]]
+    assert 3600 < len(trees) <= 3914
+    for tree in trees[::20]:
+        assert parse_tree(write(tree)) == tree
+        text, offsets = detokenise(tree.words())
+        assert align(tree.words(), text) == offsets
+    assert detokenise(trees[0].words())[0] == (
+        "Pierre Vinken, 61 years old, will join the board as a nonexecutive director Nov. 29."
+    )
+
+
+def test_units_of_gold_dependencies_agree_with_gold_brackets(penn):
+    """The two derivations share no code beyond the tree, so their agreement is the ceiling of the syntax path."""
+    vocab = spacy.blank("en").vocab
+    trees, texts, units = {}, {}, {}
+    for number, tree in enumerate(penn[1]):
+        gold = dependencies(tree)
+        doc = Doc(vocab, words=gold.words, spaces=gold.spaces, tags=gold.tags, heads=gold.heads, deps=gold.labels)
+        trees[str(number)], texts[str(number)], units[str(number)] = tree, doc.text, units_of(doc)
+    rows = span_quality(trees, texts, units, "ptb", seed=0)
+    f1 = rows[rows["measure"] == "f1"].set_index("subject")["value"]
+    assert f1["syntax entity"] > 0.93 and f1["syntax attribute"] > 0.93 and f1["syntax relation"] > 0.93
+
+
+def test_a_pipeline_from_the_sample_parses_held_out_files(penn):
+    sentences = [dependencies(tree) for tree in penn[0][:1000]]
+    nlp = train_pipeline(sentences, epochs=2, seed=0)
+    quality = evaluate_pipeline(nlp, [dependencies(tree) for tree in penn[1]], "ptb", seed=0).set_index("measure")
+    assert quality.loc["tag_accuracy", "value"] > 0.85
+    assert quality.loc["uas", "value"] > 0.65
+
+
+def test_universal_dependencies_are_read_as_trees(real_folder):
+    sentences = read_conllu(real_folder / "ud_ewt" / "en_ewt-ud-dev.conllu")
+    assert len(sentences) == 2001
+    crossed = 0
+    for sentence in sentences:
+        heads = sentence.heads
+        assert sum(head == place for place, head in enumerate(heads)) == 1
+        arcs = [(min(pair), max(pair)) for pair in enumerate(heads)]
+        crossed += any(a < c < b < d for a, b in arcs for c, d in arcs)
+        governed = {sentence.labels[p] for p, head in enumerate(heads) if sentence.labels[head] == "prep"}
+        assert "ROOT" not in governed
+    assert crossed / len(sentences) < 0.05, "turning heads round must not tangle the trees"
+    labels = [label for sentence in sentences for label in sentence.labels]
+    assert abs(labels.count("pobj") - labels.count("prep")) < 0.05 * labels.count("prep")
+
+
+def test_units_of_real_captions(real_folder, penn):
+    lines = (real_folder / "flickr8k" / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines()[:300]
+    texts = pd.DataFrame([line.split("\t") for line in lines], columns=["text_id", "text"])
+    nlp = train_pipeline([dependencies(tree) for tree in penn[0][:600]], epochs=1, seed=0)
+    units, fallbacks = extract_units(texts, nlp)
+    UNITS.check(units)
+    assert set(units["text_id"]) == set(texts["text_id"]) and fallbacks < 10
+    assert set(units["kind"]) == {"entity", "attribute", "relation"}

@@ -1,0 +1,129 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from vialign.config import GateConfig
+from vialign.evaluation.gates import budget_verdict, early_verdict
+from vialign.tables import VERDICT
+
+IMAGES, EACH = 150, 5
+
+
+def outcomes_of(method, seed, recall, negatives, draws):
+    """Validation outcomes with given success rates; `draws` are the items' difficulties, shared by all methods."""
+    frames = []
+    for benchmark, measure, rate in (
+        ("image_to_text", "r1", recall),
+        ("text_to_image", "r1", recall),
+        ("negatives", "accuracy", negatives),
+    ):
+        if rate is None:
+            continue
+        each = 1 if benchmark == "image_to_text" else EACH
+        items = [f"i{n // each}#{n % each}" for n in range(IMAGES * each)]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "seed": seed,
+                    "benchmark": f"validation/{benchmark}",
+                    "item_id": items,
+                    "measure": measure,
+                    "value": (draws[benchmark][: len(items)] < rate).astype(float),
+                    "tag": None,
+                    "tie": False,
+                    "chosen": None,
+                    "image_id": [item.split("#")[0] for item in items],
+                }
+            )
+        )
+    return pd.concat(frames)
+
+
+@pytest.fixture
+def draws():
+    rng = np.random.default_rng(0)
+    return {name: rng.random(IMAGES * EACH) for name in ("image_to_text", "text_to_image", "negatives")}
+
+
+def verdict(draws, full, lora, action="stop"):
+    frames = [outcomes_of("vialign", seed, *full, draws) for seed in (0, 1)]
+    frames += [outcomes_of("lora", seed, *lora, draws) for seed in (0, 1)]
+    return VERDICT.check(early_verdict(pd.concat(frames), GateConfig(action=action)))
+
+
+def test_a_clearly_worse_model_stops_and_a_better_one_goes(draws):
+    worse = verdict(draws, (0.20, 0.60), (0.35, 0.80))
+    assert set(worse["action"]) == {"stop"}
+    assert worse.loc[worse["required"], "high"].item() < 0
+    better = verdict(draws, (0.35, 0.80), (0.20, 0.60))
+    assert set(better["action"]) == {"go"}
+    assert better["met"].all()
+
+
+def test_an_insignificant_loss_goes(draws):
+    rows = verdict(draws, (0.301, 0.70), (0.305, 0.702))
+    assert rows["value"].min() < 0
+    assert set(rows["action"]) == {"go"}
+
+
+def test_the_config_turns_a_stop_into_a_warning(draws):
+    assert set(verdict(draws, (0.20, 0.60), (0.35, 0.80), "warn")["action"]) == {"warn"}
+
+
+def test_the_score_is_the_mean_of_recall_and_negatives_and_only_it_is_required(draws):
+    rows = verdict(draws, (0.20, 0.95), (0.35, 0.60))
+    score, recall, negatives = rows["value"]
+    assert score == pytest.approx((recall + negatives) / 2)
+    assert rows["required"].tolist() == [True, False, False]
+    assert rows["met"].tolist() == [True, False, True]
+    assert set(rows["action"]) == {"go"}
+
+
+def test_values_are_the_plain_means(draws):
+    rows = verdict(draws, (0.3, 0.8), (0.2, 0.7))
+    expected = [
+        np.mean((draws[name][:size] < 0.3).astype(float) - (draws[name][:size] < 0.2))
+        for name, size in (("image_to_text", IMAGES), ("text_to_image", IMAGES * EACH))
+    ]
+    assert rows["value"][1] == pytest.approx(np.mean(expected))
+    gain = (draws["negatives"] < 0.8).mean() - (draws["negatives"] < 0.7).mean()
+    assert rows["value"][2] == pytest.approx(gain)
+
+
+def test_without_negatives_recall_decides_and_the_gap_is_said(draws):
+    rows = verdict(draws, (0.20, None), (0.40, None))
+    assert rows["value"][0] == rows["value"][1]
+    assert set(rows["action"]) == {"stop"}
+    assert rows["reason"].str.contains("not available").sum() == 1
+
+
+def test_a_missing_method_is_an_error(draws):
+    with pytest.raises(ValueError, match="no validation outcomes of lora"):
+        early_verdict(outcomes_of("vialign", 0, 0.3, 0.5, draws), GateConfig())
+
+
+def ledger(*rows):
+    columns = ["method", "backbone", "measure", "value", "low", "high", "unit", "limit", "kept"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_one_broken_limit_of_the_full_method_stops():
+    rows = [
+        ("vialign", "vialign-scenes", "extra_parameters", 0.012, None, None, "share", 0.02, True),
+        ("vialign", "ViT-B-32", "inference", 0.09, 0.07, 0.11, "share", 0.10, False),
+        ("vialign", "ViT-B-32", "flops", 1e9, None, None, "operations", None, None),
+        ("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, False),
+    ]
+    stopped = VERDICT.check(budget_verdict(ledger(*rows), GateConfig()))
+    assert stopped[["required", "met"]].values.tolist() == [[True, True], [True, False], [False, False]]
+    assert set(stopped["action"]) == {"stop"}
+    # LoRA's broken limit alone stops nothing.
+    kept = VERDICT.check(budget_verdict(ledger(rows[0], rows[3]), GateConfig()))
+    assert set(kept["action"]) == {"go"}
+
+
+def test_a_ledger_without_limits_for_the_method_cannot_pass():
+    rows = ledger(("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, True))
+    with pytest.raises(ValueError, match="no limit for vialign"):
+        budget_verdict(rows, GateConfig())

@@ -1,0 +1,224 @@
+"""What the page says in words: numbers, the answer, the suggestions, the shares of failures, the colours."""
+
+import re
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
+from vialign import tables
+from vialign.artifacts import write_table
+from vialign.report.evidence import PLACES, read_evidence
+from vialign.report.numbers import MINUS, shape
+from vialign.report.review import suggestions
+from vialign.report.sections.failures import choose_examples, class_shares
+from vialign.report.summary import badges, headline, sentences
+from vialign.report.tables import Show, render_table
+
+
+@given(st.floats(-1e6, 1e6), st.sampled_from(["fraction", "percent", "points", "number", "count"]))
+def test_shown_numbers_are_within_half_of_their_last_digit(value, style):
+    text = shape(value, style).replace(MINUS, "-").replace(",", "")
+    scale = 100 if style in ("percent", "points") else 1
+    mantissa, _, exponent = text.partition("e")
+    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    assert abs(float(text) - scale * value) <= 0.50001 * unit + 1e-9 * abs(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "style", "text"),
+    [
+        (0.0004, "p", "<0.001"),
+        (0.035, "points", "+3.5"),
+        (-0.012, "points", f"{MINUS}1.2"),
+        (float("nan"), "fraction", "\N{EN DASH}"),
+        (None, "text", "\N{EN DASH}"),
+        (True, "verdict", "yes"),
+        ("abcdefghijklmnop", "digest", "abcdefghij"),
+        (0.5, "plain", "0.5"),
+        (3.0, "plain", "3"),
+    ],
+)
+def test_shapes(value, style, text):
+    assert shape(value, style) == text
+    with pytest.raises(ValueError, match="unknown number style"):
+        shape(0.5, "roman")
+
+
+def test_a_table_is_traced_or_says_how_it_was_counted():
+    frame = pd.DataFrame({"split": ["test"] * 5, "images": range(5)})
+    columns = [Show("split", "Split"), Show("images", "Images", "count")]
+    with pytest.raises(ValueError, match="traced to a file or said to be derived"):
+        render_table(frame, None, source="data/images.parquet", title="Rows", columns=columns)
+    html = render_table(frame, None, source="x.parquet", title="Rows", columns=columns, derived="counted", limit=3)
+    assert html.count("<tr>") == 4 and re.search(r'<data value="2"[^>]*>2</data> further rows', html)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_fake_results(tmp_path_factory.mktemp("words"))
+
+
+def rewrite(folder, name, change):
+    """The folder's table, changed; returns what puts it back."""
+    path, table = PLACES[name]
+    old = pd.read_parquet(folder / path)
+    write_table(change(old.copy()), table, folder / path, PROVENANCE)
+    return lambda: write_table(old, table, folder / path, PROVENANCE)
+
+
+def differences(frozen, lora, p_frozen=0.001, p_lora=0.001):
+    def change(frame):
+        against = frame["reference"] == "frozen"
+        return frame.assign(difference=np.where(against, frozen, lora), p_holm=np.where(against, p_frozen, p_lora))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "start"),
+    [
+        (differences(0.04, 0.02), "Yes"),
+        (differences(0.04, -0.02), "Partly: the modules beat the frozen backbone in retrieval, and LoRA beats"),
+        (
+            differences(0.04, 0.02, p_lora=0.4),
+            "Partly: the modules beat the frozen backbone in retrieval, but not LoRA",
+        ),
+        (differences(0.04, 0.02, p_frozen=0.4), "No: on this data no gain"),
+        (differences(-0.04, -0.06), "No: on this data the modules make retrieval worse"),
+        (lambda frame: frame[frame["reference"] == "frozen"], "Not known yet"),
+    ],
+)
+def test_the_answer_follows_the_tables(folder, change, start):
+    undo = rewrite(folder, "comparisons", change)
+    try:
+        assert headline(read_evidence(folder, fake_config()), fake_config()).startswith(start)
+    finally:
+        undo()
+
+
+def test_a_broken_budget_is_part_of_the_answer(folder):
+    undo = rewrite(folder, "gate_budget", lambda frame: frame.assign(met=False, action="warn"))
+    try:
+        evidence = read_evidence(folder, fake_config())
+        assert "outside the efficiency budget" in headline(evidence, fake_config())
+        assert "The efficiency budget is broken" in sentences(evidence, fake_config())[-1]
+        assert [badge.action for badge in badges(evidence)] == ["go", "warn", "go"]
+    finally:
+        undo()
+
+
+def test_the_challenge_is_held_against_its_threshold(folder):
+    evidence = read_evidence(folder, fake_config())
+
+    def challenge(**report):
+        config = fake_config(report=report)
+        return next(text for text in sentences(evidence, config) if "challenge" in text)
+
+    assert "is not reached" in challenge(challenge=0.035) and "is reached" in challenge(challenge=0.03)
+
+
+def suggested(folder, **sections):
+    config = fake_config(**sections)
+    return [str(item.text) for item in suggestions(read_evidence(folder, config), config)]
+
+
+def test_suggestions_come_from_the_evidence_and_strongest_first(tmp_path):
+    folder = write_fake_results(tmp_path, stop="signal")
+    plain = suggested(folder)
+    assert not any("backbone lacks them" in text for text in plain)
+    assert not any("no better than the floor" in text for text in plain)
+
+    def guessing(frame):
+        return frame.assign(accuracy=frame["chance"], low=frame["chance"] - 0.02, high=frame["chance"] + 0.02)
+
+    rewrite(folder, "probe", guessing)
+    assert "backbone lacks them" in suggested(folder)[0]
+
+    rewrite(folder, "visual_quality", lambda frame: frame.assign(value=0.3, low=0.28, high=0.32))
+    assert any("no better than the floor" in text for text in suggested(folder))
+
+    control = suggested(folder, signal={"shuffle_prototypes": True})
+    assert "negative control" in control[0] and len(control) == len(suggested(folder)) + 1
+
+
+def test_a_near_miss_asks_for_more_pairs_only_when_nothing_passed(tmp_path):
+    folder = write_fake_results(tmp_path, stop="signal")
+    assert not any("signal.pairs" in text for text in suggested(folder))
+    rewrite(folder, "diagnosis", lambda frame: frame.assign(auc=0.52, low=0.49, high=0.55))
+    assert any("signal.pairs" in text for text in suggested(folder))
+
+
+def test_a_noisy_limit_asks_for_repeats_and_a_broken_one_for_smaller_modules(tmp_path):
+    folder = write_fake_results(tmp_path, stop="budget")
+    assert all("shrink" in text for text in suggested(folder))
+    rewrite(folder, "budget", lambda frame: frame.assign(low=frame["low"] - 0.03))
+    assert all("budget.repeats" in text for text in suggested(folder))
+
+
+def failures(seed=0, items=40, seeds=2):
+    """Items whose seeds fail together in the same class."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for item in range(items):
+        failure = tables.FAILURE_CLASSES[draw.choice(3, p=[0.6, 0.3, 0.1])]
+        rows += [("m", s, "test/b", f"q{item}", f"i{item % 7}", failure) for s in range(seeds)]
+    return pd.DataFrame(rows, columns=["method", "seed", "benchmark", "item_id", "image_id", "failure"])
+
+
+def test_class_shares_are_shares_and_their_intervals_resample_items():
+    frame = failures()
+    shares = class_shares(frame, draws=4000, level=0.05, seed=3).set_index("failure")
+    expected = frame["failure"].value_counts(normalize=True)
+    assert np.allclose(shares["share"], expected.reindex(shares.index, fill_value=0))
+    # Independent oracle: resample the list of items, one loop, another generator.
+    groups = [group["failure"].tolist() for _, group in frame.groupby("item_id")]
+    draw = np.random.default_rng(11)
+    means = []
+    for _ in range(4000):
+        picked = [name for place in draw.integers(len(groups), size=len(groups)) for name in groups[place]]
+        means.append(picked.count("concept missing") / len(picked))
+    low, high = np.quantile(means, [0.025, 0.975])
+    row = shares.loc["concept missing"]
+    assert row["low"] == pytest.approx(low, abs=0.02) and row["high"] == pytest.approx(high, abs=0.02)
+    # Control: treating seeds as further items would claim too much.
+    naive = class_shares(frame.assign(item_id=range(len(frame))), draws=4000, level=0.05, seed=3).set_index("failure")
+    width = naive.loc["concept missing", "high"] - naive.loc["concept missing", "low"]
+    assert width < 0.85 * (row["high"] - row["low"])
+
+
+def test_examples_take_the_classes_in_turn_and_each_image_once():
+    frame = failures(items=60)
+    chosen = choose_examples(frame, "m", 6)
+    assert len(chosen) == 6 and chosen["image_id"].is_unique
+    assert chosen["failure"].iloc[0] == "concept missing" and chosen["failure"].nunique() > 1
+    assert len(choose_examples(frame, "another method", 3)) == 3
+
+
+def luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    lighter, darker = sorted([luminance(one), luminance(other)], reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_contrast_keeps_the_accessibility_rules_in_every_scheme():
+    style = (files("vialign.report") / "templates/style.css").read_text()
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
+    ]
+    assert len(schemes) == 3 and contrast("#000000", "#ffffff") == pytest.approx(21)
+    for scheme in schemes:
+        for name in ("ink", "muted", "link", "go", "warn", "stop"):
+            grounds = ["page", "card"] + ([f"{name}-soft"] if f"{name}-soft" in scheme else [])
+            assert min(contrast(scheme[name], scheme[ground]) for ground in grounds) >= 4.5, name
+        for place in range(1, 9):
+            assert contrast(scheme[f"series-{place}"], scheme["card"]) >= 3, place

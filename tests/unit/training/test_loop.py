@@ -1,0 +1,120 @@
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from planted import CALIBRATION, Vocabulary, planted_world
+from vialign.artifacts import write_tensors
+from vialign.baselines.frozen import Frozen
+from vialign.config import CurriculumConfig, SignalConfig, TrainingConfig
+from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.errors import UserError
+from vialign.tables import MONITOR, TRAINING_LOG
+from vialign.training.checkpoint import load_best, load_checkpoint, save_checkpoint
+from vialign.training.loop import check_steps, rate_at, train
+
+RECIPE = TrainingConfig(batch=16, steps=12, early_steps=5, checks=3)
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    vocabulary = Vocabulary(16)
+    return planted_world(vocabulary, 40, 1), planted_world(vocabulary, 20, 2)
+
+
+def build(seed=0):
+    return CurriculumMethod(MODULES, 16, 20.0, CALIBRATION, CurriculumConfig(), SignalConfig(), 1.0, seed)
+
+
+def run(method, worlds, to_step, start=None, **changes):
+    recipe = RECIPE.model_copy(update=changes)
+    return train(method, *worlds, recipe, peak_rate=1e-2, seed=7, to_step=to_step, start=start)
+
+
+def same(first, second):
+    assert set(first) == set(second)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_schedule_by_hand():
+    recipe = TrainingConfig(steps=100, warmup=0.1, early_steps=10)
+    assert rate_at(1, 2.0, recipe) == pytest.approx(0.2)
+    assert rate_at(10, 2.0, recipe) == pytest.approx(2.0)
+    assert rate_at(11, 2.0, recipe) == pytest.approx(2.0)
+    assert rate_at(56, 2.0, recipe) == pytest.approx(1.0)
+    assert 0 < rate_at(100, 2.0, recipe) < 0.01
+    assert rate_at(1, 2.0, TrainingConfig(steps=100, warmup=0.0, early_steps=10)) == pytest.approx(2.0)
+    assert check_steps(RECIPE) == {0, 4, 5, 8, 12}
+
+
+def test_two_stretches_through_a_file_equal_one_bit_for_bit(worlds, tmp_path):
+    whole = run(build(), worlds, 12)
+    early = run(build(), worlds, 5)
+    save_checkpoint(early.checkpoint, tmp_path / "early.safetensors", {"seed": "7"})
+    torch.manual_seed(123)
+    late = run(build(), worlds, 12, start=load_checkpoint(tmp_path / "early.safetensors"))
+    for part in ("weights", "best", "optimiser"):
+        assert same(getattr(late.checkpoint, part), getattr(whole.checkpoint, part))
+    assert late.checkpoint.best_score == whole.checkpoint.best_score
+    assert late.checkpoint.best_step == whole.checkpoint.best_step
+    log = pd.concat([early.log, late.log], ignore_index=True)
+    pd.testing.assert_frame_equal(log.drop(columns="seconds"), whole.log.drop(columns="seconds"))
+    monitor = pd.concat([early.monitor, late.monitor], ignore_index=True)
+    pd.testing.assert_frame_equal(monitor, whole.monitor)
+    other = run(build(), worlds, 12, start=early.checkpoint, clip=0.01)
+    assert not same(other.checkpoint.weights, whole.checkpoint.weights)
+
+
+def test_tables_are_as_declared_and_best_weights_are_those_of_the_best_check(worlds, tmp_path):
+    result = run(build(), worlds, 12)
+    TRAINING_LOG.check(result.log)
+    MONITOR.check(result.monitor)
+    assert result.log["step"].tolist() == list(range(1, 13))
+    assert result.monitor["step"].tolist() == sorted(check_steps(RECIPE))
+    scores = (result.monitor["recall"] + result.monitor["negatives"]) / 2
+    best = int(scores.idxmax())
+    assert result.checkpoint.best_score == scores[best]
+    assert result.checkpoint.best_step == result.monitor["step"][best]
+    save_checkpoint(result.checkpoint, tmp_path / "final.safetensors", {})
+    method = load_best(build(seed=5), tmp_path / "final.safetensors")
+    assert same(method.state(), result.checkpoint.best) and not method.training
+    partial = run(build(), worlds, result.checkpoint.best_step)
+    assert same(partial.checkpoint.weights, result.checkpoint.best)
+
+
+def test_the_frozen_backbone_goes_the_same_way(worlds, tmp_path):
+    result = run(Frozen(20.0, 1.0), worlds, 5)
+    TRAINING_LOG.check(result.log)
+    MONITOR.check(result.monitor)
+    assert len(result.log) == 0 and result.monitor["step"].tolist() == [0]
+    save_checkpoint(result.checkpoint, tmp_path / "early.safetensors", {})
+    again = run(Frozen(20.0, 1.0), worlds, 12, start=load_checkpoint(tmp_path / "early.safetensors"))
+    MONITOR.check(again.monitor)
+    assert len(again.monitor) == 0 and again.checkpoint.best_score == result.checkpoint.best_score
+    load_best(Frozen(20.0, 1.0), tmp_path / "early.safetensors")
+
+
+def test_a_tensor_without_gradient_is_an_error_that_names_it(worlds):
+    method = build()
+    method.forgotten = nn.Parameter(torch.ones(2))
+    with pytest.raises(RuntimeError, match="vialign: no gradient reaches forgotten"):
+        run(method, worlds, 2)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(worlds):
+    method = build()
+    with torch.no_grad():
+        method.head.image.up.fill_(torch.nan)
+    with pytest.raises(RuntimeError, match="the loss is nan"):
+        run(method, worlds, 2)
+
+
+def test_validation_does_not_change_training(worlds):
+    few, many = run(build(), worlds, 12, checks=1), run(build(), worlds, 12, checks=12)
+    assert same(few.checkpoint.weights, many.checkpoint.weights)
+
+
+def test_another_file_is_refused(tmp_path):
+    write_tensors({"other": torch.ones(1)}, tmp_path / "other.safetensors", {})
+    with pytest.raises(UserError, match="not a training checkpoint"):
+        load_checkpoint(tmp_path / "other.safetensors")
