@@ -135,11 +135,13 @@ def _metadata(metadata: Mapping[bytes, bytes] | None) -> Provenance:
 
 
 def _read_header(path: str | Path) -> Provenance:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file: {error}") from None
     return json.loads(metadata.get("vialign", "{}"))

@@ -53,7 +53,7 @@ class BackboneConfig(Section):
     checkpoint: str | None = "package"
     """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
     random weights (tests and budget measurements only)."""
-    pretrain_steps: Count = 2000
+    pretrain_steps: Count = 1600
     """Optimiser steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
     pretrain_images: Count = 40000
     """Images of the pretraining split, drawn on the fly."""
@@ -95,7 +95,7 @@ class VisualConfig(Section):
     learning_rate: Positive = 3e-3
     background: Annotated[int, Field(ge=0)] = 2
     """Further atoms that take up what no prototype is made of."""
-    adapter_rank: Count = 16
+    adapter_rank: Count = 12
     """Of the residual map from pooled patches to prototypes."""
     images: Count = 2000
     """Images that the fit and its measurement see, each; they are also encoded flipped and shifted."""
@@ -126,7 +126,7 @@ class TextConfig(Section):
     """M, units kept a caption."""
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 24
     """Of the token transformer; two attention heads."""
-    adapter_rank: Count = 16
+    adapter_rank: Count = 12
     """Of the residual map from pooled token states to phrase units."""
     texts: Count = 20000
     """Captions held in memory while fitting."""
@@ -183,10 +183,10 @@ class CurriculumConfig(Section):
     """The three removable modules."""
 
     rank: Count = 32
-    """Of the feature correction."""
-    head_rank: Count = 16
+    """Of the feature correction, at most: it is sized down until the full model obeys `budget.parameters`."""
+    head_rank: Count = 8
     """Of the residual on each tower's output."""
-    adapter_rank: Count = 8
+    adapter_rank: Count = 6
     """Of the residuals on prototypes and phrases (regularisation) and on the attention queries (correction)."""
     alpha: NonNegative = 1.0
     beta: NonNegative = 1.0

@@ -390,6 +390,12 @@ VERDICT = Table(
 
 # ------------------------------------------------------------------------------------- training and budget
 
+PRETRAINING = Table(
+    "pretraining",
+    step=number_key("optimiser step, from 1"),
+    loss=number("symmetric contrastive loss of the step's batch"),
+)
+
 TRAINING_LOG = Table(
     "training_log",
     step=number_key("optimiser step, from 1"),

@@ -47,9 +47,12 @@ def test_units_of_gold_dependencies_agree_with_gold_brackets(penn):
     assert f1["syntax entity"] > 0.93 and f1["syntax attribute"] > 0.93 and f1["syntax relation"] > 0.93
 
 
-def test_a_pipeline_from_the_sample_parses_held_out_files(penn):
-    sentences = [dependencies(tree) for tree in penn[0][:1000]]
-    nlp = train_pipeline(sentences, epochs=2, seed=0)
+@pytest.fixture(scope="module")
+def nlp(penn):
+    return train_pipeline([dependencies(tree) for tree in penn[0][:800]], epochs=2, seed=0)
+
+
+def test_a_pipeline_from_the_sample_parses_held_out_files(penn, nlp):
     quality = evaluate_pipeline(nlp, [dependencies(tree) for tree in penn[1]], "ptb", seed=0).set_index("measure")
     assert quality.loc["tag_accuracy", "value"] > 0.85
     assert quality.loc["uas", "value"] > 0.65
@@ -71,10 +74,9 @@ def test_universal_dependencies_are_read_as_trees(real_folder):
     assert abs(labels.count("pobj") - labels.count("prep")) < 0.05 * labels.count("prep")
 
 
-def test_units_of_real_captions(real_folder, penn):
+def test_units_of_real_captions(real_folder, nlp):
     lines = (real_folder / "flickr8k" / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines()[:300]
     texts = pd.DataFrame([line.split("\t") for line in lines], columns=["text_id", "text"])
-    nlp = train_pipeline([dependencies(tree) for tree in penn[0][:600]], epochs=1, seed=0)
     units, fallbacks = extract_units(texts, nlp)
     UNITS.check(units)
     assert set(units["text_id"]) == set(texts["text_id"]) and fallbacks < 10

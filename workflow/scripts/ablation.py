@@ -2,6 +2,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.analysis.ablation import ablation_tables
     from vialign.artifacts import read_table, write_table
     from vialign.tables import ABLATION, CONTRIBUTIONS, OUTCOMES

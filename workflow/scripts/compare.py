@@ -2,6 +2,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.artifacts import read_table, write_table
     from vialign.evaluation.calibration import check_calibration
     from vialign.evaluation.compare import comparison_table, results_table
@@ -10,9 +11,7 @@ with stage(snakemake) as run:
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
     config, settings = run.config, run.config.evaluation
     results = results_table(outcomes, settings.bootstrap, settings.level, config.seed)
-    comparisons = comparison_table(
-        outcomes, replicates=settings.bootstrap, level=settings.level, seed=config.seed
-    )
+    comparisons = comparison_table(outcomes, replicates=settings.bootstrap, level=settings.level, seed=config.seed)
     calibration = check_calibration(
         results,
         config.backbone.architecture,

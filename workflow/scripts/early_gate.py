@@ -2,6 +2,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.artifacts import read_table, write_table
     from vialign.evaluation.gates import early_verdict
     from vialign.tables import OUTCOMES, VERDICT

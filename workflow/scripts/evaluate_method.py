@@ -4,6 +4,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.data.registry import image_folder
@@ -29,7 +30,5 @@ with stage(snakemake) as run:
             folder=image_folder(config.data, Path(run.input.images).parent),
             backbone=backbone,
         )
-        frames.append(
-            evaluate(method, data, choices, questions, split, name, seed, config.evaluation.gallery_batch)
-        )
+        frames.append(evaluate(method, data, choices, questions, split, name, seed, config.evaluation.gallery_batch))
     write_table(pd.concat(frames), OUTCOMES, run.output[0], run.provenance)

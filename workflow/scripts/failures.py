@@ -2,6 +2,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.analysis.failures import classify_failures, fit_thresholds
     from vialign.artifacts import read_table, write_table
     from vialign.tables import CHOICES, FAILURES, OUTCOMES, UNITS

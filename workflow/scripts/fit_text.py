@@ -2,6 +2,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.artifacts import read_table, write_table
     from vialign.disentangle import encode_images, load_visual, save_text
     from vialign.disentangle.stage import fit_and_measure_text

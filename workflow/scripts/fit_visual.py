@@ -4,6 +4,7 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     import pandas as pd
+
     from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.data.registry import image_folder

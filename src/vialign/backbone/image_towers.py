@@ -139,8 +139,9 @@ def value_path(
     block: ResidualAttentionBlock, states: Float[Tensor, "batch token width"]
 ) -> Float[Tensor, "batch token width"]:
     """The value of each token through the block's output projection, as if every token attended only to itself."""
-    _, _, value = _query_key_value(block, states)
-    return block.ls_1(block.attn.out_proj(value))
+    attention, width = block.attn, states.shape[-1]
+    weight, bias = attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :]
+    return block.ls_1(attention.out_proj(functional.linear(block.ln_1(states), weight, bias)))
 
 
 def self_self_attention(

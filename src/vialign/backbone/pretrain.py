@@ -1,35 +1,42 @@
 """`snakemake pretrain_backbone`: the demo backbone from nothing, by the plain contrastive loss on Scenes captions.
 
-The images are drawn from the split `backbone` and belong to no other. A third show a single thing, which breaks the
-long plateau on which a small model tells images apart by their colours only. Nothing in the loss asks how concepts
+The images are drawn from the split `backbone` and belong to no other. At first a third of them show a single thing,
+which breaks the long plateau on which a small model tells images apart by their colours only. Nothing in the loss asks how concepts
 combine: in-batch negatives rarely share all their concepts.
 """
 
 import gzip
 import json
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vialign.artifacts import atomic_path
+from vialign.artifacts import atomic_path, write_table, write_tensors
+from vialign.backbone.registry import ASSETS, DEMO
+from vialign.config import BackboneConfig
 from vialign.data.scenes.captions import SYNONYMS, scene_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
 from vialign.progress import track
 from vialign.random import derive_seed, generator, seed_torch
+from vialign.tables import PRETRAINING
 
 VOCABULARY = 704
 """Rows of the token table, merges and special tokens included; the 512 byte symbols come first."""
-_WORDS = (
-    "a an the there is and of to than in left right sits lies stands top on left above below inside larger smaller what"
-    " where colour shape compared not"
-).split()
+SINGLES = 0.1
+"""Share of the drawn images that show a single thing."""
+SINGLES_UNTIL = 0.25
+"""Share of the steps in which single things are shown; after that they would only repeat each other's captions."""
+_WORDS = ["a", "an", "the", "there", "is", "and", "of", "to", "than", "in", "left", "right", "sits", "lies", "stands", "top", "on", "left", "above", "below", "inside", "larger", "smaller", "what", "where", "colour", "shape", "compared", "not"]
 
 
 @dataclass(frozen=True)
@@ -39,34 +46,71 @@ class Corpus:
     pixels: Tensor
     """(n, 3, 112, 112) uint8."""
     captions: list[list[str]]
+    single: np.ndarray
+    """(n,) whether the image shows a single thing."""
+
+
+def learn_merges(words: Sequence[str], count: int) -> list[tuple[str, str]]:
+    """At most `count` byte-pair merges of lower-case ASCII words (Sennrich et al. 2016), each word seen once.
+
+    The most frequent pair is merged next, ties in alphabetical order, so the result depends on the words alone. With
+    enough merges every word becomes one token.
+    """
+    spelled = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while len(merges) < count:
+        pairs = Counter(pair for parts in spelled for pair in pairwise(parts))
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        for parts in spelled:
+            place = 0
+            while place < len(parts) - 1:
+                if (parts[place], parts[place + 1]) == best:
+                    parts[place : place + 2] = ["".join(best)]
+                place += 1
+    return merges
 
 
 def write_merges(path: Path) -> None:
-    """Learn byte-pair merges on the words of Scenes and write them in open_clip's own form (gzip, one header line)."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
+    """Learn the merges of the words of Scenes and write them in open_clip's own form (gzip, one header line)."""
     words = sorted({*COLOURS, *SHAPES, *TEXTURES, *SYNONYMS.keys(), *SYNONYMS.values(), *_WORDS, "small", "large"})
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, end_of_word_suffix="</w>", show_progress=False)
-    tokenizer.train_from_iterator([" ".join(words)], trainer)
-    pairs = json.loads(tokenizer.to_str())["model"]["merges"]
-    lines = ["#version: vialign scenes", *(" ".join(pair) for pair in pairs)]
+    merges = learn_merges(words, VOCABULARY - 512 - 2)
+    lines = ["#version: vialign scenes", *(" ".join(pair) for pair in merges)]
     with atomic_path(path) as temporary:
         # A fixed time stamp makes the file the same on every machine.
-        temporary.write_bytes(gzip.compress("\n".join(lines[: VOCABULARY - 512 - 2 + 1]).encode(), mtime=0))
+        temporary.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
 def draw_corpus(seed: int, count: int) -> Corpus:
     """The split `backbone`: `count` drawn images and their captions."""
     rng = generator(seed, "scenes", "backbone")
     pixels = torch.empty(count, 3, 112, 112, dtype=torch.uint8)
+    single = np.zeros(count, dtype=bool)
     captions = []
-    scenes = sample_scenes(rng, count, singles=1 / 3, twins=0.0)
-    for row, (scene, _) in enumerate(track(scenes, "drawing the pretraining split", total=count)):
+    scenes = sample_scenes(rng, count, singles=SINGLES, twins=0.0)
+    for row, (scene, kind) in enumerate(track(scenes, "drawing the pretraining split", total=count)):
         pixels[row] = torch.from_numpy(np.asarray(draw_scene(scene)).transpose(2, 0, 1).copy())
         captions.append([tree_text(tree) for tree in scene_captions(rng, scene)])
-    return Corpus(pixels, captions)
+        single[row] = kind == "single"
+    return Corpus(pixels, captions, single)
+
+
+def batch_rows(rng: np.random.Generator, single: np.ndarray, steps: int, batch: int) -> Iterator[np.ndarray]:
+    """Rows of each step's images: in the first part of the training a third of them show a single thing, then none."""
+    pools = {True: np.flatnonzero(single), False: np.flatnonzero(~single)}
+    waiting = {kind: np.empty(0, dtype=np.int64) for kind in pools}
+
+    def draw(kind: bool, count: int) -> np.ndarray:
+        while len(waiting[kind]) < count:
+            waiting[kind] = np.concatenate([waiting[kind], rng.permutation(pools[kind])])
+        taken, waiting[kind] = waiting[kind][:count], waiting[kind][count:]
+        return taken
+
+    for step in range(steps):
+        alone = batch // 3 if step < SINGLES_UNTIL * steps else 0
+        yield np.concatenate([draw(True, alone), draw(False, batch - alone)])
 
 
 def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
@@ -74,6 +118,41 @@ def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor
     logits = logit_scale * image @ text.T
     target = torch.arange(len(image))
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+
+def pretrain_demo(
+    config: BackboneConfig,
+    seed: int,
+    *,
+    weights: str | Path,
+    merges: str | Path,
+    log_table: str | Path,
+    provenance: Mapping[str, str],
+) -> None:
+    """The whole reproduction: merges, model, corpus, training; writes the weights, the merges and the log.
+
+    The model is open_clip's own `CLIP` class from `assets/vialign-scenes.json`. Preprocessing is open_clip's default.
+    """
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+    from open_clip.model import CLIP
+    from open_clip.tokenizer import SimpleTokenizer
+
+    write_merges(Path(merges))
+    settings = json.loads((ASSETS / f"{DEMO}.json").read_text(encoding="utf-8"))
+    tokenizer = SimpleTokenizer(bpe_path=str(merges), context_length=settings["text_cfg"]["context_length"])
+    seed_torch(seed, "pretrain", "model")
+    model = CLIP(**settings)
+    log = pretrain(
+        model,
+        tokenizer,
+        draw_corpus(seed, config.pretrain_images),
+        steps=config.pretrain_steps,
+        seed=seed,
+        mean=OPENAI_DATASET_MEAN,
+        std=OPENAI_DATASET_STD,
+    )
+    write_tensors(model.state_dict(), weights, {**provenance, "architecture": DEMO, "activation": "gelu"})
+    write_table(pd.DataFrame(log, columns=["step", "loss"]), PRETRAINING, log_table, provenance)
 
 
 def encode_text_cut(model: torch.nn.Module, ids: Tensor) -> Tensor:
@@ -129,13 +208,10 @@ def pretrain(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     model.train()
-    order = rng.permutation(len(corpus.captions))
-    place, log, started = 0, [], time.monotonic()
-    for step in track(range(1, steps + 1), "pretraining the demo backbone", total=steps):
-        if place + batch > len(order):
-            order, place = rng.permutation(len(corpus.captions)), 0
-        rows = torch.from_numpy(order[place : place + batch])
-        place += batch
+    log, started = [], time.monotonic()
+    batches = batch_rows(rng, corpus.single, steps, batch)
+    for step, drawn in enumerate(track(batches, "pretraining the demo backbone", total=steps), start=1):
+        rows = torch.from_numpy(drawn)
         pixels = (corpus.pixels[rows].float() - shift) / scale
         ids = tokens[rows, torch.from_numpy(rng.integers(0, 5, len(rows)))][:, :longest]
         image = functional.normalize(model.visual(pixels), dim=-1)

@@ -98,9 +98,10 @@ class FeatureCorrection(nn.Module):
     def without_padding(texts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same text side, cut to the units that some caption uses; no score changes."""
         used = texts["weight"] > 0
-        reach = torch.where(used, torch.maximum(texts["subject"], texts["object"]), 0).amax() if len(used) else 0
-        longest = used.any(dim=0).nonzero().max() if bool(used.any()) else 0
-        count = int(max(longest, reach)) + 1
+        if not bool(used.any()):
+            return texts
+        named = torch.maximum(texts["subject"], texts["object"])[used].max()
+        count = int(torch.maximum(used.any(dim=0).nonzero().max(), named)) + 1
         return {name: tensor if name == "pooled" else tensor[:, :count] for name, tensor in texts.items()}
 
     def fusion(

@@ -1,6 +1,7 @@
 """Runs every benchmark of a split for one method, in bounded memory, through the `Objective` protocol."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def evaluate(
     """
     choices = choices[choices["split"] == split].reset_index(drop=True)
     questions = questions[questions["split"] == split].reset_index(drop=True)
-    with torch.inference_mode():
+    with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
         frames = [
             _retrieval(sides),
@@ -53,10 +54,23 @@ def validation_outcomes(
     objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "validation"
 ) -> pd.DataFrame:
     """OUTCOMES of retrieval and of rule-made negatives on the validation split: what the early gate compares."""
-    with torch.inference_mode():
+    with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
         frames = [_retrieval(sides), _negatives(sides)]
     return _finish(frames, split, method, seed)
+
+
+@contextmanager
+def _evaluation_mode(objective: Objective) -> Iterator[None]:
+    """No gradients and no dropout; afterwards every part of the objective is in the mode it was in before."""
+    modes = [(module, module.training) for module in objective.modules()]
+    objective.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class _Sides:

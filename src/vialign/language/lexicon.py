@@ -243,6 +243,8 @@ def _form(relation: str) -> str:
 
 
 def _stem(word: str) -> str:
+    if word.endswith("ies"):
+        return word[:-3] + "y"
     for ending in ("ing", "es", "ed", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 1:
             word = word[: -len(ending)]

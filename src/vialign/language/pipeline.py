@@ -52,7 +52,7 @@ def train_pipeline(
     for example in examples:
         example.predicted = _blank(example.reference)
     optimizer = nlp.initialize(lambda: examples[:2000])
-    sizes = compounding(16, 128, 1.002)
+    sizes = compounding(8, 128, 1.005)
     batches = []
     for _ in range(epochs):
         batches += minibatch([examples[i] for i in random.permutation(len(examples))], size=sizes)

@@ -131,7 +131,8 @@ def _entities(doc: "Doc") -> dict[int, int]:
 
 
 def _is_entity(token: "Token") -> bool:
-    return token.tag_ in NOUNS and token.dep_ != "compound" and not is_relational(token)
+    named = token.tag_ in NOUNS and any(character.isalnum() for character in token.text)
+    return named and token.dep_ != "compound" and not is_relational(token)
 
 
 def is_relational(token: "Token") -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from vialign.config import Config
+from vialign.data.registry import image_folder
 
 SIDE = 168
 """Longest side of a small copy, pixels."""
@@ -37,13 +38,8 @@ class Album:
 
 
 def open_album(images: pd.DataFrame | None, results: Path, config: Config) -> Album:
-    """The album of a run: paths are relative to the data table, or to the data set's own folder."""
+    """The album of a run: paths of the table are relative to the data set's image folder."""
     if images is None:
         return Album({})
-    folders = [results / "data", *([Path(config.data.folder)] if config.data.folder else [])]
-    files = {}
-    for image_id, path in zip(images["image_id"], images["path"], strict=True):
-        found = next((folder / path for folder in folders if (folder / path).is_file()), None)
-        if found:
-            files[image_id] = found
-    return Album(files)
+    folder = image_folder(config.data, results / "data")
+    return Album({image_id: folder / path for image_id, path in zip(images["image_id"], images["path"], strict=True)})

@@ -8,6 +8,7 @@ from vialign.curriculum.method import MODULES, CurriculumMethod, method_name
 from vialign.errors import UserError
 from vialign.objective import Objective
 from vialign.signal.calibration import SignalCalibration
+from vialign.training.sizing import sized_rank
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -55,12 +56,14 @@ def build_method(
 
         return Lora(backbone, config.training.lora_rank, negatives, seed)
     if name in SUBSETS:
+        # One rank for all subsets, so that a comparison of subsets never is one of sizes.
+        rank = sized_rank(config, backbone, calibration)
         return CurriculumMethod(
             SUBSETS[name],
             backbone.dimension,
             backbone.logit_scale,
             calibration,
-            config.curriculum,
+            config.curriculum.model_copy(update={"rank": rank}),
             config.signal,
             negatives,
             seed,

@@ -173,6 +173,20 @@ def test_regularisation_raises_consistency(data, validation):
     assert means[1] > means[0] + 0.03
 
 
+def test_units_that_no_caption_uses_cost_nothing_and_change_nothing(data):
+    method = build(MODULES)
+    with torch.no_grad():
+        method.correct.write.normal_(std=0.1)
+    images, texts = method.images(data, torch.arange(5)), method.texts(data, torch.arange(9))
+    assert texts["weight"].shape[1] == 4
+    cut = method.correct.without_padding(texts)
+    assert {name: t.shape[1] for name, t in cut.items() if name != "pooled"} == dict.fromkeys(set(cut) - {"pooled"}, 3)
+    whole = method._corrected(
+        {name: t[None] for name, t in images.items()}, {name: t[None] for name, t in texts.items()}
+    )
+    torch.testing.assert_close(method.scores(images, texts), whole[0])
+
+
 def test_the_gallery_never_holds_corrected_features_of_every_pair(data):
     """Both sides are one entry an item: nothing of size images x texts is kept before scoring."""
     method = build(MODULES)

@@ -14,8 +14,19 @@ from vialign.data.scenes import benchmarks, build
 from vialign.data.scenes.benchmarks import Shown
 from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, statement, tree_text
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import CONVERSE, HELD_OUT, IMAGE_SIZE, PREDICATES, Scene, Thing
-from vialign.data.scenes.world import holds, relations, sample_scene, sample_scenes, twin
+from vialign.data.scenes.world import (
+    CONVERSE,
+    HELD_OUT,
+    IMAGE_SIZE,
+    PREDICATES,
+    Scene,
+    Thing,
+    holds,
+    relations,
+    sample_scene,
+    sample_scenes,
+    twin,
+)
 from vialign.errors import UserError
 from vialign.tables import CAPTIONS, CHOICES, IMAGES, OBJECTS, QUESTIONS, RELATIONS
 

@@ -87,8 +87,8 @@ def test_offsets_cut_the_words_out_of_running_text(tokens):
 
 
 def test_running_text_is_spaced_as_in_print():
-    tokens = "He did n't say `` yes '' -LRB- or no -RRB- , but John 's dog paid $ 5 .".split()
-    assert detokenise(tokens)[0] == "He didn't say \"yes\" (or no), but John's dog paid $5."
+    tokens = "He did n't say `` yes '' -LRB- or no -RRB- , but John 's dog paid $ 5 ."
+    assert detokenise(tokens.split())[0] == "He didn't say \"yes\" (or no), but John's dog paid $5."
 
 
 def test_align_names_the_word_that_is_not_there():

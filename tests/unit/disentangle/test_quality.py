@@ -63,7 +63,7 @@ def test_units_are_counted_by_kind_and_tokens_and_arguments():
 def test_the_fallback_path_is_the_parser(test_captions):
     """With the gold units as parser it is perfect; with half of them it finds the half and nothing wrong."""
     torch.manual_seed(0)
-    text = TextDisentangler(32, 6, 8, 4, 0.8, 0.1)
+    text = TextDisentangler(32, 6, 8, 4, 0.8, 1.0, 0.1)
     gold = test_captions.units
     entities = gold[gold["kind"] == "entity"]
 

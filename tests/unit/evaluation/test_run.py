@@ -173,3 +173,21 @@ def test_no_gradient_is_kept(world):
             return side
 
     assert len(evaluate(Learned(), data, choices, questions, "test", "learned", 0))
+
+
+def test_dropout_is_off_and_every_mode_is_restored(world):
+    data, choices, questions = world
+
+    class Noisy(Cosine):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.frozen = torch.nn.Dropout(0.9), torch.nn.Dropout(0.9)
+
+        def images(self, data, index):
+            return {"pooled": self.frozen(self.drop(data.image_pooled[index]))}
+
+    noisy = Noisy().train()
+    noisy.frozen.eval()
+    outcomes = evaluate(noisy, data, choices, questions, "test", "cosine", 0)
+    pd.testing.assert_frame_equal(outcomes, evaluate(Cosine(), data, choices, questions, "test", "cosine", 0))
+    assert (noisy.training, noisy.drop.training, noisy.frozen.training) == (True, True, False)

@@ -63,4 +63,4 @@ def sentences(brackets_of_captions):
 
 @pytest.fixture(scope="session")
 def pipeline(sentences):
-    return train_pipeline(sentences[::2], epochs=2, seed=1, width=32, depth=2)
+    return train_pipeline(sentences[::2], epochs=8, seed=1, width=48, depth=2)

@@ -130,7 +130,7 @@ def test_every_text_has_a_unit_and_the_fallback_is_counted(pipeline):
 @pytest.mark.parametrize(
     ("brackets", "expected"),
     [
-        (f"(NP {STAR} {LEFT})", {"entity": {(0, 3), (6, 8)}, "attribute": {(1, 2)}, "relation": {(3, 4)}}),
+        (f"(NP {STAR} {LEFT})", {"entity": {(0, 3), (7, 9)}, "attribute": {(1, 2)}, "relation": {(3, 4)}}),
         (
             f"(S {STAR} (VP (VBZ is) (ADJP (JJR larger) (PP (IN than) {DOT}))))",
             {"entity": {(0, 3), (6, 8)}, "attribute": {(1, 2)}, "relation": {(4, 5)}},

@@ -123,7 +123,6 @@ def questions(shown: list[Shown], split: str, limit: int, rng: np.random.Generat
     return rows
 
 
-
 def _choice(benchmark: str, split: str, number: int, tag: str, item: Shown, texts: list[str]) -> dict[str, object]:
     return {
         "item_id": f"{benchmark}/{split}/{number:05d}",

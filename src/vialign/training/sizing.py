@@ -1,0 +1,42 @@
+"""The modules sized to the law: the largest correction rank with which the full model stays under the limit."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vialign.budget import largest_rank
+from vialign.budget.ledger import count_parameters, count_stored
+from vialign.config import Config
+from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.signal.calibration import SignalCalibration
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+
+
+def sized_rank(config: Config, backbone: "Backbone", calibration: SignalCalibration) -> int:
+    """The largest rank up to `curriculum.rank` whose full model, disentanglers included, obeys `budget.parameters`.
+
+    Counted on the meta device, where a tensor has a size and no content. A config under which even rank 1 is too large
+    keeps `curriculum.rank`: the budget gate then says so, with the ledger as evidence.
+    """
+    with torch.device("meta"):
+        shared = count_stored(
+            [
+                VisualDisentangler.from_config(config.visual, backbone.dimension, backbone.grid),
+                TextDisentangler.from_config(config.text, backbone.dimension),
+            ]
+        )
+
+    def extra(rank: int) -> int:
+        curriculum = config.curriculum.model_copy(update={"rank": rank})
+        method = CurriculumMethod(
+            MODULES, backbone.dimension, backbone.logit_scale, calibration, curriculum, config.signal, 1.0, 0
+        )
+        return shared + count_stored([method])
+
+    limit = config.budget.parameters * count_parameters([backbone.model])
+    if extra(1) >= limit:
+        return config.curriculum.rank
+    return largest_rank(extra, limit, range(1, config.curriculum.rank + 1))
