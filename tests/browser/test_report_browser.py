@@ -22,6 +22,16 @@ ARGUMENTS = [
 ]
 
 
+PATIENCE = 180_000
+"""Milliseconds to wait for the browser: the machine may be busy with other tests."""
+
+
+def open_page(browser: Any, **settings: Any) -> Any:
+    page = browser.new_page(**settings)
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -29,7 +39,7 @@ def browser() -> Iterator[Any]:
     if program is None:
         pytest.skip("no chromium on this machine; install one to look at the report in a browser")
     with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, timeout=PATIENCE)
         yield running
         running.close()
 
@@ -46,7 +56,7 @@ def shown(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterato
     """The page at one width and scheme, and whatever went wrong while it was open."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
+    page = open_page(context)
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
@@ -100,7 +110,7 @@ def test_script_in_a_caption_stays_text(shown):
 
 
 def test_tables_sort_by_button_and_tell_assistive_software(browser, address):
-    page = browser.new_page()
+    page = open_page(browser)
     page.goto(address)
     header = page.locator("#comparison table th", has_text="vialign").first
     button = header.locator("button")
@@ -118,7 +128,7 @@ def test_tables_sort_by_button_and_tell_assistive_software(browser, address):
 
 
 def test_keyboard_reaches_content_and_wide_tables(browser, address):
-    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page = open_page(browser, viewport={"width": 360, "height": 800})
     page.goto(address)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -136,7 +146,7 @@ def test_keyboard_reaches_content_and_wide_tables(browser, address):
 
 def test_page_reads_without_javascript_and_prints(browser, address, tmp_path: Path):
     context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    page = open_page(context)
     page.goto(address)
     assert page.locator("section").count() == 12 and page.locator("table").count() > 15
     assert page.locator("thead button").count() == 0

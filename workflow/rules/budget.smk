@@ -35,7 +35,7 @@ checkpoint budget_gate:
         f"{RESULTS}/benchmarks/budget_gate.tsv"
     threads: 1
     params:
-        config=section("gates"),
+        config=section("gates", "budget"),
         code=code("budget_gate"),
     script:
         "../scripts/budget_gate.py"

@@ -20,7 +20,7 @@ rule evaluate_method:
         f"{RESULTS}/logs/evaluate_method/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_method/{{method}}/{{seed}}.tsv"
-    threads: 2
+    threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
     params:
         config=section("evaluation", "curriculum", "training", "signal", "seed"),
         code=code("evaluate_method"),
@@ -64,7 +64,7 @@ rule compare:
         f"{RESULTS}/benchmarks/compare.tsv"
     threads: 1
     params:
-        config=section("evaluation", "backbone", "seed"),
+        config=section("evaluation", "backbone", "data", "seed"),
         code=code("compare"),
     script:
         "../scripts/compare.py"

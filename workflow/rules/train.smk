@@ -24,7 +24,8 @@ rule train_early:
         f"{RESULTS}/logs/train_early/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_early/{{method}}/{{seed}}.tsv"
-    threads: 2
+    # Only methods that train through the backbone have work for two cores.
+    threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
     params:
         config=section("curriculum", "training", "signal", "seed"),
         code=code("train"),
@@ -60,7 +61,8 @@ rule train_final:
         f"{RESULTS}/logs/train_final/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
-    threads: 2
+    # Only methods that train through the backbone have work for two cores.
+    threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
     params:
         config=section("curriculum", "training", "signal", "seed"),
         code=code("train"),

@@ -98,7 +98,7 @@ def subset_scores(outcomes: pd.DataFrame, bootstrap: int, seed: int) -> Scores:
     counts = by_image.count().reindex(order, fill_value=0).to_numpy().reshape(shape)
     if not (counts == counts[:, :1, :1]).all():
         raise UserError("ablation: the subsets were not evaluated on the same validation queries; evaluate them again")
-    counts = counts[:, 0, 0]  # (image, kind of query), the same for all
+    counts = counts[:, 0, 0].astype(np.float64)  # (image, kind of query), the same for all
     with np.errstate(invalid="ignore"):
         point = (sums.sum(axis=0) / counts.sum(axis=0)).mean(axis=1)
     means = replicate_means(sums.reshape(len(clusters), -1, len(kinds)), counts, bootstrap, seed)

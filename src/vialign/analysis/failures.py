@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vialign.analysis.failed_queries import Captions, caption_sums, failed_queries
+from vialign.analysis.failed_queries import Captions, FailedQuery, caption_sums, failed_queries
 from vialign.config import FailureConfig
 from vialign.evaluation.statistics import wilson_interval
 from vialign.objective import SplitData
@@ -123,60 +123,60 @@ def classify_failures(
     """
     failed = outcomes[(outcomes["value"] < 1) & outcomes["chosen"].notna()]
     failed = failed[failed["benchmark"].str.startswith(f"{split}/")]
-    queries = failed_queries(failed, data, choices)
-    if not queries:
+    rows = failed_queries(failed, data, choices)
+    if not rows:
         return FAILURES.empty()
-    rival_text = torch.tensor([query.rival_text for _, query in queries])
-    rival_image = torch.tensor([query.rival_image for _, query in queries])
+    # Methods and seeds fail on much the same queries: each is explained once.
+    explained = _explain(list(dict.fromkeys(query for _, query in rows)), data, units, thresholds)
+    keys = ("method", "seed", "benchmark", "item_id")
+    return FAILURES.check(pd.DataFrame([{key: row[key] for key in keys} | explained[query] for row, query in rows]))
+
+
+def _explain(
+    queries: list[FailedQuery], data: SplitData, units: pd.DataFrame, thresholds: FailureThresholds
+) -> dict[FailedQuery, dict[str, object]]:
+    """The columns of FAILURES that do not name the item."""
+    rival_text = torch.tensor([query.rival_text for query in queries])
+    rival_image = torch.tensor([query.rival_image for query in queries])
     truth = measure_pairs(
-        data, torch.tensor([query.text for _, query in queries]), torch.tensor([query.image for _, query in queries])
+        data, torch.tensor([query.text for query in queries]), torch.tensor([query.image for query in queries])
     )
     rival = measure_pairs(data, rival_text, rival_image)
     captions = Captions(data)
     agreement = captions.agreement(rival_text, rival_image)
     unit_texts = _UnitTexts(units, data)
-    contents = data.texts["text"].to_numpy(object)
-    rows = []
-    for n, (row, query) in enumerate(queries):
+    contents = data.texts["text"].tolist()
+    explained: dict[FailedQuery, dict[str, object]] = {}
+    for n, query in enumerate(track(queries, "failures: classes", total=len(queries))):
         similar = captions.words_of(query.rival_image, query.rival_own_text)
         words = captions.words(query.rival_text)
-        missing = truth.worst[n] < thresholds.missing
-        same_concepts = rival.worst[n] >= thresholds.missing and rival.local[n] >= truth.local[n] - thresholds.margin
+        failure, rule = "other", "none"
         if words in similar:
             failure, rule = "annotation ambiguity", "identical text"
-        elif missing:
+        elif truth.worst[n] < thresholds.missing:
             failure, rule = "concept missing", "missing"
         elif sorted(words) in [sorted(other) for other in similar]:
             failure, rule = "combination beyond reach", "same words"
         elif query.retrieval and agreement[n] >= thresholds.agreement:
             failure, rule = "annotation ambiguity", "agreement"
-        elif same_concepts:
+        elif rival.worst[n] >= thresholds.missing and rival.local[n] >= truth.local[n] - thresholds.margin:
             failure, rule = "combination beyond reach", "same concepts"
-        else:
-            failure, rule = "other", "none"
-        evidence = (
-            f"rule: {rule}; weakest concept {truth.worst[n]:.3f} in the truth, {rival.worst[n]:.3f} in the rival "
-            f"(missing under {thresholds.missing:.3f}); local similarity {truth.local[n]:.3f} of the truth, "
-            f"{rival.local[n]:.3f} of the rival (margin {thresholds.margin:.3f}); caption agreement "
-            f"{agreement[n]:.3f} (as good from {thresholds.agreement:.3f})"
-        )
-        rows.append(
-            {
-                "method": row["method"],
-                "seed": row["seed"],
-                "benchmark": row["benchmark"],
-                "item_id": row["item_id"],
-                "image_id": data.image_ids[query.image],
-                "true_text": contents[query.text],
-                "chosen_text": contents[query.chosen_text] if query.chosen_text >= 0 else "",
-                "chosen_image": data.image_ids[query.chosen_image],
-                "failure": failure,
-                "evidence": evidence,
-                "worst_phrase": unit_texts.find(query.text, int(truth.worst_unit[n])),
-                "worst_match": truth.worst[n],
-            }
-        )
-    return FAILURES.check(pd.DataFrame(rows))
+        explained[query] = {
+            "image_id": data.image_ids[query.image],
+            "true_text": contents[query.text],
+            "chosen_text": contents[query.chosen_text] if query.chosen_text >= 0 else "",
+            "chosen_image": data.image_ids[query.chosen_image],
+            "failure": failure,
+            "evidence": (
+                f"rule: {rule}; weakest concept {truth.worst[n]:.3f} in the truth, {rival.worst[n]:.3f} in the rival "
+                f"(missing under {thresholds.missing:.3f}); local similarity {truth.local[n]:.3f} of the truth, "
+                f"{rival.local[n]:.3f} of the rival (margin {thresholds.margin:.3f}); caption agreement "
+                f"{agreement[n]:.3f} (as good from {thresholds.agreement:.3f})"
+            ),
+            "worst_phrase": unit_texts.find(query.text, int(truth.worst_unit[n])),
+            "worst_match": float(truth.worst[n]),
+        }
+    return explained
 
 
 def failure_rates(failures: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:

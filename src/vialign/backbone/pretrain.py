@@ -1,8 +1,8 @@
 """`snakemake pretrain_backbone`: the demo backbone from nothing, by the plain contrastive loss on Scenes captions.
 
 The images are drawn from the split `backbone` and belong to no other. At first a third of them show a single thing,
-which breaks the long plateau on which a small model tells images apart by their colours only. Nothing in the loss asks how concepts
-combine: in-batch negatives rarely share all their concepts.
+which breaks the long plateau on which a small model tells images apart by their colours only. Nothing in the loss asks
+how concepts combine: in-batch negatives rarely share all their concepts.
 """
 
 import gzip
@@ -36,7 +36,14 @@ SINGLES = 0.1
 """Share of the drawn images that show a single thing."""
 SINGLES_UNTIL = 0.25
 """Share of the steps in which single things are shown; after that they would only repeat each other's captions."""
-_WORDS = ["a", "an", "the", "there", "is", "and", "of", "to", "than", "in", "left", "right", "sits", "lies", "stands", "top", "on", "left", "above", "below", "inside", "larger", "smaller", "what", "where", "colour", "shape", "compared", "not"]
+_WORDS = tuple(
+    word
+    for line in (
+        "a an the there is and of to than in left right sits lies stands top on above below inside larger smaller",
+        "what where colour shape compared not small large",
+    )
+    for word in line.split()
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ def learn_merges(words: Sequence[str], count: int) -> list[tuple[str, str]]:
 
 def write_merges(path: Path) -> None:
     """Learn the merges of the words of Scenes and write them in open_clip's own form (gzip, one header line)."""
-    words = sorted({*COLOURS, *SHAPES, *TEXTURES, *SYNONYMS.keys(), *SYNONYMS.values(), *_WORDS, "small", "large"})
+    words = sorted({*COLOURS, *SHAPES, *TEXTURES, *SYNONYMS.keys(), *SYNONYMS.values(), *_WORDS})
     merges = learn_merges(words, VOCABULARY - 512 - 2)
     lines = ["#version: vialign scenes", *(" ".join(pair) for pair in merges)]
     with atomic_path(path) as temporary:

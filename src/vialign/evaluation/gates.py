@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from vialign.config import GateConfig
+from vialign.config import BudgetConfig, GateConfig
 from vialign.evaluation.statistics import interval, normal_p_value, replicate_means, seed_weights
 from vialign.tables import BUDGET, OUTCOMES, VERDICT
 
@@ -79,12 +79,17 @@ def early_verdict(
 
 
 def budget_verdict(
-    budget: pd.DataFrame, gate: GateConfig, method: str = "vialign", evidence: str = "budget/ledger.parquet"
+    budget: pd.DataFrame,
+    gate: GateConfig,
+    law: BudgetConfig,
+    method: str = "vialign",
+    evidence: str = "budget/ledger.parquet",
 ) -> pd.DataFrame:
-    """VERDICT of the budget gate: every limit that the ledger (BUDGET) sets the full method is kept.
+    """VERDICT of the budget gate: the limits that the ledger (BUDGET) sets the full method are kept.
 
-    That holds for every backbone in the ledger: the run's own and the reference size. Limits of other methods are
-    informative. Raises ValueError when the ledger sets the method no limit.
+    Limits of size bind on every backbone in the ledger, the run's own and the reference size; limits of time where
+    `law.times_bind` says. What does not bind, and limits of other methods, is informative. Raises ValueError when the
+    ledger sets the method no limit.
     """
     BUDGET.check(budget)
     limited = budget[budget["limit"].notna()]
@@ -99,14 +104,20 @@ def budget_verdict(
             "high": row["high"],
             "threshold": row["limit"],
             "met": bool(row["kept"]) if pd.notna(row["kept"]) else False,
-            "required": row["method"] == method,
+            "required": row["method"] == method and _binds(row["measure"], row["backbone"], law),
             "evidence": evidence,
-            "reason": "limit of the efficiency law; kept only when the interval's upper end is under it",
+            "reason": "limit of the efficiency law; kept only when the interval's upper end is under it"
+            + ("" if _binds(row["measure"], row["backbone"], law) else "; for information on this backbone"),
         }
         for row in limited.to_dict("records")
     ]
     rows.sort(key=lambda row: not row["required"])
     return _verdict("budget", rows, gate)
+
+
+def _binds(measure: str, backbone: str, law: BudgetConfig) -> bool:
+    """Whether a limit decides the gate; the ledger names the reference size by its architecture first."""
+    return measure.startswith("parameters") or law.times_bind == "everywhere" or backbone.startswith(law.reference)
 
 
 _NAMES = {

@@ -60,9 +60,12 @@ def _vectors(rng: np.random.Generator, count: int) -> torch.Tensor:
 
 
 def make_images(count: int, seed: int) -> Images:
-    """Two objects an image. Backgrounds vary more than objects do, so that clusters of patches follow backgrounds."""
-    vectors = _vectors(np.random.default_rng(7), 6 + 8 + 1)
-    classes, backgrounds, common = vectors[:6], vectors[6:14], vectors[14]
+    """Two objects an image, whose class vectors have nothing in common with the text embeddings of their labels.
+
+    Every patch, on an object or not, has one of eight textures, so that clusters of patches follow textures.
+    """
+    vectors = _vectors(np.random.default_rng(7), 6 + 8 + 6 + 1)
+    classes, textures, words, common = vectors[:6], vectors[6:14], vectors[14:20], vectors[20]
     rng = np.random.default_rng(seed)
     rows = []
     for image in range(count):
@@ -80,15 +83,13 @@ def make_images(count: int, seed: int) -> Images:
     coverage = torch.from_numpy(coverage).float().reshape(count, 2, 49)
     label = torch.tensor([LABELS.index(text) for text in object_labels(boxes)]).reshape(count, 2)
     content = torch.einsum("btn,btd->bnd", coverage, classes[label])
-    ground = torch.from_numpy(rng.integers(8, size=count))
-    content = content + (1 - coverage.sum(1).clamp(max=1))[..., None] * 2 * backgrounds[ground][:, None]
-    content = 3 * common + content
+    content = 3 * common + content + textures[torch.from_numpy(rng.integers(8, size=(count, 49)))]
 
     def seen(tensor: torch.Tensor) -> torch.Tensor:
         return tensor + torch.from_numpy(rng.normal(size=tensor.shape)).float() * 0.15
 
     square = content.reshape(count, 7, 7, DIMENSION)
-    labels = {text: F.normalize(classes[k] + common, dim=-1) for k, text in enumerate(LABELS)}
+    labels = {text: F.normalize(words[k] + common, dim=-1) for k, text in enumerate(LABELS)}
     return Images(
         images,
         boxes,

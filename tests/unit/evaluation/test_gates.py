@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.config import GateConfig
+from vialign.config import BudgetConfig, GateConfig
 from vialign.evaluation.gates import budget_verdict, early_verdict
 from vialign.tables import VERDICT
 
@@ -110,20 +110,31 @@ def ledger(*rows):
 
 def test_one_broken_limit_of_the_full_method_stops():
     rows = [
-        ("vialign", "vialign-scenes", "extra_parameters", 0.012, None, None, "share", 0.02, True),
-        ("vialign", "ViT-B-32", "inference", 0.09, 0.07, 0.11, "share", 0.10, False),
+        ("vialign", "vialign-scenes", "parameters_extra_share", 0.012, None, None, "share", 0.02, True),
+        ("vialign", "ViT-B-32", "inference_overhead", 0.09, 0.07, 0.11, "share", 0.10, False),
         ("vialign", "ViT-B-32", "flops", 1e9, None, None, "operations", None, None),
         ("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, False),
     ]
-    stopped = VERDICT.check(budget_verdict(ledger(*rows), GateConfig()))
+    stopped = VERDICT.check(budget_verdict(ledger(*rows), GateConfig(), BudgetConfig()))
     assert stopped[["required", "met"]].values.tolist() == [[True, True], [True, False], [False, False]]
     assert set(stopped["action"]) == {"stop"}
     # LoRA's broken limit alone stops nothing.
-    kept = VERDICT.check(budget_verdict(ledger(rows[0], rows[3]), GateConfig()))
+    kept = VERDICT.check(budget_verdict(ledger(rows[0], rows[3]), GateConfig(), BudgetConfig()))
     assert set(kept["action"]) == {"go"}
+
+
+def test_times_on_a_small_backbone_inform_unless_the_config_binds_them():
+    rows = ledger(
+        ("vialign", "vialign-scenes", "parameters_extra_share", 0.012, None, None, "share", 0.02, True),
+        ("vialign", "vialign-scenes", "inference_overhead", 0.3, 0.2, 0.4, "share", 0.10, False),
+    )
+    informed = budget_verdict(rows, GateConfig(), BudgetConfig())
+    assert set(informed["action"]) == {"go"} and not informed["met"].all()
+    bound = budget_verdict(rows, GateConfig(), BudgetConfig(times_bind="everywhere"))
+    assert set(bound["action"]) == {"stop"}
 
 
 def test_a_ledger_without_limits_for_the_method_cannot_pass():
     rows = ledger(("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, True))
     with pytest.raises(ValueError, match="no limit for vialign"):
-        budget_verdict(rows, GateConfig())
+        budget_verdict(rows, GateConfig(), BudgetConfig())

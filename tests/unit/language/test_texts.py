@@ -53,7 +53,9 @@ def test_the_diagnosis_gets_every_kind_for_the_first_caption_only(world, pipelin
     negatives = texts[texts["kind"].isin(NEGATIVE_KINDS)]
     assert set(negatives["text_id"]) <= {f"{i}#0!{k}" for i in texts["image_id"] for k in NEGATIVE_KINDS}
     counts = negatives["kind"].value_counts()
-    assert counts["shuffle"] == 20 and counts["swap_attributes"] == 20
+    assert counts["shuffle"] == 20 and 10 <= counts["swap_attributes"] <= 20, (
+        "like colours and like things swap nothing"
+    )
     assert 10 <= counts["swap_roles"] < 20, "a list has no roles"
     assert set(texts["split"]) == {"diagnosis"}
 

@@ -1,0 +1,122 @@
+"""The real pipeline on configs/tiny.yaml: it runs, it is complete, it re-runs only what a change touches, it stops."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from vialign.artifacts import read_provenance, read_table
+from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, VERDICT
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.workflow
+STOP = """
+signal: {shuffle_prototypes: true}
+gates: {signal: {action: stop}}
+"""
+
+
+def snakemake(folder: Path, *arguments: str, code: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in `folder`; `code` replaces the package that it imports."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if code is not None:
+        environment["PYTHONPATH"] = str(code)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += ["--cores", "2", "--configfile", str(ROOT / "configs" / "tiny.yaml"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copy(ROOT / "config.yaml", folder)
+    done = snakemake(folder, "--", "all")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return folder
+
+
+def listed_rules(dry_run: str) -> set[str]:
+    """Rules in the job table of a dry run."""
+    return set(re.findall(r"^(\w+) +\d+$", dry_run, flags=re.MULTILINE)) - {"total"}
+
+
+def test_the_report_is_written_and_a_second_run_has_nothing_to_do(run: Path) -> None:
+    assert (run / "results/report/index.html").stat().st_size > 100_000
+    again = snakemake(run, "--dry-run", "--", "all")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> None:
+    outcomes = pd.concat(read_table(path, OUTCOMES) for path in run.glob("results/evaluate/*/*/outcomes.parquet"))
+    assert {"frozen", "lora", "vialign"} <= set(outcomes["method"])
+    splits = outcomes["benchmark"].str.split("/").str[0]
+    assert set(splits) == {"test", "test_combination", "test_domain"}
+    names = set(outcomes.loc[splits == "test", "benchmark"].str.split("/").str[1])
+    expected = {"image_to_text", "text_to_image", "winoground", "aro_relation", "aro_attribution", "aro_order"}
+    assert expected | {"replace_relation"} <= names
+    assert any(name.startswith("vqa") for name in names)
+    results = read_table(run / "results/compare/results.parquet", RESULTS)
+    assert set(results["method"]) == set(outcomes["method"])
+    assert {"frozen", "lora"} <= set(read_table(run / "results/compare/comparisons.parquet", COMPARISONS)["reference"])
+
+
+def test_every_artifact_says_what_made_it(run: Path) -> None:
+    artifacts = [*run.glob("results/**/*.parquet"), *run.glob("results/**/*.safetensors")]
+    assert len(artifacts) > 50
+    for path in artifacts:
+        found = read_provenance(path)
+        assert {"rule", "config_digest", "code_digest", "seed"} <= set(found), path
+
+
+def test_logs_are_written(run: Path) -> None:
+    logs = list(run.glob("results/logs/**/*.log"))
+    assert len(logs) > 30
+    assert (run / "results/logs/train_early/vialign/0.log").stat().st_size > 0
+
+
+def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(run: Path, tmp_path: Path) -> None:
+    code = tmp_path / "src"
+    shutil.copytree(ROOT / "src", code, ignore=shutil.ignore_patterns("__pycache__"))
+    unchanged = snakemake(run, "--dry-run", "--", "all", code=code)
+    assert "Nothing to be done" in unchanged.stdout + unchanged.stderr
+    score = code / "vialign/signal/score.py"
+    score.write_text(score.read_text(encoding="utf-8") + "\n\nCHANGED = 1\n", encoding="utf-8")
+    rules = listed_rules(snakemake(run, "--dry-run", "--", "all", code=code).stdout)
+    assert {"calibrate_signal", "score_pairs", "signal_gate", "report"} <= rules
+    assert not rules & {"prepare_data", "parse_texts", "extract_features", "fit_visual", "fit_text", "encode_split"}
+
+
+def test_a_useless_signal_stops_the_run_with_a_design_review(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    shutil.copytree(run, folder, symlinks=True)
+    (folder / "stop.yaml").write_text(STOP, encoding="utf-8")
+    done = snakemake(folder, str(folder / "stop.yaml"), "--", "all")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(read_table(folder / "results/gates/signal.parquet", VERDICT)["action"]) == {"stop"}
+    assert "esign review" in (folder / "results/report/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data={sizs: {train: 3}}", "unknown key `data.sizs`"),
+        ("data={dataset: flickr8k, folder: missing}", "missing"),
+        ("backbone={architecture: ViT-B-32, checkpoint: package}", "package"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_nothing_half_written(tmp_path: Path, override: str, message: str) -> None:
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    target = "results/features/readout.parquet" if "backbone" in override else "results/data/images.parquet"
+    done = snakemake(tmp_path, "--config", override, "--", target)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert f"vialign: {'config' if 'sizs' in override else ''}" in said and message in said
+    assert "Traceback (most recent call last)" not in said
+    assert not (tmp_path / target).exists()
+    assert not list(tmp_path.glob("results/**/*.part"))
