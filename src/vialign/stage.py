@@ -71,7 +71,7 @@ def stage(snakemake: Any) -> Iterator[Run]:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     stdout, stderr = sys.stdout, sys.stderr
     with log_path.open("w", encoding="utf-8") as log:
-        sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)
         try:
             yield _open(snakemake)
         except UserError as error:

@@ -9,36 +9,14 @@ checkpoint ablation:
         f"{RESULTS}/logs/ablation.log",
     benchmark:
         f"{RESULTS}/benchmarks/ablation.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("evaluation", "seed"),
         code=code("ablation"),
     script:
         "../scripts/ablation.py"
-
-
-def chosen():
-    """The combination that the ablation chose; known only after it has run."""
-    return chosen_method(str(checkpoints.ablation.get().output.ablation))
-
-
-def gates_passed():
-    """Whether no gate stopped the run; each gate is asked only when the one before it let the run go on."""
-    return not (
-        stopped(checkpoints.signal_gate.get().output)
-        or stopped(checkpoints.budget_gate.get().output)
-        or stopped(checkpoints.early_gate.get().output)
-    )
-
-
-def finished_methods():
-    """Methods that are trained to the end: the configured ones and the chosen combination."""
-    return list(dict.fromkeys([*CONFIG.training.methods, chosen()]))
-
-
-def when_passed(make):
-    """Input function: what `make` lists, or nothing when a gate stopped the run."""
-    return lambda wildcards: make() if gates_passed() else []
 
 
 rule ablate:

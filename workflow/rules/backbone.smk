@@ -9,6 +9,8 @@ rule pretrain_backbone:
         f"{RESULTS}/logs/pretrain_backbone.log",
     benchmark:
         f"{RESULTS}/benchmarks/pretrain_backbone.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("backbone", "seed"),

@@ -15,6 +15,8 @@ rule ledger:
         f"{RESULTS}/logs/ledger.log",
     benchmark:
         f"{RESULTS}/benchmarks/ledger.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     # Timings mean nothing beside another job, so this one asks for every core.
     threads: workflow.cores
     params:
@@ -33,6 +35,8 @@ checkpoint budget_gate:
         f"{RESULTS}/logs/budget_gate.log",
     benchmark:
         f"{RESULTS}/benchmarks/budget_gate.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("gates", "budget"),

@@ -47,3 +47,70 @@ def section(*names):
 def stopped(checkpoint_output):
     """Whether the verdict table of a gate says that the pipeline stops there."""
     return gate_action(str(checkpoint_output)) == "stop"
+
+
+def chosen():
+    """The combination that the ablation chose; known only after it has run."""
+    return chosen_method(str(checkpoints.ablation.get().output.ablation))
+
+
+def gates_passed():
+    """Whether no gate stopped the run; each gate is asked only when the one before it let the run go on."""
+    return not (
+        stopped(checkpoints.signal_gate.get().output)
+        or stopped(checkpoints.budget_gate.get().output)
+        or stopped(checkpoints.early_gate.get().output)
+    )
+
+
+def finished_methods():
+    """Methods that are trained to the end: the configured ones and the chosen combination."""
+    return list(dict.fromkeys([*CONFIG.training.methods, chosen()]))
+
+
+def when_passed(make):
+    """Input function: what `make` lists, or nothing when a gate stopped the run."""
+    return lambda wildcards: make() if gates_passed() else []
+
+
+def finished_outcomes():
+    return expand(rules.evaluate_method.output, method=finished_methods(), seed=SEEDS)
+
+
+def evidence(wildcards):
+    """Tables up to the first gate that stopped, or all of them."""
+    tables = [
+        *rules.prepare_data.output,
+        rules.train_language.output.quality,
+        *rules.readout.output,
+        rules.fit_visual.output.quality,
+        rules.fit_text.output.quality,
+        *rules.score_pairs.output,
+        *rules.signal_gate.output,
+    ]
+    if stopped(checkpoints.signal_gate.get().output):
+        return tables
+    tables += [*rules.budget_gate.output]
+    if stopped(checkpoints.budget_gate.get().output):
+        return tables
+    tables += [*rules.early_gate.output]
+    if stopped(checkpoints.early_gate.get().output):
+        return tables
+    return [
+        *tables,
+        *rules.ablation.output,
+        *expand(rules.train_final.output, method=finished_methods(), seed=SEEDS),
+        *rules.agreement.output,
+        *rules.compare.output,
+        *rules.failures.output,
+    ]
+
+
+def encoded(split):
+    """What a stage reads of a split: texts, features, and its prototypes and phrases."""
+    return dict(
+        texts=f"{RESULTS}/language/{split}/texts.parquet",
+        image_features=f"{RESULTS}/features/{split}/images",
+        text_features=f"{RESULTS}/features/{split}/texts",
+        encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
+    )

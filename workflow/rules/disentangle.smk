@@ -14,6 +14,8 @@ rule fit_visual:
         f"{RESULTS}/logs/fit_visual.log",
     benchmark:
         f"{RESULTS}/benchmarks/fit_visual.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("visual", "seed"),
@@ -40,6 +42,8 @@ rule fit_text:
         f"{RESULTS}/logs/fit_text.log",
     benchmark:
         f"{RESULTS}/benchmarks/fit_text.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("text", "seed"),

@@ -20,6 +20,8 @@ rule evaluate_method:
         f"{RESULTS}/logs/evaluate_method/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_method/{{method}}/{{seed}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
     params:
         config=section("evaluation", "curriculum", "training", "signal", "seed"),
@@ -39,16 +41,14 @@ rule agreement:
         f"{RESULTS}/logs/agreement.log",
     benchmark:
         f"{RESULTS}/benchmarks/agreement.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("evaluation", "signal", "seed"),
         code=code("agreement"),
     script:
         "../scripts/agreement.py"
-
-
-def finished_outcomes():
-    return expand(rules.evaluate_method.output, method=finished_methods(), seed=SEEDS)
 
 
 rule compare:
@@ -62,6 +62,8 @@ rule compare:
         f"{RESULTS}/logs/compare.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("evaluation", "backbone", "data", "seed"),

@@ -10,6 +10,8 @@ rule readout:
         f"{RESULTS}/logs/readout.log",
     benchmark:
         f"{RESULTS}/benchmarks/readout.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("backbone", "features", "data", "seed"),
@@ -31,6 +33,8 @@ rule extract_features:
         f"{RESULTS}/logs/extract_features/{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_features/{{split}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("backbone", "features", "data", "seed"),

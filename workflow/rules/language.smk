@@ -10,6 +10,8 @@ rule train_language:
         f"{RESULTS}/logs/train_language.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_language.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("language", "seed"),
@@ -32,6 +34,8 @@ rule parse_texts:
         f"{RESULTS}/logs/parse_texts/{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/parse_texts/{{split}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("language", "seed"),

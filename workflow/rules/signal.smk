@@ -13,21 +13,13 @@ rule encode_split:
         f"{RESULTS}/logs/encode_split/{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/encode_split/{{split}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         code=code("encode_split"),
     script:
         "../scripts/encode_split.py"
-
-
-def encoded(split):
-    """What a stage reads of a split: texts, features, and its prototypes and phrases."""
-    return dict(
-        texts=f"{RESULTS}/language/{split}/texts.parquet",
-        image_features=f"{RESULTS}/features/{split}/images",
-        text_features=f"{RESULTS}/features/{split}/texts",
-        encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
-    )
 
 
 rule calibrate_signal:
@@ -39,6 +31,8 @@ rule calibrate_signal:
         f"{RESULTS}/logs/calibrate_signal.log",
     benchmark:
         f"{RESULTS}/benchmarks/calibrate_signal.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("signal", "seed"),
@@ -57,6 +51,8 @@ rule score_pairs:
         f"{RESULTS}/logs/score_pairs.log",
     benchmark:
         f"{RESULTS}/benchmarks/score_pairs.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("signal", "seed"),
@@ -74,6 +70,8 @@ rule diagnose:
         f"{RESULTS}/logs/diagnose.log",
     benchmark:
         f"{RESULTS}/benchmarks/diagnose.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("signal", "seed"),
@@ -97,6 +95,8 @@ rule probe:
         f"{RESULTS}/logs/probe.log",
     benchmark:
         f"{RESULTS}/benchmarks/probe.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("signal", "seed"),
@@ -121,6 +121,8 @@ rule stress:
         f"{RESULTS}/logs/stress.log",
     benchmark:
         f"{RESULTS}/benchmarks/stress.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 2
     params:
         config=section("signal", "seed"),
@@ -142,6 +144,8 @@ checkpoint signal_gate:
         f"{RESULTS}/logs/signal_gate.log",
     benchmark:
         f"{RESULTS}/benchmarks/signal_gate.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("signal", "gates", "seed"),

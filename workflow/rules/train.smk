@@ -24,6 +24,8 @@ rule train_early:
         f"{RESULTS}/logs/train_early/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_early/{{method}}/{{seed}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     # Only methods that train through the backbone have work for two cores.
     threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
     params:
@@ -61,6 +63,8 @@ rule train_final:
         f"{RESULTS}/logs/train_final/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     # Only methods that train through the backbone have work for two cores.
     threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
     params:
@@ -81,6 +85,8 @@ checkpoint early_gate:
         f"{RESULTS}/logs/early_gate.log",
     benchmark:
         f"{RESULTS}/benchmarks/early_gate.tsv"
+    conda:
+        "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("gates", "evaluation", "seed"),

@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional
 
 from vialign.artifacts import atomic_path, write_table, write_tensors
 from vialign.backbone.registry import ASSETS, DEMO
+from vialign.backbone.text_tower import text_tower
 from vialign.config import BackboneConfig
 from vialign.data.scenes.captions import SYNONYMS, scene_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
@@ -141,7 +143,6 @@ def pretrain_demo(
     The model is open_clip's own `CLIP` class from `assets/vialign-scenes.json`. Preprocessing is open_clip's default.
     """
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-    from open_clip.model import CLIP
     from open_clip.tokenizer import SimpleTokenizer
 
     write_merges(Path(merges))
@@ -162,20 +163,8 @@ def pretrain_demo(
     write_table(pd.DataFrame(log, columns=["step", "loss"]), PRETRAINING, log_table, provenance)
 
 
-def encode_text_cut(model: torch.nn.Module, ids: Tensor) -> Tensor:
-    """Text embeddings (B, D) from ids (B, L) with L up to the context length.
-
-    The tower is causal and padding comes last, so positions after the longest caption never matter.
-    """
-    length = ids.shape[1]
-    states = model.token_embedding(ids) + model.positional_embedding[:length]
-    states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
-    pooled = states[torch.arange(len(ids)), ids.argmax(dim=-1)]
-    return pooled @ model.text_projection
-
-
 def pretrain(
-    model: torch.nn.Module,
+    model: CLIP,
     tokenize: Callable[[list[str]], Tensor],
     corpus: Corpus,
     *,
@@ -185,7 +174,7 @@ def pretrain(
     std: tuple[float, ...],
     batch: int = 256,
     learning_rate: float = 2e-3,
-    on_check: Callable[[int, torch.nn.Module], None] | None = None,
+    on_check: Callable[[int, CLIP], None] | None = None,
     check_every: int = 500,
 ) -> list[tuple[int, float]]:
     """Train every parameter of `model` on `corpus` and return (step, loss) pairs.
@@ -215,6 +204,8 @@ def pretrain(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     model.train()
+    # Reads ids cut to the longest caption, which is exact and half the work.
+    tower = text_tower(model, DEMO)
     log, started = [], time.monotonic()
     batches = batch_rows(rng, corpus.single, steps, batch)
     for step, drawn in enumerate(track(batches, "pretraining the demo backbone", total=steps), start=1):
@@ -222,7 +213,7 @@ def pretrain(
         pixels = (corpus.pixels[rows].float() - shift) / scale
         ids = tokens[rows, torch.from_numpy(rng.integers(0, 5, len(rows)))][:, :longest]
         image = functional.normalize(model.visual(pixels), dim=-1)
-        text = functional.normalize(encode_text_cut(model, ids), dim=-1)
+        text = functional.normalize(tower.read(ids)[0], dim=-1)
         loss = contrastive_loss(image, text, model.logit_scale.exp())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

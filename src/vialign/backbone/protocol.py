@@ -49,8 +49,11 @@ class Backbone(Protocol):
     """The patch readouts that the image tower offers; `final` is always among them."""
     logit_scale: float
     """Factor of the cosines in the contrastive loss (the exponential is already applied)."""
-    device: torch.device
-    """Where the parameters are."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        ...
 
     def preprocess(self, image: "Image.Image") -> UInt8[Tensor, "3 height width"]:
         """Resize and crop, before normalisation."""

@@ -23,7 +23,7 @@ def world(brackets_of_captions):
         image_id = f"{split}-{number}"
         images.append((image_id, split, "x.png", 10, 10))
         for place in range(2):
-            tree = brackets_of_captions[(7 * number + 3 * place) % len(brackets_of_captions)]
+            tree = brackets_of_captions[(7 * (number // 3) + 50 * (number % 3) + 3 * place) % len(brackets_of_captions)]
             captions.append((f"{image_id}#{place}", image_id, " ".join(parse_tree(tree).words()), tree))
     choices = pd.DataFrame(
         [("w/0", "winoground", "diagnosis", "roles", ["diagnosis-2", "diagnosis-5"], [NEAR, NEAR, "a white star"])],

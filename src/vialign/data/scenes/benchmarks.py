@@ -42,7 +42,7 @@ def winoground(pairs: list[tuple[Shown, Shown, str]], split: str) -> list[dict[s
 
 def aro_relation(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
     """`X is above Y` against `Y is above X`, for a relation that holds (Yuksekgonul et al. 2023, VG-Relation)."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for item in _with_main(shown, limit):
         i, predicate, j = item.scene.main  # type: ignore[misc]
         subject, other = item.scene.things[i], item.scene.things[j]
@@ -53,7 +53,7 @@ def aro_relation(shown: list[Shown], split: str, limit: int) -> list[dict[str, o
 
 def replaced_relation(shown: list[Shown], split: str, limit: int, rng: np.random.Generator) -> list[dict[str, object]]:
     """`X is above Y` against `X is left of Y`, which is false there (Hsieh et al. 2023, replace-relation)."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for item in _with_main(shown, limit):
         i, predicate, j = item.scene.main  # type: ignore[misc]
         subject, other = item.scene.things[i], item.scene.things[j]
