@@ -1,4 +1,4 @@
-# What every rule shares: the checked config, the splits, the digests, and the gates.
+# Shared by all stages - the checked config, the splits, the digests, and the gates.
 import sys
 
 from vialign.config import load_config, section_digest
@@ -40,7 +40,7 @@ def code(script):
 
 
 def section(*names):
-    """Digest of the config sections that a rule reads: a change of another section does not re-run it."""
+    """Digest of the config sections that a stage reads; a change of another section does not re-run it."""
     return section_digest(CONFIG, *names)
 
 
