@@ -106,10 +106,10 @@ class Evidence:
 
     def contract(self) -> Provenance:
         """The backbone's contract as the first artifact made with it carries it; empty where there is none."""
-        fields = ("architecture", "activation", "checkpoint", "preprocessing", "tokenizer")
         for artifact in self.artifacts:
-            if "architecture" in artifact.provenance:
-                return {field: artifact.provenance[field] for field in fields if field in artifact.provenance}
+            if "backbone_architecture" in artifact.provenance:
+                fields = {name: value for name, value in artifact.provenance.items() if name.startswith("backbone_")}
+                return {name.removeprefix("backbone_"): fields[name] for name in sorted(fields)}
         return {}
 
 

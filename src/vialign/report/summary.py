@@ -111,8 +111,12 @@ def _signal(evidence: Evidence, config: Config) -> Markup | None:
     if ours.empty:
         return None
     best = ours.iloc[-1]
+    told = best["low"] > config.gates.signal.minimum_auc
     text = say(
-        "The signal (<code>{}</code>) tells true captions from hard negatives best for <em>{}</em>, with AUC {}",
+        "The signal (<code>{}</code>) "
+        + ("tells true captions from hard negatives" if told else "tells true captions from no kind of hard negative")
+        + (", best" if told else " beyond chance; it comes closest")
+        + " for <em>{}</em>, with AUC {}",
         config.signal.driver,
         best["kind"].replace("_", " "),
         cite_interval(best, "auc", "fraction"),

@@ -20,12 +20,13 @@ PROVENANCE = {
     "code_digest": "c0de" * 16,
     "config_digest": "c0ff" * 16,
     "seed": "0",
-    "architecture": "vialign-scenes",
-    "activation": "gelu",
-    "checkpoint": "ab" * 32,
-    "preprocessing": "112 bicubic",
-    "tokenizer": "short merges",
+    "backbone_architecture": "vialign-scenes",
+    "backbone_activation": "gelu",
+    "backbone_checkpoint": "ab" * 32,
+    "backbone_preprocessing": "112 bicubic",
+    "backbone_tokenizer": "short merges",
     "readout": "value",
+    "reason": "best pointing accuracy",
 }
 
 
@@ -103,9 +104,13 @@ def _quality(folder: Path) -> None:
         return [dict(subject=subject, **common, **_interval(value)) for subject, value in values.items()]
 
     references = {"ceiling": 0.78, "dictionary": 0.41, "k-means": 0.33, "random atoms": 0.21}
-    visual = rows("iou", references) + rows("stability iou", {name: v + 0.1 for name, v in references.items()})
-    spans = rows("f1", {"main path": 0.93, "syntax path": 0.95, "mixed": 0.96}, "scenes")
-    spans += rows("f1", {"main path": 0.71, "syntax path": 0.64, "mixed": 0.73}, "scenes with typos")
+    visual = (
+        rows("iou mean", references)
+        + rows("iou circle", references)
+        + rows("stability flip iou", {name: v + 0.1 for name, v in references.items()})
+    )
+    spans = rows("f1 entity", {"main path": 0.93, "syntax path": 0.95, "mixed": 0.96}, "scenes")
+    spans += rows("f1 entity", {"main path": 0.71, "syntax path": 0.64, "mixed": 0.73}, "scenes with typos")
     readouts = {"final": 0.2, "value": 0.4, "self_self": 0.31, "early": 0.12}
     _write(folder, "disentangle/visual_quality.parquet", tables.QUALITY, visual)
     _write(folder, "disentangle/text_quality.parquet", tables.QUALITY, spans)

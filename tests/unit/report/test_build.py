@@ -295,4 +295,4 @@ def test_provenance_lists_every_artifact_with_its_digests(page, whole_run):
     found = {p.relative_to(whole_run).as_posix() for e in ("parquet", "safetensors") for p in whole_run.rglob(f"*.{e}")}
     assert found <= shown
     titles = {code.attributes.get("title") for code in page.named("provenance").all("code")}
-    assert {PROVENANCE["config_digest"], PROVENANCE["code_digest"], PROVENANCE["checkpoint"]} <= titles
+    assert {PROVENANCE["config_digest"], PROVENANCE["code_digest"], PROVENANCE["backbone_checkpoint"]} <= titles

@@ -222,3 +222,15 @@ def test_contrast_keeps_the_accessibility_rules_in_every_scheme():
             assert min(contrast(scheme[name], scheme[ground]) for ground in grounds) >= 4.5, name
         for place in range(1, 9):
             assert contrast(scheme[f"series-{place}"], scheme["card"]) >= 3, place
+
+
+def test_a_signal_at_chance_is_not_said_to_tell_anything(folder):
+    def first():
+        return str(sentences(read_evidence(folder, fake_config()), fake_config())[0])
+
+    assert "tells true captions from hard negatives, best" in first()
+    undo = rewrite(folder, "diagnosis", lambda frame: frame.assign(auc=0.52, low=0.48, high=0.56))
+    try:
+        assert "from no kind of hard negative beyond chance" in first()
+    finally:
+        undo()

@@ -26,7 +26,10 @@ def data(evidence: Evidence, config: Config) -> Section:
     section.blocks.append(_examples(evidence, config, images))
     problems = evidence.get("problems")
     if problems is None:
-        section.blocks.append(paragraph("No problem was found in the data files."))
+        found = "problems" in evidence.frames
+        path = evidence.path("problems")
+        clean = paragraph("No problem was found in the data files (<code>{}</code> is empty).", path)
+        section.blocks.append(clean if found else absent("the list of problems", path, evidence.stopped))
         return section
     columns = [Show("file", "File"), Show("row", "Row"), Show("problem", "Problem and what was done", "prose")]
     path = evidence.path("problems")
@@ -87,8 +90,9 @@ def backbone(evidence: Evidence, config: Config) -> Section:
     if readout is None:
         section.blocks.append(absent("the comparison of readouts", path, evidence.stopped))
     else:
-        chosen = evidence.provenance(path).get("readout", "not recorded")
-        section.blocks.append(paragraph("Patch tokens are read as <strong>{}</strong>.", chosen))
+        made = evidence.provenance(path)
+        chosen, reason = made.get("readout", "not recorded"), made.get("reason", "no reason recorded")
+        section.blocks.append(paragraph("Patch tokens are read as <strong>{}</strong>: <q>{}</q>.", chosen, reason))
         title = "Patch readouts"
         section.blocks.append(render_table(readout, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS))
     section.blocks.append(heading("Check against known numbers"))
@@ -141,21 +145,39 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
 
 
 def _quality_figures(frame: pd.DataFrame, name: str, title: str, path: str) -> Markup:
-    """One drawing a measure that several subjects share; at most four, those with most subjects."""
-    sizes = frame.groupby("measure", sort=False)["subject"].nunique().sort_values(ascending=False, kind="stable")
+    """One drawing a family of measures (those that share their first word); the four largest families."""
+    family = frame["measure"].str.split(" ").str[0]
+    sizes = family.value_counts(sort=False).sort_values(ascending=False, kind="stable")
     drawings = []
-    for place, measure in enumerate(sizes[sizes > 1].index[:4]):
-        part = frame[frame["measure"] == measure]
-        heading_text = f"{title}: {words(measure)}"
+    for place, word in enumerate(sizes[sizes > 1].index[:4]):
+        heading_text = f"{title}: {words(word)}"
+        part, row, series = _arranged(frame[family == word])
         svg = interval_plot(
-            part.assign(subject=part["subject"].map(words)),
+            part,
             name=f"{name}-{place}".replace("_", "-"),
             title=heading_text,
-            row="subject",
+            row=row,
             value="value",
-            series="domain" if part["domain"].nunique() > 1 else None,
-            axis=words(measure),
+            series=series,
+            axis=words(word),
         )
-        reading = "Each dot is one subject with its interval; compare it with the ceiling and the floor among the rows."
+        reading = "Each dot is one measurement with its interval; the table says on how many items it rests."
         drawings.append(figure(svg, title=heading_text, reading=reading, sources=[path]))
-    return gallery(drawings) if drawings else Markup("")
+    return gallery(drawings)
+
+
+def _arranged(part: pd.DataFrame, most: int = 16) -> tuple[pd.DataFrame, str, str | None]:
+    """Rows and series of a family of measures: subjects side by side, or domains where there are several.
+
+    Returns the frame, its row column and its series column; at most `most` rows, the first ones.
+    """
+    part = part.assign(subject=part["subject"].map(words), rest=part["measure"].str.split(" ").str[1:].str.join(" "))
+    if part["domain"].nunique() > 1:
+        row, series = "label", "domain"
+        part = part.assign(label=(part["subject"] + " " + part["rest"]).str.strip())
+    elif part["measure"].nunique() > 1:
+        row, series = "rest", "subject"
+    else:
+        row, series = "subject", None
+    kept = list(dict.fromkeys(part[row]))[:most]
+    return part[part[row].isin(kept)], row, series

@@ -9,7 +9,7 @@ from vialign.report.blocks import Section, absent, folded, heading, paragraph
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.tables import Show, render_table
 
-FIELDS = ("rule", "code_digest", "config_digest", "seed", "architecture", "checkpoint")
+FIELDS = ("rule", "code_digest", "config_digest", "seed", "backbone_architecture", "backbone_checkpoint")
 
 
 def provenance(evidence: Evidence, config: Config) -> Section:
@@ -50,8 +50,8 @@ def _artifacts(evidence: Evidence) -> Markup:
         Show("metadata.code_digest", "Code", "digest"),
         Show("metadata.config_digest", "Config", "digest"),
         Show("metadata.seed", "Seed"),
-        Show("metadata.architecture", "Backbone"),
-        Show("metadata.checkpoint", "Checkpoint", "digest"),
+        Show("metadata.backbone_architecture", "Backbone"),
+        Show("metadata.backbone_checkpoint", "Checkpoint", "digest"),
     ]
     source = "the metadata of each file"
     table = render_table(frame, None, source=source, title="Artifacts", columns=columns, limit=1000)

@@ -238,17 +238,16 @@ def verdict_table(frame: pd.DataFrame, path: str, title: str) -> Markup:
     columns = [
         Show("criterion", "Criterion", "prose"),
         Show("met", "Met", "verdict"),
-        Show("required", "Required", "flag"),
         Show("value", "Measured", "number", "low", "high"),
         Show("threshold", "Threshold", "number"),
-        Show("evidence", "Evidence"),
         Show("reason", "Reason", "prose"),
+        Show("evidence", "Evidence"),
     ]
     return render_table(frame, VERDICT, source=path, title=title, columns=columns)
 
 
 def gates(evidence: Evidence, config: Config) -> Section:
-    """Every criterion of every gate that was reached."""
+    """Every criterion of every gate that was reached: first those that decide, then those that only inform."""
     section = Section("gates", "Gates")
     for gate in GATES:
         frame, path = evidence.get(f"gate_{gate}"), evidence.path(f"gate_{gate}")
@@ -256,7 +255,11 @@ def gates(evidence: Evidence, config: Config) -> Section:
         if frame is None:
             section.blocks.append(absent(f"the verdict of the {gate} gate", path, evidence.stopped))
             continue
-        action = str(frame["action"].iloc[0])
-        section.blocks.append(paragraph("Decision: <strong>{}</strong>.", action))
-        section.blocks.append(verdict_table(frame, path, f"Criteria of the {gate} gate"))
+        section.blocks.append(paragraph("Decision: <strong>{}</strong>.", frame["action"].iloc[0]))
+        required = frame[frame["required"]]
+        section.blocks.append(verdict_table(required, path, f"Criteria that decide the {gate} gate"))
+        informative = frame[~frame["required"]]
+        if not informative.empty:
+            title = f"Criteria that only inform, {gate} gate"
+            section.blocks.append(folded(title, verdict_table(informative, path, title)))
     return section
