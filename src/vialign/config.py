@@ -138,6 +138,8 @@ class TextConfig(Section):
     """Standard deviation of the noise on token states while fitting, in their own standard deviations."""
     alignment: NonNegative = 1.0
     """Weight of the local contrastive loss between phrases and prototypes."""
+    relation: NonNegative = 1.0
+    """Weight of the loss by which relation phrases learn what they ask of the geometry of their arguments."""
     steps: Count = 600
     batch: Count = 128
     learning_rate: Positive = 3e-3

@@ -17,26 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vialign.curriculum.head import drawn
+from vialign.disentangle.geometry import GEOMETRY, relation_matches, relative_geometry
 from vialign.signal.score import ABSENT
 
-GEOMETRY = 8
-"""Numbers that `relative_geometry` gives."""
 _KINDS = 4
 """None, entity, attribute, relation."""
-
-
-def relative_geometry(subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, "*pair 5"]) -> Float[Tensor, "*pair 8"]:
-    """Where the subject lies as seen from the object, from the moments of both maps, scaled to order one.
-
-    Moments are mean x, mean y, standard deviation of x and y (image widths or heights) and area fraction. Result:
-    offset in x and y, their absolute values, log ratio of the areas, difference of the extents in x and y, closeness.
-    All zero but the closeness (1) when both are the same prototype.
-    """
-    offset = 4 * (subject[..., :2] - object_[..., :2])
-    extent = 4 * (subject[..., 2:4] - object_[..., 2:4])
-    area = ((subject[..., 4:] + 0.01) / (object_[..., 4:] + 0.01)).log()
-    closeness = (-0.5 * offset.square().sum(dim=-1, keepdim=True)).exp()
-    return torch.cat([offset, offset.abs(), area, extent, closeness], dim=-1)
 
 
 class FeatureCorrection(nn.Module):
@@ -162,14 +147,21 @@ def local_matches(
     return product.view(group, images, count, texts, units)
 
 
-def best_matches(
+def local_scores(
     matches: Float[Tensor, "group image prototype text phrase"],
     mass: Float[Tensor, "group image prototype"],
-    weight: Float[Tensor, "group text phrase"],
+    moments: Float[Tensor, "group image prototype 5"],
+    texts: dict[str, Tensor],
 ) -> Float[Tensor, "group image text"]:
     """S_local from the cosines, as `vialign.signal.score.local_similarity`."""
-    present = matches.masked_fill((mass == 0)[..., None, None], -1.0)
-    return (present.amax(dim=2) * weight[:, None]).sum(dim=-1)
+    best, place = matches.masked_fill((mass == 0)[..., None, None], -1.0).max(dim=2)
+    group, images, items, units = best.shape
+    rows = place.reshape(group, images, items * units, 1).expand(-1, -1, -1, 5)
+    places = moments.gather(2, rows).view(group, images, items, units, 5)
+    index = (texts["subject"], texts["object"])
+    related = relation_matches(*(_pick(places, argument) for argument in index), texts["direction"][:, None])
+    told = texts["direction"].abs().sum(dim=-1)[:, None] > 0
+    return (torch.where(told, related, best) * texts["weight"][:, None]).sum(dim=-1)
 
 
 def _pick(

@@ -12,14 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.config import CurriculumConfig, SignalConfig
-from vialign.curriculum.correct import FeatureCorrection, best_matches, local_matches
+from vialign.curriculum.correct import FeatureCorrection, local_matches, local_scores
 from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.regularise import ConsistencyRegulariser
 from vialign.curriculum.reweight import AmbiguityWeights
+from vialign.disentangle.geometry import GEOMETRY
 from vialign.objective import Batch, Objective, Side, SplitData, contrastive_loss
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import local_similarity, match_entropy
-from vialign.signal.stage import driving_signal
+from vialign.signal.stage import driving_signal, relation_queries
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
@@ -93,10 +94,11 @@ class CurriculumMethod(Objective):
         """Head output; with correction also the phrases and what they generate."""
         side = {"pooled": self.head.text(data.text_pooled[index])}
         if self.correct is not None:
-            phrases = data.phrases.index(index)
-            features = self.adapted_phrases(phrases)
-            side |= {"phrases": features, "weight": phrases.weight}
-            side |= self.correct.text_side(features, phrases.weight, phrases.kind, phrases.subject, phrases.object)
+            phrases = self.adapted_phrases(data.phrases.index(index))
+            side |= {"phrases": phrases.features, "weight": phrases.weight, "direction": directions(phrases)}
+            side |= self.correct.text_side(
+                phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object
+            )
         return side
 
     def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
@@ -127,16 +129,21 @@ class CurriculumMethod(Objective):
         weights = regularisation = None
         if self.reweight is not None or self.regularise is not None:
             prototypes = self.adapted_prototypes(data.prototypes.index(batch.images))
-            phrases = data.phrases.index(batch.texts)
-            features = self.adapted_phrases(phrases)
-            signal = self._signal(images["pooled"], texts["pooled"], prototypes, features, phrases.weight)
+            phrases = self.adapted_phrases(data.phrases.index(batch.texts))
+            signal = self._signal(images["pooled"], texts["pooled"], prototypes, phrases)
             if self.reweight is not None:
                 entropy = match_entropy(
-                    prototypes.features.detach(), features.detach(), phrases.weight, self.temperature, prototypes.mass
+                    prototypes.features.detach(),
+                    phrases.features.detach(),
+                    phrases.weight,
+                    self.temperature,
+                    prototypes.mass,
                 )
                 weights = self.reweight(signal, entropy)
             if self.regularise is not None:
-                regularisation = self.regularise(signal, prototypes.features, prototypes.mass, features, phrases.weight)
+                regularisation = self.regularise(
+                    signal, prototypes.features, prototypes.mass, phrases.features, phrases.weight
+                )
         contrastive = contrastive_loss(self.logit_scale * scores, weights)
         negative = self.negative_term(data, batch, images, scores.diagonal())
         return self.total(contrastive, negative, regularisation)
@@ -144,13 +151,11 @@ class CurriculumMethod(Objective):
     def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"]:
         """The driving signal of texts with their own images, after head and adapters."""
         image = data.image_of_text[index]
-        phrases = data.phrases.index(index)
         return self._signal(
             self.head.image(data.image_pooled[image]),
             self.head.text(data.text_pooled[index]),
             self.adapted_prototypes(data.prototypes.index(image)),
-            self.adapted_phrases(phrases),
-            phrases.weight,
+            self.adapted_phrases(data.phrases.index(index)),
         )
 
     def statistics(self) -> dict[str, Tensor]:
@@ -163,20 +168,28 @@ class CurriculumMethod(Objective):
             return prototypes
         return replace(prototypes, features=self.regularise.prototypes(prototypes.features))
 
-    def adapted_phrases(self, phrases: "Phrases") -> Float[Tensor, "text phrase dim"]:
-        """Phrase features after the regulariser's adapter, where there is one."""
-        return phrases.features if self.regularise is None else self.regularise.phrases(phrases.features)
+    def adapted_phrases(self, phrases: "Phrases") -> "Phrases":
+        """Phrases after the regulariser's adapter, where there is one."""
+        if self.regularise is None:
+            return phrases
+        return replace(phrases, features=self.regularise.phrases(phrases.features))
 
     def _signal(
         self,
         image_pooled: Float[Tensor, "pair dim"],
         text_pooled: Float[Tensor, "pair dim"],
         prototypes: "Prototypes",
-        phrases: Float[Tensor, "pair phrase dim"],
-        weight: Float[Tensor, "pair phrase"],
+        phrases: "Phrases",
     ) -> Float[Tensor, "pair"]:
         s_global = (image_pooled * text_pooled).sum(dim=-1)
-        s_local = local_similarity(prototypes.features, phrases, weight, prototypes.mass)
+        s_local = local_similarity(
+            prototypes.features,
+            phrases.features,
+            phrases.weight,
+            prototypes.mass,
+            prototypes.moments,
+            relation_queries(phrases),
+        )
         return driving_signal(s_global, s_local, self.calibration, self.driver)
 
     def _corrected(self, images: Side, texts: Side) -> Float[Tensor, "group image text"]:
@@ -187,7 +200,14 @@ class CurriculumMethod(Objective):
         assert self.correct is not None
         s_global = images["pooled"] @ texts["pooled"].transpose(1, 2)
         matches = local_matches(images["prototypes"], texts["phrases"])
-        s_local = best_matches(matches.detach(), images["mass"], texts["weight"])
+        s_local = local_scores(matches.detach(), images["mass"], images["moments"], texts)
         signal = driving_signal(s_global.detach(), s_local, self.calibration, self.driver)
         z = self.correct.fusion(matches, images["prototypes"], images["mass"], images["moments"], images["read"], texts)
         return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal)
+
+
+def directions(phrases: "Phrases") -> Float[Tensor, "text phrase 8"]:
+    """What relation phrases ask of the geometry of their arguments; zero where nothing was read."""
+    if phrases.direction is not None:
+        return phrases.direction
+    return phrases.features.new_zeros(*phrases.weight.shape, GEOMETRY)

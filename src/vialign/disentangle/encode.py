@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -62,7 +63,7 @@ def encode_texts(
             found = [by_text[key] for key in ids if key in by_text]
             structure = align_units(pd.concat(found) if found else units.iloc[:0], ids, offsets, mask)
         block = text(states, mask, structure, path)
-        blocks.append(Phrases(block.features, block.weight, block.kind, block.subject, block.object, None))
+        blocks.append(replace(block, assign=None))
     return Phrases.concatenate(blocks)
 
 

@@ -23,6 +23,8 @@ def write_encoded(prototypes: Prototypes, phrases: Phrases, path: str | Path, pr
         "phrases.subject": phrases.subject.to(torch.int8),
         "phrases.object": phrases.object.to(torch.int8),
     }
+    if phrases.direction is not None:
+        tensors["phrases.direction"] = phrases.direction.to(_HALF)
     write_tensors(tensors, path, provenance)
 
 
@@ -45,6 +47,7 @@ def read_encoded(path: str | Path) -> tuple[Prototypes, Phrases]:
         subject=tensors["phrases.subject"].long(),
         object=tensors["phrases.object"].long(),
         assign=None,
+        direction=_unit(tensors["phrases.direction"]) if "phrases.direction" in tensors else None,
     )
     return prototypes, phrases
 

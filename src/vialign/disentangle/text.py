@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vialign.config import TextConfig
+from vialign.disentangle.geometry import GEOMETRY
 from vialign.disentangle.structure import TokenDistributions, decode, fill_slots, mix, smoothed
-from vialign.disentangle.types import NONE, Phrases, TokenStructure
+from vialign.disentangle.types import NONE, RELATION, Phrases, TokenStructure
 
 Path = Literal["mixed", "main", "fallback"]
 """Which reading of a caption decides: both, the transformer alone, or the parser alone."""
@@ -63,6 +64,7 @@ class TextDisentangler(nn.Module):
         self.up = nn.Linear(adapter_rank, dimension, bias=False)
         nn.init.zeros_(self.up.weight)
         self.kind_weight = nn.Parameter(torch.zeros(4))
+        self.direct = nn.Linear(dimension, GEOMETRY, bias=False)
         self.register_buffer("mean", torch.zeros(dimension))
 
     @classmethod
@@ -162,7 +164,9 @@ class TextDisentangler(nn.Module):
         weight = present * self.kind_weight.exp()[slots.kind]
         weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12)
         features = features * present[..., None]
-        return Phrases(features, weight, slots.kind, slots.subject, slots.object, assign)
+        related = (slots.kind == RELATION) & (slots.subject >= 0) & (slots.object >= 0)
+        direction = F.normalize(self.direct(pooled), dim=-1) * related[..., None]
+        return Phrases(features, weight, slots.kind, slots.subject, slots.object, assign, direction)
 
 
 class TokenTransformer(nn.Module):

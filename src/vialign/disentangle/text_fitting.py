@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vialign.config import TextConfig
 from vialign.disentangle import losses
+from vialign.disentangle.geometry import relation_loss
 from vialign.disentangle.structure import TokenDistributions, align_units
 from vialign.disentangle.text import Reading, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, NONE, RELATION, Prototypes, TokenStructure
@@ -56,7 +57,8 @@ def fit_text(
     text = TextDisentangler.from_config(config, data.states.shape[-1])
     text.mean.copy_(_mean(data))
     scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
-    optimiser = torch.optim.Adam([*text.parameters(), scale], lr=config.learning_rate)
+    sharpness = nn.Parameter(torch.tensor(math.log(_SCALE)))
+    optimiser = torch.optim.Adam([*text.parameters(), scale, sharpness], lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     batches = _batches(rng, image_of_text[torch.from_numpy(rows)].numpy(), config.batch)
     spread = float((data.states.float() - text.mean)[data.mask].std())
@@ -72,7 +74,9 @@ def fit_text(
         phrases = text.phrases(reading, mask, decided)
         scores = losses.local_scores(prototypes.features[images], phrases.features, phrases.weight)
         terms["alignment"] = losses.contrastive_loss(scores, scale.exp().clamp_max(100.0))
-        loss = torch.stack([value * (config.alignment if name == "alignment" else 1) for name, value in terms.items()])
+        terms["relation"] = relation_loss(prototypes.index(images), phrases, sharpness.exp().clamp_max(100.0))
+        weights = {"alignment": config.alignment, "relation": config.relation}
+        loss = torch.stack([value * weights.get(name, 1.0) for name, value in terms.items()])
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()

@@ -74,6 +74,8 @@ class Phrases(_Batch):
     """Unit that a relation is said towards; -1 for none."""
     assign: Float[Tensor, "batch unit token"] | None
     """Share of each token in the unit; each row sums to 1 (0 where there is no unit). None when dropped."""
+    direction: Float[Tensor, "batch unit 8"] | None = None
+    """Unit vector of relative geometry that a relation with both arguments asks for; zero for every other unit."""
 
     def __len__(self) -> int:
         return self.features.shape[0]

@@ -6,14 +6,25 @@ whose `mass` is zero are absent: no phrase matches them.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from vialign.disentangle.geometry import relation_matches
 
 ABSENT = -1e9
 """Stands for minus infinity where a logarithm is masked: its exponential is exactly 0, and no gradient becomes NaN."""
+
+
+class RelationQueries(NamedTuple):
+    """What the relation phrases of each caption ask of their arguments (fields of `Phrases`)."""
+
+    direction: Float[Tensor, "batch phrase 8"]
+    subject: Int[Tensor, "batch phrase"]
+    object: Int[Tensor, "batch phrase"]
 
 
 def local_similarity(
@@ -21,12 +32,28 @@ def local_similarity(
     phrases: Float[Tensor, "batch phrase dim"],
     weight: Float[Tensor, "batch phrase"],
     mass: Float[Tensor, "batch prototype"] | None = None,
+    moments: Float[Tensor, "batch prototype 5"] | None = None,
+    relations: RelationQueries | None = None,
 ) -> Float[Tensor, "batch"]:
-    """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1] (proposal 4.2)."""
+    """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1] (proposal 4.2).
+
+    A prototype is its feature and the moments of its map. With `moments` and `relations`, a relation phrase whose both
+    arguments are known is matched with the geometry of the two prototypes that its arguments match best; which concepts
+    are there cannot tell such a phrase from its converse.
+    """
     matches = einsum(phrases, prototypes, "b m d, b k d -> b m k")
     if mass is not None:
         matches = matches.masked_fill(mass[:, None, :] == 0, -1.0)
-    return (weight * matches.amax(dim=-1)).sum(dim=-1)
+    best, place = matches.max(dim=-1)
+    if moments is not None and relations is not None:
+        places = moments.gather(1, place[..., None].expand(-1, -1, 5))
+        subject, object_ = (
+            places.gather(1, index.clamp_min(0)[..., None].expand(-1, -1, 5))
+            for index in (relations.subject, relations.object)
+        )
+        told = relations.direction.abs().sum(dim=-1) > 0
+        best = torch.where(told, relation_matches(subject, object_, relations.direction), best)
+    return (weight * best).sum(dim=-1)
 
 
 def match_entropy(
@@ -67,29 +94,3 @@ def agreement(
 ) -> Float[Tensor, "*shape"]:
     """C times the mean of both calibrated similarities: 1 only where both are 1, 0 where both are 0; in [0, 1]."""
     return consistency(s_global, s_local) * (s_global + s_local) / 2
-
-
-def all_pairs_local(
-    prototypes: Float[Tensor, "image prototype dim"],
-    phrases: Float[Tensor, "text phrase dim"],
-    weight: Float[Tensor, "text phrase"],
-    mass: Float[Tensor, "image prototype"] | None = None,
-    elements: int = 1 << 24,
-) -> Float[Tensor, "image text"]:
-    """S_local of every image with every caption, in blocks of at most `elements` phrase-prototype matches."""
-    images, count, _ = prototypes.shape
-    texts, units, _ = phrases.shape
-    rows = max(1, min(images, elements // (count * units)))
-    columns = max(1, min(texts, elements // (count * units * rows)))
-    lines = []
-    for row in range(0, images, rows):
-        block = prototypes[row : row + rows]
-        absent = None if mass is None else mass[row : row + rows, :, None, None] == 0
-        line = []
-        for column in range(0, texts, columns):
-            matches = einsum(block, phrases[column : column + columns], "i k d, t m d -> i k t m")
-            if absent is not None:
-                matches = matches.masked_fill(absent, -1.0)
-            line.append((matches.amax(dim=1) * weight[column : column + columns]).sum(dim=-1))
-        lines.append(torch.cat(line, dim=1))
-    return torch.cat(lines, dim=0)

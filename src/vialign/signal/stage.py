@@ -15,7 +15,7 @@ from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration, fit_calibration
-from vialign.signal.score import agreement, consistency, local_similarity, match_entropy
+from vialign.signal.score import RelationQueries, agreement, consistency, local_similarity, match_entropy
 from vialign.tables import SIGNAL_SCORES
 
 if TYPE_CHECKING:
@@ -111,6 +111,13 @@ def score_pairs(
     return SIGNAL_SCORES.check(frame)
 
 
+def relation_queries(phrases: "Phrases") -> RelationQueries | None:
+    """What the relation phrases ask; None where phrases carry no directions."""
+    if phrases.direction is None:
+        return None
+    return RelationQueries(phrases.direction, phrases.subject, phrases.object)
+
+
 def driving_signal(
     s_global: Float[Tensor, "*shape"],
     s_local: Float[Tensor, "*shape"],
@@ -148,14 +155,14 @@ def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalCo
     with torch.no_grad():
         for start in track(range(0, len(pairs), block), "signal of image-text pairs"):
             images, texts = image_positions[start : start + block], text_positions[start : start + block]
-            prototypes, mass = features.prototypes.features[images], features.prototypes.mass[images]
-            phrases, weight = features.phrases.features[texts], features.phrases.weight[texts]
+            prototypes, phrases = features.prototypes.index(images), features.phrases.index(texts)
+            local = (prototypes.features, phrases.features, phrases.weight)
             parts.append(
                 torch.stack(
                     [
                         (features.image_pooled[images] * features.text_pooled[texts]).sum(dim=-1),
-                        local_similarity(prototypes, phrases, weight, mass),
-                        match_entropy(prototypes, phrases, weight, config.temperature, mass),
+                        local_similarity(*local, prototypes.mass, prototypes.moments, relation_queries(phrases)),
+                        match_entropy(*local, config.temperature, prototypes.mass),
                     ],
                     dim=1,
                 )

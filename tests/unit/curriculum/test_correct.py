@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planted import random_world
-from vialign.curriculum.correct import FeatureCorrection, best_matches, local_matches, relative_geometry
-from vialign.signal.score import all_pairs_local
+from vialign.curriculum.correct import FeatureCorrection, local_matches, local_scores
+from vialign.disentangle.geometry import relative_geometry
+from vialign.signal.score import RelationQueries, local_similarity
 
 RANK, QUERY_RANK = 6, 3
 
@@ -87,11 +88,22 @@ def test_padding_and_the_order_of_prototypes_never_change_a_score():
 
 def test_s_local_is_that_of_the_signal():
     prototypes, phrases, _, _ = random_world(5)
+    texts, units = phrases.weight.shape
+    asks = (phrases.subject >= 0) & (phrases.object >= 0)
+    rng = torch.Generator().manual_seed(0)
+    direction = torch.nn.functional.normalize(torch.randn(texts, units, 8, generator=rng).double(), dim=-1)
+    queries = RelationQueries(direction * asks[..., None], phrases.subject, phrases.object)
+    assert bool(asks.any())
+    side = {"direction": queries.direction, "weight": phrases.weight}
+    side |= {"subject": phrases.subject.clamp_min(0), "object": phrases.object.clamp_min(0)}
     matches = local_matches(prototypes.features[None], phrases.features[None])
-    found = best_matches(matches, prototypes.mass[None], phrases.weight[None])[0]
-    torch.testing.assert_close(
-        found, all_pairs_local(prototypes.features, phrases.features, phrases.weight, prototypes.mass)
-    )
+    group = {name: tensor[None] for name, tensor in side.items()}
+    found = local_scores(matches, prototypes.mass[None], prototypes.moments[None], group)[0]
+    for image in range(len(prototypes)):
+        rows = torch.full((texts,), image)
+        shown = prototypes.index(rows)
+        one = local_similarity(shown.features, phrases.features, phrases.weight, shown.mass, shown.moments, queries)
+        torch.testing.assert_close(found[image], one)
 
 
 def test_it_starts_at_the_uncorrected_score_and_every_parameter_gets_a_gradient_after_one_step():

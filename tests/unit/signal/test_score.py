@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from vialign.signal.score import agreement, all_pairs_local, consistency, local_similarity, match_entropy
+from vialign.disentangle.geometry import GEOMETRY, relative_geometry
+from vialign.signal.score import RelationQueries, agreement, consistency, local_similarity, match_entropy
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(2, 6))
 seeds = st.integers(0, 2**31)
@@ -52,15 +53,54 @@ def test_local_similarity_and_entropy_equal_the_loop(size, seed):
         assert -1e-12 <= float(spread[b]) <= 1 + 1e-12
 
 
-@given(sizes, seeds, st.integers(1, 60))
-@settings(max_examples=30)
-def test_all_pairs_equal_single_pairs_whatever_the_block(size, seed, elements):
+def relational(size: tuple[int, int, int, int], seed: int) -> tuple[torch.Tensor, RelationQueries]:
+    """Moments, and queries in which some phrases relate two others and the rest ask nothing."""
+    batch, prototypes, phrases, _ = size
+    rng = torch.Generator().manual_seed(seed)
+    moments = torch.rand(batch, prototypes, 5, generator=rng, dtype=torch.float64)
+    direction = F.normalize(torch.randn(batch, phrases, GEOMETRY, generator=rng, dtype=torch.float64), dim=-1)
+    asks = torch.rand(batch, phrases, generator=rng) < 0.5
+    index = torch.randint(0, phrases, (2, batch, phrases), generator=rng)
+    subject, object_ = torch.where(asks, index[0], -1), torch.where(asks, index[1], -1)
+    return moments, RelationQueries(direction * asks[..., None], subject, object_)
+
+
+@given(sizes, seeds)
+@settings(max_examples=40)
+def test_a_relation_is_matched_with_the_geometry_of_its_arguments_as_in_the_loop(size, seed):
     prototypes, mass, phrases, weight = draw(size, seed)
-    found = all_pairs_local(prototypes, phrases, weight, mass, elements=elements)
-    for image in range(size[0]):
-        for text in range(size[0]):
-            one = local_similarity(prototypes[[image]], phrases[[text]], weight[[text]], mass[[image]])
-            assert torch.allclose(found[image, text], one[0], atol=1e-12)
+    moments, queries = relational(size, seed)
+    found = local_similarity(prototypes, phrases, weight, mass, moments, queries)
+    for b in range(size[0]):
+        cosines = torch.where(mass[b] > 0, phrases[b] @ prototypes[b].T, -1.0)
+        expected = 0.0
+        for m in range(size[2]):
+            match = cosines[m].max()
+            if queries.subject[b, m] >= 0:
+                ends = [moments[b, cosines[index[b, m]].argmax()] for index in (queries.subject, queries.object)]
+                geometry = relative_geometry(*ends)
+                match = (geometry / geometry.norm()) @ queries.direction[b, m]
+            expected += float(weight[b, m] * match)
+        assert float(found[b]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_exchanged_roles_change_the_score_of_a_relation_and_of_nothing_else():
+    features = torch.eye(3, dtype=torch.float64)[None]
+    above, below = [0.5, 0.2, 0.1, 0.1, 0.1], [0.5, 0.8, 0.1, 0.1, 0.1]
+    moments = torch.tensor([[above, below, below]], dtype=torch.float64)
+    weight = torch.full((1, 3), 1 / 3, dtype=torch.float64)
+    asks = F.normalize(relative_geometry(moments[0, 0], moments[0, 1]), dim=-1)
+    direction = torch.stack([torch.zeros(GEOMETRY), torch.zeros(GEOMETRY), asks])[None].double()
+
+    def score(subject: int, object_: int, told: bool = True) -> float:
+        queries = RelationQueries(
+            direction * told, torch.tensor([[-1, -1, subject]]), torch.tensor([[-1, -1, object_]])
+        )
+        return float(local_similarity(features, features, weight, None, moments, queries))
+
+    assert score(0, 1) == pytest.approx(1.0)
+    assert score(1, 0) < 0.9
+    assert score(0, 1, told=False) == score(1, 0, told=False)
 
 
 def test_padding_changes_neither_scores_nor_gradients():

@@ -1,0 +1,70 @@
+"""Where one prototype lies as seen from another, and how well a relation phrase fits that."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from vialign.disentangle.types import RELATION, Phrases, Prototypes
+
+GEOMETRY = 8
+"""Numbers that `relative_geometry` gives."""
+
+
+def relative_geometry(subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, "*pair 5"]) -> Float[Tensor, "*pair 8"]:
+    """Where the subject lies as seen from the object, from the moments of both maps, scaled to order one.
+
+    Moments are mean x, mean y, standard deviation of x and y (image widths or heights) and area fraction. Result:
+    offset in x and y, their absolute values, log ratio of the areas, difference of the extents in x and y, closeness.
+    All zero but the closeness (1) when both are the same prototype.
+    """
+    offset = 4 * (subject[..., :2] - object_[..., :2])
+    extent = 4 * (subject[..., 2:4] - object_[..., 2:4])
+    area = ((subject[..., 4:] + 0.01) / (object_[..., 4:] + 0.01)).log()
+    closeness = (-0.5 * offset.square().sum(dim=-1, keepdim=True)).exp()
+    return torch.cat([offset, offset.abs(), area, extent, closeness], dim=-1)
+
+
+def relation_matches(
+    subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, "*pair 5"], direction: Float[Tensor, "*other 8"]
+) -> Float[Tensor, "*pair"]:
+    """Cosine of a relation phrase's direction with the relative geometry of its two arguments; in [-1, 1].
+
+    `subject` and `object_` are the moments of the prototypes that the arguments match best. A direction of zeros gives 0.
+    """
+    return (functional.normalize(relative_geometry(subject, object_), dim=-1) * direction).sum(dim=-1)
+
+
+def argument_geometry(
+    prototypes: Prototypes, phrases: Phrases
+) -> tuple[Bool[Tensor, "text unit"], Float[Tensor, "text unit 8"], Float[Tensor, "text unit 8"]]:
+    """Geometry that each relation's arguments have in their own image: where there is one, as said, and reversed.
+
+    Row b of `phrases` belongs to row b of `prototypes`. An argument lies where the prototype that matches it best lies.
+    Both geometries are unit vectors.
+    """
+    matches = torch.einsum("bmd,bkd->bmk", phrases.features, prototypes.features)
+    place = matches.masked_fill(prototypes.mass[:, None, :] == 0, -1.0).argmax(dim=-1)
+    places = prototypes.moments.gather(1, place[..., None].expand(-1, -1, 5))
+    subject, object_ = (
+        places.gather(1, index.clamp_min(0)[..., None].expand(-1, -1, 5)) for index in (phrases.subject, phrases.object)
+    )
+    told = (phrases.kind == RELATION) & (phrases.subject >= 0) & (phrases.object >= 0)
+    forward, backward = relative_geometry(subject, object_), relative_geometry(object_, subject)
+    return told, functional.normalize(forward, dim=-1), functional.normalize(backward, dim=-1)
+
+
+def relation_loss(prototypes: Prototypes, phrases: Phrases, scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Cross-entropy of each relation phrase's direction over the geometries of all relations of the batch.
+
+    Its own geometry is right; wrong are those of the other relations and its own with the roles exchanged, so that
+    "above" must tell itself from "left of" and from "below" alike. 0 when the batch has no relation.
+    """
+    assert phrases.direction is not None
+    told, forward, backward = argument_geometry(prototypes, phrases)
+    direction = phrases.direction[told]
+    if not len(direction):
+        return phrases.direction.sum() * 0
+    logits = scale * direction @ forward[told].T
+    reversed_own = scale * (direction * backward[told]).sum(dim=-1, keepdim=True)
+    return functional.cross_entropy(torch.cat([logits, reversed_own], dim=1), torch.arange(len(direction)))
