@@ -140,7 +140,7 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
             continue
         section.blocks.append(_quality_figures(frame, name, title, path))
         table = render_table(frame, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS, limit=400)
-        section.blocks.append(table if len(frame) <= 24 else folded(f"{title}, every measure", table))
+        section.blocks.append(table if len(frame) <= 12 else folded(f"{title}, every measure", table))
     return section
 
 

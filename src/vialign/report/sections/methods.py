@@ -203,6 +203,7 @@ def ablation(evidence: Evidence, config: Config) -> Section:
         section.blocks.append(gallery(drawings))
         columns = [
             Show("method", "Subset"),
+            Show("chosen", "Chosen", "flag"),
             Show("reweight", "Reweighting", "flag"),
             Show("regularise", "Regularisation", "flag"),
             Show("correct", "Correction", "flag"),
@@ -210,7 +211,6 @@ def ablation(evidence: Evidence, config: Config) -> Section:
             Show("recall", "R@1, %", "percent"),
             Show("negatives", "Against negatives, %", "percent"),
             Show("path", "Place on the path", "plain"),
-            Show("chosen", "Chosen", "flag"),
         ]
         section.blocks.append(render_table(frame, ABLATION, source=path, title=title, columns=columns))
     section.blocks.extend(_contributions(evidence))
@@ -274,7 +274,8 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
     frame = by_method(config, frame)
     drawings = []
     limited = frame[frame["limit"].notna()]
-    for place, ((measure, unit), part) in enumerate(limited.groupby(["measure", "unit"], sort=False)):
+    groups = limited.groupby(["measure", "unit", "limit"], sort=False)
+    for place, ((measure, unit, limit), part) in enumerate(groups):
         title = f"{str(words(measure)).capitalize()} against its limit"
         svg = interval_plot(
             part,
@@ -284,7 +285,7 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
             value="value",
             series="backbone",
             axis=f"{words(measure)}, {unit}",
-            lines=[(float(limit), "limit") for limit in dict.fromkeys(part["limit"])],
+            lines=[(float(limit), "limit")],
         )
         reading = "A limit counts as kept only when the whole bar lies to the left of the line."
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
@@ -293,10 +294,10 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
         Show("method", "Method"),
         Show("backbone", "At the size of"),
         Show("measure", "Measure"),
-        Show("value", "Value", "number", "low", "high"),
-        Show("unit", "Unit"),
-        Show("limit", "Limit", "number"),
         Show("kept", "Kept", "verdict"),
+        Show("value", "Value", "number", "low", "high"),
+        Show("limit", "Limit", "number"),
+        Show("unit", "Unit"),
     ]
     section.blocks.append(render_table(limited, BUDGET, source=path, title="Limits of the law", columns=columns))
     full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
