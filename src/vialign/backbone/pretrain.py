@@ -37,7 +37,7 @@ VOCABULARY = 704
 SINGLES = 0.1
 """Share of the drawn images that show a single thing."""
 SINGLES_UNTIL = 0.25
-"""Share of the steps in which single things are shown; after that they would only repeat each other's captions."""
+"""Share of the first cycle's steps in which single things are shown; later they would only repeat each other."""
 _WORDS = tuple(
     word
     for line in (
@@ -106,8 +106,10 @@ def draw_corpus(seed: int, count: int) -> Corpus:
     return Corpus(pixels, captions, single)
 
 
-def batch_rows(rng: np.random.Generator, single: np.ndarray, steps: int, batch: int) -> Iterator[np.ndarray]:
-    """Rows of each step's images: in the first part of the training a third of them show a single thing, then none."""
+def batch_rows(
+    rng: np.random.Generator, single: np.ndarray, steps: int, batch: int, singles_until: float
+) -> Iterator[np.ndarray]:
+    """Rows of each step's images: in that first share of the steps a third of them show a single thing, then none."""
     pools = {True: np.flatnonzero(single), False: np.flatnonzero(~single)}
     waiting = {kind: np.empty(0, dtype=np.int64) for kind in pools}
 
@@ -118,7 +120,7 @@ def batch_rows(rng: np.random.Generator, single: np.ndarray, steps: int, batch: 
         return taken
 
     for step in range(steps):
-        alone = batch // 3 if step < SINGLES_UNTIL * steps else 0
+        alone = batch // 3 if step < singles_until * steps else 0
         yield np.concatenate([draw(True, alone), draw(False, batch - alone)])
 
 
@@ -150,15 +152,22 @@ def pretrain_demo(
     tokenizer = SimpleTokenizer(bpe_path=str(merges), context_length=settings["text_cfg"]["context_length"])
     seed_torch(seed, "pretrain", "model")
     model = CLIP(**settings)
-    log = pretrain(
-        model,
-        tokenizer,
-        draw_corpus(seed, config.pretrain_images),
-        steps=config.pretrain_steps,
-        seed=seed,
-        mean=OPENAI_DATASET_MEAN,
-        std=OPENAI_DATASET_STD,
-    )
+    corpus = draw_corpus(seed, config.pretrain_images)
+    log: list[tuple[int, float]] = []
+    for number, cycle in enumerate(config.pretrain_cycles):
+        done = sum(earlier.steps for earlier in config.pretrain_cycles[:number])
+        trained = pretrain(
+            model,
+            tokenizer,
+            corpus,
+            steps=cycle.steps,
+            seed=seed + number,
+            mean=OPENAI_DATASET_MEAN,
+            std=OPENAI_DATASET_STD,
+            learning_rate=cycle.learning_rate,
+            singles_until=0.0 if number else SINGLES_UNTIL,
+        )
+        log += [(done + step, loss) for step, loss in trained]
     write_tensors(model.state_dict(), weights, {**provenance, "architecture": DEMO, "activation": "gelu"})
     write_table(pd.DataFrame(log, columns=["step", "loss"]), PRETRAINING, log_table, provenance)
 
@@ -174,6 +183,7 @@ def pretrain(
     std: tuple[float, ...],
     batch: int = 256,
     learning_rate: float = 2e-3,
+    singles_until: float = SINGLES_UNTIL,
     on_check: Callable[[int, CLIP], None] | None = None,
     check_every: int = 500,
 ) -> list[tuple[int, float]]:
@@ -207,7 +217,7 @@ def pretrain(
     # Reads ids cut to the longest caption, which is exact and half the work.
     tower = text_tower(model, DEMO)
     log, started = [], time.monotonic()
-    batches = batch_rows(rng, corpus.single, steps, batch)
+    batches = batch_rows(rng, corpus.single, steps, batch, singles_until)
     for step, drawn in enumerate(track(batches, "pretraining the demo backbone", total=steps), start=1):
         rows = torch.from_numpy(drawn)
         pixels = (corpus.pixels[rows].float() - shift) / scale

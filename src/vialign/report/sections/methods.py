@@ -275,7 +275,7 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
     drawings = []
     limited = frame[frame["limit"].notna()]
     groups = limited.groupby(["measure", "unit", "limit"], sort=False)
-    for place, ((measure, unit, limit), part) in enumerate(groups):
+    for place, ((measure, unit, _), part) in enumerate(groups):
         title = f"{str(words(measure)).capitalize()} against its limit"
         svg = interval_plot(
             part,
@@ -285,7 +285,7 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
             value="value",
             series="backbone",
             axis=f"{words(measure)}, {unit}",
-            lines=[(float(limit), "limit")],
+            lines=[(float(part["limit"].iloc[0]), "limit")],
         )
         reading = "A limit counts as kept only when the whole bar lies to the left of the line."
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
