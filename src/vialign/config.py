@@ -61,7 +61,10 @@ class BackboneConfig(Section):
     checkpoint: str | None = "package"
     """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
     random weights (tests and budget measurements only)."""
-    pretrain_cycles: tuple[PretrainCycle, ...] = (PretrainCycle(steps=1600, learning_rate=2e-3),)
+    pretrain_cycles: tuple[PretrainCycle, ...] = (
+        PretrainCycle(steps=1600, learning_rate=2e-3),
+        PretrainCycle(steps=500, learning_rate=1e-3),
+    )
     """Of `snakemake pretrain_backbone`, one after the other; the default run never trains the backbone."""
     pretrain_images: Count = 40000
     """Images of the pretraining split, drawn on the fly."""

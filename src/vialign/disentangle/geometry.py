@@ -30,7 +30,8 @@ def relation_matches(
 ) -> Float[Tensor, "*pair"]:
     """Cosine of a relation phrase's direction with the relative geometry of its two arguments; in [-1, 1].
 
-    `subject` and `object_` are the moments of the prototypes that the arguments match best. A direction of zeros gives 0.
+    `subject` and `object_` are the moments of the prototypes that the arguments match best. A direction of zeros
+    gives 0.
     """
     return (functional.normalize(relative_geometry(subject, object_), dim=-1) * direction).sum(dim=-1)
 
