@@ -102,8 +102,16 @@ def planted_world(
             subject=torch.tensor(subjects),
             object=torch.tensor(objects),
             assign=None,
+            direction=asked(tensor(phrases), torch.tensor(subjects), torch.tensor(objects)),
         ),
     )
+
+
+def asked(features: torch.Tensor, subject: torch.Tensor, object_: torch.Tensor) -> torch.Tensor:
+    """A direction for every relation, a fixed function of its phrase: it says nothing that the phrase does not say."""
+    fixed = torch.randn(features.shape[-1], 8, generator=torch.Generator().manual_seed(0), dtype=features.dtype)
+    related = (subject >= 0) & (object_ >= 0)
+    return torch.nn.functional.normalize(features @ fixed, dim=-1) * related[..., None]
 
 
 def random_world(seed: int, images: int = 5, texts: int = 7, prototypes: int = 4, units: int = 5, dimension: int = 12):

@@ -134,10 +134,10 @@ class OpenClipBackbone:
 
     def text_tokens(
         self, ids: Int[Tensor, "batch token"]
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch token dim"]]:
-        """Pooled embeddings (unit length) and token states (not normalised): `ln_final`, then `text_projection`."""
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch token state"]]:
+        """Pooled embeddings (unit length) and token states (not normalised): see the protocol."""
         pooled, states = self._text.read(ids)
-        return functional.normalize(pooled, dim=-1), states
+        return functional.normalize(pooled, dim=-1), torch.cat([states, self._text.embed(ids)], dim=-1)
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

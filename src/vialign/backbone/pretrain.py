@@ -25,7 +25,7 @@ from vialign.artifacts import atomic_path, write_table, write_tensors
 from vialign.backbone.registry import ASSETS, DEMO
 from vialign.backbone.text_tower import text_tower
 from vialign.config import BackboneConfig
-from vialign.data.scenes.captions import SYNONYMS, scene_captions, tree_text
+from vialign.data.scenes.captions import COARSE, SYNONYMS, scene_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
 from vialign.progress import track
@@ -101,7 +101,7 @@ def draw_corpus(seed: int, count: int) -> Corpus:
     scenes = sample_scenes(rng, count, singles=SINGLES, twins=0.0)
     for row, (scene, kind) in enumerate(track(scenes, "drawing the pretraining split", total=count)):
         pixels[row] = torch.from_numpy(np.asarray(draw_scene(scene)).transpose(2, 0, 1).copy())
-        captions.append([tree_text(tree) for tree in scene_captions(rng, scene)])
+        captions.append([tree_text(tree) for tree in scene_captions(rng, scene, COARSE)])
         single[row] = kind == "single"
     return Corpus(pixels, captions, single)
 

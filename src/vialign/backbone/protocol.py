@@ -89,6 +89,11 @@ class Backbone(Protocol):
 
     def text_tokens(
         self, ids: Int[Tensor, "batch token"]
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch token dim"]]:
-        """Pooled embeddings (unit length) and token states of the joint space (not normalised)."""
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch token state"]]:
+        """Pooled embeddings (unit length) and token states (not normalised).
+
+        A state is the token's in the joint space (`dimension` numbers: last norm, then projection), followed by the
+        tower's own embedding of the token. A contrastively trained tower has no use for words such as "above" and lets
+        them fade from the first part; the second still knows them.
+        """
         ...

@@ -42,6 +42,11 @@ class TextTower:
         states = self._project(owner.ln_final(owner.transformer(states, attn_mask=mask)))
         return text_global_pool(states, ids, self.pool_type, eos_token_id=self.end_id), states
 
+    def embed(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token width"]:
+        """The tower's embedding of each token, before any of its layers."""
+        embedding: Tensor = self.owner.token_embedding(ids)
+        return embedding
+
     def _project(self, states: Tensor) -> Tensor:
         projection = self.owner.text_projection
         if projection is None:

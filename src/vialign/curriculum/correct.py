@@ -39,6 +39,8 @@ class FeatureCorrection(nn.Module):
         """The rows of E that read relative geometry."""
         self.generate = drawn((dimension, rank), 1.0, seed, "correct.generate")
         """h, linear in the phrase."""
+        self.directed = drawn((GEOMETRY, rank), 1.0, seed, "correct.directed")
+        """h, linear in the geometry that a relation phrase asks for."""
         self.kinds = drawn((_KINDS, rank), 0.5, seed, "correct.kinds")
         """h's offset for each kind of unit."""
         self.query_down = drawn((dimension, query_rank), dimension**-0.5, seed, "correct.query")
@@ -59,6 +61,7 @@ class FeatureCorrection(nn.Module):
         kind: Int[Tensor, "text phrase"],
         subject: Int[Tensor, "text phrase"],
         object_: Int[Tensor, "text phrase"],
+        direction: Float[Tensor, "text phrase 8"],
     ) -> dict[str, Tensor]:
         """What each caption brings: its attention queries and the parameters that its phrases generate.
 
@@ -67,7 +70,7 @@ class FeatureCorrection(nn.Module):
         """
         itself = torch.arange(phrases.shape[1], device=phrases.device).expand_as(subject)
         first, second = torch.where(subject < 0, itself, subject), torch.where(object_ < 0, itself, object_)
-        generated = weight[..., None] * (phrases @ self.generate + self.kinds[kind])
+        generated = weight[..., None] * (phrases @ self.generate + direction @ self.directed + self.kinds[kind])
         factor = torch.zeros_like(generated)
         for role, index in zip(self.roles, (first, second), strict=True):
             factor = factor.scatter_add(1, index[..., None].expand_as(generated), generated * role)

@@ -95,9 +95,10 @@ class CurriculumMethod(Objective):
         side = {"pooled": self.head.text(data.text_pooled[index])}
         if self.correct is not None:
             phrases = self.adapted_phrases(data.phrases.index(index))
-            side |= {"phrases": phrases.features, "weight": phrases.weight, "direction": directions(phrases)}
+            asked = directions(phrases)
+            side |= {"phrases": phrases.features, "weight": phrases.weight, "direction": asked}
             side |= self.correct.text_side(
-                phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object
+                phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object, asked
             )
         return side
 

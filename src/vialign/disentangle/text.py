@@ -33,6 +33,8 @@ class Reading:
     """The same before softmax and sigmoid (log-odds), for the losses."""
     salience: Float[Tensor, "batch token"]
     """Log weight of a token inside its unit."""
+    words: Float[Tensor, "batch token width"]
+    """What tells relation words apart: the tower's token embeddings where the states carry them, else the states."""
 
 
 class TextDisentangler(nn.Module):
@@ -53,9 +55,10 @@ class TextDisentangler(nn.Module):
         confidence: float,
         trust: float,
         smoothing: float,
+        lexical: int = 0,
     ) -> None:
         super().__init__()
-        self.dimension, self.units, self.width = dimension, units, width
+        self.dimension, self.units, self.width, self.lexical = dimension, units, width, lexical
         self.adapter_rank, self.smoothing = adapter_rank, smoothing
         self.confidence, self.trust = confidence, trust
         self.reader = TokenTransformer(dimension, width)
@@ -64,12 +67,15 @@ class TextDisentangler(nn.Module):
         self.up = nn.Linear(adapter_rank, dimension, bias=False)
         nn.init.zeros_(self.up.weight)
         self.kind_weight = nn.Parameter(torch.zeros(4))
-        self.direct = nn.Linear(dimension, GEOMETRY, bias=False)
+        self.direct = nn.Linear(lexical or dimension, GEOMETRY, bias=False)
         self.register_buffer("mean", torch.zeros(dimension))
 
     @classmethod
-    def from_config(cls, config: TextConfig, dimension: int) -> "TextDisentangler":
-        """An unfitted disentangler of the size that the config states."""
+    def from_config(cls, config: TextConfig, dimension: int, lexical: int = 0) -> "TextDisentangler":
+        """An unfitted disentangler of the size that the config states.
+
+        `lexical` is how many numbers a token state has beyond its `dimension` of the joint space.
+        """
         return cls(
             dimension,
             config.units,
@@ -78,6 +84,7 @@ class TextDisentangler(nn.Module):
             config.confidence,
             config.trust,
             config.label_smoothing,
+            lexical,
         )
 
     def numbers(self) -> dict[str, object]:
@@ -90,6 +97,7 @@ class TextDisentangler(nn.Module):
             "confidence": self.confidence,
             "trust": self.trust,
             "smoothing": self.smoothing,
+            "lexical": self.lexical,
         }
 
     def forward(
@@ -108,7 +116,8 @@ class TextDisentangler(nn.Module):
 
     def read(self, states: Float[Tensor, "batch token dim"], mask: Bool[Tensor, "batch token"]) -> Reading:
         """The main path's distributions over units and arguments."""
-        states = F.layer_norm(states.float() - self.mean, (self.dimension,))
+        lexical = F.layer_norm(states[..., self.dimension :].float(), (self.lexical,)) if self.lexical else None
+        states = F.layer_norm(states[..., : self.dimension].float() - self.mean, (self.dimension,))
         logits, salience = self.reader(states, mask)
         distributions = TokenDistributions(
             logits.kind.softmax(dim=-1),
@@ -116,7 +125,7 @@ class TextDisentangler(nn.Module):
             logits.subject.softmax(dim=-1),
             logits.object.softmax(dim=-1),
         )
-        return Reading(states, distributions, logits, salience)
+        return Reading(states, distributions, logits, salience, states if lexical is None else lexical)
 
     def decide(
         self,
@@ -165,7 +174,7 @@ class TextDisentangler(nn.Module):
         weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12)
         features = features * present[..., None]
         related = (slots.kind == RELATION) & (slots.subject >= 0) & (slots.object >= 0)
-        direction = F.normalize(self.direct(pooled), dim=-1) * related[..., None]
+        direction = F.normalize(self.direct(assign @ reading.words), dim=-1) * related[..., None]
         return Phrases(features, weight, slots.kind, slots.subject, slots.object, assign, direction)
 
 

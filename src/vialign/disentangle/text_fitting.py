@@ -54,21 +54,23 @@ def fit_text(
     rows = np.sort(rng.choice(positions, min(config.texts, len(positions)), replace=False))
     data = _read(text_features, units, rows)
     seed_torch(seed, "fit_text")
-    text = TextDisentangler.from_config(config, data.states.shape[-1])
-    text.mean.copy_(_mean(data))
+    dimension = prototypes.features.shape[-1]
+    text = TextDisentangler.from_config(config, dimension, data.states.shape[-1] - dimension)
+    text.mean.copy_(_mean(data)[:dimension])
     scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
     sharpness = nn.Parameter(torch.tensor(math.log(_SCALE)))
     optimiser = torch.optim.Adam([*text.parameters(), scale, sharpness], lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     batches = _batches(rng, image_of_text[torch.from_numpy(rows)].numpy(), config.batch)
-    spread = float((data.states.float() - text.mean)[data.mask].std())
+    mean = _mean(data)
+    spread = _spread(data, mean, dimension)
     log = []
     for step in track(range(config.steps), "fit phrase units"):
         images, picked = next(batches)
         length = int(data.mask[picked].any(dim=0).nonzero().max()) + 1
         states, mask = data.states[picked, :length].float(), data.mask[picked, :length]
         structure = cut(data.structure.index(picked), length)
-        reading = text.read(_disturb(states, text.mean, spread, config, rng), mask)
+        reading = text.read(_disturb(states, mean, spread, config, rng), mask)
         terms = structure_losses(reading, mask, structure, config.label_smoothing)
         decided = text.decide(_detached(reading.distributions), mask, structure)
         phrases = text.phrases(reading, mask, decided)
@@ -174,7 +176,14 @@ def _batches(rng: np.random.Generator, image: np.ndarray, size: int) -> Iterator
         yield torch.from_numpy(images[choice]), torch.from_numpy(caption)
 
 
-def _disturb(states: Tensor, mean: Tensor, spread: float, config: TextConfig, rng: np.random.Generator) -> Tensor:
+def _spread(data: _Data, mean: Tensor, dimension: int) -> Float[Tensor, "dim"]:
+    """Standard deviation of the joint part of the states and of the words, each over all its numbers."""
+    squares = ((data.states.float() - mean).square() * data.mask[..., None]).sum(dim=(0, 1)) / data.mask.sum()
+    parts = squares.split([dimension, len(squares) - dimension])
+    return torch.cat([part.mean().sqrt().expand_as(part) for part in parts if len(part)])
+
+
+def _disturb(states: Tensor, mean: Tensor, spread: Tensor, config: TextConfig, rng: np.random.Generator) -> Tensor:
     """Noise on every state, and some states replaced by the mean: the reader must not lean on single tokens."""
     noise = torch.from_numpy(rng.standard_normal(states.shape, dtype=np.float32)) * spread * config.noise
     kept = torch.from_numpy(rng.random(states.shape[:2]) >= config.token_dropout)

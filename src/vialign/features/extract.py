@@ -86,7 +86,7 @@ def extract_texts(
         count, dimension = len(captions), backbone.dimension
         length = np.zeros((count, 1), np.int32)
         pooled = np.zeros((count, dimension), np.float32)
-        states = np.zeros((count, longest, dimension), np.float16)
+        states = np.zeros((count, longest, parts[0][3].shape[-1]), np.float16)
         mask = np.zeros((count, longest), bool)
         offsets = np.zeros((count, longest, 2), np.int32)
         for chosen, part_length, part_pooled, part_states, part_mask, part_offsets in parts:
@@ -97,7 +97,7 @@ def extract_texts(
         widths = {
             "pooled": (pa.float32(), dimension),
             "length": (pa.int32(), 1),
-            "states": (pa.float16(), longest * dimension),
+            "states": (pa.float16(), longest * states.shape[-1]),
             "mask": (pa.bool_(), longest),
             "offsets": (pa.int32(), longest * 2),
         }

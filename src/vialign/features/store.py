@@ -191,20 +191,21 @@ class TextFeatures(_Store):
 
     def block(
         self, start: int, stop: int
-    ) -> tuple[Float[Tensor, "row token dim"], Bool[Tensor, "row token"], Int[Tensor, "row token 2"]]:
+    ) -> tuple[Float[Tensor, "row token state"], Bool[Tensor, "row token"], Int[Tensor, "row token 2"]]:
         """States, mask and character offsets of rows start..stop, padded with zeros to the block's longest text."""
-        dimension = int(self.provenance["dimension"])
         tables = list(self._range(start, stop, ["length", "states", "mask", "offsets"]))
+        masks, flat = [_matrix(table["mask"]) for table in tables], [_matrix(table["states"]) for table in tables]
+        dimension = flat[0].shape[1] // masks[0].shape[1] if tables else int(self.provenance["dimension"])
         lengths = [_matrix(table["length"])[:, 0] for table in tables]
         longest = max((int(part.max()) for part in lengths), default=0)
         states = np.zeros((stop - start, longest, dimension), np.float32)
         mask = np.zeros((stop - start, longest), bool)
         offsets = np.zeros((stop - start, longest, 2), np.int64)
         first = 0
-        for table, length in zip(tables, lengths, strict=True):
+        for table, length, present, values in zip(tables, lengths, masks, flat, strict=True):
             here, most = slice(first, first + len(table)), int(length.max())
-            states[here, :most] = _matrix(table["states"]).reshape(len(table), -1, dimension)[:, :most]
-            mask[here, :most] = _matrix(table["mask"])[:, :most]
+            states[here, :most] = values.reshape(len(table), -1, dimension)[:, :most]
+            mask[here, :most] = present[:, :most]
             offsets[here, :most] = _matrix(table["offsets"]).reshape(len(table), -1, 2)[:, :most]
             first += len(table)
         return torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(offsets)

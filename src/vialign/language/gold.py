@@ -10,10 +10,11 @@ from vialign.tables import UNITS
 
 def gold_units(captions: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
     """UNITS of the texts (TEXTS) that are captions with a gold tree (CAPTIONS); no rows where there is none."""
+    import spacy
     from spacy.tokens import Doc
-    from spacy.vocab import Vocab
 
-    vocab = Vocab()
+    # The blank pipeline's vocabulary knows how to lower a word; an empty one does not.
+    vocab = spacy.blank("en").vocab
     trees = captions.loc[captions["tree"].notna() & captions["caption_id"].isin(texts["text_id"])]
     rows = []
     for caption in trees.itertuples(index=False):

@@ -252,7 +252,7 @@ def measure_run(
         law.reference_batch,
         readout="value" if "value" in large.readouts else "final",
         visual=VisualDisentangler.from_config(config.visual, large.dimension, large.grid).eval(),
-        text=TextDisentangler.from_config(config.text, large.dimension).eval(),
+        text=TextDisentangler.from_config(config.text, large.dimension, _lexical(large)).eval(),
         calibration=calibration,
         parsed=math.ceil(_doubtful_share(own) * law.reference_batch),
     )
@@ -269,3 +269,9 @@ def _doubtful_share(bench: Bench) -> float:
     _, states = bench.backbone.text_tokens(tokens.ids)
     trusted = bench.text.trusted(bench.text.read(states, tokens.mask).distributions, tokens.mask)
     return float((~trusted).float().mean())
+
+
+def _lexical(backbone: "Backbone") -> int:
+    """Numbers of a token state beyond the joint space."""
+    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
+    return states.shape[-1] - backbone.dimension

@@ -21,11 +21,13 @@ def sized_rank(config: Config, backbone: "Backbone", calibration: SignalCalibrat
     Counted on the meta device, where a tensor has a size and no content. A config under which even rank 1 is too large
     keeps `curriculum.rank`: the budget gate then says so, with the ledger as evidence.
     """
+    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
+    lexical = states.shape[-1] - backbone.dimension
     with torch.device("meta"):
         shared = count_stored(
             [
                 VisualDisentangler.from_config(config.visual, backbone.dimension, backbone.grid),
-                TextDisentangler.from_config(config.text, backbone.dimension),
+                TextDisentangler.from_config(config.text, backbone.dimension, lexical),
             ]
         )
 

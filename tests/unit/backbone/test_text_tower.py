@@ -41,7 +41,11 @@ def test_cut_texts_give_what_open_clip_gives_on_the_whole_context(define, form):
         pooled, states = backbone.text_tokens(tokens.ids)
         torch.testing.assert_close(pooled, expected[rows], atol=1e-5, rtol=0)
         torch.testing.assert_close(backbone.encode_text(tokens.ids), expected[rows], atol=1e-5, rtol=0)
-        assert states.shape == (len(texts), length, 24)
+        words = backbone.model.get_submodule(
+            "token_embedding" if hasattr(backbone.model, "token_embedding") else "text.token_embedding"
+        )(tokens.ids)
+        assert states.shape == (len(texts), length, 24 + words.shape[-1])
+        assert torch.equal(states[..., 24:], words)
     assert backbone.tokenize(["red"]).ids.shape[1] == (16 if form in ("both-ways", "last") else 3)
 
 
@@ -50,7 +54,7 @@ def test_the_state_of_the_end_token_is_the_pooled_embedding(define):
     tokens = backbone.tokenize(TEXTS)
     pooled, states = backbone.text_tokens(tokens.ids)
     end = tokens.ids.argmax(dim=1)
-    at_end = torch.nn.functional.normalize(states[torch.arange(4), end], dim=-1)
+    at_end = torch.nn.functional.normalize(states[torch.arange(4), end, : backbone.dimension], dim=-1)
     torch.testing.assert_close(at_end, pooled)
 
 

@@ -23,9 +23,20 @@ def perturbed(dimension: int, seed: int = 0, grad: bool = True) -> FeatureCorrec
     return module
 
 
+def asked(phrases) -> torch.Tensor:
+    """What the relations ask of geometry; the same for a unit wherever it stands in the batch's padding."""
+    rng = torch.Generator().manual_seed(7)
+    texts, units = phrases.weight.shape
+    drawn = torch.randn(texts, 16, 8, generator=rng, dtype=torch.float64)[:, :units]
+    related = (phrases.subject >= 0) & (phrases.object >= 0)
+    return torch.nn.functional.normalize(drawn, dim=-1) * related[..., None]
+
+
 def factorised(module, prototypes, phrases, image, text, signal):
     """All pairs, as one group."""
-    side = module.text_side(phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object)
+    side = module.text_side(
+        phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object, asked(phrases)
+    )
     texts = {name: tensor[None] for name, tensor in side.items()}
     matches = local_matches(prototypes.features[None], phrases.features[None])
     read = module.image_side(prototypes.features)[None]
@@ -46,7 +57,7 @@ def naive(module, prototypes, phrases, image, text, signal, i, t):
     for m, unit in enumerate(phrases.features[t]):
         subject = int(phrases.subject[t, m]) if phrases.subject[t, m] >= 0 else m
         object_ = int(phrases.object[t, m]) if phrases.object[t, m] >= 0 else m
-        h = unit @ module.generate + module.kinds[phrases.kind[t, m]]
+        h = unit @ module.generate + asked(phrases)[t, m] @ module.directed + module.kinds[phrases.kind[t, m]]
         (subject_feature, subject_place), (object_feature, object_place) = attended[subject], attended[object_]
         seen = module.roles[0] * (module.read.T @ subject_feature) + module.roles[1] * (module.read.T @ object_feature)
         seen = seen + module.geometry.T @ relative_geometry(subject_place, object_place)
@@ -88,12 +99,9 @@ def test_padding_and_the_order_of_prototypes_never_change_a_score():
 
 def test_s_local_is_that_of_the_signal():
     prototypes, phrases, _, _ = random_world(5)
-    texts, units = phrases.weight.shape
-    asks = (phrases.subject >= 0) & (phrases.object >= 0)
-    rng = torch.Generator().manual_seed(0)
-    direction = torch.nn.functional.normalize(torch.randn(texts, units, 8, generator=rng).double(), dim=-1)
-    queries = RelationQueries(direction * asks[..., None], phrases.subject, phrases.object)
-    assert bool(asks.any())
+    texts = len(phrases)
+    queries = RelationQueries(asked(phrases), phrases.subject, phrases.object)
+    assert bool(queries.direction.any())
     side = {"direction": queries.direction, "weight": phrases.weight}
     side |= {"subject": phrases.subject.clamp_min(0), "object": phrases.object.clamp_min(0)}
     matches = local_matches(prototypes.features[None], phrases.features[None])

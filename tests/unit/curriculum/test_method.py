@@ -8,6 +8,7 @@ from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.method import MODULES, CurriculumMethod, method_name
 from vialign.objective import Batch, Objective, contrastive_loss, select
 from vialign.signal.score import local_similarity, match_entropy
+from vialign.signal.stage import relation_queries
 from vialign.training.loop import train
 from vialign.training.methods import SUBSETS
 
@@ -127,7 +128,8 @@ def test_the_loss_terms_are_those_of_the_modules(data):
     terms = method.loss(data, batch)
     phrases, prototypes = data.phrases.index(batch.texts), data.prototypes.index(batch.images)
     s_global = (data.image_pooled[batch.images] * data.text_pooled[batch.texts]).sum(-1)
-    s_local = local_similarity(prototypes.features, phrases.features, phrases.weight, prototypes.mass)
+    local = (prototypes.features, phrases.features, phrases.weight, prototypes.mass, prototypes.moments)
+    s_local = local_similarity(*local, relation_queries(phrases))
     signal = 1 - (CALIBRATION.s_global.torch(s_global) - CALIBRATION.s_local.torch(s_local)).abs()
     torch.testing.assert_close(method.consistency(data, batch.texts), signal)
     entropy = match_entropy(prototypes.features, phrases.features, phrases.weight, 0.05, prototypes.mass)

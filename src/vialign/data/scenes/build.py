@@ -29,7 +29,7 @@ DEFAULT_SIZES: Mapping[str, int] = {
     "test_domain": 400,
 }
 """Images a split; `backbone` is drawn on the fly by the pretraining and never written."""
-TWINS = 0.25
+TWINS = 0.15
 """Share of scenes that come in pairs with the same things in another combination."""
 DIAGNOSTICS = 600
 """Items of each minimal-pair benchmark on `test`; the other test splits have a third as many."""

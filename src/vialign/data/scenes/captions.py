@@ -35,12 +35,14 @@ class Style:
 
     synonyms: float = 0.12
     """Chance that a word is replaced by its synonym."""
-    omit_colour: float = 0.05
-    mention_size: float = 0.5
-    mention_texture: float = 0.8
+    omit_colour: float = 0.03
+    mention_size: float = 0.6
+    mention_texture: float = 0.9
 
 
 DOMAIN = Style()
+COARSE = Style(omit_colour=0.05, mention_size=0.5, mention_texture=0.8)
+"""Of the pretraining captions."""
 CROSS_DOMAIN = Style(synonyms=0.7)
 EXACT = Style(synonyms=0.0, omit_colour=0.0, mention_size=0.0, mention_texture=0.0)
 """Colour and shape only: the wording of the diagnostics."""
