@@ -76,7 +76,7 @@ class LanguageConfig(Section):
     treebank: Literal["scenes", "ptb", "ud"] = "scenes"
     folder: str | None = None
     """Where a real treebank lies."""
-    sentences: Count = 3000
+    sentences: Count = 2000
     """Training sentences."""
     epochs: Count = 3
     negatives: tuple[str, ...] = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
@@ -180,7 +180,7 @@ class SignalConfig(Section):
     """Cross-validation folds of the probe, by image."""
     regularisation: Positive = 1.0
     """Inverse strength C of the probe's logistic regression."""
-    stress_images: Count = 200
+    stress_images: Count = 120
     """Diagnosis images that the stress test encodes again under every corruption and attack."""
     severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = (1, 2, 3, 4, 5)
     """Of the corruptions."""
@@ -220,10 +220,10 @@ class TrainingConfig(Section):
     methods: tuple[str, ...] = ("frozen", "lora", "vialign")
     seeds: tuple[int, ...] = (0, 1)
     batch: Count = 64
-    early_steps: Count = 100
+    early_steps: Count = 60
     """Steps before the early gate; every subset of the modules is trained this far."""
-    steps: Count = 400
-    checks: Count = 6
+    steps: Count = 240
+    checks: Count = 4
     """Validation checks over the whole training."""
     learning_rates: dict[str, Positive] = {"lora": 1e-3, "vialign": 3e-3}
     weight_decay: NonNegative = 0.01
@@ -240,7 +240,7 @@ class BudgetConfig(Section):
     parameters: Positive = 0.02
     inference: Positive = 0.10
     training: Positive = 0.10
-    repeats: Count = 30
+    repeats: Count = 12
     batch: Count = 64
     reference: str = "ViT-B-32"
     """The architecture at whose size the ledger is measured too, with random weights."""
@@ -249,7 +249,7 @@ class BudgetConfig(Section):
     spends its time in fixed costs of each operation, so there the times are measured and shown, but inform only.
     The limit of size binds everywhere."""
     reference_batch: Count = 8
-    reference_repeats: Count = 8
+    reference_repeats: Count = 6
 
 
 class GateConfig(Section):

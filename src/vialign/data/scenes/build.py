@@ -20,13 +20,13 @@ from vialign.random import generator
 from vialign.tables import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
 
 DEFAULT_SIZES: Mapping[str, int] = {
-    "train": 3000,
+    "train": 2000,
     "calibration": 400,
-    "diagnosis": 600,
+    "diagnosis": 500,
     "validation": 500,
     "test": 1000,
-    "test_combination": 400,
-    "test_domain": 400,
+    "test_combination": 300,
+    "test_domain": 300,
 }
 """Images a split; `backbone` is drawn on the fly by the pretraining and never written."""
 TWINS = 0.15
