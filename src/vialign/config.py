@@ -98,15 +98,15 @@ class FeaturesConfig(Section):
 class VisualConfig(Section):
     """The purity-guided dictionary and its adaptive pooling."""
 
-    atoms: Count = 64
+    atoms: Count = 40
     prototypes: Count = 8
     """K, prototypes kept an image."""
-    steps: Count = 600
+    steps: Count = 400
     batch: Count = 128
-    learning_rate: Positive = 3e-3
-    background: Annotated[int, Field(ge=0)] = 2
+    learning_rate: Positive = 1e-2
+    background: Annotated[int, Field(ge=0)] = 8
     """Further atoms that take up what no prototype is made of."""
-    adapter_rank: Count = 12
+    adapter_rank: Count = 20
     """Of the residual map from pooled patches to prototypes."""
     images: Count = 2000
     """Images that the fit and its measurement see, each; they are also encoded flipped and shifted."""
@@ -114,7 +114,7 @@ class VisualConfig(Section):
     """Of the softmax over the cosines of a patch with the atoms."""
     reconstruction: NonNegative = 1.0
     sparsity: NonNegative = 0.1
-    usage: NonNegative = 0.1
+    usage: NonNegative = 0.5
     """Weight against dead atoms."""
     purity: NonNegative = 1.0
     """Of activation inside boxes, and of boxes filled by activation; both need labelled boxes."""
@@ -153,7 +153,7 @@ class TextConfig(Section):
     """Weight of the loss by which relation phrases learn what they ask of the geometry of their arguments."""
     steps: Count = 600
     batch: Count = 128
-    learning_rate: Positive = 3e-3
+    learning_rate: Positive = 1e-2
     confidence: Fraction = 0.8
     """Main-path confidence at which both paths weigh the same."""
     trust: Fraction = 0.9

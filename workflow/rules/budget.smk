@@ -30,7 +30,11 @@ checkpoint budget_gate:
     input:
         ledger=rules.ledger.output[0],
     output:
-        f"{RESULTS}/gates/budget.parquet",
+        report(
+            f"{RESULTS}/gates/budget.parquet",
+            caption="../report/verdict.rst",
+            category="Gates",
+        ),
     log:
         f"{RESULTS}/logs/budget_gate.log",
     benchmark:

@@ -56,7 +56,11 @@ rule compare:
         outcomes=lambda wildcards: finished_outcomes(),
     output:
         results=f"{RESULTS}/compare/results.parquet",
-        comparisons=f"{RESULTS}/compare/comparisons.parquet",
+        comparisons=report(
+            f"{RESULTS}/compare/comparisons.parquet",
+            caption="../report/comparison.rst",
+            category="Comparison",
+        ),
         calibration=f"{RESULTS}/compare/calibration.parquet",
     log:
         f"{RESULTS}/logs/compare.log",

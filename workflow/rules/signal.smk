@@ -139,7 +139,11 @@ checkpoint signal_gate:
         probe=rules.probe.output[0],
         stress=rules.stress.output.curves,
     output:
-        f"{RESULTS}/gates/signal.parquet",
+        report(
+            f"{RESULTS}/gates/signal.parquet",
+            caption="../report/verdict.rst",
+            category="Gates",
+        ),
     log:
         f"{RESULTS}/logs/signal_gate.log",
     benchmark:

@@ -80,7 +80,11 @@ checkpoint early_gate:
         full=expand(rules.train_early.output.outcomes, method=FULL, seed=SEEDS),
         reference=expand(rules.train_early.output.outcomes, method="lora", seed=SEEDS),
     output:
-        f"{RESULTS}/gates/early.parquet",
+        report(
+            f"{RESULTS}/gates/early.parquet",
+            caption="../report/verdict.rst",
+            category="Gates",
+        ),
     log:
         f"{RESULTS}/logs/early_gate.log",
     benchmark:

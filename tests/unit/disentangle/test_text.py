@@ -107,6 +107,17 @@ def test_a_caption_that_the_parser_could_not_read_is_the_main_paths(disagreement
     assert disentangler().decide(main(0.4), mask, unread).kind.tolist() == [[E, R, E]]
 
 
+def test_a_caption_that_the_main_path_trusts_itself_with_is_its_own(disagreement):
+    """A sure reading of two tokens carries the third, where the gate would have listened to the parser."""
+    main, parser, mask = disagreement
+    belief = main(0.99)
+    belief.kind[0, 1] = torch.tensor([0.1, 0.4, 0.0, 0.5])
+    text = disentangler()
+    assert text.decide(belief, mask, parser).kind.tolist() == [[E, E, E]]
+    text.trust = 0.8
+    assert text.decide(belief, mask, parser).kind.tolist() == [[E, R, E]]
+
+
 def test_without_structure_the_main_path_is_alone(disagreement):
     main, _, mask = disagreement
     assert disentangler().decide(main(0.5), mask).kind.tolist() == [[E, R, E]]
