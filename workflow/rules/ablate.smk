@@ -26,8 +26,4 @@ rule ablate:
 
 rule train:
     input:
-        when_passed(
-            lambda: expand(
-                rules.train_final.output, method=finished_methods(), seed=SEEDS
-            )
-        ),
+        when_passed(lambda: each_run(rules.train_final.output)),

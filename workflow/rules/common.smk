@@ -68,13 +68,24 @@ def finished_methods():
     return list(dict.fromkeys([*CONFIG.training.methods, chosen()]))
 
 
+def each_run(output):
+    """The files of every finished method and seed; the frozen backbone has nothing to draw and runs once."""
+    return [
+        path
+        for method in finished_methods()
+        for path in expand(
+            output, method=method, seed=SEEDS[:1] if method == "frozen" else SEEDS
+        )
+    ]
+
+
 def when_passed(make):
     """Input function: what `make` lists, or nothing when a gate stopped the run."""
     return lambda wildcards: make() if gates_passed() else []
 
 
 def finished_outcomes():
-    return expand(rules.evaluate_method.output, method=finished_methods(), seed=SEEDS)
+    return each_run(rules.evaluate_method.output)
 
 
 def evidence(wildcards):
@@ -99,7 +110,7 @@ def evidence(wildcards):
     return [
         *tables,
         *rules.ablation.output,
-        *expand(rules.train_final.output, method=finished_methods(), seed=SEEDS),
+        *each_run(rules.train_final.output),
         *rules.agreement.output,
         *rules.compare.output,
         *rules.failures.output,
