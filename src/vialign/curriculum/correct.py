@@ -161,8 +161,8 @@ def local_scores(
     group, images, items, units = best.shape
     rows = place.reshape(group, images, items * units, 1).expand(-1, -1, -1, 5)
     places = moments.gather(2, rows).view(group, images, items, units, 5)
-    index = (texts["subject"], texts["object"])
-    related = relation_matches(*(_pick(places, argument) for argument in index), texts["direction"][:, None])
+    subject, object_ = _pick(places, texts["subject"]), _pick(places, texts["object"])
+    related = relation_matches(subject, object_, texts["direction"][:, None])
     told = texts["direction"].abs().sum(dim=-1)[:, None] > 0
     return (torch.where(told, related, best) * texts["weight"][:, None]).sum(dim=-1)
 
