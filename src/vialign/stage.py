@@ -6,6 +6,7 @@ A script is: `with stage(snakemake) as run:`, read the named inputs, call one fu
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,8 +73,10 @@ def stage(snakemake: Any) -> Iterator[Run]:
     stdout, stderr = sys.stdout, sys.stderr
     with log_path.open("w", encoding="utf-8") as log:
         sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)
+        started = time.monotonic()
         try:
             yield _open(snakemake)
+            log.write(f"{snakemake.rule}: done in {time.monotonic() - started:.1f} s\n")
         except UserError as error:
             print(f"vialign: {error}", file=sys.stderr)
             raise SystemExit(1) from None
