@@ -1,3 +1,4 @@
+import re
 import sys
 from types import SimpleNamespace
 
@@ -49,7 +50,7 @@ def test_what_is_printed_reaches_terminal_and_log(snakemake, capsys):
         print("to stdout")
         print("to stderr", file=sys.stderr)
     assert (sys.stdout, sys.stderr) == before
-    assert log(snakemake) == "to stdout\nto stderr\n"
+    assert re.fullmatch(r"to stdout\nto stderr\nprepare_data: done in \d+\.\d s\n", log(snakemake))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("to stdout\n", "to stderr\n")
 
