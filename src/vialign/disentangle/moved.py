@@ -26,7 +26,7 @@ def shift_content(
 
 @torch.no_grad()
 def patches_of(
-    backbone: "Backbone", pixels: UInt8[Tensor, "image channel height width"], readout: str, batch: int = 128
+    backbone: "Backbone", pixels: UInt8[Tensor, "image channel height width"], readout: str, batch: int = 32
 ) -> Float[Tensor, "image patch dim"]:
     """Patch tokens of pixels in memory, in half precision as the feature store keeps them."""
     blocks = track(pixels.split(batch), "patches of moved images", total=-(-len(pixels) // batch))
