@@ -43,14 +43,6 @@ class DataConfig(Section):
     """A file that names, line by line, the only training images to use: those the backbone has not seen."""
 
 
-class PretrainCycle(Section):
-    """One warm-up and cosine decay of the demo backbone's pretraining (a warm restart begins each further one)."""
-
-    steps: Count
-    learning_rate: Positive
-    """At its peak."""
-
-
 class BackboneConfig(Section):
     """The frozen dual encoder."""
 
@@ -61,11 +53,10 @@ class BackboneConfig(Section):
     checkpoint: str | None = "package"
     """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
     random weights (tests and budget measurements only)."""
-    pretrain_cycles: tuple[PretrainCycle, ...] = (
-        PretrainCycle(steps=1600, learning_rate=2e-3),
-        PretrainCycle(steps=500, learning_rate=1e-3),
-    )
-    """Of `snakemake pretrain_backbone`, one after the other; the default run never trains the backbone."""
+    pretrain_steps: Count = 2600
+    """Steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
+    pretrain_learning_rate: Positive = 2e-3
+    """Of that training, at its peak."""
     pretrain_images: Count = 40000
     """Images of the pretraining split, drawn on the fly."""
 

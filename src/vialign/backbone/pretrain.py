@@ -1,8 +1,8 @@
 """`snakemake pretrain_backbone`: the demo backbone from nothing, by the plain contrastive loss on Scenes captions.
 
 The images are drawn from the split `backbone` and belong to no other. At first a third of them show a single thing,
-which breaks the long plateau on which a small model tells images apart by their colours only. Nothing in the loss asks
-how concepts combine: in-batch negatives rarely share all their concepts.
+which breaks the long plateau on which a small model tells images apart by their colours only. The captions are coarse:
+they name the things of an image rightly and say nothing reliable about how those combine.
 """
 
 import gzip
@@ -25,7 +25,7 @@ from vialign.artifacts import atomic_path, write_table, write_tensors
 from vialign.backbone.registry import ASSETS, DEMO
 from vialign.backbone.text_tower import text_tower
 from vialign.config import BackboneConfig
-from vialign.data.scenes.captions import COARSE, SYNONYMS, scene_captions, tree_text
+from vialign.data.scenes.captions import SYNONYMS, coarse_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
 from vialign.progress import track
@@ -36,8 +36,8 @@ VOCABULARY = 704
 """Rows of the token table, merges and special tokens included; the 512 byte symbols come first."""
 SINGLES = 0.1
 """Share of the drawn images that show a single thing."""
-SINGLES_UNTIL = 0.25
-"""Share of the first cycle's steps in which single things are shown; later they would only repeat each other."""
+SINGLES_UNTIL = 0.2
+"""Share of the steps in which single things are shown; later they would only repeat each other."""
 _WORDS = tuple(
     word
     for line in (
@@ -101,7 +101,7 @@ def draw_corpus(seed: int, count: int) -> Corpus:
     scenes = sample_scenes(rng, count, singles=SINGLES, twins=0.0)
     for row, (scene, kind) in enumerate(track(scenes, "drawing the pretraining split", total=count)):
         pixels[row] = torch.from_numpy(np.asarray(draw_scene(scene)).transpose(2, 0, 1).copy())
-        captions.append([tree_text(tree) for tree in scene_captions(rng, scene, COARSE)])
+        captions.append([tree_text(tree) for tree in coarse_captions(rng, scene)])
         single[row] = kind == "single"
     return Corpus(pixels, captions, single)
 
@@ -153,21 +153,16 @@ def pretrain_demo(
     seed_torch(seed, "pretrain", "model")
     model = CLIP(**settings)
     corpus = draw_corpus(seed, config.pretrain_images)
-    log: list[tuple[int, float]] = []
-    for number, cycle in enumerate(config.pretrain_cycles):
-        done = sum(earlier.steps for earlier in config.pretrain_cycles[:number])
-        trained = pretrain(
-            model,
-            tokenizer,
-            corpus,
-            steps=cycle.steps,
-            seed=seed + number,
-            mean=OPENAI_DATASET_MEAN,
-            std=OPENAI_DATASET_STD,
-            learning_rate=cycle.learning_rate,
-            singles_until=0.0 if number else SINGLES_UNTIL,
-        )
-        log += [(done + step, loss) for step, loss in trained]
+    log = pretrain(
+        model,
+        tokenizer,
+        corpus,
+        steps=config.pretrain_steps,
+        seed=seed,
+        mean=OPENAI_DATASET_MEAN,
+        std=OPENAI_DATASET_STD,
+        learning_rate=config.pretrain_learning_rate,
+    )
     write_tensors(model.state_dict(), weights, {**provenance, "architecture": DEMO, "activation": "gelu"})
     write_table(pd.DataFrame(log, columns=["step", "loss"]), PRETRAINING, log_table, provenance)
 
@@ -181,11 +176,8 @@ def pretrain(
     seed: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    learning_rate: float,
     batch: int = 256,
-    learning_rate: float = 2e-3,
-    singles_until: float = SINGLES_UNTIL,
-    on_check: Callable[[int, CLIP], None] | None = None,
-    check_every: int = 500,
 ) -> list[tuple[int, float]]:
     """Train every parameter of `model` on `corpus` and return (step, loss) pairs.
 
@@ -217,7 +209,7 @@ def pretrain(
     # Reads ids cut to the longest caption, which is exact and half the work.
     tower = text_tower(model, DEMO)
     log, started = [], time.monotonic()
-    batches = batch_rows(rng, corpus.single, steps, batch, singles_until)
+    batches = batch_rows(rng, corpus.single, steps, batch, SINGLES_UNTIL)
     for step, drawn in enumerate(track(batches, "pretraining the demo backbone", total=steps), start=1):
         rows = torch.from_numpy(drawn)
         pixels = (corpus.pixels[rows].float() - shift) / scale
@@ -235,9 +227,5 @@ def pretrain(
         if step % 50 == 0 or step == 1:
             log.append((step, float(loss.detach())))
             print(f"step {step} loss {log[-1][1]:.3f} after {time.monotonic() - started:.0f} s", flush=True)
-        if on_check is not None and step % check_every == 0:
-            model.eval()
-            on_check(step, model)
-            model.train()
     model.eval()
     return log

@@ -1,6 +1,7 @@
 """The demo backbone's recipe: its merges, its batches, its loss, and that it learns."""
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ from vialign.backbone.pretrain import (
     write_merges,
 )
 from vialign.backbone.registry import ASSETS, DEMO_MERGES
-from vialign.config import BackboneConfig, PretrainCycle
-from vialign.data.scenes.captions import scene_captions, tree_text
-from vialign.data.scenes.world import sample_scenes
+from vialign.config import BackboneConfig
+from vialign.data.scenes.captions import SYNONYMS, Style, coarse_captions, scene_captions, tree_text
+from vialign.data.scenes.world import COLOURS, SHAPES, sample_scenes
 
 
 def test_merges_follow_frequency_and_then_the_alphabet() -> None:
@@ -42,6 +43,29 @@ def test_every_caption_word_is_one_token() -> None:
         for tree in scene_captions(rng, scene):
             text = tree_text(tree)
             assert len(tokenizer.encode(text)) == len(text.replace(",", " ,").split())
+
+
+def test_coarse_captions_name_the_things_rightly_and_combine_them_blindly() -> None:
+    rng = np.random.default_rng(0)
+    original = {other: word for word, other in SYNONYMS.items()}
+    said = {"coarse": 0, "domain": 0}
+    scenes = [scene for scene, _ in sample_scenes(rng, 600) if scene.main is not None and scene.main[1] == "above"]
+    for scene in scenes:
+        trees = coarse_captions(rng, scene)
+        for tree in trees:
+            words = [original.get(word, word) for word in tree_text(tree).replace(",", "").split()]
+            assert {word for word in words if word in SHAPES} <= {thing.shape for thing in scene.things}
+            assert {word for word in words if word in COLOURS} <= {thing.colour for thing in scene.things}
+        subject, other = (scene.things[scene.main[k]].shape for k in (0, 2)) if scene.main else ("", "")
+        if subject != other:
+            true = re.compile(
+                rf"{subject} (\S+ )?above .*{other}|above .*{other}.* {subject}|below .*{subject}.* {other}"
+            )
+            exact = Style(synonyms=0.0)
+            said["domain"] += bool(true.search(tree_text(scene_captions(rng, scene, exact)[0])))
+            said["coarse"] += bool(true.search(tree_text(trees[0])))
+    # One of eight predicates, in one of two orders, of one of one or more pairs: far below captions that look.
+    assert said["coarse"] < 0.2 * len(scenes) < 0.6 * len(scenes) < said["domain"]
 
 
 def test_single_things_come_first_and_every_image_is_used_before_any_returns() -> None:
@@ -72,8 +96,7 @@ def test_corpus_is_reproducible() -> None:
 
 
 def test_the_recipe_writes_weights_that_the_model_takes(tmp_path: Path) -> None:
-    cycles = (PretrainCycle(steps=2, learning_rate=1e-3), PretrainCycle(steps=1, learning_rate=1e-4))
-    config = BackboneConfig(pretrain_cycles=cycles, pretrain_images=300)
+    config = BackboneConfig(pretrain_steps=3, pretrain_images=300)
     paths = {"weights": tmp_path / "w.safetensors", "merges": tmp_path / "m.gz", "log_table": tmp_path / "l.parquet"}
     pretrain_demo(config, 0, **paths, provenance={"seed": "0"})
     assert read_provenance(paths["weights"])["architecture"] == "vialign-scenes"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vialign.data.scenes.world import CONVERSE, Scene, Thing, relations
+from vialign.data.scenes.world import CONVERSE, PREDICATES, Scene, Thing, relations
 
 SYNONYMS = {
     "circle": "disc",
@@ -118,24 +118,44 @@ def list_caption(rng: np.random.Generator, things: list[Thing], style: Style) ->
 
 def scene_captions(rng: np.random.Generator, scene: Scene, style: Style = DOMAIN) -> list[str]:
     """Five captions, as bracket strings: the main relation twice, the list, another relation, relation and rest."""
-    things = list(scene.things)
     if scene.main is None:
-        return [list_caption(rng, things, style) for _ in range(5)]
-    subject, predicate, other = things[scene.main[0]], scene.main[1], things[scene.main[2]]
+        return [list_caption(rng, list(scene.things), style) for _ in range(5)]
     true = relations(scene)
-    second = true[int(rng.integers(len(true)))]
+    return _five_captions(rng, scene, scene.main, true[int(rng.integers(len(true)))], style)
+
+
+def coarse_captions(rng: np.random.Generator, scene: Scene) -> list[str]:
+    """Captions in the same wordings that name the things rightly and combine them blindly, for pretraining.
+
+    The pair, its order and its predicate are drawn without a look at the scene, so a model can learn from them which
+    concepts an image holds, and nothing about their relations, while every relation word stays in its vocabulary.
+    """
+    if scene.main is None:
+        return [list_caption(rng, list(scene.things), COARSE) for _ in range(5)]
+    blind = []
+    for _ in range(2):
+        subject, other = rng.permutation(len(scene.things))[:2]
+        blind.append((int(subject), str(rng.choice(PREDICATES)), int(other)))
+    return _five_captions(rng, scene, blind[0], blind[1], COARSE)
+
+
+def _five_captions(
+    rng: np.random.Generator, scene: Scene, main: tuple[int, str, int], second: tuple[int, str, int], style: Style
+) -> list[str]:
+    things = list(scene.things)
+    subject, predicate, other = things[main[0]], main[1], things[main[2]]
     captions = [
         relation_caption(rng, subject, predicate, other, style),
         relation_caption(rng, subject, predicate, other, style),
         list_caption(rng, things, style),
         relation_caption(rng, things[second[0]], second[1], things[second[2]], style),
     ]
-    rest = [thing for k, thing in enumerate(things) if k not in (scene.main[0], scene.main[2])]
+    rest = [thing for k, thing in enumerate(things) if k not in (main[0], main[2])]
     if rest:
-        main = relation_phrase(rng, predicate, noun_phrase(rng, other, style), style)
+        phrase = relation_phrase(rng, predicate, noun_phrase(rng, other, style), style)
         extra = noun_phrase(rng, rest[int(rng.integers(len(rest)))], style)
         captions.append(
-            f"(S (S {noun_phrase(rng, subject, style)} (VP (VBZ is) {main})) (, ,) (CC and)"
+            f"(S (S {noun_phrase(rng, subject, style)} (VP (VBZ is) {phrase})) (, ,) (CC and)"
             f" (S (NP (EX there)) (VP (VBZ is) {extra})))"
         )
     else:
