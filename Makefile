@@ -48,6 +48,7 @@ test: browser check
 schema: setup
 	mkdir -p workflow/schemas
 	$(BIN)/vialign config schema > workflow/schemas/config.schema.json
+	$(BIN)/vialign data notes --into docs/data.md
 
 format: setup
 	$(BIN)/ruff check --fix $(CODE)

@@ -9,14 +9,16 @@ from typing import Annotated
 
 import typer
 
-from vialign.artifacts import read_provenance
+from vialign.artifacts import read_provenance, write_text
 from vialign.config import Config, digest, read_config
 from vialign.errors import UserError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 config_app = typer.Typer(help="Check configurations.", no_args_is_help=True)
+data_app = typer.Typer(help="Look after data sets.", no_args_is_help=True)
 results_app = typer.Typer(help="Ask results where they come from.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
 
 
@@ -44,6 +46,90 @@ def config_check(
 def config_schema() -> None:
     """Print the JSON schema of a configuration."""
     print(schema_text(), end="")
+
+
+@data_app.command("check")
+def data_check(
+    files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
+) -> None:
+    """Read every data set that a configuration names: what is there, how much of it, what is wrong, how to get it.
+
+    Example: `vialign data check config.yaml configs/paper.yaml`. Exit status 1 when one is missing.
+    """
+    from vialign.data.checking import check_lines, check_sources
+
+    with one_line_errors():
+        missing = 0
+        for report in check_sources(read_config(*files)):
+            print("\n".join(check_lines(report)), flush=True)
+            missing += report.missing is not None
+        if missing:
+            raise UserError(f"{missing} of the data sets are missing or cannot be read; see above and docs/data.md")
+
+
+@data_app.command("notes")
+def data_notes(
+    into: Annotated[Path | None, typer.Option(help="A page whose block of notes is written anew instead.")] = None,
+) -> None:
+    """Print, as Markdown, every data set that can be read: how to get it, its files, its published counts."""
+    from vialign.data.checking import notes_markdown, with_notes
+
+    with one_line_errors():
+        if into is None:
+            print(notes_markdown())
+        else:
+            write_text(with_notes(into.read_text(encoding="utf-8"), str(into)), into)
+
+
+@data_app.command("unpack")
+def data_unpack(
+    benchmark: Annotated[str, typer.Argument(help="The benchmark; `winoground` is the one that comes packed.")],
+    folder: Annotated[Path, typer.Argument(help="The folder with the Parquet file; it gets the images too.")],
+) -> None:
+    """Make the folder that the reader wants from the packed form that a data hub serves.
+
+    Example: `vialign data unpack winoground data/winoground`.
+    """
+    from vialign.data.winoground import find_parquet, unpack_parquet
+
+    with one_line_errors():
+        if benchmark != "winoground":
+            raise UserError(f"data unpack: {benchmark!r} does not come packed; only winoground does")
+        packed = find_parquet(folder)
+        if packed is None:
+            raise UserError(f"winoground: {folder}: has no test-*.parquet; download it as docs/data.md says")
+        print(f"{unpack_parquet(packed, folder)} items of {packed} unpacked to {folder}")
+
+
+@data_app.command("order")
+def data_order(
+    captions: Annotated[Path, typer.Argument(help="`data/captions.parquet` of a run.")],
+    images: Annotated[Path, typer.Argument(help="`data/images.parquet` of the same run.")],
+    pipeline: Annotated[Path, typer.Argument(help="`language/pipeline` of a run: the tagger.")],
+    output: Annotated[Path, typer.Argument(help="File to write, such as aro_coco_order.jsonl; its stem is the name.")],
+    seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 0,
+) -> None:
+    """Freeze word-order perturbations of the test captions, for `data.order_files`.
+
+    Example: `vialign data order results/paper/data/captions.parquet results/paper/data/images.parquet
+    results/paper/language/pipeline aro_coco_order.jsonl`.
+    """
+    from vialign.artifacts import read_table
+    from vialign.data.aro_order import build_order_file
+    from vialign.language.pipeline import load_pipeline, tag_texts
+    from vialign.tables import CAPTIONS, IMAGES
+
+    with one_line_errors():
+        if output.exists():
+            raise UserError(f"{output}: exists; perturbations are written once, so choose another name")
+        shown = read_table(images, IMAGES)
+        test = set(shown.loc[shown["split"] == "test", "image_id"])
+        told = read_table(captions, CAPTIONS)
+        nlp = load_pipeline(pipeline)
+        build_order_file(
+            told[told["image_id"].isin(test)], output, seed, output.stem, lambda texts: tag_texts(nlp, texts)
+        )
+        print(f"{output}: written; name it in data.order_files and keep it")
 
 
 @results_app.command("provenance")

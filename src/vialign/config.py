@@ -28,6 +28,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class BenchmarkConfig(Section):
+    """A test benchmark with images of its own, read beside the data set; its items form a test split of their own."""
+
+    folder: str
+    """Where its files lie; `${NAME}` and `${NAME:-default}` are read from the environment."""
+    images: str | None = None
+    """Where the images that it names lie, when not in its folder."""
+    items: Count | None = None
+    """At most so many items, drawn by seed; all of them when not given."""
+    strict: bool = False
+    """Stop at the first broken row instead of skipping it with a line in the log."""
+
+
 class DataConfig(Section):
     """Which images, captions and labels the run uses, and how many of each split."""
 
@@ -37,6 +50,10 @@ class DataConfig(Section):
     """Where a real data set lies; `${NAME}` and `${NAME:-default}` are read from the environment."""
     sizes: dict[str, Count] = {}
     """Images a split; a split that is not named keeps the data set's own size."""
+    benchmarks: dict[str, BenchmarkConfig] = {}
+    """Test benchmarks by their name in `vialign.data.registry`."""
+    order_files: tuple[str, ...] = ()
+    """Frozen files of word-order perturbations of the data set's test captions, made by `vialign data order`."""
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
     tune_list: str | None = None
@@ -53,7 +70,7 @@ class BackboneConfig(Section):
     checkpoint: str | None = "package"
     """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
     random weights (tests and budget measurements only)."""
-    pretrain_steps: Count = 2600
+    pretrain_steps: Count = 2800
     """Steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
     pretrain_learning_rate: Positive = 2e-3
     """Of that training, at its peak."""
@@ -282,6 +299,13 @@ class ExpectedValue(Section):
     """Where the value stands."""
 
 
+class CalibrationConfig(Section):
+    """What a backbone that does not reproduce its known numbers means for the run."""
+
+    action: Literal["refuse", "warn"] = "refuse"
+    """`refuse` trains nothing on it, `warn` says so and goes on."""
+
+
 class EvaluationConfig(Section):
     """Benchmarks and statistics."""
 
@@ -291,8 +315,13 @@ class EvaluationConfig(Section):
     level: Fraction = 0.05
     gallery_batch: Count = 256
     """Images of one block of a gallery's scores."""
+    rerank: Count | None = None
+    """Candidates of a retrieval query that are scored exactly, the best by the frozen cosine; none: all of them."""
+    rerank_check: Count = 200
+    """Queries a direction on which re-ranking is held against the exact ranking."""
     expected: tuple[ExpectedValue, ...] = ()
     """Values that the frozen backbone must reproduce, beside the published ones that ship with the package."""
+    calibration: CalibrationConfig = CalibrationConfig()
 
 
 class FailureConfig(Section):
@@ -338,6 +367,11 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     analysis: FailureConfig = FailureConfig()
     report: ReportConfig = ReportConfig()
+
+    @property
+    def test_splits(self) -> tuple[str, ...]:
+        """Every split that finished methods are evaluated on: those of the data set, then the benchmarks' own."""
+        return (*self.evaluation.splits, *self.data.benchmarks)
 
     @model_validator(mode="after")
     def early_before_end(self) -> "Config":

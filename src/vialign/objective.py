@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vialign.contrastive import contrastive_loss
 from vialign.errors import UserError
 from vialign.tables import NEGATIVE_KINDS
 
@@ -46,6 +47,8 @@ class SplitData:
     phrases: "Phrases"
     pixels: Tensor | None = None
     """uint8, (image, 3, height, width), before normalisation; none unless a method needs them."""
+    trunk: Float[Tensor, "image channel"] | None = None
+    """What the image tower's frozen trunk hands to its head; none unless a method needs it."""
     token_ids: Int[Tensor, "text length"] | None = None
     """None unless a method needs them."""
 
@@ -69,7 +72,7 @@ class Objective(nn.Module, ABC):
     name: str
     """As in the config, such as `lora` or `vialign-correct`."""
     needs: frozenset[str] = frozenset()
-    """Which optional parts of the data it reads: `pixels`, `token_ids`, `units`."""
+    """Which optional parts of the data it reads: `pixels`, `trunk`, `token_ids`."""
     logit_scale: float
     negative_weight: float
     """Weight of the hard-negative term."""
@@ -158,20 +161,6 @@ def select(side: Side, index: Tensor) -> Side:
     return {name: tensor[index] for name, tensor in side.items()}
 
 
-def contrastive_loss(
-    logits: Float[Tensor, "batch batch"], weights: Float[Tensor, "batch"] | None = None
-) -> Float[Tensor, ""]:
-    """Symmetric contrastive loss, image to text and text to image (Radford et al. 2021, arXiv:2103.00020).
-
-    `weights` multiply each pair's own terms; they are expected to have mean 1.
-    """
-    target = torch.arange(len(logits), device=logits.device)
-    per_pair = 0.5 * (
-        F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
-    )
-    return per_pair.mean() if weights is None else (weights * per_pair).mean()
-
-
 def negative_loss(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair"]) -> Float[Tensor, ""]:
     """Softmax of a caption's logit against that of its rule-made negative for the same image: mean of -log p(true).
 
@@ -192,6 +181,7 @@ def assemble(
     phrases: "Phrases",
     *,
     pixels: Tensor | None = None,
+    trunk: Tensor | None = None,
     token_ids: Tensor | None = None,
 ) -> SplitData:
     """One split from what the stages before made of it.
@@ -219,6 +209,7 @@ def assemble(
         prototypes=prototypes,
         phrases=phrases,
         pixels=pixels,
+        trunk=trunk,
         token_ids=token_ids,
     )
 

@@ -147,16 +147,30 @@ def numbers(meaning: str) -> Column:
 
 # ---------------------------------------------------------------------------------------------------- data
 
-SPLITS = ("backbone", "train", "calibration", "diagnosis", "validation", "test", "test_combination", "test_domain")
+BENCHMARK_SPLITS = ("winoground", "aro", "sugarcrepe", "vl_checklist", "vqa")
+"""Test splits of benchmarks that bring their own images."""
+SPLITS = (
+    "backbone",
+    "train",
+    "calibration",
+    "diagnosis",
+    "validation",
+    "test",
+    "test_combination",
+    "test_domain",
+    *BENCHMARK_SPLITS,
+)
 NEGATIVE_KINDS = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
 
 IMAGES = Table(
     "images",
     image_id=key("name of the image, unique in the data set; never a path"),
     split=category(SPLITS, "the one split the image belongs to"),
-    path=text("file, relative to the folder of the table (embedded) or of the data set (real)"),
-    width=whole("pixels", low=1),
-    height=whole("pixels", low=1),
+    path=text("file, relative to the folder of its source"),
+    width=whole("pixels of what is seen: of the crop, where there is one", low=1),
+    height=whole("pixels of what is seen", low=1),
+    source=text("whose folder the path is relative to: `data` (the data set) or the name of a benchmark"),
+    crop=numbers("x, y, width and height in pixels of the part of the file that is seen; empty: all of it"),
 )
 
 CAPTIONS = Table(
@@ -214,7 +228,9 @@ RATINGS = Table(
     "ratings",
     image_id=key("rated image"),
     caption_id=key("rated caption, which may belong to another image"),
-    rating=number("mean rating of the people asked; higher is better"),
+    source=key("who rated: `crowdflower`, `expert`"),
+    judge=number_key("number of the judgement of this pair by this source, from 0"),
+    rating=number("one judgement, or the mean of all where only that is published; higher is better"),
 )
 
 PROBLEMS = Table(
@@ -222,6 +238,15 @@ PROBLEMS = Table(
     file=text("file the problem is in"),
     row=text("line or key"),
     problem=text("what is wrong and what was done"),
+)
+
+DATA_CHECK = Table(
+    "data_check",
+    source=key("data set, benchmark or treebank, as the config names it"),
+    counted=key("what was counted"),
+    count=whole("how many were found", low=0, optional=True),
+    published=whole("how many its authors say there are", low=0, optional=True),
+    state=category(("as published", "differs", "counted", "missing"), "what that means"),
 )
 
 # ------------------------------------------------------------------------------------------------ language
@@ -448,18 +473,35 @@ OUTCOMES = Table(
     image_id=text("first image of the item: items of one image are not independent and are resampled together"),
 )
 
+RERANKING = Table(
+    "reranking",
+    method=key("method"),
+    seed=number_key("training seed"),
+    benchmark=key("`<split>/image_to_text` or `<split>/text_to_image`"),
+    k=whole("candidates of a query that are scored exactly", low=1),
+    queries=whole("queries that were ranked exactly too", low=1),
+    r1=unit_interval("share of them with the same R@1"),
+    r5=unit_interval("share with the same R@5"),
+    r10=unit_interval("share with the same R@10"),
+    first=unit_interval("share with the same first candidate"),
+)
+
 RESULTS = Table(
     "results",
     method=key("method"),
     benchmark=key("`<split>/<name>`"),
     measure=key("measure"),
-    convention=category(("micro", "macro"), "mean over items, or over the means of the tags", key=True),
+    convention=category(
+        ("micro", "macro", "published", "lenient"),
+        "mean over items; over the means of the tags; of the tags that the authors count; over items, ties right",
+        key=True,
+    ),
     value=unit_interval("mean over items and seeds"),
     low=unit_interval("lower end of the bootstrap interval over items and seeds"),
     high=unit_interval("upper end of the bootstrap interval"),
     items=whole("items", low=0),
     seeds=whole("seeds", low=1),
-    ties=whole("ties, counted wrong", low=0),
+    ties=whole("ties, counted wrong except by the lenient convention", low=0),
 )
 
 COMPARISONS = Table(
@@ -482,7 +524,7 @@ COMPARISONS = Table(
 AGREEMENT = Table(
     "agreement",
     signal=key("score held against human ratings"),
-    ratings=key("rating file"),
+    ratings=key("source of the ratings: `crowdflower` is read by tau-b and `expert` by tau-c, as in CLIPScore"),
     tau_b=number("Kendall's tau-b", low=-1, high=1),
     tau_c=number("Kendall's tau-c", low=-1, high=1),
     low=number("lower end of the bootstrap interval of tau-b"),
@@ -498,6 +540,7 @@ CALIBRATION = Table(
     measured=number("measured value, percent"),
     tolerance=number("percentage points"),
     passed=flag("whether the difference is inside the tolerance"),
+    cause=text("known causes that fit a missed value; empty where it passed"),
     source=text("where the published value stands"),
 )
 

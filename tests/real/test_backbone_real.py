@@ -1,11 +1,11 @@
 """The real-photo base: an open_clip model with a timm trunk, read from a local definition and checkpoint."""
 
-import pandas as pd
 import pytest
 import torch
 
 from vialign.backbone import load_backbone
 from vialign.config import BackboneConfig
+from vialign.data.base import image_table
 from vialign.features import load_pixels
 
 pytestmark = pytest.mark.real
@@ -36,7 +36,7 @@ def photos(real_folder):
     names = (folder / "Flickr_8k.testImages.txt").read_text().split()[:60]
     lines = (folder / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines()
     captions = dict(line.split("\t", 1) for line in lines)
-    images = pd.DataFrame({"image_id": names, "path": [f"images/{name}" for name in names]})
+    images = image_table([(name, "test", f"images/{name}", 224, 224) for name in names])
     return images, [captions[f"{name}#0"] for name in names], folder
 
 
@@ -49,7 +49,7 @@ def test_the_contract_names_the_published_file(backbone):
 
 def test_patches_are_projected_cells_whose_mean_is_the_embedding(backbone, photos):
     images, _, folder = photos
-    pixels = backbone.normalise(load_pixels(images.iloc[:4], folder, backbone))
+    pixels = backbone.normalise(load_pixels(images.iloc[:4], {"data": folder}, backbone))
     with torch.inference_mode():
         pooled, patches = backbone.image_tokens(pixels, "final")
         expected = backbone.model.encode_image(pixels)
@@ -62,7 +62,7 @@ def test_patches_are_projected_cells_whose_mean_is_the_embedding(backbone, photo
 def test_it_finds_the_caption_of_a_photo_far_above_chance(backbone, photos):
     images, captions, folder = photos
     with torch.inference_mode():
-        image = backbone.encode_image(backbone.normalise(load_pixels(images, folder, backbone)))
+        image = backbone.encode_image(backbone.normalise(load_pixels(images, {"data": folder}, backbone)))
         text = backbone.encode_text(backbone.tokenize(captions).ids)
         whole = backbone.model.encode_text(backbone.tokenizer(captions), normalize=True)
     torch.testing.assert_close(text, whole, atol=1e-5, rtol=0)

@@ -7,7 +7,9 @@ from typer.testing import CliRunner
 from vialign.artifacts import write_table
 from vialign.cli import app
 from vialign.config import Config, digest
-from vialign.tables import PROBLEMS
+from vialign.data.aro_order import read_order_file
+from vialign.data.base import image_table
+from vialign.tables import CAPTIONS, IMAGES, PROBLEMS
 
 run = CliRunner().invoke
 
@@ -59,3 +61,29 @@ def test_a_file_without_provenance_is_one_line(tmp_path, write, message):
     assert result.exit_code == 1
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_only_winoground_comes_packed_and_the_file_must_be_there(tmp_path):
+    assert "only winoground does" in run(app, ["data", "unpack", "vqa", str(tmp_path)]).stderr
+    result = run(app, ["data", "unpack", "winoground", str(tmp_path)])
+    assert result.exit_code == 1 and "has no test-*.parquet" in result.stderr
+
+
+def test_order_perturbations_are_frozen_once(tmp_path, monkeypatch):
+    images = image_table([("a", "test", "a.png", 4, 4), ("b", "train", "b.png", 4, 4)])
+    told = [("a#0", "a", "a red dog above a small cat", None), ("b#0", "b", "a blue dog", None)]
+    write_table(images, IMAGES, tmp_path / "images.parquet", {})
+    write_table(pd.DataFrame(told, columns=list(CAPTIONS.columns)), CAPTIONS, tmp_path / "captions.parquet", {})
+    tags = {"a": "DT", "above": "IN", "red": "JJ", "small": "JJ"}
+    monkeypatch.setattr("vialign.language.pipeline.load_pipeline", lambda folder: None)
+    monkeypatch.setattr(
+        "vialign.language.pipeline.tag_texts",
+        lambda nlp, texts: [[(word, tags.get(word, "NN")) for word in text.split()] for text in texts],
+    )
+    output = tmp_path / "aro_coco_order.jsonl"
+    files = [str(tmp_path / "captions.parquet"), str(tmp_path / "images.parquet"), str(tmp_path), str(output)]
+    assert run(app, ["data", "order", *files]).exit_code == 0
+    order = read_order_file(output)
+    assert order.name == "aro_coco_order" and order.rows["image_id"].tolist() == ["a"]
+    again = run(app, ["data", "order", *files])
+    assert again.exit_code == 1 and "written once" in again.stderr

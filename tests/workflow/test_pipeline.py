@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from vialign.artifacts import read_provenance, read_table
+from vialign.data.scenes.draw import draw_scene
+from vialign.data.scenes.world import sample_scenes, twin
+from vialign.data.winoground import image_name, write_published
 from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, VERDICT
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +31,8 @@ def snakemake(folder: Path, *arguments: str, code: Path | None = None) -> subpro
     if code is not None:
         environment["PYTHONPATH"] = str(code)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    command += ["--cores", "2", "--configfile", str(ROOT / "configs" / "tiny.yaml"), *arguments]
+    command += ["--cores", "2", "--configfile", str(ROOT / "configs" / "tiny.yaml")]
+    command += [str(file) for file in folder.glob("benchmarks.yaml")] + list(arguments)
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=folder)
 
 
@@ -35,9 +40,29 @@ def snakemake(folder: Path, *arguments: str, code: Path | None = None) -> subpro
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     shutil.copy(ROOT / "config.yaml", folder)
+    publish_winoground(folder / "winoground")
+    (folder / "benchmarks.yaml").write_text("data: {benchmarks: {winoground: {folder: winoground}}}\n")
     done = snakemake(folder, "--", "all")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return folder
+
+
+def publish_winoground(folder: Path) -> None:
+    """A benchmark with images of its own, in its published form: pairs of drawn scenes."""
+    rows, number = [], 0
+    for scene, _ in sample_scenes(np.random.default_rng(3), 40):
+        other = twin(np.random.default_rng(number), scene, "roles")
+        if other is None:
+            continue
+        for place, shown in enumerate((scene, other)):
+            path = folder / "images" / f"{image_name(number, place)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_scene(shown).save(path)
+        names = [image_name(number, place) for place in (0, 1)]
+        texts = [f"{of.things[1].colour} beside {of.things[0].colour}" for of in (scene, other)]
+        rows.append({"item_id": f"winoground/{number}", "images": names, "texts": texts, "tag": "Relation"})
+        number += 1
+    write_published(rows, {name: f"{name}.png" for row in rows for name in row["images"]}, folder)
 
 
 def listed_rules(dry_run: str) -> set[str]:
@@ -56,7 +81,8 @@ def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> 
     outcomes = pd.concat(read_table(path, OUTCOMES) for path in run.glob("results/evaluate/*/*/outcomes.parquet"))
     assert {"frozen", "lora", "vialign"} <= set(outcomes["method"])
     splits = outcomes["benchmark"].str.split("/").str[0]
-    assert set(splits) == {"test", "test_combination", "test_domain"}
+    assert set(splits) == {"test", "test_combination", "test_domain", "winoground"}
+    assert set(outcomes.loc[splits == "winoground", "benchmark"]) == {"winoground/winoground"}
     names = set(outcomes.loc[splits == "test", "benchmark"].str.split("/").str[1])
     expected = {"image_to_text", "text_to_image", "winoground", "aro_relation", "aro_attribution", "aro_order"}
     assert expected | {"replace_relation"} <= names

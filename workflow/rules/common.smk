@@ -4,6 +4,7 @@ import sys
 from vialign.config import load_config, section_digest
 from vialign.digest import script_digest
 from vialign.errors import UserError
+from vialign.evaluation.calibration import has_known_values
 from vialign.gates import chosen_method, gate_action
 
 try:
@@ -13,7 +14,7 @@ except UserError as error:
 
 RESULTS = CONFIG.results
 TUNING_SPLITS = ["train", "calibration", "diagnosis", "validation"]
-SPLITS = [*TUNING_SPLITS, *CONFIG.evaluation.splits]
+SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
 FULL = "vialign"
 SUBSETS = [
     "vialign-none",
@@ -85,7 +86,7 @@ def when_passed(make):
 
 
 def finished_outcomes():
-    return each_run(rules.evaluate_method.output)
+    return each_run(rules.evaluate_method.output.outcomes)
 
 
 def evidence(wildcards):
@@ -113,8 +114,20 @@ def evidence(wildcards):
         *each_run(rules.train_final.output),
         *rules.agreement.output,
         *rules.compare.output,
+        *rules.calibrate.output,
         *rules.failures.output,
     ]
+
+
+def calibrated(method):
+    """The calibration table, which a method is trained after, where anything is known of the backbone."""
+    known = has_known_values(
+        CONFIG.backbone.architecture,
+        CONFIG.backbone.checkpoint,
+        CONFIG.evaluation.expected,
+    )
+    wanted = known and method != "frozen"
+    return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
 
 
 def encoded(split):

@@ -10,6 +10,7 @@ rule prepare_data:
         ratings=f"{RESULTS}/data/ratings.parquet",
         problems=f"{RESULTS}/data/problems.parquet",
         drawn=directory(f"{RESULTS}/data/images"),
+        published=directory(f"{RESULTS}/data/published"),
     log:
         f"{RESULTS}/logs/prepare_data.log",
     benchmark:
@@ -22,6 +23,23 @@ rule prepare_data:
         code=code("prepare_data"),
     script:
         "../scripts/prepare_data.py"
+
+
+rule check_data:
+    output:
+        f"{RESULTS}/data/check.parquet",
+    log:
+        f"{RESULTS}/logs/check_data.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/check_data.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("data", "language", "seed"),
+        code=code("check_data"),
+    script:
+        "../scripts/check_data.py"
 
 
 rule data:

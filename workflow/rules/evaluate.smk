@@ -4,7 +4,7 @@ rule evaluate_method:
         unpack(
             lambda wildcards: {
                 f"{split}_{name}": path
-                for split in CONFIG.evaluation.splits
+                for split in CONFIG.test_splits
                 for name, path in encoded(split).items()
             }
         ),
@@ -15,7 +15,8 @@ rule evaluate_method:
         calibration=rules.calibrate_signal.output[0],
         checkpoint=rules.train_final.output.checkpoint,
     output:
-        f"{RESULTS}/evaluate/{{method}}/{{seed}}/outcomes.parquet",
+        outcomes=f"{RESULTS}/evaluate/{{method}}/{{seed}}/outcomes.parquet",
+        reranking=f"{RESULTS}/evaluate/{{method}}/{{seed}}/reranking.parquet",
     log:
         f"{RESULTS}/logs/evaluate_method/{{method}}/{{seed}}.log",
     benchmark:
@@ -28,6 +29,28 @@ rule evaluate_method:
         code=code("evaluate_method"),
     script:
         "../scripts/evaluate_method.py"
+
+
+# Whether the frozen backbone gives the numbers that are known of it; nothing is trained on one that does not.
+rule calibrate:
+    input:
+        outcomes=f"{RESULTS}/evaluate/frozen/{SEEDS[0]}/outcomes.parquet",
+        features=f"{RESULTS}/features/{CONFIG.evaluation.splits[0]}/images",
+        images=rules.prepare_data.output.images,
+    output:
+        f"{RESULTS}/compare/calibration.parquet",
+    log:
+        f"{RESULTS}/logs/calibrate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/calibrate.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("evaluation", "backbone", "data", "seed"),
+        code=code("calibrate"),
+    script:
+        "../scripts/calibrate.py"
 
 
 rule agreement:
@@ -61,7 +84,6 @@ rule compare:
             caption="../report/comparison.rst",
             category="Comparison",
         ),
-        calibration=f"{RESULTS}/compare/calibration.parquet",
     log:
         f"{RESULTS}/logs/compare.log",
     benchmark:

@@ -15,6 +15,7 @@ rule train_early:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
+        calibrated=lambda wildcards: calibrated(wildcards.method),
     output:
         checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
         steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",

@@ -13,7 +13,6 @@ with stage(snakemake) as run:
         read_table(run.input.ratings, RATINGS),
         read_calibration(run.input.calibration),
         config.signal,
-        config.data.dataset,
         config.evaluation.level,
         config.seed,
     )

@@ -7,13 +7,13 @@ with stage(snakemake) as run:
 
     from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
-    from vialign.evaluation.run import evaluate
+    from vialign.data.folders import image_folders
+    from vialign.evaluation.run import evaluate, reranking_table
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import CHOICES, IMAGES, OUTCOMES, QUESTIONS
+    from vialign.tables import CHOICES, IMAGES, OUTCOMES, QUESTIONS, RERANKING
     from vialign.training.checkpoint import load_best
     from vialign.training.inputs import read_split
-    from vialign.training.methods import NEEDS, build_method
+    from vialign.training.methods import build_method
 
     config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
     backbone = load_backbone(config.backbone, config.seed)
@@ -21,14 +21,19 @@ with stage(snakemake) as run:
     load_best(method, run.input.checkpoint)
     images = read_table(run.input.images, IMAGES)
     choices, questions = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
-    frames = []
-    for split in config.evaluation.splits:
+    frames, agreements = [], [RERANKING.empty()]
+    for split in config.test_splits:
         data = read_split(
             *(run.input[f"{split}_{part}"] for part in ("texts", "image_features", "text_features", "encoded")),
-            needs=NEEDS[name],
+            needs=method.needs,
             images=images,
-            folder=image_folder(config.data, Path(run.input.images).parent),
+            folders=image_folders(config.data, Path(run.input.images).parent),
             backbone=backbone,
         )
-        frames.append(evaluate(method, data, choices, questions, split, name, seed, config.evaluation.gallery_batch))
-    write_table(pd.concat(frames), OUTCOMES, run.output[0], run.provenance)
+        size, k = config.evaluation.gallery_batch, config.evaluation.rerank
+        frames.append(evaluate(method, data, choices, questions, split, name, seed, size, rerank=k))
+        if k is not None:
+            checked = config.evaluation.rerank_check
+            agreements.append(reranking_table(method, data, split, name, seed, k=k, queries=checked, batch=size))
+    write_table(pd.concat(frames), OUTCOMES, run.output.outcomes, run.provenance)
+    write_table(pd.concat(agreements), RERANKING, run.output.reranking, run.provenance)

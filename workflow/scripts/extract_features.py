@@ -5,7 +5,7 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     from vialign.artifacts import read_provenance, read_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
+    from vialign.data.folders import image_folders
     from vialign.features import extract_images, extract_texts
     from vialign.tables import IMAGES, TEXTS
 
@@ -15,7 +15,7 @@ with stage(snakemake) as run:
     extract_images(
         backbone,
         images[images["split"] == run.wildcards.split],
-        image_folder(run.config.data, Path(run.input.images).parent),
+        image_folders(run.config.data, Path(run.input.images).parent),
         run.output.images,
         read_provenance(run.input.readout)["readout"],
         **sizes,

@@ -7,7 +7,7 @@ with stage(snakemake) as run:
 
     from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
+    from vialign.data.folders import image_folders
     from vialign.disentangle import save_visual
     from vialign.disentangle.stage import fit_and_measure_visual
     from vialign.features import read_images, read_texts
@@ -18,7 +18,7 @@ with stage(snakemake) as run:
         backbone,
         read_table(run.input.images, IMAGES),
         read_table(run.input.objects, OBJECTS),
-        image_folder(run.config.data, Path(run.input.images).parent),
+        image_folders(run.config.data, Path(run.input.images).parent),
         {"train": read_images(run.input.train), "validation": read_images(run.input.validation)},
         read_texts(run.input.texts),
         run.config.visual,

@@ -5,7 +5,7 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     from vialign.artifacts import read_provenance, read_table, write_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
+    from vialign.data.folders import image_folders
     from vialign.disentangle import load_text, load_visual
     from vialign.language.pipeline import load_pipeline
     from vialign.signal.calibration import read_calibration
@@ -22,7 +22,7 @@ with stage(snakemake) as run:
         read_calibration(run.input.calibration),
         read_table(run.input.images, IMAGES),
         read_table(run.input.texts, TEXTS),
-        image_folder(config.data, Path(run.input.images).parent),
+        image_folders(config.data, Path(run.input.images).parent),
         config,
     )
     print(table[["method", "backbone", "measure", "value", "low", "high", "limit", "kept"]].to_string())

@@ -5,7 +5,7 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
+    from vialign.data.folders import image_folders
     from vialign.features import choose_readout, contract_provenance
     from vialign.tables import IMAGES, OBJECTS, QUALITY
 
@@ -16,7 +16,7 @@ with stage(snakemake) as run:
         backbone,
         images[images["split"] == "validation"],
         read_table(run.input.objects, OBJECTS),
-        image_folder(run.config.data, Path(run.input.images).parent),
+        image_folders(run.config.data, Path(run.input.images).parent),
         domain=run.config.name,
         seed=run.config.seed,
     )

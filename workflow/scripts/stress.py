@@ -5,7 +5,7 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     from vialign.artifacts import read_provenance, read_table, write_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
+    from vialign.data.folders import image_folders
     from vialign.disentangle import load_visual
     from vialign.features import load_pixels
     from vialign.signal.calibration import read_calibration
@@ -21,7 +21,7 @@ with stage(snakemake) as run:
         lambda pixels: backbone.image_tokens(backbone.normalise(pixels), readout), load_visual(run.input.visual)
     )
     curves = stress_curves(
-        load_pixels(images, image_folder(run.config.data, Path(run.input.images).parent), backbone),
+        load_pixels(images, image_folders(run.config.data, Path(run.input.images).parent), backbone),
         read_table(run.input.scores, SIGNAL_SCORES)[["image_id", "text_id", "kind"]],
         features,
         encode,

@@ -7,15 +7,18 @@ with stage(snakemake) as run:
 
     from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
-    from vialign.data.registry import image_folder
+    from vialign.data.folders import image_folders
+    from vialign.evaluation.calibration import require_calibration
     from vialign.evaluation.run import validation_outcomes
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import IMAGES, MONITOR, OUTCOMES, TRAINING_LOG
+    from vialign.tables import CALIBRATION, IMAGES, MONITOR, OUTCOMES, TRAINING_LOG
     from vialign.training.checkpoint import load_checkpoint, save_checkpoint
     from vialign.training.inputs import read_split
     from vialign.training.loop import train
-    from vialign.training.methods import NEEDS, build_method, learning_rate
+    from vialign.training.methods import build_method, learning_rate
 
+    for table in getattr(run.input, "calibrated", []):
+        require_calibration(read_table(table, CALIBRATION), run.config.evaluation.calibration.action)
     config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
     backbone = load_backbone(config.backbone, config.seed)
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
@@ -23,9 +26,9 @@ with stage(snakemake) as run:
     data = {
         split: read_split(
             *(run.input[f"{split}_{part}"] for part in ("texts", "image_features", "text_features", "encoded")),
-            needs=NEEDS[name],
+            needs=method.needs,
             images=images,
-            folder=image_folder(config.data, Path(run.input.images).parent),
+            folders=image_folders(config.data, Path(run.input.images).parent),
             backbone=backbone,
         )
         for split in ("train", "validation")

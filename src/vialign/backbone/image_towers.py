@@ -5,7 +5,7 @@ convolutional timm trunk through the tower's own pooling head, patch by patch.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,17 @@ from vialign.errors import UserError
 Pixels = Float[Tensor, "batch 3 height width"]
 Pooled = Float[Tensor, "batch dim"]
 Patches = Float[Tensor, "batch patch dim"]
+Trunk = Float[Tensor, "batch channel"]
+
+
+class TowerOutput(NamedTuple):
+    """What one forward pass gives."""
+
+    pooled: Pooled
+    patches: dict[str, Patches]
+    """By readout; not normalised."""
+    trunk: Trunk | None
+    """What a convolutional trunk hands to its head; None where the tower has no such cut."""
 
 
 @runtime_checkable
@@ -29,9 +40,15 @@ class ImageTower(Protocol):
     """Rows and columns of the patch grid."""
     readouts: tuple[str, ...]
     """The readouts that the tower offers."""
+    trunk_width: int
+    """Channels of the trunk's output; 0 where the tower has no such cut."""
 
-    def read(self, pixels: Pixels, readouts: Sequence[str]) -> tuple[Pooled, dict[str, Patches]]:
+    def read(self, pixels: Pixels, readouts: Sequence[str]) -> TowerOutput:
         """Pooled embeddings (not normalised, as `encode_image` gives them) and the patches of each readout."""
+        ...
+
+    def project_trunk(self, trunk: Trunk) -> Pooled:
+        """The pooled embeddings, not normalised, that the head makes of the trunk's output."""
         ...
 
 
@@ -65,6 +82,8 @@ class TransformerTower:
     - `early`: the output after three quarters of the blocks (rounded; always before the last block).
     """
 
+    trunk_width = 0
+
     def __init__(self, visual: VisionTransformer) -> None:
         self.visual = visual
         self.grid: tuple[int, int] = tuple(visual.grid_size)
@@ -77,7 +96,7 @@ class TransformerTower:
             readouts.append("early")
         self.readouts = tuple(readouts)
 
-    def read(self, pixels: Pixels, readouts: Sequence[str]) -> tuple[Pooled, dict[str, Patches]]:
+    def read(self, pixels: Pixels, readouts: Sequence[str]) -> TowerOutput:
         """Pooled embeddings and the patches of each readout, from one pass through the blocks."""
         visual = self.visual
         blocks = visual.transformer.resblocks
@@ -95,9 +114,12 @@ class TransformerTower:
         if "final" in readouts:
             tokens["final"] = states
         pooled, _ = visual._pool(states)
-        return self._project(pooled), {
-            name: self._project(visual.ln_post(tokens[name][:, 1:])) for name in dict.fromkeys(readouts)
-        }
+        patches = {name: self._project(visual.ln_post(tokens[name][:, 1:])) for name in dict.fromkeys(readouts)}
+        return TowerOutput(self._project(pooled), patches, None)
+
+    def project_trunk(self, trunk: Trunk) -> Pooled:
+        """Not possible: every block of a transformer may be adapted. Raises ValueError."""
+        raise ValueError("a vision transformer has no trunk before a head")
 
     def _project(self, states: Tensor) -> Tensor:
         return states if self.visual.proj is None else states @ self.visual.proj
@@ -120,19 +142,24 @@ class ConvolutionalTower:
         visual.train(mode)
         self.grid = (cells.shape[2], cells.shape[3]) if cells.ndim == 4 else (0, 0)
         self.readouts: tuple[str, ...] = ("final",)
+        with torch.no_grad():
+            self.trunk_width: int = visual.trunk.forward_head(cells).shape[-1] if cells.ndim == 4 else 0
 
-    def read(self, pixels: Pixels, readouts: Sequence[str]) -> tuple[Pooled, dict[str, Patches]]:
+    def read(self, pixels: Pixels, readouts: Sequence[str]) -> TowerOutput:
         """Pooled embeddings and, where asked for, the projected cells of the feature map in row-major order."""
         cells = self.visual.trunk.forward_features(pixels)
-        pooled = self._project(cells)
+        trunk = self.visual.trunk.forward_head(cells)
+        pooled = self.project_trunk(trunk)
         if not readouts:
-            return pooled, {}
+            return TowerOutput(pooled, {}, trunk)
         batch, channels, rows, columns = cells.shape
         single = cells.permute(0, 2, 3, 1).reshape(batch * rows * columns, channels, 1, 1)
-        return pooled, {"final": self._project(single).reshape(batch, rows * columns, -1)}
+        patches = self.project_trunk(self.visual.trunk.forward_head(single)).reshape(batch, rows * columns, -1)
+        return TowerOutput(pooled, {"final": patches}, trunk)
 
-    def _project(self, cells: Float[Tensor, "n channel rows columns"]) -> Float[Tensor, "n dim"]:
-        return self.visual.head(self.visual.trunk.forward_head(cells))
+    def project_trunk(self, trunk: Trunk) -> Pooled:
+        """open_clip's projection head."""
+        return self.visual.head(trunk)
 
 
 def value_path(

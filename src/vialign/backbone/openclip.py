@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vialign.backbone.image_towers import image_tower
+from vialign.backbone.image_towers import TowerOutput, image_tower
 from vialign.backbone.offsets import encode_with_offsets
 from vialign.backbone.protocol import Tokens
 from vialign.backbone.registry import merges_digest, vocabulary_size
@@ -48,6 +48,7 @@ class OpenClipBackbone:
         self._steps = transform.transforms[:-2]  # without conversion to a tensor and normalisation
         self.grid = self._image.grid
         self.readouts = self._image.readouts
+        self.trunk_width = self._image.trunk_width
         self.context_length: int = tokenizer.context_length
         self.logit_scale = float(model.get_parameter("logit_scale").detach().exp())
         with torch.no_grad():
@@ -87,24 +88,26 @@ class OpenClipBackbone:
 
     def encode_image(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Pooled image embeddings, unit length."""
-        return functional.normalize(self._image.read(pixels, ())[0], dim=-1)
+        return functional.normalize(self._image.read(pixels, ()).pooled, dim=-1)
 
-    def image_readouts(
-        self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]
-    ) -> tuple[Float[Tensor, "batch dim"], dict[str, Float[Tensor, "batch patch dim"]]]:
-        """Pooled embeddings (unit length) and the patches of several readouts (not normalised), from one pass."""
+    def encode_trunk(self, trunk: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch dim"]:
+        """Pooled image embeddings, unit length, from what the trunk gave."""
+        return functional.normalize(self._image.project_trunk(trunk), dim=-1)
+
+    def image_outputs(self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]) -> TowerOutput:
+        """Pooled embeddings (unit length), the patches of several readouts (not normalised) and the trunk's output."""
         unknown = [name for name in readouts if name not in self.readouts]
         if unknown:
             raise ValueError(f"{self.contract['architecture']} has no readout {unknown[0]!r}, only {self.readouts}")
-        pooled, patches = self._image.read(pixels, readouts)
-        return functional.normalize(pooled, dim=-1), patches
+        output = self._image.read(pixels, readouts)
+        return output._replace(pooled=functional.normalize(output.pooled, dim=-1))
 
     def image_tokens(
         self, pixels: Float[Tensor, "batch 3 height width"], readout: str
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch patch dim"]]:
         """Pooled embeddings (unit length) and patches (not normalised) in the joint space, from one pass."""
-        pooled, patches = self.image_readouts(pixels, (readout,))
-        return pooled, patches[readout]
+        output = self.image_outputs(pixels, (readout,))
+        return output.pooled, output.patches[readout]
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Ids, mask and character offsets; a text longer than the context keeps its first tokens, as in open_clip.

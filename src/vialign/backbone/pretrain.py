@@ -25,6 +25,7 @@ from vialign.artifacts import atomic_path, write_table, write_tensors
 from vialign.backbone.registry import ASSETS, DEMO
 from vialign.backbone.text_tower import text_tower
 from vialign.config import BackboneConfig
+from vialign.contrastive import contrastive_loss
 from vialign.data.scenes.captions import SYNONYMS, coarse_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
@@ -124,13 +125,6 @@ def batch_rows(
         yield np.concatenate([draw(True, alone), draw(False, batch - alone)])
 
 
-def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE over the batch (Radford et al. 2021, figure 3); both sides (B, D) of unit length."""
-    logits = logit_scale * image @ text.T
-    target = torch.arange(len(image))
-    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
-
-
 def pretrain_demo(
     config: BackboneConfig,
     seed: int,
@@ -216,7 +210,7 @@ def pretrain(
         ids = tokens[rows, torch.from_numpy(rng.integers(0, 5, len(rows)))][:, :longest]
         image = functional.normalize(model.visual(pixels), dim=-1)
         text = functional.normalize(tower.read(ids)[0], dim=-1)
-        loss = contrastive_loss(image, text, model.logit_scale.exp())
+        loss = contrastive_loss(model.logit_scale.exp() * image @ text.T)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

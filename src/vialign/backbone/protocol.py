@@ -11,6 +11,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from PIL import Image
 
+    from vialign.backbone.image_towers import TowerOutput
+
 READOUTS = ("final", "value", "self_self", "early")
 """Ways to read patch tokens out of an image tower; which of them a tower offers, its backbone says."""
 
@@ -47,6 +49,8 @@ class Backbone(Protocol):
     """How an image becomes that square: `shortest` (resize shortest side, centre crop), `longest` or `squash`."""
     readouts: tuple[str, ...]
     """The patch readouts that the image tower offers; `final` is always among them."""
+    trunk_width: int
+    """Channels that a convolutional image trunk hands to its head; 0 where the tower has no such cut."""
     logit_scale: float
     """Factor of the cosines in the contrastive loss (the exponential is already applied)."""
 
@@ -73,10 +77,12 @@ class Backbone(Protocol):
         """Pooled embeddings (unit length) and patch tokens of the joint space (not normalised), from one pass."""
         ...
 
-    def image_readouts(
-        self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]
-    ) -> tuple[Float[Tensor, "batch dim"], dict[str, Float[Tensor, "batch patch dim"]]]:
-        """As `image_tokens`, for several readouts of the same pass."""
+    def image_outputs(self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]) -> "TowerOutput":
+        """As `image_tokens`, for several readouts of the same pass, with the trunk's output where there is one."""
+        ...
+
+    def encode_trunk(self, trunk: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch dim"]:
+        """Pooled image embeddings, unit length, from the trunk's output. Raises ValueError where there is no trunk."""
         ...
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:

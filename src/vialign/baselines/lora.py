@@ -2,35 +2,29 @@
 
 It trains from pixels and token ids, since its gradient passes through the backbone. An image tower without attention
 (a timm convolutional trunk) has its adapters on the linear layers of its head; the trunk then has nothing to train,
-so what it gives is computed once a split and kept.
+and what it gave when the features were extracted is read instead of the pixels.
 """
 
 import copy
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vialign.baselines.attention import LinearAttention, open_attention
 from vialign.errors import UserError
 from vialign.objective import Objective, Side, SplitData
-from vialign.progress import track
 from vialign.random import derive_seed
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
-
-_TRUNK_BATCH = 64
 
 
 class Lora(Objective):
     """A copy of the backbone with low-rank adapters; everything else stays frozen."""
 
     name = "lora"
-    needs = frozenset({"pixels", "token_ids"})
 
     def __init__(self, backbone: "Backbone", rank: int, negative_weight: float, seed: int) -> None:
         super().__init__()
@@ -39,7 +33,7 @@ class Lora(Objective):
         self.model: Any = self.backbone.model
         """open_clip's model, a part of this module; its towers have no common type."""
         self._insert(rank, seed)
-        self._trunk_features: WeakKeyDictionary[SplitData, Tensor] = WeakKeyDictionary()
+        self.needs = frozenset({"trunk" if self.trunk_is_frozen else "pixels", "token_ids"})
 
     def _insert(self, rank: int, seed: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
@@ -61,19 +55,18 @@ class Lora(Objective):
 
     @property
     def trunk_is_frozen(self) -> bool:
-        """Whether the image tower is a timm trunk without adapters, followed by a head."""
-        trunk = getattr(self.model.visual, "trunk", None)
-        return trunk is not None and not any(parameter.requires_grad for parameter in trunk.parameters())
+        """Whether the image tower is a convolutional trunk without adapters, followed by a head."""
+        if self.backbone.trunk_width == 0:
+            return False
+        return not any(parameter.requires_grad for parameter in self.model.visual.trunk.parameters())
 
     def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
-        """Embeddings from pixels, or from what the frozen trunk gave."""
+        """Embeddings from what the frozen trunk gave, or from pixels."""
+        if data.trunk is not None and self.trunk_is_frozen:
+            return {"pooled": self.backbone.encode_trunk(data.trunk[index])}
         if data.pixels is None:
-            raise ValueError("lora needs pixels: load the split with them")
-        if not self.trunk_is_frozen:
-            return {"pooled": self.backbone.encode_image(self.backbone.normalise(data.pixels[index]))}
-        if data not in self._trunk_features:
-            self._trunk_features[data] = self._run_trunk(data.pixels)
-        return {"pooled": F.normalize(self.model.visual.head(self._trunk_features[data][index]), dim=-1)}
+            raise ValueError("lora needs pixels, or the output of a frozen trunk: load the split with them")
+        return {"pooled": self.backbone.encode_image(self.backbone.normalise(data.pixels[index]))}
 
     def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
         """Embeddings from token ids."""
@@ -88,12 +81,6 @@ class Lora(Objective):
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
         """Cosines of aligned pairs."""
         return (images["pooled"] * texts["pooled"]).sum(dim=-1)
-
-    def _run_trunk(self, pixels: Tensor) -> Float[Tensor, "image channel"]:
-        parts = track(pixels.split(_TRUNK_BATCH), "lora: frozen image trunk")
-        # Also when an evaluation asks first: a later training could not use tensors made in inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            return torch.cat([self.model.visual.trunk(self.backbone.normalise(part)) for part in parts])
 
 
 def adapted_layers(model: nn.Module) -> list[str]:

@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.config import CurriculumConfig, SignalConfig
+from vialign.contrastive import contrastive_loss
 from vialign.curriculum.correct import FeatureCorrection, local_matches, local_scores
 from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.regularise import ConsistencyRegulariser
 from vialign.curriculum.reweight import AmbiguityWeights
 from vialign.disentangle.geometry import GEOMETRY
-from vialign.objective import Batch, Objective, Side, SplitData, contrastive_loss
+from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import local_similarity, match_entropy
 from vialign.signal.stage import driving_signal, relation_queries
@@ -41,8 +42,6 @@ def method_name(modules: Iterable[str]) -> str:
 
 class CurriculumMethod(Objective):
     """Head, reweighting, regularisation and correction on frozen prototypes and phrases."""
-
-    needs = frozenset({"units"})
 
     def __init__(
         self,

@@ -57,12 +57,27 @@ class DatasetTables:
     problems: pd.DataFrame = field(default_factory=PROBLEMS.empty)
 
 
+def image_table(
+    rows: Sequence[tuple[str, str, str, int, int]], *, crops: Sequence[Sequence[float]] | None = None
+) -> pd.DataFrame:
+    """IMAGES from (image_id, split, path, width, height), with a crop (x, y, width, height) each where given.
+
+    The registry fills in the source.
+    """
+    frame = pd.DataFrame(list(rows), columns=["image_id", "split", "path", "width", "height"])
+    frame["source"] = "data"
+    frame["crop"] = pd.Series([list(crop) for crop in crops or [()] * len(rows)], dtype=object)
+    return frame
+
+
 class Problems:
     """Collects broken rows: each is skipped and counted, or stops the run when `strict`."""
 
-    def __init__(self, dataset: str, strict: bool) -> None:
+    def __init__(self, dataset: str, strict: bool, key: str = "data.strict") -> None:
         self.dataset = dataset
         self.strict = strict
+        self.key = key
+        """Where the config says whether to be strict."""
         self._rows: list[tuple[str, str, str]] = []
         self._kinds: list[str] = []
 
@@ -72,7 +87,7 @@ class Problems:
         Raises UserError when strict.
         """
         if self.strict:
-            raise UserError(f"{self._line(file, row, problem)}; mend the row, or set data.strict: false to skip it")
+            raise UserError(f"{self._line(file, row, problem)}; mend the row, or set {self.key}: false to skip it")
         self._rows.append((file, row, problem))
         self._kinds.append(kind)
 
@@ -96,7 +111,7 @@ class Problems:
             elif kind not in shown:
                 shown.add(kind)
                 lines.append(self._line(file, row, problem))
-                lines.append(f"{counts[kind]} {kind} skipped; set data.strict: true to stop here instead.")
+                lines.append(f"{counts[kind]} {kind} skipped; set {self.key}: true to stop here instead.")
         return lines
 
     def _line(self, file: str, row: str, problem: str) -> str:

@@ -1,62 +1,106 @@
-"""Data sets by name. A new one is a reader in its own file and one line here."""
+"""Data sets and benchmarks by name. A new one is a reader in its own file and one line here."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
+
 from vialign.config import DataConfig
-from vialign.data.base import DatasetTables, check_references
+from vialign.data.aro_order import order_choices, read_order_file
+from vialign.data.base import TABLES, DatasetTables, Problems, check_references
+from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
+from vialign.data.published_files import SourceNote
 from vialign.errors import UserError
 
-Reader = Callable[[DataConfig, int, Path], DatasetTables]
-"""Config, seed and the folder that an embedded world draws its images into."""
+DATASETS = {
+    "scenes": "vialign.data.scenes.build",
+    "flickr8k": "vialign.data.flickr8k",
+    "flickr30k": "vialign.data.flickr30k",
+    "coco": "vialign.data.coco",
+    "visual_genome": "vialign.data.visual_genome",
+    "vg200": "vialign.data.vg200",
+}
+"""Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
 
-
-def _scenes(config: DataConfig, seed: int, output: Path) -> DatasetTables:
-    from vialign.data.scenes import build
-
-    return build(config, seed, output)
-
-
-def _flickr8k(config: DataConfig, seed: int, output: Path) -> DatasetTables:
-    from vialign.data.flickr8k import read
-
-    return read(config, seed)
-
-
-READERS: dict[str, Reader] = {"scenes": _scenes, "flickr8k": _flickr8k}
-"""Name in the config to reader; a reader imports what it needs when it is called."""
-
-EMBEDDED = frozenset({"scenes"})
-"""Data sets that the project draws itself, into the run's own folder."""
+BENCHMARKS = {
+    "winoground": "vialign.data.winoground",
+    "aro": "vialign.data.aro",
+    "sugarcrepe": "vialign.data.sugarcrepe",
+    "vl_checklist": "vialign.data.vl_checklist",
+    "vqa": "vialign.data.vqa",
+}
+"""The same for test benchmarks that bring their own images."""
 
 
 def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:
-    """Read or draw the data set that the config names, with its references checked.
+    """Read or draw the data set and the benchmarks that the config names, with their references checked.
 
     `output` is the run's data folder; only an embedded data set writes there (its images). Skipped rows are listed
     in `problems` and summed up on stderr. Raises UserError for an unknown name, missing files, and, when
     `config.strict`, the first broken row.
     """
-    name = known(config.dataset)
-    tables, lines = check_references(READERS[name](config, seed, Path(output)), name, config.strict)
+    name = known(config.dataset, DATASETS, "data.dataset")
+    folders = image_folders(config, output)
+    module = import_module(DATASETS[name])
+    own = module.build(config, seed, Path(output)) if name in EMBEDDED else module.read(config, seed)
+    parts = [_with_order(_relative_to(own, folders["data"], "data"), config)]
+    for benchmark, source in config.benchmarks.items():
+        reader = import_module(BENCHMARKS[known(benchmark, BENCHMARKS, "data.benchmarks")])
+        parts.append(_relative_to(reader.read(source, seed), benchmark_folder(source), benchmark))
+    tables, lines = check_references(_together(parts), name, config.strict)
     for line in lines:
         print(f"vialign: {line}", file=sys.stderr)
     return tables
 
 
-def image_folder(config: DataConfig, tables: str | Path) -> Path:
-    """The folder that `images.path` is relative to: the tables' own folder when embedded, else the data set's."""
-    name = known(config.dataset)
-    if name in EMBEDDED:
-        return Path(tables)
-    if config.folder is None:
-        raise UserError(f"config: data.folder is not set; {name} needs the folder it lies in (docs/data.md)")
-    return Path(config.folder)
-
-
-def known(name: str) -> str:
+def known(name: str, registered: Mapping[str, str], key: str) -> str:
     """`name` if it is registered; raises UserError listing what there is."""
-    if name not in READERS:
-        raise UserError(f"config: data.dataset: {name!r} is unknown; choose one of {', '.join(sorted(READERS))}")
+    if name not in registered:
+        raise UserError(f"config: {key}: {name!r} is unknown; choose one of {', '.join(sorted(registered))}")
     return name
+
+
+def source_note(name: str) -> SourceNote | None:
+    """What a user must know to have a data set or benchmark; None for an embedded world."""
+    modules = DATASETS | BENCHMARKS
+    if name in EMBEDDED:
+        return None
+    found: SourceNote = import_module(modules[name]).NOTE
+    return found
+
+
+def _relative_to(tables: DatasetTables, folder: Path, source: str) -> DatasetTables:
+    """The tables with the image paths relative to `folder` and the source filled in."""
+    root = tables.image_folder.resolve()
+    paths = [str((root / path).relative_to(folder.resolve())) for path in tables.images["path"]]
+    return replace(tables, images=tables.images.assign(path=paths, source=source), image_folder=folder)
+
+
+def _with_order(tables: DatasetTables, config: DataConfig) -> DatasetTables:
+    """The tables with the items of the order files whose images are in the test split; the others are noted."""
+    problems = Problems(config.dataset, config.strict)
+    test = set(tables.images.loc[tables.images["split"] == "test", "image_id"])
+    items = []
+    for path in config.order_files:
+        choices = order_choices(read_order_file(Path(path)), "test")
+        here = choices["images"].map(lambda images: set(images) <= test).astype(bool)
+        if not here.all():
+            problems.note(Path(path).name, "", f"{(~here).sum()} of {len(here)} items show no image of the test split")
+        items.append(choices[here])
+    if not items:
+        return tables
+    return replace(
+        tables,
+        choices=pd.concat([tables.choices, *items], ignore_index=True),
+        problems=pd.concat([tables.problems, problems.frame()], ignore_index=True),
+    )
+
+
+def _together(parts: list[DatasetTables]) -> DatasetTables:
+    """One data set of several; its image folder is that of the first."""
+    frames = {name: pd.concat([getattr(part, name) for part in parts], ignore_index=True) for name in TABLES}
+    assert {entry.name for entry in fields(DatasetTables)} == {*frames, "image_folder"}
+    return DatasetTables(**frames, image_folder=parts[0].image_folder)

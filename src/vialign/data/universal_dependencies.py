@@ -45,6 +45,14 @@ class _Word:
     space: bool
 
 
+def conllu_files(folder: Path, part: str) -> list[Path]:
+    """The files of `train`, `dev` or `test` in a folder. Raises UserError when there is none."""
+    files = sorted(folder.rglob(f"*-{part}.conllu"))
+    if not files:
+        raise UserError(f"{folder}: no file *-{part}.conllu; set language.folder to a Universal Dependencies folder")
+    return files
+
+
 def read_conllu(path: str | Path) -> list[Sentence]:
     """Sentences of a `.conllu` file with function words as heads.
 

@@ -143,9 +143,3 @@ def caption_scores(
     """Match of whole captions with the prototypes they attend to, of all pairs; needs no phrases."""
     matches = torch.einsum("ikd,td->itk", features, captions)
     return (torch.softmax(sharpness * matches, dim=-1) * matches).sum(dim=-1)
-
-
-def contrastive_loss(scores: Float[Tensor, "batch batch"], scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE: image i goes with text i (Radford et al. 2021)."""
-    target = torch.arange(scores.shape[0], device=scores.device)
-    return (F.cross_entropy(scale * scores, target) + F.cross_entropy(scale * scores.T, target)) / 2

@@ -32,7 +32,7 @@ def fit_and_measure_visual(
     backbone: "Backbone",
     images: pd.DataFrame,
     objects: pd.DataFrame,
-    folder: Path,
+    folders: Mapping[str, Path],
     features: Mapping[str, "ImageFeatures"],
     texts: "TextFeatures",
     config: VisualConfig,
@@ -47,7 +47,7 @@ def fit_and_measure_visual(
     """
     ordered = {split: images.set_index("image_id").loc[store.ids].reset_index() for split, store in features.items()}
     moved = {
-        split: _moved(backbone, frame, folder, features[split].readout, config.images)
+        split: _moved(backbone, frame, folders, features[split].readout, config.images)
         for split, frame in ordered.items()
     }
     boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in ordered.items()}
@@ -65,6 +65,7 @@ def fit_and_measure_visual(
         seed,
         *moved["train"],
         captions=captions,
+        resize_mode=backbone.resize_mode,
     )
     quality = visual_quality(
         visual.eval(),
@@ -77,6 +78,7 @@ def fit_and_measure_visual(
         label_embeddings=labels or None,
         flipped=moved["validation"][0],
         shifted=moved["validation"][1],
+        resize_mode=backbone.resize_mode,
     )
     return visual, quality, log
 
@@ -104,8 +106,10 @@ def fit_and_measure_text(
     return text, text_quality(text.eval(), features["validation"], gold, units["validation"], domain, seed), log
 
 
-def _moved(backbone: "Backbone", frame: pd.DataFrame, folder: Path, readout: str, limit: int) -> tuple[Tensor, Tensor]:
-    pixels = load_pixels(frame.iloc[:limit], folder, backbone)
+def _moved(
+    backbone: "Backbone", frame: pd.DataFrame, folders: Mapping[str, Path], readout: str, limit: int
+) -> tuple[Tensor, Tensor]:
+    pixels = load_pixels(frame.iloc[:limit], folders, backbone)
     return patches_of(backbone, pixels.flip(-1), readout), patches_of(
         backbone, shift_content(pixels, backbone.grid), readout
     )

@@ -61,7 +61,7 @@ class TextDisentangler(nn.Module):
         self.dimension, self.units, self.width, self.lexical = dimension, units, width, lexical
         self.adapter_rank, self.smoothing = adapter_rank, smoothing
         self.confidence, self.trust = confidence, trust
-        self.reader = TokenTransformer(dimension, width)
+        self.reader = TokenTransformer(dimension + lexical, width)
         self.scale = nn.Parameter(torch.ones(dimension))
         self.down = nn.Linear(dimension, adapter_rank, bias=False)
         self.up = nn.Linear(adapter_rank, dimension, bias=False)
@@ -118,7 +118,7 @@ class TextDisentangler(nn.Module):
         """The main path's distributions over units and arguments."""
         lexical = F.layer_norm(states[..., self.dimension :].float(), (self.lexical,)) if self.lexical else None
         states = F.layer_norm(states[..., : self.dimension].float() - self.mean, (self.dimension,))
-        logits, salience = self.reader(states, mask)
+        logits, salience = self.reader(states if lexical is None else torch.cat([states, lexical], dim=-1), mask)
         distributions = TokenDistributions(
             logits.kind.softmax(dim=-1),
             logits.begin.sigmoid(),

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vialign.config import TextConfig
+from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.geometry import relation_loss
 from vialign.disentangle.structure import TokenDistributions, align_units
@@ -75,7 +76,7 @@ def fit_text(
         decided = text.decide(_detached(reading.distributions), mask, structure)
         phrases = text.phrases(reading, mask, decided)
         scores = losses.local_scores(prototypes.features[images], phrases.features, phrases.weight)
-        terms["alignment"] = losses.contrastive_loss(scores, scale.exp().clamp_max(100.0))
+        terms["alignment"] = contrastive_loss(scale.exp().clamp_max(100.0) * scores)
         terms["relation"] = relation_loss(prototypes.index(images), phrases, sharpness.exp().clamp_max(100.0))
         weights = {"alignment": config.alignment, "relation": config.relation}
         loss = torch.stack([value * weights.get(name, 1.0) for name, value in terms.items()])

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vialign.config import VisualConfig
+from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.boxes import BoxTargets, box_targets
 from vialign.disentangle.types import Prototypes
@@ -170,7 +171,7 @@ def _terms(
     if data.captions is not None:
         choice = torch.from_numpy(rng.integers(data.captions.shape[1], size=len(batch)))
         scores = losses.caption_scores(prototypes.features, data.captions[batch, choice])
-        terms["caption"] = losses.contrastive_loss(scores, scale)
+        terms["caption"] = contrastive_loss(scale * scores)
     for name, (moved, correspondence) in data.moved.items():
         terms[name] = losses.stability_loss(parts.assignment, visual.parts(moved[batch]).assignment, correspondence)
     return terms

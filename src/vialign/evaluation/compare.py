@@ -1,6 +1,6 @@
 """Tables of results and paired comparisons from the stored outcomes of every method."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from vialign.evaluation.conventions import TagRule, aro_tag_rules, lenient_outcomes, published_outcomes
 from vialign.evaluation.statistics import (
     detectable_effect,
     holm,
@@ -104,38 +105,62 @@ def bootstrap_outcomes(outcomes: pd.DataFrame, replicates: int, seed: int = 0) -
         )
 
 
-def results_table(outcomes: pd.DataFrame, replicates: int = 2000, level: float = 0.05, seed: int = 0) -> pd.DataFrame:
-    """RESULTS: mean of every method on every benchmark over items and seeds, micro and, where tags exist, macro.
+def published_tag_rules() -> dict[str, TagRule]:
+    """Which tags the authors of a benchmark count in their macro mean."""
+    from vialign.data.aro import SYMMETRIC_RELATIONS
+
+    return aro_tag_rules(SYMMETRIC_RELATIONS)
+
+
+def results_table(
+    outcomes: pd.DataFrame,
+    replicates: int = 2000,
+    level: float = 0.05,
+    seed: int = 0,
+    tag_rules: Mapping[str, TagRule] | None = None,
+) -> pd.DataFrame:
+    """RESULTS: mean of every method on every benchmark over items and seeds, in every convention that applies.
+
+    Micro always, macro where items have tags, lenient where there are ties, and published where `tag_rules` (by
+    benchmark) say which tags the authors of a benchmark count; see `vialign.evaluation.conventions`.
 
     The interval is that of the bootstrap over images and seeds; where every item has the same 0/1 outcome, which a
     bootstrap takes for certainty, it is Wilson's for as many trials as there are images.
     """
-    rows = []
-    for part in bootstrap_outcomes(outcomes, replicates, seed):
-        conventions = [("micro", part.values.mean(axis=0), part.micro)]
-        if part.macro is not None:
-            conventions.append(("macro", part.macro_value, part.macro))
-        for convention, value_of, means in conventions:
-            for method, columns in part.methods.items():
-                value = float(value_of[columns].mean())
-                low, high = (float(end) for end in interval(part.over_seeds(means, method, seed), level))
-                if value in (0.0, 1.0):
-                    low, high = wilson_interval(value * part.clusters, part.clusters, level)
-                rows.append(
-                    {
-                        "method": method,
-                        "benchmark": part.benchmark,
-                        "measure": part.measure,
-                        "convention": convention,
-                        "value": value,
-                        "low": float(np.clip(low, 0, 1)),
-                        "high": float(np.clip(high, 0, 1)),
-                        "items": len(part.values),
-                        "seeds": len(columns),
-                        "ties": int(part.ties[columns].sum()),
-                    }
-                )
+    rows: list[dict[str, object]] = []
+    for convention, read in (
+        ({"micro": "micro", "macro": "macro"}, outcomes),
+        ({"micro": "lenient"}, lenient_outcomes(outcomes)),
+        ({"macro": "published"}, published_outcomes(outcomes, tag_rules or {})),
+    ):
+        for part in bootstrap_outcomes(read, replicates, seed):
+            rows += _result_rows(part, convention, level, seed)
     return RESULTS.check(pd.DataFrame(rows)) if rows else RESULTS.empty()
+
+
+def _result_rows(part: Bootstrapped, names: Mapping[str, str], level: float, seed: int) -> Iterator[dict[str, object]]:
+    """RESULTS rows of one benchmark and measure; `names` maps the means to take to the convention they stand for."""
+    means = {"micro": (part.values.mean(axis=0), part.micro)}
+    if part.macro is not None:
+        means["macro"] = (part.macro_value, part.macro)
+    for mean, (value_of, drawn) in means.items():
+        for method, columns in part.methods.items() if mean in names else ():
+            value = float(value_of[columns].mean())
+            low, high = (float(end) for end in interval(part.over_seeds(drawn, method, seed), level))
+            if value in (0.0, 1.0):
+                low, high = wilson_interval(value * part.clusters, part.clusters, level)
+            yield {
+                "method": method,
+                "benchmark": part.benchmark,
+                "measure": part.measure,
+                "convention": names[mean],
+                "value": value,
+                "low": float(np.clip(low, 0, 1)),
+                "high": float(np.clip(high, 0, 1)),
+                "items": len(part.values),
+                "seeds": len(columns),
+                "ties": int(part.ties[columns].sum()),
+            }
 
 
 def comparison_table(

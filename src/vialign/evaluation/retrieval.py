@@ -39,9 +39,11 @@ def retrieval_ranks(
 ) -> tuple[Ranks, Ranks]:
     """Ranks of (image to text, text to image) from one pass over the score matrix.
 
-    `blocks` are consecutive rows of the (images, captions) scores, so the matrix is never held whole: memory is one
-    block and ten candidates a caption. Images without a caption are no queries, but stay in the gallery. Raises
-    ValueError when the blocks do not add up to `images` rows or hold a score that is not finite.
+    `blocks` are consecutive rows of the (images, captions) scores, so the matrix is never held whole: memory is four
+    times one block and ten candidates a caption. For COCO's 5,000 images and 25,010 captions a block of 256 images is
+    26 MB in float32 and the candidates are 8 MB; the whole matrix would be 500 MB. Images without a caption are no
+    queries, but stay in the gallery. Raises ValueError when the blocks do not add up to `images` rows or hold a score
+    that is not finite.
     """
     depth = max(LEVELS)
     captions = len(image_of_caption)
@@ -115,11 +117,11 @@ def retrieval_outcomes(
     return pd.concat(frames, ignore_index=True)
 
 
-def recall(ranks: Ranks, k: int) -> float:
-    """Any-hit recall at k, a share; 0 < k <= 10."""
+def recall(ranks: Ranks, k: int, *, strict: bool = True) -> float:
+    """Any-hit recall at k, a share; 0 < k <= 10. `strict=False` counts ties as right."""
     if not 0 < k <= max(LEVELS):
         raise ValueError(f"recall at {k}: ranks are counted up to {max(LEVELS)}")
-    return float((ranks.level < k).double().mean())
+    return float(((ranks.level if strict else ranks.above) < k).double().mean())
 
 
 def _concatenate(parts: list[Tensor]) -> Tensor:

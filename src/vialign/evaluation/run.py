@@ -12,11 +12,13 @@ from torch import Tensor
 from vialign.errors import UserError
 from vialign.evaluation.choices import choice_outcomes
 from vialign.evaluation.outcomes import item_rows
+from vialign.evaluation.rerank import Ranking, ranking_agreement, rerank_retrieval
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
 from vialign.objective import Objective, Side, SplitData, select
 from vialign.progress import track
-from vialign.tables import OUTCOMES
+from vialign.random import generator
+from vialign.tables import OUTCOMES, RERANKING
 
 _TEXT_FACTOR = 4
 """Texts of a block for every image: pair tensors of a method grow with images times texts times prototypes."""
@@ -31,18 +33,23 @@ def evaluate(
     method: str,
     seed: int,
     batch: int = 256,
+    rerank: int | None = None,
 ) -> pd.DataFrame:
     """OUTCOMES of one trained method on one split: retrieval, negatives, choices (CHOICES) and VQA (QUESTIONS).
 
     Rows of `choices` and `questions` that belong to other splits are left out. `batch` is the number of images of a
-    block. Raises UserError when a choice or question names an image or text that the split's features lack.
+    block. With `rerank`, only so many candidates of a retrieval query, the best by the frozen cosine, are scored by the
+    method (`reranking_table` says what that costs). Memory beside the split's own features: both sides of the gallery,
+    four blocks of `batch` images with all captions, and in a method that corrects features by pair, what it needs for
+    `batch` images with 4 `batch` texts; the whole score matrix is never held. Raises UserError when a choice or
+    question names an image or text that the split's features lack.
     """
     choices = choices[choices["split"] == split].reset_index(drop=True)
     questions = questions[questions["split"] == split].reset_index(drop=True)
     with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
         frames = [
-            _retrieval(sides),
+            _retrieval(sides, rerank),
             _negatives(sides),
             choice_outcomes(choices, sides.pair_scores),
             vqa_outcomes(questions, sides.pair_scores),
@@ -56,8 +63,32 @@ def validation_outcomes(
     """OUTCOMES of retrieval and of rule-made negatives on the validation split: what the early gate compares."""
     with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
-        frames = [_retrieval(sides), _negatives(sides)]
+        frames = [_retrieval(sides, None), _negatives(sides)]
     return _finish(frames, split, method, seed)
+
+
+def reranking_table(
+    objective: Objective, data: SplitData, split: str, method: str, seed: int, *, k: int, queries: int, batch: int = 256
+) -> pd.DataFrame:
+    """RERANKING: on how many of `queries` drawn queries a direction the first `k` give what the exact ranking gives."""
+    if not len(data.captions):
+        return RERANKING.empty()
+    image_of_caption = data.image_of_text[data.captions]
+    rng = generator(seed, "rerank", split, method)
+    drawn = [
+        torch.from_numpy(np.sort(rng.permutation(everything)[:queries]))
+        for everything in (torch.unique(image_of_caption).numpy(), np.arange(len(data.captions)))
+    ]
+    with _evaluation_mode(objective):
+        sides = _Sides(objective, data, batch)
+        short = _reranked(sides, k, (drawn[0], drawn[1]))
+        exact = _reranked(sides, max(len(data.image_ids), len(data.captions)), (drawn[0], drawn[1]))
+    rows = [
+        {"method": method, "seed": seed, "benchmark": f"{split}/{direction}", "k": k, "queries": len(chosen)}
+        | ranking_agreement(one, other)
+        for direction, chosen, one, other in zip(("image_to_text", "text_to_image"), drawn, short, exact, strict=True)
+    ]
+    return RERANKING.check(pd.DataFrame(rows))
 
 
 @contextmanager
@@ -124,10 +155,33 @@ class _Sides:
             ) from None
 
 
-def _retrieval(sides: _Sides) -> pd.DataFrame:
+def _retrieval(sides: _Sides, rerank: int | None) -> pd.DataFrame:
     data = sides.data
-    ranks = retrieval_ranks(sides.blocks(data.captions), data.image_of_text[data.captions], len(data.image_ids))
+    if not len(data.captions):
+        return pd.DataFrame()
+    if rerank is None:
+        ranks = retrieval_ranks(sides.blocks(data.captions), data.image_of_text[data.captions], len(data.image_ids))
+    else:
+        to_text, to_image = _reranked(sides, rerank)
+        ranks = to_text.ranks, to_image.ranks
     return retrieval_outcomes(*ranks, data.image_ids, data.texts.iloc[data.captions.numpy()])
+
+
+def _reranked(sides: _Sides, k: int, queries: tuple[Tensor, Tensor] | None = None) -> tuple[Ranking, Ranking]:
+    """(image to text, text to image): the frozen cosine is the cheap score, the method's own the exact one."""
+    data = sides.data
+
+    def exact(images: Tensor, captions: Tensor) -> Tensor:
+        return torch.from_numpy(sides.aligned(images, data.captions[captions]))
+
+    return rerank_retrieval(
+        data.image_pooled,
+        data.text_pooled[data.captions],
+        exact,
+        data.image_of_text[data.captions],
+        k,
+        queries=queries,
+    )
 
 
 def _negatives(sides: _Sides) -> pd.DataFrame:

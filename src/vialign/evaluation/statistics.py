@@ -53,6 +53,10 @@ def seed_weights(seeds: Sequence[int], replicates: int, seed: int) -> Float[np.n
     Gaussian multipliers scaled so that the weighted mean of S values varies by s²/S with the unbiased s²; drawing two
     or three seeds with replacement would lose the factor (S - 1)/S. A weight belongs to the number of its seed, so
     methods trained with the same seeds stay paired. One seed has weight one: its spread cannot be known.
+
+    How often the 95 % interval over items and seeds holds the truth (simulated in the tests): 93 to 95 % with four or
+    more seeds that differ about as much as items allow, 91 % with three and 87 % with two, whose spread so few values
+    cannot tell; 99 % where seeds hardly differ, as the noise of the items then counts twice.
     """
     count = len(seeds)
     noise = np.stack([generator(seed, "seed weight", number).standard_normal(replicates) for number in seeds], axis=1)
@@ -80,11 +84,18 @@ def wilson_interval(successes: float, trials: float, level: float) -> tuple[floa
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def mcnemar(first: Bool[np.ndarray, "item"], second: Bool[np.ndarray, "item"]) -> float:
-    """Two-sided p-value of McNemar's exact test: are the discordant items split evenly?"""
+def mcnemar(first: Bool[np.ndarray, "item"], second: Bool[np.ndarray, "item"], *, exact: bool = True) -> float:
+    """Two-sided p-value of McNemar's test (McNemar 1947): are the discordant items split evenly?
+
+    Exact by the binomial law, or by chi-square with the correction for continuity, as many papers report it.
+    """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    if discordant == 0:
+        return 1.0
+    if exact:
+        return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+    return float(stats.chi2.sf((abs(only_first - only_second) - 1) ** 2 / discordant, df=1))
 
 
 def normal_p_value(difference: float, error: float) -> float:

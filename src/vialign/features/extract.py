@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def extract_images(
     backbone: "Backbone",
     images: pd.DataFrame,
-    folder: str | Path,
+    folders: Mapping[str, Path],
     output: str | Path,
     readout: str,
     *,
@@ -29,32 +29,37 @@ def extract_images(
     shard: int,
     provenance: Mapping[str, str],
 ) -> None:
-    """Write pooled embeddings and patch tokens of the images (rows of `IMAGES`, in their order) as a store.
+    """Write pooled embeddings, patches and the trunk's output of the images (rows of `IMAGES`) as a store, in order.
 
-    `folder` is what their paths are relative to, `output` the store's folder. Raises UserError when the backbone has
-    no such readout, or an image cannot be read; then no manifest is written.
+    `folders` holds what their paths are relative to, `output` is the store's folder. Raises UserError when the
+    backbone has no such readout, or an image cannot be read; then no manifest is written.
     """
     if readout not in backbone.readouts:
         raise UserError(
             f"features.readout: {backbone.contract['architecture']} offers {', '.join(backbone.readouts)}, "
             f"not {readout!r}"
         )
-    rows, columns = backbone.grid
+    rows, cells = backbone.grid
     widths = {
         "pooled": (pa.float32(), backbone.dimension),
-        "patches": (pa.float16(), rows * columns * backbone.dimension),
+        "patches": (pa.float16(), rows * cells * backbone.dimension),
     }
-    facts = _facts(backbone, "images", provenance) | {"readout": readout, "grid": f"{rows},{columns}"}
+    if backbone.trunk_width:
+        widths["trunk"] = (pa.float32(), backbone.trunk_width)
+    facts = _facts(backbone, "images", provenance) | {"readout": readout, "grid": f"{rows},{cells}"}
     writer = StoreWriter(output, facts)
     starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
     for shard_rows in _split(images, _multiple(shard, batch)):
         with writer.shard(shard_rows["image_id"].tolist(), widths) as file:
             for part in _split(shard_rows, batch):
                 next(starts)
-                pixels = load_pixels(part, folder, backbone).to(backbone.device)
+                pixels = load_pixels(part, folders, backbone).to(backbone.device)
                 with torch.inference_mode():
-                    pooled, patches = backbone.image_tokens(backbone.normalise(pixels), readout)
-                file.append(part["image_id"].tolist(), pooled=_single(pooled), patches=_half(patches))
+                    found = backbone.image_outputs(backbone.normalise(pixels), (readout,))
+                columns = {"pooled": _single(found.pooled), "patches": _half(found.patches[readout])}
+                if found.trunk is not None:
+                    columns["trunk"] = _single(found.trunk)
+                file.append(part["image_id"].tolist(), **columns)
     next(starts, None)
     writer.close()
 

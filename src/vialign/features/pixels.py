@@ -1,5 +1,6 @@
 """From image files to pixels as the image tower sees them, and from boxes on the file to boxes on those pixels."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,27 @@ if TYPE_CHECKING:
 
 
 def load_pixels(
-    images: pd.DataFrame, folder: str | Path, backbone: "Backbone"
+    images: pd.DataFrame, folders: Mapping[str, Path], backbone: "Backbone"
 ) -> UInt8[Tensor, "image 3 height width"]:
     """Pixels of the images (rows of `IMAGES`) after the backbone's resize and crop, before normalisation.
 
-    `folder` is what the column `path` is relative to. Raises UserError when a path leaves the folder, or a file is
-    missing or cannot be decoded.
+    `folders` holds, by source, what the column `path` is relative to. Raises UserError when a path leaves it, or a
+    file is missing or cannot be decoded.
     """
     size = backbone.image_size
     pixels = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
-    for row, (image_id, path) in enumerate(zip(images["image_id"], images["path"], strict=True)):
-        pixels[row] = backbone.preprocess(read_image(folder, path, image_id))
+    columns = (images[name] for name in ("image_id", "path", "source", "crop"))
+    for row, (image_id, path, source, crop) in enumerate(zip(*columns, strict=True)):
+        pixels[row] = backbone.preprocess(cropped(read_image(folders[source], path, image_id), crop))
     return pixels
+
+
+def cropped(image: Image.Image, crop: Sequence[float]) -> Image.Image:
+    """The part of an image that is seen: x, y, width and height in pixels, or all of it where empty."""
+    if not len(crop):
+        return image
+    x, y, width, height = crop
+    return image.crop((round(x), round(y), round(x + width), round(y + height)))
 
 
 def read_image(folder: str | Path, path: str, image_id: str) -> Image.Image:

@@ -5,6 +5,7 @@ share of objects for which it does is the pointing accuracy; a patch drawn at ra
 centres that lie in the box, and that is chance.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def choose_readout(
     backbone: "Backbone",
     images: pd.DataFrame,
     objects: pd.DataFrame,
-    folder: str | Path,
+    folders: Mapping[str, Path],
     *,
     domain: str,
     seed: int,
@@ -70,7 +71,7 @@ def choose_readout(
         backbone,
         images,
         boxed,
-        folder,
+        folders,
         limit=config.readout_images,
         batch=config.batch,
         domain=domain,
@@ -89,7 +90,7 @@ def measure_readouts(
     backbone: "Backbone",
     images: pd.DataFrame,
     objects: pd.DataFrame,
-    folder: str | Path,
+    folders: Mapping[str, Path],
     *,
     limit: int,
     batch: int,
@@ -116,9 +117,9 @@ def measure_readouts(
     inside = torch.from_numpy(np.stack(targets["inside"].tolist()))
     hits = {name: np.zeros(len(targets), bool) for name in backbone.readouts}
     for start in track(range(0, len(images), batch), "pointing accuracy of the readouts"):
-        pixels = load_pixels(images.iloc[start : start + batch], folder, backbone).to(backbone.device)
+        pixels = load_pixels(images.iloc[start : start + batch], folders, backbone).to(backbone.device)
         with torch.inference_mode():
-            _, patches = backbone.image_readouts(backbone.normalise(pixels), backbone.readouts)
+            patches = backbone.image_outputs(backbone.normalise(pixels), backbone.readouts).patches
         here = np.flatnonzero((rows >= start) & (rows < start + batch))
         texts = torch.stack([phrases[targets["phrase"].iloc[position]] for position in here])
         local = torch.from_numpy(rows[here] - start)

@@ -34,6 +34,12 @@ def contract_provenance(contract: Mapping[str, str]) -> Provenance:
     return {f"backbone_{field}": value for field, value in contract.items()}
 
 
+def backbone_contract(provenance: Mapping[str, str]) -> dict[str, str]:
+    """The backbone's contract that a store's provenance carries."""
+    prefix = "backbone_"
+    return {key.removeprefix(prefix): value for key, value in provenance.items() if key.startswith(prefix)}
+
+
 class StoreWriter:
     """Writes one store: shards one after the other, then the manifest."""
 
@@ -128,10 +134,9 @@ class _Store:
     @cached_property
     def pooled(self) -> Float[Tensor, "row dim"]:
         """Pooled embeddings of all rows, unit length, float32."""
-        parts = [_matrix(self._file(number).read(columns=["pooled"])["pooled"]) for number in range(len(self.shards))]
-        if not parts:
+        if not len(self.shards):
             return torch.zeros(0, int(self.provenance["dimension"]))
-        return torch.from_numpy(np.concatenate(parts))
+        return self._column("pooled")
 
     def __len__(self) -> int:
         return int(self.shards["rows"].sum())
@@ -148,6 +153,10 @@ class _Store:
                 table = self._file(number).read_row_groups(list(groups), columns=columns)
                 yield table.slice(low - groups[0] * ROW_GROUP, high - low)
             first += rows
+
+    def _column(self, name: str) -> Float[Tensor, "row width"]:
+        parts = [_matrix(self._file(number).read(columns=[name])[name]) for number in range(len(self.shards))]
+        return torch.from_numpy(np.concatenate(parts))
 
     def _file(self, number: int) -> pq.ParquetFile:
         path = self.folder / self.shards["shard"].iloc[number]
@@ -176,6 +185,13 @@ class ImageFeatures(_Store):
     def readout(self) -> str:
         """How the patches were read out of the tower."""
         return self.provenance["readout"]
+
+    @cached_property
+    def trunk(self) -> Float[Tensor, "row channel"] | None:
+        """What the image tower's convolutional trunk gave for all rows, float32; None where it has no such cut."""
+        if not len(self.shards) or "trunk" not in self._file(0).schema_arrow.names:
+            return None
+        return self._column("trunk")
 
     def patches(self, start: int, stop: int) -> Float[Tensor, "row patch dim"]:
         """Patch tokens of rows start..stop in the joint space, not normalised, float32."""

@@ -124,6 +124,12 @@ def _blank(doc: "Doc") -> "Doc":
     return Doc(doc.vocab, words=[token.text for token in doc], spaces=[bool(token.whitespace_) for token in doc])
 
 
+def tag_texts(nlp: "Language", texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """The words of each text with their Penn Treebank tags."""
+    docs = nlp.pipe(texts, disable=["parser"], batch_size=256)
+    return [[(token.text, token.tag_) for token in doc if not token.is_space] for doc in docs]
+
+
 def evaluate_pipeline(
     nlp: "Language", sentences: Sequence[Sentence], domain: str, *, seed: int, bootstrap: int = 1000
 ) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from vialign.config import LanguageConfig
 from vialign.data.head_rules import dependencies
 from vialign.data.treebank import Sentence, Tree, detokenise, parse_tree, read_trees, split_files
-from vialign.data.universal_dependencies import read_conllu
+from vialign.data.universal_dependencies import conllu_files, read_conllu
 from vialign.errors import UserError
 from vialign.language.pipeline import evaluate_pipeline, train_pipeline
 from vialign.language.quality import span_quality
@@ -97,9 +97,9 @@ def read_treebank(config: LanguageConfig, captions: pd.DataFrame, images: pd.Dat
         sentences = [dependencies(tree) for tree in held_trees]
         texts = [detokenise(tree.words())[0] for tree in held_trees]
         return Treebank("ptb", [dependencies(trees[i]) for i in sorted(order)], sentences, held_trees, texts)
-    known = [sentence for file in _conllu_files(folder, "train") for sentence in read_conllu(file)]
+    known = [sentence for file in conllu_files(folder, "train") for sentence in read_conllu(file)]
     order = generator(seed, "treebank").permutation(len(known))[: config.sentences]
-    held_out = [sentence for file in _conllu_files(folder, "dev") for sentence in read_conllu(file)][:HELD_OUT]
+    held_out = [sentence for file in conllu_files(folder, "dev") for sentence in read_conllu(file)][:HELD_OUT]
     return Treebank("ud", [known[i] for i in sorted(order)], held_out, [], [])
 
 
@@ -129,10 +129,3 @@ def predicative(tree: Tree) -> Tree | None:
 def _caption_trees(captions: pd.DataFrame, images: pd.DataFrame, split: str) -> pd.DataFrame:
     in_split = set(images.loc[images["split"] == split, "image_id"])
     return captions[captions["image_id"].isin(in_split) & captions["tree"].notna()]
-
-
-def _conllu_files(folder: Path, part: str) -> list[Path]:
-    files = sorted(folder.rglob(f"*-{part}.conllu"))
-    if not files:
-        raise UserError(f"{folder}: no file *-{part}.conllu; set language.folder to a Universal Dependencies folder")
-    return files

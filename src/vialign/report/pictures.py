@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from vialign.config import Config
-from vialign.data.registry import image_folder
+from vialign.data.folders import image_folders
+from vialign.features.pixels import cropped
 
 SIDE = 168
 """Longest side of a small copy, pixels."""
@@ -19,16 +20,17 @@ SIDE = 168
 class Album:
     """Finds the file of an image id and makes its small copy."""
 
-    files: dict[str, Path]
+    files: dict[str, tuple[Path, tuple[float, ...]]]
+    """File and the part of it that is seen (`crop` of IMAGES)."""
 
     def thumbnail(self, image_id: str) -> str | None:
         """The small copy as a data URI; None where the file is missing or cannot be read."""
-        path = self.files.get(image_id)
-        if path is None:
+        if image_id not in self.files:
             return None
+        path, crop = self.files[image_id]
         try:
             with Image.open(path) as picture:
-                small = picture.convert("RGB")
+                small = cropped(picture.convert("RGB"), crop)
         except (OSError, UnidentifiedImageError):
             return None
         small.thumbnail((SIDE, SIDE))
@@ -38,8 +40,11 @@ class Album:
 
 
 def open_album(images: pd.DataFrame | None, results: Path, config: Config) -> Album:
-    """The album of a run: paths of the table are relative to the data set's image folder."""
+    """The album of a run: paths of the table are relative to the folder of their source."""
     if images is None:
         return Album({})
-    folder = image_folder(config.data, results / "data")
-    return Album({image_id: folder / path for image_id, path in zip(images["image_id"], images["path"], strict=True)})
+    folders = image_folders(config.data, results / "data")
+    columns = (images[name] for name in ("image_id", "path", "source", "crop"))
+    return Album(
+        {image_id: (folders[source] / path, tuple(crop)) for image_id, path, source, crop in zip(*columns, strict=True)}
+    )

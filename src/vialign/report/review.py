@@ -55,11 +55,12 @@ def _calibration(evidence: Evidence, config: Config) -> list[Suggestion]:
     row = table[~table["passed"]].iloc[0]
     text = say(
         "The frozen backbone does not reproduce its published numbers (<em>{} {}</em>: measured {}, published {}). "
-        "Mend preprocessing, activation or checkpoint first; nothing measured with it counts.",
+        "Likely cause: {}. Mend that first; nothing measured with it counts.",
         row["benchmark"],
         row["metric"],
         cite(row, "measured", "number"),
         cite(row, "published", "number"),
+        row["cause"],
     )
     return [Suggestion(0.95, text, (evidence.path("calibration"),))]
 

@@ -5,7 +5,7 @@ the main path does not trust itself with, and the method's own modules.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
     from vialign.backbone import Backbone
+
+FROM_PIXELS = frozenset({"pixels", "trunk"})
+"""Needs of a method that runs the image tower itself, which in the ledger counts from the pixels on."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def _subject(bench: Bench, config: Config, name: str, plain: str | None = None) 
     """One method; `plain` names the method whose step is the loop with every module removed."""
     method = build_method(name, config, bench.backbone, bench.calibration, config.seed)
     local = name.startswith("vialign")
-    pixels_needed = "pixels" in method.needs
+    pixels_needed = not method.needs.isdisjoint(FROM_PIXELS)
     modules: tuple[nn.Module, ...] = (bench.backbone.model, method)
     if local:
         modules = (*modules, bench.visual, bench.text)
@@ -108,7 +111,7 @@ def _subject(bench: Bench, config: Config, name: str, plain: str | None = None) 
 def _step(bench: Bench, config: Config, name: str) -> Work:
     """One optimiser step of the training loop, from pixels and text."""
     method = build_method(name, config, bench.backbone, bench.calibration, config.seed).train()
-    local, raw = name not in ("vialign-none", "lora"), "pixels" in method.needs
+    local, raw = name not in ("vialign-none", "lora"), not method.needs.isdisjoint(FROM_PIXELS)
     optimiser = torch.optim.AdamW(method.trainable().values(), lr=1e-4)
     size = len(bench.pixels)
     batch = Batch(torch.arange(size), torch.arange(size), torch.arange(size) + size)
@@ -210,7 +213,7 @@ def measure_run(
     calibration: SignalCalibration,
     images: pd.DataFrame,
     texts: pd.DataFrame,
-    folder: Path,
+    folders: Mapping[str, Path],
     config: Config,
 ) -> pd.DataFrame:
     """The ledger of a run: every trained method on its own backbone, and the full model at the reference size.
@@ -229,7 +232,7 @@ def measure_run(
             name=name,
             backbone=tower,
             nlp=nlp,
-            pixels=load_pixels(shown, folder, tower),
+            pixels=load_pixels(shown, folders, tower),
             captions=rows["text"].tolist(),
             negatives=(wrong * len(rows))[: len(rows)],
             **parts,

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
 """The curriculum methods: name to active modules, from none to all."""
 METHODS = ("frozen", "lora", *SUBSETS)
-NEEDS = {"frozen": frozenset[str](), "lora": frozenset({"pixels", "token_ids"})} | dict.fromkeys(
-    SUBSETS, frozenset({"units"})
-)
-"""Which optional parts of the data each method reads."""
 
 
 def family(name: str) -> str:

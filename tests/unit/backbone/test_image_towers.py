@@ -24,7 +24,8 @@ def test_pooled_is_encode_image_whatever_is_read_beside_it(model, pixels):
     assert tower.readouts == READOUTS
     assert tower.grid == (4, 4)
     for readouts in ((), ("final",), ("early", "value"), READOUTS):
-        pooled, patches = tower.read(pixels, readouts)
+        pooled, patches, trunk = tower.read(pixels, readouts)
+        assert trunk is None
         torch.testing.assert_close(pooled, model.encode_image(pixels), atol=1e-5, rtol=0)
         assert list(patches) == list(readouts)
         assert all(tokens.shape == (3, 16, 24) for tokens in patches.values())
@@ -32,7 +33,7 @@ def test_pooled_is_encode_image_whatever_is_read_beside_it(model, pixels):
 
 def test_final_and_early_are_open_clips_own_intermediates_projected(model, pixels):
     visual = model.visual
-    _, patches = image_tower(visual, "image-vit").read(pixels, READOUTS)
+    patches = image_tower(visual, "image-vit").read(pixels, READOUTS).patches
     visual.output_tokens = True
     _, unprojected = visual(pixels)
     visual.output_tokens = False
@@ -83,7 +84,7 @@ def test_self_self_attention_equals_the_loop():
 def test_gradients_reach_the_pixels_of_a_frozen_tower(model, pixels, readout):
     model.requires_grad_(False)
     pixels.requires_grad_()
-    pooled, patches = image_tower(model.visual, "image-vit").read(pixels, (readout,))
+    pooled, patches, _ = image_tower(model.visual, "image-vit").read(pixels, (readout,))
     (patches[readout].square().sum() + pooled.sum()).backward()
     assert (pixels.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
 
@@ -93,7 +94,7 @@ def test_average_pooled_transformers_are_read_too(define, pixels):
     for late in (False, True):
         name = f"image-average-{late}"
         model = create_model(*define(name, vision=vision | {"final_ln_after_pool": late}), seed=2).eval()
-        pooled, patches = image_tower(model.visual, name).read(pixels, ("final", "value"))
+        pooled, patches, _ = image_tower(model.visual, name).read(pixels, ("final", "value"))
         torch.testing.assert_close(pooled, model.encode_image(pixels), atol=1e-5, rtol=0)
         if not late:
             torch.testing.assert_close(pooled, patches["final"].mean(dim=1))
@@ -105,9 +106,12 @@ def test_a_convolutional_trunk_is_read_cell_by_cell(define, trunk, linear):
     model = create_model(*define(f"image-{trunk}", vision=vision | {"image_size": 96}), seed=1).eval()
     tower = image_tower(model.visual, trunk)
     pixels = torch.randn(2, 3, 96, 96)
-    pooled, patches = tower.read(pixels, tower.readouts)
+    pooled, patches, given = tower.read(pixels, tower.readouts)
     assert (tower.grid, tower.readouts) == ((3, 3), ("final",))
     torch.testing.assert_close(pooled, model.encode_image(pixels), atol=1e-5, rtol=0)
+    assert given is not None and given.shape == (2, tower.trunk_width)
+    torch.testing.assert_close(given, model.visual.trunk(pixels))
+    torch.testing.assert_close(tower.project_trunk(given), pooled)
     if linear:
         cells = model.visual.trunk.forward_features(pixels)
         torch.testing.assert_close(patches["final"], model.visual.head(cells.flatten(2).transpose(1, 2)))

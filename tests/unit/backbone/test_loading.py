@@ -220,7 +220,7 @@ def test_the_published_size_runs_from_pixels_to_patches(architecture):
     assert (backbone.grid, backbone.dimension, backbone.context_length) == ((7, 7), 512, 77)
     pixels = backbone.normalise(torch.stack([backbone.preprocess(picture(size=(300, 240)))] * 2))
     with torch.inference_mode():
-        pooled, patches = backbone.image_readouts(pixels, backbone.readouts)
+        pooled, patches, _ = backbone.image_outputs(pixels, backbone.readouts)
         torch.testing.assert_close(pooled, backbone.model.encode_image(pixels, normalize=True), atol=1e-5, rtol=0)
         tokens = backbone.tokenize(["a photo of a cat", "a person rides a horse"])
         whole = backbone.model.encode_text(backbone.tokenizer(["a photo of a cat", "a person rides a horse"]), True)

@@ -99,15 +99,19 @@ def test_a_resumed_training_is_the_same_bit_for_bit_also_after_an_evaluation(bac
     assert all(torch.equal(late.checkpoint.weights[k], v) for k, v in whole.checkpoint.weights.items())
 
 
-def test_a_frozen_trunk_runs_once_a_split(backbone, data, monkeypatch):
+def test_what_a_frozen_trunk_gave_stands_for_the_pixels(backbone, data):
     method = build(backbone)
-    if not hasattr(backbone.model.visual, "trunk"):
-        assert not method.trunk_is_frozen
+    if backbone.trunk_width == 0:
+        assert method.needs == {"pixels", "token_ids"}
         return
-    assert method.trunk_is_frozen
-    method.images(data, torch.tensor([0]))
-    monkeypatch.setattr(method, "_run_trunk", lambda pixels: pytest.fail("the trunk ran again"))
-    method.images(data, torch.tensor([1, 2]))
+    assert method.needs == {"trunk", "token_ids"}
+    train(method, data, data, RECIPE, peak_rate=1e-2, seed=0, to_step=2)
+    with torch.no_grad():
+        trunk = backbone.model.visual.trunk(backbone.normalise(data.pixels))
+    stored = SplitData(**{**vars(data), "pixels": None, "trunk": trunk})
+    torch.testing.assert_close(embeddings(method, stored), embeddings(method, data))
+    method.loss(stored, batch_of(stored))["loss"].backward()
+    require_gradients("lora", method.trainable())
 
 
 def test_the_seed_decides_the_start_and_global_random_state_is_left_alone(backbone):

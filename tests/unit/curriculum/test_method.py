@@ -4,9 +4,10 @@ from torch import nn
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from vialign.config import CurriculumConfig, SignalConfig, TrainingConfig
+from vialign.contrastive import contrastive_loss
 from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.method import MODULES, CurriculumMethod, method_name
-from vialign.objective import Batch, Objective, contrastive_loss, select
+from vialign.objective import Batch, Objective, select
 from vialign.signal.score import local_similarity, match_entropy
 from vialign.signal.stage import relation_queries
 from vialign.training.loop import train

@@ -3,17 +3,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vialign.config import DataConfig
-from vialign.data.base import DatasetTables, Problems, check_references, safe_join, write_dataset
-from vialign.data.registry import image_folder, read_dataset
+from vialign.config import BenchmarkConfig, DataConfig
+from vialign.data.base import DatasetTables, Problems, check_references, image_table, safe_join, write_dataset
+from vialign.data.folders import image_folders
+from vialign.data.registry import read_dataset
 from vialign.errors import UserError
 
 
 def dataset(**changes) -> DatasetTables:
     """Two images in two splits with one of everything."""
-    images = pd.DataFrame({"image_id": ["a", "b"], "split": ["train", "test"], "path": ["a.png", "b.png"]})
+    images = image_table([("a", "train", "a.png", 100, 50), ("b", "test", "b.png", 100, 50)])
     frames = {
-        "images": images.assign(width=100, height=50),
+        "images": images,
         "captions": pd.DataFrame(
             {"caption_id": ["a#0", "b#0"], "image_id": ["a", "b"], "text": ["x", "y"], "tree": None}
         ),
@@ -60,7 +61,9 @@ def dataset(**changes) -> DatasetTables:
                 "statements": [["it is on", "it is under"]],
             }
         ),
-        "ratings": pd.DataFrame({"image_id": ["b"], "caption_id": ["a#0"], "rating": [0.2]}),
+        "ratings": pd.DataFrame(
+            {"image_id": ["b"], "caption_id": ["a#0"], "source": ["expert"], "judge": [0], "rating": [2.0]}
+        ),
     }
     return DatasetTables(**{**frames, **changes}, image_folder=Path("."))
 
@@ -152,13 +155,15 @@ def test_names_inside_the_folder_are_joined(tmp_path):
 
 
 def test_an_unknown_data_set_is_one_line_that_lists_the_known(tmp_path):
-    with pytest.raises(UserError, match="'cocoa' is unknown; choose one of flickr8k, scenes"):
+    with pytest.raises(UserError, match="'cocoa' is unknown; choose one of .*flickr8k.*scenes"):
         read_dataset(DataConfig(dataset="cocoa"), 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_embedded_images_lie_beside_the_tables_and_real_ones_in_their_folder(tmp_path):
-    assert image_folder(DataConfig(), tmp_path) == tmp_path
-    assert image_folder(DataConfig(dataset="flickr8k", folder="photos"), tmp_path) == Path("photos")
+    assert image_folders(DataConfig(), tmp_path) == {"data": tmp_path}
+    beside = {"vqa": BenchmarkConfig(folder="vqa", images="coco"), "aro": BenchmarkConfig(folder="aro")}
+    real = DataConfig(dataset="flickr8k", folder="photos", benchmarks=beside)
+    assert image_folders(real, tmp_path) == {"data": Path("photos"), "vqa": Path("coco"), "aro": Path("aro")}
     with pytest.raises(UserError, match="data.folder is not set"):
-        image_folder(DataConfig(dataset="flickr8k"), tmp_path)
+        image_folders(DataConfig(dataset="flickr8k"), tmp_path)

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -8,8 +9,9 @@ from PIL import Image
 from vialign.artifacts import read_table
 from vialign.config import DataConfig
 from vialign.data.base import TABLES, write_dataset
-from vialign.data.flickr8k import divide, read
-from vialign.data.registry import image_folder, read_dataset
+from vialign.data.flickr8k import read
+from vialign.data.folders import image_folders
+from vialign.data.registry import read_dataset
 from vialign.errors import UserError
 
 TRAIN = [f"t{number}.jpg" for number in range(12)]
@@ -19,8 +21,11 @@ SIZES = {"calibration": 2, "diagnosis": 3}
 
 @pytest.fixture
 def folder(tmp_path):
+    return build(tmp_path / "flickr8k")
+
+
+def build(root):
     """A small data set in the published layout, without any broken row."""
-    root = tmp_path / "flickr8k"
     (root / "images").mkdir(parents=True)
     for place, name in enumerate([*TRAIN, *DEV, *TEST, "unused.jpg"]):
         Image.new("RGB", (20 + place, 10)).save(root / "images" / name)
@@ -28,7 +33,7 @@ def folder(tmp_path):
         (root / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}\n" for name in names))
     captions = [f"{name}#{n}\tA photo , number {n} of {name} .\n" for name in [*TRAIN, *DEV, *TEST] for n in (0, 1)]
     (root / "Flickr8k.token.txt").write_text("".join(captions) + "unused.jpg#0\tIn no list .\n")
-    ratings = "e0.jpg\te0.jpg#0\t1.0\t3\t0\ne0.jpg\te1.jpg#1\t0.25\t1\t3\ne0.jpg\te1.jpg#1\t0.75\t3\t1\n"
+    ratings = "e0.jpg\te0.jpg#0\t1.0\t3\t0\ne0.jpg\te1.jpg#1\t0.25\t1\t3\n"
     (root / "CrowdFlowerAnnotations.txt").write_text(ratings)
     return root
 
@@ -60,8 +65,10 @@ def test_a_clean_folder_is_read_whole_even_when_strict(folder, tmp_path, capsys)
     assert sizes.loc["t3.jpg"].to_list() == [23, 10]
     first = tables.captions.set_index("caption_id").loc["e1.jpg#1"]
     assert (first["image_id"], first["text"]) == ("e1.jpg", "A photo , number 1 of e1.jpg .")
-    ratings = tables.ratings.set_index(["image_id", "caption_id"])["rating"].to_dict()
-    assert ratings == {("e0.jpg", "e0.jpg#0"): 1.0, ("e0.jpg", "e1.jpg#1"): 0.5}
+    assert tables.ratings.to_numpy().tolist() == [
+        ["e0.jpg", "e0.jpg#0", "crowdflower", 0, 1.0],
+        ["e0.jpg", "e1.jpg#1", "crowdflower", 0, 0.25],
+    ]
     assert tables.problems.empty
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "results").exists()
@@ -72,7 +79,7 @@ def test_the_tables_satisfy_their_declarations_and_paths_lead_to_the_photographs
     write_dataset(tables, tmp_path / "data", {"rule": "prepare_data"})
     for name, table in TABLES.items():
         assert len(read_table(tmp_path / "data" / f"{name}.parquet", table)) == len(getattr(tables, name))
-    root = image_folder(config(folder), tmp_path / "data")
+    root = image_folders(config(folder), tmp_path / "data")["data"]
     assert all((root / path).is_file() for path in tables.images["path"])
 
 
@@ -83,20 +90,6 @@ def test_the_seed_alone_decides_the_division(folder):
 
     assert assigned(1) == assigned(1)
     assert assigned(1) != assigned(2)
-
-
-@given(st.sets(st.text("abcdef", min_size=1), min_size=8, max_size=40), st.integers(0, 2**32))
-def test_division_is_a_partition_that_ignores_the_order_of_names(names, seed):
-    parts = divide(sorted(names), SIZES, seed)
-    assert parts == divide(sorted(names, reverse=True), SIZES, seed)
-    assert sorted(name for part in parts.values() for name in part) == sorted(names)
-    assert [len(parts[split]) for split in ("calibration", "diagnosis")] == [2, 3]
-
-
-def test_division_refuses_to_leave_nothing_for_training():
-    divide(TRAIN, {"calibration": 5, "diagnosis": 6}, 0)
-    with pytest.raises(UserError, match="none of the 12 training images for training"):
-        divide(TRAIN, {"calibration": 5, "diagnosis": 7}, 0)
 
 
 def test_sizes_limit_every_split(folder):
@@ -126,9 +119,20 @@ BROKEN = {
     "no number": ("Flickr8k.token.txt", "t0.jpg\tA dog .\n", "is not `<image>#<number>`, a tab and a caption"),
     "twice": ("Flickr8k.token.txt", "t0.jpg#0\tAgain .\n", "caption t0.jpg#0 appears twice"),
     "listed but missing": ("Flickr_8k.testImages.txt", "gone.jpg\n", "names image gone.jpg, which is not in images"),
+    "out of the folder": (
+        "Flickr_8k.testImages.txt",
+        "../images/t0.jpg\n",
+        "names image ../images/t0.jpg, which is not",
+    ),
     "in two lists": ("Flickr_8k.testImages.txt", "t0.jpg\n", "names image t0.jpg again, which is in train"),
-    "bad rating": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\tmaybe\n", "is not image, caption and a share"),
-    "rating outside": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\t1.5\n", "is not image, caption and a share"),
+    "bad rating": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\tmaybe\n", "field share_of_yes: "),
+    "rating outside": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\t1.5\n", "field share_of_yes: "),
+    "rating missing": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\n", "field share_of_yes: field required"),
+    "rated twice": (
+        "CrowdFlowerAnnotations.txt",
+        "e0.jpg\te0.jpg#0\t0.5\n",
+        "rates image e0.jpg with caption e0.jpg#0 again",
+    ),
 }
 
 
@@ -160,8 +164,57 @@ def test_an_unreadable_image_goes_with_its_captions_and_ratings(folder):
     assert "e0.jpg" not in set(tables.images["image_id"]) | set(tables.captions["image_id"])
     assert tables.ratings.empty
     assert "cannot be read as an image" in tables.problems.iloc[0]["problem"]
-    with pytest.raises(UserError, match=r"images/e0\.jpg: cannot be read"):
+    with pytest.raises(UserError, match=r"images, e0\.jpg: images/e0\.jpg cannot be read"):
         read(config(folder), 0)
+
+
+def test_experts_give_three_judgements_a_pair_beside_the_mean_of_the_crowd(folder):
+    crowd = read(config(folder), 0).ratings
+    (folder / "ExpertAnnotations.txt").write_text("e0.jpg\te0.jpg#0\t4\t4\t3\ne0.jpg\te1.jpg#1\t1\t1\t2\n")
+    ratings = read(config(folder), 0).ratings
+    assert ratings[ratings["source"] == "crowdflower"].equals(crowd)
+    expert = ratings[ratings["source"] == "expert"].set_index(["caption_id", "judge"])["rating"].to_dict()
+    assert expert == {
+        ("e0.jpg#0", 0): 4.0,
+        ("e0.jpg#0", 1): 4.0,
+        ("e0.jpg#0", 2): 3.0,
+        ("e1.jpg#1", 0): 1.0,
+        ("e1.jpg#1", 1): 1.0,
+        ("e1.jpg#1", 2): 2.0,
+    }
+    (folder / "CrowdFlowerAnnotations.txt").unlink()
+    tables = read(config(folder), 0)
+    assert set(tables.ratings["source"]) == {"expert"}
+    assert tables.problems.empty
+
+
+@given(
+    st.sampled_from(["CrowdFlowerAnnotations.txt", "ExpertAnnotations.txt"]),
+    st.lists(
+        st.builds(
+            lambda image, caption, judgements: [image, caption, *judgements],
+            st.sampled_from(["e0.jpg", "e0.jpg", "../e0.jpg", ""]),
+            st.sampled_from(["e0.jpg#0", "e1.jpg#0", "gone"]),
+            st.lists(
+                st.sampled_from(["1", "4", "1", "0.5", "nan", "-1", "5", "", "x" * 10_000]), min_size=2, max_size=4
+            ),
+        )
+    ),
+)
+def test_every_line_of_ratings_is_read_left_out_or_counted(tmp_path_factory, file, lines):
+    folder = build(tmp_path_factory.mktemp("flickr8k") / "data")
+    (folder / file).write_text("".join("\t".join(fields) + "\n" for fields in lines))
+    tables = read(config(folder, strict=False), 0)
+    source = "expert" if file.startswith("Expert") else "crowdflower"
+    read_pairs = tables.ratings[tables.ratings["source"] == source].drop_duplicates(["image_id", "caption_id"])
+    elsewhere = [
+        number
+        for number, fields in enumerate(lines, 1)
+        if (fields[:1] != ["e0.jpg"] or fields[1:2] not in (["e0.jpg#0"], ["e1.jpg#0"]))
+        and f"line {number}" not in set(tables.problems["row"])
+    ]
+    assert len(read_pairs) + len(tables.problems) + len(elsewhere) == len(lines)
+    assert tables.ratings.loc[tables.ratings["source"] == "expert", "rating"].between(1, 4).all()
 
 
 def test_missing_ratings_are_reported_and_never_stop_the_run(folder, capsys):
@@ -169,15 +222,40 @@ def test_missing_ratings_are_reported_and_never_stop_the_run(folder, capsys):
     tables = read(config(folder), 0)
     assert tables.ratings.empty
     assert "agreement with human ratings is not available" in tables.problems.iloc[0]["problem"]
-    assert "not available" in capsys.readouterr().err
+    assert "CrowdFlowerAnnotations.txt or ExpertAnnotations.txt: not in the folder" in capsys.readouterr().err
+
+
+def test_the_splits_of_karpathy_serve_where_the_official_files_are_missing(folder):
+    expected = read(config(folder), 0)
+    captions = [line.split("\t") for line in (folder / "Flickr8k.token.txt").read_text().splitlines()]
+    images = [
+        {
+            "sentids": [0, 1],
+            "imgid": 0,
+            "sentences": [{"raw": text} for caption_id, text in captions if caption_id.split("#")[0] == name],
+            "split": split,
+            "filename": name,
+        }
+        for split, names in (("train", TRAIN), ("val", DEV), ("test", TEST))
+        for name in names
+    ]
+    for path in [folder / "Flickr8k.token.txt", *folder.glob("Flickr_8k.*Images.txt")]:
+        path.unlink()
+    (folder / "dataset_flickr8k.json").write_text(json.dumps({"images": images, "dataset": "flickr8k"}))
+    tables = read(config(folder), 0)
+    for name in TABLES:
+        assert getattr(tables, name).equals(getattr(expected, name)), name
+    (folder / "dataset_flickr8k.json").write_text(json.dumps({"images": images})[:-5])
+    with pytest.raises(UserError, match="dataset_flickr8k.json: line 1, column .* download it again"):
+        read(config(folder), 0)
 
 
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        ("", "no such folder; download Flickr8k"),
+        ("", "no such folder; get flickr8k"),
         ("images", "has no folder images or Flicker8k_Dataset"),
-        ("Flickr8k.token.txt", "has no file Flickr8k.token.txt"),
+        ("Flickr8k.token.txt", "has no file Flickr8k.token.txt or .* or dataset_flickr8k.json"),
         ("Flickr_8k.devImages.txt", "has no file Flickr_8k.devImages.txt"),
     ],
 )

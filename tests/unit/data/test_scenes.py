@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vialign.config import DataConfig
 from vialign.data.base import DatasetTables
 from vialign.data.scenes import benchmarks, build
-from vialign.data.scenes.benchmarks import Shown
+from vialign.data.scenes.benchmarks import Shown, _main_statement, aro_relation
 from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, statement, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import (
@@ -197,3 +197,25 @@ def test_predicates_are_drawn_evenly() -> None:
 def test_an_unknown_split_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.sizes.tset"):
         build(DataConfig(sizes={"tset": 3}), 0, tmp_path)
+
+
+def test_the_relation_benchmark_cannot_be_solved_by_naming_the_larger_thing_first() -> None:
+    shown = [Shown(str(n), scene) for n, (scene, _) in enumerate(sample_scenes(np.random.default_rng(0), 600))]
+    size = {item.image_id: {f"the {t.colour} {t.shape}": t.size for t in item.scene.things} for item in shown}
+
+    def ratios(rows) -> np.ndarray:  # type: ignore[no-untyped-def]
+        found = []
+        for row in rows:
+            named = size[row["images"][0]]
+            order = sorted((text for text in named if text in row["texts"][0]), key=row["texts"][0].index)
+            found.append(np.log(named[order[0]] / named[order[1]]))
+        return np.array(found)
+
+    balanced = ratios(aro_relation(shown, "test", 600))
+    plain = ratios(
+        {"images": [item.image_id], "texts": [_main_statement(item.scene)]} for item in shown if item.scene.main
+    )
+    assert abs(balanced.mean()) < 0.01 < 0.1 < abs(plain.mean())
+    for row, item in zip(aro_relation(shown, "test", 600), shown, strict=True):
+        true = {statement(item.scene.things[i], name, item.scene.things[j]) for i, name, j in relations(item.scene)}
+        assert row["texts"][0] in true and row["texts"][1] not in true

@@ -139,14 +139,6 @@ def test_caption_scores_lie_between_mean_and_best_match():
     torch.testing.assert_close(losses.caption_scores(p, c, sharpness=1e4), matches.amax(-1))
 
 
-def test_contrastive_loss_by_hand():
-    scores = torch.tensor([[1.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
-    rows = [np.log(np.exp(1) + 1) - 1, np.log(np.exp(0.5) + 1) - 0]
-    columns = [np.log(np.exp(1) + np.exp(0.5)) - 1, np.log(2)]
-    expected = (np.mean(rows) + np.mean(columns)) / 2
-    assert losses.contrastive_loss(scores, torch.tensor(1.0)).item() == pytest.approx(expected)
-
-
 POOLS = torch.full((2, 4, 3), 0.1, dtype=torch.float64)
 ASSIGNMENT_LOSSES = {
     "reconstruction": lambda a: losses.reconstruction_loss(random_assignment(5, atoms=3), a, POOLS),

@@ -1,11 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from vialign.config import SignalConfig
 from vialign.evaluation.agreement import agreement_table, bootstrap_tau_b, rating_agreement
-from vialign.tables import AGREEMENT, SIGNALS
+from vialign.tables import AGREEMENT, RATINGS, SIGNALS
 
 
 def rated(images=40, each=6, noise=0.5, seed=0):
@@ -15,6 +16,8 @@ def rated(images=40, each=6, noise=0.5, seed=0):
         {
             "image_id": np.repeat([f"i{n}" for n in range(images)], each),
             "caption_id": [f"c{n}" for n in range(images * each)],
+            "source": "crowd",
+            "judge": 0,
             "rating": rating,
         }
     )
@@ -70,10 +73,44 @@ def test_ratings_of_a_split_are_scored_by_every_signal_and_outsiders_are_counted
     own = captions.assign(rating=1.0)
     following = dict(zip(data.image_ids, np.roll(data.image_ids, 1).tolist(), strict=True))
     other = captions.assign(image_id=captions["image_id"].map(following), rating=0.0)
-    ratings = pd.concat([own, other]).rename(columns={"text_id": "caption_id"})[["image_id", "caption_id", "rating"]]
-    ratings = pd.concat([ratings, pd.DataFrame([("nowhere", "c", 0.5)], columns=ratings.columns)])
-    table = rating_agreement(data, ratings, CALIBRATION, SignalConfig(), "crowd").set_index("signal")
+    ratings = pd.concat([own, other]).rename(columns={"text_id": "caption_id"}).assign(source="crowd", judge=0)
+    ratings = ratings[list(RATINGS.columns)]
+    ratings = pd.concat([ratings, pd.DataFrame([("nowhere", "c", "crowd", 0, 0.5)], columns=ratings.columns)])
+    table = rating_agreement(data, ratings, CALIBRATION, SignalConfig()).set_index("signal")
     assert set(table.index) == set(SIGNALS)
     assert table.loc["s_global", "tau_b"] > 0.3
     assert (table["pairs"] == len(ratings) - 1).all()
-    assert f"1 of {len(ratings)} rated pairs of crowd" in capsys.readouterr().out
+    assert f"1 of {len(ratings)} ratings are of pairs that are not in this split" in capsys.readouterr().out
+
+
+def test_every_judgement_of_a_pair_counts_on_its_own_and_pairs_are_counted_once():
+    ratings, scores = rated(8, 4)
+    judged = pd.concat([ratings.assign(judge=n, rating=ratings["rating"] + n) for n in range(3)])
+    row = agreement_table(scores, judged, ["s_global"], "expert", replicates=20).iloc[0]
+    merged = judged.merge(scores, left_on="caption_id", right_on="text_id")
+    tau = stats.kendalltau(merged["s_global"], merged["rating"], variant="c").statistic
+    assert len(merged) == 3 * len(ratings)
+    assert row["tau_c"] == pytest.approx(tau)
+    assert row["pairs"] == len(ratings)
+
+
+def test_experts_and_crowd_are_held_apart_and_only_experts_lose_own_captions():
+    data = planted_world(Vocabulary(16), 12, 0)
+    captions = data.texts.loc[data.texts["kind"] == "caption"].rename(columns={"text_id": "caption_id"})
+    following = dict(zip(data.image_ids, np.roll(data.image_ids, 1).tolist(), strict=True))
+    own = captions.assign(rating=np.arange(len(captions)) % 4 + 1.0)
+    other = own.assign(image_id=captions["image_id"].map(following))
+    expert = [pairs.assign(source="expert", judge=judge) for pairs in (own, other) for judge in range(3)]
+    crowd = [pairs.assign(source="crowdflower", judge=0) for pairs in (own, other)]
+    ratings = RATINGS.check(pd.concat([*expert, *crowd])[list(RATINGS.columns)])
+    table = rating_agreement(data, ratings, CALIBRATION, SignalConfig()).set_index("ratings")
+    assert (table.loc["expert", "pairs"] == len(captions)).all()
+    assert (table.loc["crowdflower", "pairs"] == 2 * len(captions)).all()
+    alone = ratings[
+        (ratings["source"] == "expert")
+        & ratings["image_id"].ne(
+            ratings["caption_id"].map(dict(zip(captions["caption_id"], captions["image_id"], strict=True)))
+        )
+    ]
+    expected = rating_agreement(data, alone, CALIBRATION, SignalConfig())
+    pd.testing.assert_frame_equal(table.loc["expert"].reset_index()[expected.columns], expected)

@@ -1,5 +1,6 @@
 """`evaluate` with a small objective whose scores are known, held against scores computed here in full."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from vialign.errors import UserError
-from vialign.evaluation.run import evaluate, validation_outcomes
+from vialign.evaluation.run import evaluate, reranking_table, validation_outcomes
 from vialign.objective import Objective, assemble
 from vialign.tables import OUTCOMES
 
@@ -191,3 +192,36 @@ def test_dropout_is_off_and_every_mode_is_restored(world):
     outcomes = evaluate(noisy, data, choices, questions, "test", "cosine", 0)
     pd.testing.assert_frame_equal(outcomes, evaluate(Cosine(), data, choices, questions, "test", "cosine", 0))
     assert (noisy.training, noisy.drop.training, noisy.frozen.training) == (True, True, False)
+
+
+def test_a_shortlist_of_everything_is_the_exact_ranking_and_a_short_one_says_how_often_it_agrees(world):
+    data, choices, questions = world
+
+    class Other(Cosine):
+        """Another order than that of the frozen cosine."""
+
+        def scores(self, images, texts):
+            return -super().scores(images, texts)
+
+        def pair_scores(self, images, texts):
+            return -super().pair_scores(images, texts)
+
+    exact = evaluate(Other(), data, choices, questions, "test", "other", 0)
+    everything = evaluate(Other(), data, choices, questions, "test", "other", 0, rerank=10_000)
+    columns = ["benchmark", "item_id", "measure", "value"]
+    pd.testing.assert_frame_equal(exact[columns], everything[columns])
+    short = evaluate(Other(), data, choices, questions, "test", "other", 0, rerank=2)
+    assert not short["value"].equals(exact["value"])
+    whole = reranking_table(Other(), data, "test", "other", 0, k=10_000, queries=9)
+    assert whole["queries"].tolist() == [9, 9] and (whole[["r1", "r5", "r10", "first"]] == 1).all(axis=None)
+    part = reranking_table(Other(), data, "test", "other", 0, k=2, queries=1000)
+    assert part["queries"].tolist() == [IMAGES, IMAGES * EACH] and part["first"].max() < 1
+    assert part["benchmark"].tolist() == ["test/image_to_text", "test/text_to_image"]
+
+
+def test_a_split_without_captions_has_no_retrieval(world):
+    data, choices, questions = world
+    none = replace(data, captions=data.captions[:0])
+    outcomes = evaluate(Cosine(), none, choices, questions, "test", "frozen", 0)
+    assert {name.split("/")[1] for name in outcomes["benchmark"]} == {"aro_relation", "winoground", "vqa"}
+    assert reranking_table(Cosine(), none, "test", "frozen", 0, k=2, queries=5).empty

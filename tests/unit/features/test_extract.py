@@ -14,18 +14,30 @@ def table(texts):
 
 @pytest.mark.parametrize("readout", ["final", "value"])
 def test_stored_images_are_what_the_backbone_gives(backbone, pictures, tmp_path, readout):
-    images, folder = pictures
-    extract_images(backbone, images, folder, tmp_path, readout, **OPTIONS)
+    images, folders = pictures
+    extract_images(backbone, images, folders, tmp_path, readout, **OPTIONS)
     features = read_images(tmp_path, backbone.contract)
     assert features.ids == images["image_id"].tolist()
     assert features.readout == readout
     assert features.provenance["seed"] == "3"
     assert [int(rows) for rows in features.shards["rows"]] == [8, 3]
     for row in range(len(images)):
-        pixels = backbone.normalise(load_pixels(images.iloc[row : row + 1], folder, backbone))
+        pixels = backbone.normalise(load_pixels(images.iloc[row : row + 1], folders, backbone))
         pooled, patches = backbone.image_tokens(pixels, readout)
         torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=1e-5, rtol=0)
         torch.testing.assert_close(features.patches(row, row + 1), patches, atol=1e-3, rtol=1e-3)
+
+
+def test_the_output_of_a_convolutional_trunk_is_stored_where_there_is_one(backbone, trunk_backbone, pictures, tmp_path):
+    images, folders = pictures
+    for name, tower in (("transformer", backbone), ("trunk", trunk_backbone)):
+        extract_images(tower, images, folders, tmp_path / name, "final", **OPTIONS)
+    assert read_images(tmp_path / "transformer").trunk is None
+    features = read_images(tmp_path / "trunk")
+    pixels = trunk_backbone.normalise(load_pixels(images, folders, trunk_backbone))
+    with torch.inference_mode():
+        torch.testing.assert_close(features.trunk, trunk_backbone.model.visual.trunk(pixels), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(trunk_backbone.encode_trunk(features.trunk), features.pooled)
 
 
 def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(backbone, tmp_path):
@@ -55,11 +67,11 @@ def test_a_readout_that_the_backbone_lacks_is_an_error_before_anything_is_writte
 
 
 def test_an_unreadable_image_stops_with_its_name_and_leaves_no_store(backbone, pictures, tmp_path):
-    images, folder = pictures
+    images, folders = pictures
     images = images.copy()
     images.loc[9, "path"] = "absent.png"
     with pytest.raises(UserError, match=r"image_id image-9: .*absent.png: no such file"):
-        extract_images(backbone, images, folder, tmp_path, "final", **OPTIONS)
+        extract_images(backbone, images, folders, tmp_path, "final", **OPTIONS)
     with pytest.raises(UserError, match="not a feature store"):
         read_images(tmp_path)
 

@@ -1,5 +1,6 @@
 import numpy as np
 import open_clip
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -10,11 +11,21 @@ from vialign.features.pixels import read_image, resolve_inside
 
 
 def test_pixels_are_the_backbones_preprocessing_in_table_order(backbone, pictures):
-    images, folder = pictures
-    pixels = load_pixels(images.iloc[[4, 1]], folder, backbone)
+    images, folders = pictures
+    pixels = load_pixels(images.iloc[[4, 1]], folders, backbone)
     assert pixels.dtype == torch.uint8
     assert pixels.shape == (2, 3, 112, 112)
-    assert torch.equal(pixels[1], backbone.preprocess(Image.open(folder / "1.png")))
+    assert torch.equal(pixels[1], backbone.preprocess(Image.open(folders["data"] / "1.png")))
+
+
+def test_a_crop_is_what_is_seen_and_each_source_has_its_own_folder(backbone, pictures, tmp_path):
+    images, folders = pictures
+    whole = Image.open(folders["data"] / "1.png")
+    whole.save(tmp_path / "1.png")
+    row = images.iloc[[1]].assign(source="benchmark", crop=pd.Series([[10.4, 5.0, 40.0, 30.0]], index=[1]))
+    seen = load_pixels(row, {**folders, "benchmark": tmp_path}, backbone)
+    assert torch.equal(seen[0], backbone.preprocess(whole.crop((10, 5, 50, 35))))
+    assert not torch.equal(seen[0], load_pixels(images.iloc[[1]], folders, backbone)[0])
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "a/../../secret.png", "/etc/hostname", "link.png", "linked/x.png"])

@@ -5,7 +5,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from vialign.backbone import Backbone, Tokens
+from vialign.backbone.image_towers import TowerOutput
 from vialign.config import FeaturesConfig
+from vialign.data.base import image_table
 from vialign.errors import UserError
 from vialign.features import choose_readout, measure_readouts
 from vialign.features.readout import centres_inside, cluster_interval, pointing_hits, pointing_targets
@@ -32,11 +34,11 @@ class ColourBackbone(Backbone):
     def normalise(self, pixels):
         return pixels.float() / 255
 
-    def image_readouts(self, pixels, readouts):
+    def image_outputs(self, pixels, readouts):
         cells = torch.nn.functional.avg_pool2d(pixels, 8).flatten(2).transpose(1, 2) + 1e-3
         blind = torch.cat([cells[:, :4], cells[:, 8:12], cells[:, 8:]], dim=1)
         patches = {"final": cells.flip(1), "value": cells, "early": blind}
-        return cells.mean(dim=1), {name: patches[name] for name in readouts}
+        return TowerOutput(cells.mean(dim=1), {name: patches[name] for name in readouts}, None)
 
     def tokenize(self, texts):
         ids = torch.tensor([[list(COLOURS).index(text.split()[1])] for text in texts])
@@ -62,13 +64,12 @@ def world(tmp_path_factory):
             objects.append((f"{number}/{index}", f"i{number}", "square", x, y, 16, 16, [str(colour)]))
         picture.save(folder / f"{number}.png")
         images.append((f"i{number}", "validation", f"{number}.png", 64, 64))
-    columns = ["image_id", "split", "path", "width", "height"]
-    return pd.DataFrame(images, columns=columns), pd.DataFrame(objects, columns=OBJECT_COLUMNS), folder
+    return image_table(images), pd.DataFrame(objects, columns=OBJECT_COLUMNS), {"data": folder}
 
 
 def test_the_local_readout_wins_and_chance_is_the_share_of_patches(world):
-    images, objects, folder = world
-    quality = measure_readouts(ColourBackbone(), images, objects, folder, limit=30, batch=7, domain="planted", seed=0)
+    images, objects, folders = world
+    quality = measure_readouts(ColourBackbone(), images, objects, folders, limit=30, batch=7, domain="planted", seed=0)
     QUALITY.check(quality)
     value = quality.set_index("subject")["value"]
     assert value["readout value"] == 1
@@ -83,8 +84,8 @@ def test_the_local_readout_wins_and_chance_is_the_share_of_patches(world):
 
 
 def test_auto_takes_the_best_and_a_named_readout_is_kept(world):
-    images, objects, folder = world
-    arguments = (ColourBackbone(), images, objects, folder)
+    images, objects, folders = world
+    arguments = (ColourBackbone(), images, objects, folders)
     config = FeaturesConfig(readout_images=10, batch=4)
     chosen = choose_readout(config, *arguments, domain="planted", seed=0)
     assert chosen.readout == "value"
@@ -97,19 +98,19 @@ def test_auto_takes_the_best_and_a_named_readout_is_kept(world):
 
 
 def test_without_boxes_the_choice_is_final_and_says_why(world):
-    images, objects, folder = world
+    images, objects, folders = world
     foreign = objects.assign(image_id="elsewhere")
     for boxes in (objects.iloc[:0], foreign):
-        chosen = choose_readout(FeaturesConfig(), ColourBackbone(), images, boxes, folder, domain="photos", seed=0)
+        chosen = choose_readout(FeaturesConfig(), ColourBackbone(), images, boxes, folders, domain="photos", seed=0)
         assert chosen.readout == "final"
         assert chosen.reason == "no object boxes in photos to measure others on"
         assert len(QUALITY.check(chosen.quality)) == 0
 
 
 def test_the_measure_depends_on_the_seed_only(world):
-    images, objects, folder = world
+    images, objects, folders = world
     options = {"limit": 12, "batch": 5, "domain": "planted"}
-    frames = [measure_readouts(ColourBackbone(), images, objects, folder, **options, seed=seed) for seed in (1, 1, 2)]
+    frames = [measure_readouts(ColourBackbone(), images, objects, folders, **options, seed=seed) for seed in (1, 1, 2)]
     pd.testing.assert_frame_equal(frames[0], frames[1])
     assert not frames[0].equals(frames[2])
 

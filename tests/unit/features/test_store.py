@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from vialign.artifacts import read_provenance
 from vialign.errors import UserError
-from vialign.features.store import ROW_GROUP, StoreWriter, contract_provenance, read_images, read_texts
+from vialign.features.store import (
+    ROW_GROUP,
+    StoreWriter,
+    backbone_contract,
+    contract_provenance,
+    read_images,
+    read_texts,
+)
 
 CONTRACT = {"architecture": "tiny", "activation": "gelu", "checkpoint": "random:0"}
 FACTS = {**contract_provenance(CONTRACT), "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
@@ -142,6 +149,10 @@ def test_tokens_are_fixed_size_half_precision_lists_and_every_file_says_what_mad
 def test_another_contract_is_an_error_that_names_the_field(images):
     with pytest.raises(UserError, match=r"backbone_activation 'gelu', this run has 'quick_gelu'"):
         read_images(images[0], {**CONTRACT, "activation": "quick_gelu"})
+
+
+def test_the_contract_comes_back_from_a_files_provenance(images):
+    assert backbone_contract(read_images(images[0]).provenance) == CONTRACT
 
 
 def test_images_are_no_texts_and_a_folder_without_manifest_is_no_store(images, tmp_path):

@@ -8,8 +8,8 @@ from itertools import permutations
 
 import numpy as np
 
-from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, EXACT, noun_phrase, scene_captions, statement, tree_text
-from vialign.data.scenes.world import COLOURS, PREDICATES, SHAPES, Scene, Thing, holds, relations
+from vialign.data.scenes.captions import EXACT, noun_phrase, statement, tree_text
+from vialign.data.scenes.world import COLOURS, CONVERSE, PREDICATES, SHAPES, Scene, Thing, holds, relations
 
 _DIRECTIONS = ("left of", "right of", "above", "below")
 _PEOPLE = 10
@@ -41,11 +41,21 @@ def winoground(pairs: list[tuple[Shown, Shown, str]], split: str) -> list[dict[s
 
 
 def aro_relation(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
-    """`X is above Y` against `Y is above X`, for a relation that holds (Yuksekgonul et al. 2023, VG-Relation)."""
+    """`X is above Y` against `Y is above X`, for a relation that holds (Yuksekgonul et al. 2023, VG-Relation).
+
+    A dual encoder that weighs what is named first and what looks large more than the rest would be right on one wording
+    and wrong on its converse without reading either. So a relation that has a converse is worded in the way that
+    keeps the sum of log size ratios, first to second thing, nearest to zero.
+    """
     rows: list[dict[str, object]] = []
+    balance = 0.0
     for item in _with_main(shown, limit):
         i, predicate, j = item.scene.main  # type: ignore[misc]
         subject, other = item.scene.things[i], item.scene.things[j]
+        ratio = float(np.log(subject.size / other.size))
+        if predicate in CONVERSE and abs(balance - ratio) < abs(balance + ratio):
+            subject, predicate, other, ratio = other, CONVERSE[predicate], subject, -ratio
+        balance += ratio
         texts = [statement(subject, predicate, other), statement(other, predicate, subject)]
         rows.append(_choice("aro_relation", split, len(rows), predicate, item, texts))
     return rows
@@ -77,23 +87,6 @@ def aro_attribution(shown: list[Shown], split: str, limit: int) -> list[dict[str
         texts = [_both(first, second), _both(*wrong)]
         tag = "_".join(sorted((first.colour, second.colour)))
         rows.append(_choice("aro_attribution", split, len(rows), tag, item, texts))
-    return rows
-
-
-def aro_order(
-    shown: list[Shown], split: str, limit: int, rng: np.random.Generator, *, cross_domain: bool = False
-) -> list[dict[str, object]]:
-    """A caption against four shuffles of its words (COCO-Order)."""
-    rows: list[dict[str, object]] = []
-    style = CROSS_DOMAIN if cross_domain else DOMAIN
-    for item in shown[:limit]:
-        words = tree_text(scene_captions(rng, item.scene, style)[0]).split()
-        texts = [" ".join(words)]
-        while len(texts) < 5:
-            shuffled = " ".join(words[k] for k in rng.permutation(len(words)))
-            if shuffled not in texts:
-                texts.append(shuffled)
-        rows.append(_choice("aro_order", split, len(rows), "order", item, texts))
     return rows
 
 

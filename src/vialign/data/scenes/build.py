@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vialign.artifacts import atomic_path
 from vialign.config import DataConfig
-from vialign.data.base import DatasetTables
-from vialign.data.scenes import benchmarks
+from vialign.data.base import DatasetTables, image_table
+from vialign.data.scenes import benchmarks, published
 from vialign.data.scenes.benchmarks import Shown
 from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
@@ -48,14 +49,14 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
         )
     folder = output / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, list[dict[str, object]]] = {
+    rows: dict[str, list[Any]] = {
         name: [] for name in ("images", "captions", "objects", "relations", "choices", "questions")
     }
     for split, default in DEFAULT_SIZES.items():
         size = config.sizes.get(split, default)
-        _build_split(split, size, seed, folder, rows)
+        _build_split(split, size, seed, output, rows)
     return DatasetTables(
-        images=pd.DataFrame(rows["images"]),
+        images=image_table(rows["images"]),
         captions=pd.DataFrame(rows["captions"]),
         objects=pd.DataFrame(rows["objects"]),
         relations=pd.DataFrame(rows["relations"], columns=list(RELATIONS.columns)),
@@ -67,9 +68,9 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
     )
 
 
-def _build_split(split: str, size: int, seed: int, folder: Path, rows: dict[str, list[dict[str, object]]]) -> None:
+def _build_split(split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]]) -> None:
     rng = generator(seed, "scenes", split)
-    lines = split == "test_domain"
+    lines, folder = split == "test_domain", output / "images"
     style = CROSS_DOMAIN if lines else DOMAIN
     scenes = sample_scenes(rng, size, twins=TWINS, held_out=split == "test_combination")
     shown: list[Shown] = []
@@ -78,15 +79,7 @@ def _build_split(split: str, size: int, seed: int, folder: Path, rows: dict[str,
         image_id = f"{split}-{number:05d}"
         with atomic_path(folder / f"{image_id}.png") as temporary:
             draw_scene(scene, lines=lines).save(temporary, format="PNG", compress_level=1)
-        rows["images"].append(
-            {
-                "image_id": image_id,
-                "split": split,
-                "path": f"images/{image_id}.png",
-                "width": IMAGE_SIZE,
-                "height": IMAGE_SIZE,
-            }
-        )
+        rows["images"].append((image_id, split, f"images/{image_id}.png", IMAGE_SIZE, IMAGE_SIZE))
         for n, tree in enumerate(scene_captions(rng, scene, style)):
             rows["captions"].append(
                 {"caption_id": f"{image_id}#{n}", "image_id": image_id, "text": tree_text(tree), "tree": tree}
@@ -97,7 +90,7 @@ def _build_split(split: str, size: int, seed: int, folder: Path, rows: dict[str,
         if kind in ("roles", "colours"):
             pairs.append((shown[-2], shown[-1], kind))
     if split.startswith("test"):
-        _add_diagnostics(split, shown, pairs, rng, rows)
+        _add_diagnostics(split, shown, pairs, rng, rows, output / "published" / split, seed)
 
 
 def _object_row(image_id: str, number: int, thing: Thing) -> dict[str, object]:
@@ -136,12 +129,17 @@ def _add_diagnostics(
     shown: list[Shown],
     pairs: list[tuple[Shown, Shown, str]],
     rng: np.random.Generator,
-    rows: dict[str, list[dict[str, object]]],
+    rows: dict[str, list[Any]],
+    folder: Path,
+    seed: int,
 ) -> None:
     limit = DIAGNOSTICS if split == "test" else DIAGNOSTICS // 3
-    rows["choices"] += benchmarks.winoground(pairs, split)
-    rows["choices"] += benchmarks.aro_relation(shown, split, limit)
+    aro = benchmarks.aro_relation(shown, split, limit) + benchmarks.aro_attribution(shown, split, limit)
+    own = {item.image_id for item in shown}
+    captions = [row for row in rows["captions"] if row["image_id"] in own]
+    rows["choices"] += published.winoground_choices(benchmarks.winoground(pairs, split), split, folder)
+    rows["choices"] += published.aro_choices(aro, split, folder)
+    rows["choices"] += published.order_items(captions, split, folder, seed, limit // 2)
     rows["choices"] += benchmarks.replaced_relation(shown, split, limit, rng)
-    rows["choices"] += benchmarks.aro_attribution(shown, split, limit)
-    rows["choices"] += benchmarks.aro_order(shown, split, limit // 2, rng, cross_domain=split == "test_domain")
-    rows["questions"] += benchmarks.questions(shown, split, limit // 2, rng)
+    asked = benchmarks.questions(shown, split, limit // 2, rng)
+    rows["questions"] += published.vqa_questions(asked, split, folder)

@@ -5,7 +5,7 @@ phrases, and `vialign.data.treebank` derives the gold dependencies from them by 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,22 +87,35 @@ def relation_phrase(rng: np.random.Generator, predicate: str, other: str, style:
 
 def relation_caption(rng: np.random.Generator, subject: Thing, predicate: str, other: Thing, style: Style) -> str:
     """A sentence or a noun phrase that says one relation; now and then by its converse."""
-    if predicate in CONVERSE and rng.random() < 0.25:
-        subject, predicate, other = other, CONVERSE[predicate], subject
+    if rng.random() < 0.2:
+        subject, predicate, other = _converse(rng, subject, predicate, other)
+        first, second = noun_phrase(rng, subject, style), noun_phrase(rng, other, style)
+        return f"(NP {first} {relation_phrase(rng, predicate, second, style)})"
+    return clause(rng, subject, predicate, other, style)
+
+
+def clause(rng: np.random.Generator, subject: Thing, predicate: str, other: Thing, style: Style) -> str:
+    """A whole sentence that says one relation; now and then by its converse."""
+    subject, predicate, other = _converse(rng, subject, predicate, other)
     first, second = noun_phrase(rng, subject, style), noun_phrase(rng, other, style)
     phrase = relation_phrase(rng, predicate, second, style)
     spatial = predicate not in ("larger than", "smaller than")
-    forms = ["is", "fragment", "there", "verb", "inverted"] if spatial else ["is", "fragment"]
-    form = str(rng.choice(forms))
+    form = str(rng.choice(["is", "there", "verb", "inverted"] if spatial else ["is"]))
     if form == "is":
         return f"(S {first} (VP (VBZ is) {phrase}))"
-    if form == "fragment":
-        return f"(NP {first} {phrase})"
     if form == "there":
         return f"(S (NP (EX there)) (VP (VBZ is) (NP {first} {phrase})))"
     if form == "verb":
         return f"(S {first} (VP (VBZ {rng.choice(['sits', 'lies', 'stands'])}) {phrase}))"
     return f"(S {phrase} (NP (EX there)) (VP (VBZ is) {first}))"
+
+
+def with_rest(rng: np.random.Generator, said: str, rest: list[Thing], style: Style) -> str:
+    """`..., and there is a green star and a white heart`: a sentence, then the things that it leaves out."""
+    short = replace(style, mention_size=0.0, mention_texture=0.0)
+    phrases = [noun_phrase(rng, rest[k], short) for k in rng.permutation(len(rest))]
+    named = phrases[0] if len(phrases) == 1 else f"(NP {' (, ,) '.join(phrases[:-1])} (CC and) {phrases[-1]})"
+    return f"(S {said} (, ,) (CC and) (S (NP (EX there)) (VP (VBZ is) {named})))"
 
 
 def list_caption(rng: np.random.Generator, things: list[Thing], style: Style) -> str:
@@ -117,7 +130,9 @@ def list_caption(rng: np.random.Generator, things: list[Thing], style: Style) ->
 
 
 def scene_captions(rng: np.random.Generator, scene: Scene, style: Style = DOMAIN) -> list[str]:
-    """Five captions, as bracket strings: the main relation twice, the list, another relation, relation and rest."""
+    """Five captions, as bracket strings: the main relation, the list of all things, and three that say a relation (the
+    main one twice) and name what it leaves out.
+    """
     if scene.main is None:
         return [list_caption(rng, list(scene.things), style) for _ in range(5)]
     true = relations(scene)
@@ -143,24 +158,29 @@ def _five_captions(
     rng: np.random.Generator, scene: Scene, main: tuple[int, str, int], second: tuple[int, str, int], style: Style
 ) -> list[str]:
     things = list(scene.things)
-    subject, predicate, other = things[main[0]], main[1], things[main[2]]
-    captions = [
-        relation_caption(rng, subject, predicate, other, style),
-        relation_caption(rng, subject, predicate, other, style),
+
+    def whole(relation: tuple[int, str, int]) -> str:
+        i, predicate, j = relation
+        rest = [thing for k, thing in enumerate(things) if k not in (i, j)]
+        if not rest:
+            return relation_caption(rng, things[i], predicate, things[j], style)
+        return with_rest(rng, clause(rng, things[i], predicate, things[j], style), rest, style)
+
+    i, predicate, j = main
+    return [
+        relation_caption(rng, things[i], predicate, things[j], style),
+        whole(main),
         list_caption(rng, things, style),
-        relation_caption(rng, things[second[0]], second[1], things[second[2]], style),
+        whole(second),
+        whole(main),
     ]
-    rest = [thing for k, thing in enumerate(things) if k not in (main[0], main[2])]
-    if rest:
-        phrase = relation_phrase(rng, predicate, noun_phrase(rng, other, style), style)
-        extra = noun_phrase(rng, rest[int(rng.integers(len(rest)))], style)
-        captions.append(
-            f"(S (S {noun_phrase(rng, subject, style)} (VP (VBZ is) {phrase})) (, ,) (CC and)"
-            f" (S (NP (EX there)) (VP (VBZ is) {extra})))"
-        )
-    else:
-        captions.append(relation_caption(rng, subject, predicate, other, style))
-    return captions
+
+
+def _converse(rng: np.random.Generator, subject: Thing, predicate: str, other: Thing) -> tuple[Thing, str, Thing]:
+    """The relation, or in one case of four the same said the other way round."""
+    if predicate in CONVERSE and rng.random() < 0.25:
+        return other, CONVERSE[predicate], subject
+    return subject, predicate, other
 
 
 def statement(subject: Thing, predicate: str, other: Thing) -> str:

@@ -196,6 +196,8 @@ def sample_scenes(
         if made + 2 <= count and rng.random() < twins / (2 - twins):
             kind = "roles" if rng.random() < 2 / 3 else "colours"
             other = twin(rng, scene, kind)
+            if held_out and other is not None and not any(thing.look in HELD_OUT for thing in other.things):
+                other = None
         yield scene, "scene"
         made += 1
         if other is not None:

@@ -112,6 +112,7 @@ def _calibration(evidence: Evidence) -> Markup:
         Show("measured", "Measured, %", "number"),
         Show("tolerance", "Tolerance, points", "number"),
         Show("passed", "Reproduced", "verdict"),
+        Show("cause", "Likely cause of a miss", "prose"),
         Show("source", "Source", "prose"),
     ]
     title = "Frozen backbone against known numbers"

@@ -1,0 +1,227 @@
+"""Reading files as their authors publish them: every error names the file, the row and the field."""
+
+import json
+import os
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vialign.data.base import Problems, image_table, safe_join
+from vialign.errors import UserError
+from vialign.progress import track
+from vialign.tables import CAPTIONS
+
+
+class Record(BaseModel):
+    """One row of a published file: the fields that are read, with their types; other fields are ignored."""
+
+    # With a longest length pydantic looks into every string, and refuses half characters that no file can hold.
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, str_max_length=1_000_000)
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+@dataclass(frozen=True)
+class SourceNote:
+    """What a user must know to have a data set: `vialign data check` and docs/data.md say it."""
+
+    title: str
+    licence: str
+    obtain: str
+    """How to get it, in a sentence or two."""
+    files: tuple[str, ...]
+    """What lies in its folder; `a or b` where either will do."""
+    expected: dict[str, int] = field(default_factory=dict)
+    """Published counts by what is counted: `images`, `captions`, `test images`, `winoground items`, ..."""
+
+
+def require_folder(name: str | None, dataset: str, key: str = "data.folder") -> Path:
+    """The folder of a data set. Raises UserError when the config does not name it or it is not there."""
+    if name is None:
+        raise UserError(f"config: {key} is not set; {dataset} needs the folder it lies in (docs/data.md)")
+    folder = Path(name)
+    if not folder.is_dir():
+        raise UserError(f"{dataset}: {folder}: no such folder; get {dataset} as docs/data.md says and set {key} to it")
+    return folder
+
+
+def find_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these names (paths relative to the folder) that is a file."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def require_file(folder: Path, names: Sequence[str], dataset: str) -> Path:
+    """The first of these names that is a file. Raises UserError naming all of them when none is."""
+    path = find_file(folder, names)
+    if path is None:
+        raise UserError(f"{dataset}: {folder}: has no file {' or '.join(names)}; put it there as docs/data.md says")
+    return path
+
+
+def text_lines(path: Path, dataset: str) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file without their ends, numbered from 1. Raises UserError where it cannot be read as such."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{dataset}: {path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise UserError(f"{dataset}: {path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(path: Path, dataset: str) -> Any:
+    """The whole of a JSON file. Raises UserError with line and column where it is cut off or malformed."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return json.load(file)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{dataset}: {path}: line {error.lineno}, column {error.colno}: is not JSON ({error.msg}); "
+            "the file may be cut off, download it again"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{dataset}: {path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except RecursionError:
+        raise UserError(f"{dataset}: {path}: is nested too deeply to be this file; download it again") from None
+    except OSError as error:
+        raise UserError(f"{dataset}: {path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{dataset}: {path}: holds a number too long to be this file; download it again") from None
+
+
+def json_list(value: Any, path: Path, dataset: str, key: str | None = None) -> list[Any]:
+    """The list that a JSON file holds, at the top or under `key`. Raises UserError when there is none."""
+    found = value.get(key) if key is not None and isinstance(value, dict) else value if key is None else None
+    if not isinstance(found, list):
+        place = "it" if key is None else f"its field {key!r}"
+        raise UserError(f"{dataset}: {path}: {place} is not a list; this is not the published file")
+    return found
+
+
+def json_object(value: Any, path: Path, dataset: str) -> dict[str, Any]:
+    """The object that a JSON file holds at the top. Raises UserError when there is none."""
+    if not isinstance(value, dict):
+        raise UserError(f"{dataset}: {path}: it is not an object; this is not the published file")
+    return value
+
+
+def records(
+    rows: Iterator[tuple[str, Any]] | Sequence[tuple[str, Any]],
+    model: type[AnyRecord],
+    kind: str,
+    file: str,
+    problems: Problems,
+) -> Iterator[tuple[str, AnyRecord]]:
+    """The rows that fit the model, each with its label; each other one is counted as a problem of `kind` (a plural).
+
+    `rows` pairs a label such as `images[12]` or `line 7` with what the file holds there.
+    """
+    for label, row in rows:
+        try:
+            yield label, model.model_validate(row)
+        except ValidationError as error:
+            problems.add(kind, file, label, _first_problem(error))
+
+
+def numbered(rows: list[Any], name: str) -> Iterator[tuple[str, Any]]:
+    """Rows of a list with labels `name[0]`, `name[1]`, ..."""
+    return ((f"{name}[{number}]", row) for number, row in enumerate(rows))
+
+
+def image_size(folder: Path, name: str) -> tuple[int, int] | str:
+    """Width and height from the header of `folder/name`, or what is wrong with the file.
+
+    A name that leads out of the folder counts as wrong too.
+    """
+    from PIL import Image
+
+    try:
+        path = safe_join(folder, name)
+    except (UserError, UnicodeEncodeError):
+        return f"the name {name!r} leads out of the folder"
+    try:
+        if not path.is_file():
+            return f"names image {name}, which is not in {folder}"
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"{name} cannot be read as an image ({' '.join(str(error).split())})"
+
+
+def image_paths(folder: Path, names: Sequence[str], dataset: str) -> dict[str, str]:
+    """File name to path relative to `folder`, of everything in those of its sub-folders `names` that are there.
+
+    The first sub-folder wins where two hold the same name. Raises UserError when none of them is there.
+    """
+    there = [name for name in names if (folder / name).is_dir()]
+    if not there:
+        raise UserError(
+            f"{dataset}: {folder}: has no folder {' or '.join(names)} with the photographs; see docs/data.md"
+        )
+    return {file: f"{name}/{file}" for name in reversed(there) for file in os.listdir(folder / name)}
+
+
+def read_photographs(
+    splits: Mapping[str, str], paths: Mapping[str, str], folder: Path, problems: Problems
+) -> pd.DataFrame:
+    """IMAGES of the images of `splits` (image to split), whose files are `folder/paths[image]`.
+
+    Only the headers are read. An image that cannot be read is counted as a problem.
+    """
+    rows = []
+    for name, split in track(splits.items(), "read image sizes"):
+        size = image_size(folder, paths[name])
+        if isinstance(size, str):
+            problems.add("images", str(Path(paths[name]).parent), name, size)
+        else:
+            rows.append((name, split, paths[name], *size))
+    return image_table(rows)
+
+
+def read_caption_lines(
+    lines: Iterable[tuple[int, str]],
+    pattern: re.Pattern[str],
+    form: str,
+    file: str,
+    present: Container[str],
+    problems: Problems,
+) -> pd.DataFrame:
+    """CAPTIONS of the images that are present, from a file with one caption a line.
+
+    `lines` are those of `text_lines`; `pattern` has the groups `image`, `number` and `text`; `form` says in words what
+    a line must be. Every other line is counted as a problem.
+    """
+    rows: dict[str, tuple[str, str, str, None]] = {}
+    for line, content in track(lines, "read captions"):
+        match = pattern.fullmatch(content)
+        if match is None:
+            problems.add("captions", f"captions file {file}", f"line {line}", f"is not {form}")
+            continue
+        image_id, text = match["image"], match["text"].strip()
+        caption_id = f"{image_id}#{match['number']}"
+        reason = None
+        if image_id not in present:
+            reason = f"names image {image_id}, which is not in images"
+        elif not text:
+            reason = f"caption {caption_id} is empty"
+        elif caption_id in rows:
+            reason = f"caption {caption_id} appears twice"
+        if reason is None:
+            rows[caption_id] = (caption_id, image_id, text, None)
+        else:
+            problems.add("captions", f"captions file {file}", f"line {line}", reason)
+    return pd.DataFrame(list(rows.values()), columns=list(CAPTIONS.columns))
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"][0].lower() + first["msg"][1:]
+    return f"field {place}: {reason}" if place else reason

@@ -1,0 +1,71 @@
+"""Region features in a folder of `<image>.npz`, the form that bottom-up attention's port to PyTorch writes.
+
+Arrays of a file: `bbox` or `boxes` (left, top, right, bottom in pixels), `x` or `features`, `image_w`, `image_h` and,
+where their author added them, the names `objects` and `attrs`. Numbers of classes need the detector's own list of
+names and are not read, nor is anything pickled.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+import numpy as np
+
+from vialign.data.base import object_label, safe_join
+from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
+from vialign.errors import UserError
+from vialign.progress import track
+
+BOXES, FEATURES = ("bbox", "boxes"), ("x", "features")
+FIELDS = frozenset({*BOXES, *FEATURES, "image_w", "image_h", "objects", "attrs"})
+
+
+def stream_folder(folder: Path, wanted: Set[str] | None) -> Iterator[RegionFeatures]:
+    """The regions of the wanted images that have a file (of all when None), by name.
+
+    Raises UserError naming file and field where something is wrong.
+    """
+    names = {path.stem for path in folder.glob("*.npz")}
+    if not names:
+        raise UserError(f"{folder}: has no npz file; name the TSV file itself if it holds one")
+    for name in track(sorted(names if wanted is None else names & wanted), "read region features"):
+        yield read_npz(safe_join(folder, f"{name}.npz"))
+
+
+def read_npz(path: Path) -> RegionFeatures:
+    """The regions of one file, named by it; a label is `<attribute> <object>` where both are there.
+
+    Raises UserError naming file and field when it is broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name in FIELDS}
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is not a readable npz file ({reason}); write it again") from None
+    width, height = (
+        check_whole_number(f"{path}, field {name}", _first(kept, (name,), path)) for name in ("image_w", "image_h")
+    )
+    boxes = check_boxes(str(path), _first(kept, BOXES, path), (width, height))
+    features = check_features(str(path), _first(kept, FEATURES, path), len(boxes))
+    labels, attributes = (_names(kept, field, len(boxes), path) for field in ("objects", "attrs"))
+    if labels and attributes:
+        labels = [object_label(name, [said]) for name, said in zip(labels, attributes, strict=True)]
+    return RegionFeatures(path.stem, width, height, boxes, features, tuple(labels))
+
+
+def _first(arrays: Mapping[str, np.ndarray], names: Sequence[str], path: Path) -> np.ndarray:
+    for name in names:
+        if name in arrays:
+            return arrays[name]
+    raise UserError(f"{path}: has no field {' or '.join(names)}; write it again")
+
+
+def _names(arrays: Mapping[str, np.ndarray], field: str, regions: int, path: Path) -> list[str]:
+    if field not in arrays:
+        return []
+    names = arrays[field]
+    if names.dtype.kind != "U" or names.shape != (regions,):
+        raise UserError(f"{path}, field {field}: is not one name a region ({regions}); write it again")
+    return [str(name) for name in names]

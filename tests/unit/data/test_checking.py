@@ -1,0 +1,103 @@
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from vialign.cli import app
+from vialign.config import load_config
+from vialign.data.checking import SourceReport, check_lines, check_sources, check_table, count_tables, with_notes
+from vialign.data.published_files import SourceNote
+from vialign.data.registry import BENCHMARKS, DATASETS, source_note
+from vialign.data.scenes import build
+from vialign.errors import UserError
+from vialign.tables import DATA_CHECK, PROBLEMS
+
+NOTE = SourceNote(
+    title="Photos", licence="free", obtain="ask", files=("a.json",), expected={"images": 3, "photos items": 9}
+)
+
+
+def report(**changes) -> SourceReport:
+    given = {
+        "name": "photos",
+        "key": "data.folder",
+        "note": NOTE,
+        "missing": None,
+        "counts": {"images": 3, "captions": 12, "photos items": 8},
+        "problems": PROBLEMS.empty(),
+    }
+    return SourceReport(**{**given, **changes})
+
+
+def test_counts_are_held_against_the_published_ones():
+    table = DATA_CHECK.check(check_table(report()))
+    assert dict(zip(table["counted"], table["state"], strict=True)) == {
+        "images": "as published",
+        "photos items": "differs",
+        "captions": "counted",
+    }
+
+
+def test_a_missing_source_says_why_and_how_to_get_it():
+    text = "\n".join(check_lines(report(missing="photos: x: no such folder", counts={}, problems=None)))
+    for part in ("MISSING  photos: x: no such folder", "get it:  ask", "a.json", "set data.folder", "published 9"):
+        assert part in text
+    assert set(check_table(report(missing="gone", counts={}))["state"]) == {"missing"}
+
+
+def test_problems_are_shown_by_file_and_row():
+    problems = pd.DataFrame([("a.json", "images[3]", "field width: is missing")] * 7, columns=list(PROBLEMS.columns))
+    lines = check_lines(report(problems=problems))
+    assert sum("a.json, images[3]: field width: is missing" in line for line in lines) == 5
+    assert any("7 problems" in line for line in lines)
+
+
+def test_a_data_set_is_counted_by_split_with_what_was_cut_from_its_training_images(tmp_path):
+    sizes = {"train": 6, "calibration": 2, "diagnosis": 3, "validation": 4, "test": 5, "test_combination": 1}
+    config = load_config({"data": {"sizes": {**sizes, "test_domain": 1}}})
+    counts = count_tables(build(config.data, 0, tmp_path))
+    assert (counts["images"], counts["train images"], counts["validation images"], counts["test images"]) == (
+        22,
+        11,
+        4,
+        5,
+    )
+    assert counts["train captions"] == 55
+    assert counts["aro_relation items"] > 0
+
+
+def test_the_embedded_world_needs_nothing():
+    (only,) = check_sources(load_config({}))
+    assert only.note is None and only.missing is None
+    assert "needs no files" in check_lines(only)[1]
+
+
+@pytest.mark.parametrize("name", sorted((DATASETS | BENCHMARKS).keys() - {"scenes"}))
+def test_every_reader_says_how_to_get_its_data_and_reports_its_absence_in_one_line(name, tmp_path):
+    note = source_note(name)
+    assert note is not None and all(str(getattr(note, entry.name)) for entry in dataclasses.fields(note))
+    absent = str(tmp_path / "absent")
+    data = {"dataset": name, "folder": absent} if name in DATASETS else {"benchmarks": {name: {"folder": absent}}}
+    *_, found = check_sources(load_config({"data": data}))
+    assert found.name == name and found.missing is not None
+    assert "absent" in found.missing and "\n" not in found.missing
+
+
+def test_the_page_on_data_says_what_the_readers_say():
+    page = Path("docs/data.md").read_text(encoding="utf-8")
+    assert with_notes(page, "docs/data.md") == page, "run `make schema`"
+    with pytest.raises(UserError, match="put them where the notes belong"):
+        with_notes("no marks", "page.md")
+
+
+def test_the_command_ends_with_status_1_when_something_is_missing(tmp_path):
+    wanted = tmp_path / "config.yaml"
+    wanted.write_text("data: {dataset: flickr8k, folder: nowhere}\nlanguage: {treebank: ud, folder: nowhere}\n")
+    result = CliRunner().invoke(app, ["data", "check", str(wanted)])
+    assert result.exit_code == 1
+    assert result.output.count("MISSING") == 2 and "2 of the data sets are missing" in result.output
+    embedded = tmp_path / "embedded.yaml"
+    embedded.write_text("name: mine\n")
+    assert CliRunner().invoke(app, ["data", "check", str(embedded)]).exit_code == 0
