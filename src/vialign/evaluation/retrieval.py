@@ -35,7 +35,7 @@ class Ranks:
 
 
 def retrieval_ranks(
-    blocks: Iterable[Float[Tensor, "block caption"]], image_of_caption: Int[Tensor, "caption"], images: int
+    blocks: Iterable[Float[Tensor, "_ caption"]], image_of_caption: Int[Tensor, "caption"], images: int
 ) -> tuple[Ranks, Ranks]:
     """Ranks of (image to text, text to image) from one pass over the score matrix.
 
