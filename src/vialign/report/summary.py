@@ -24,6 +24,26 @@ _STOPS = {
     "early": "the full model fell behind the strong baseline at the early check",
 }
 
+_OUTCOMES = ("better", "worse", "undecided")
+_NO_GAIN = "no gain in recall at rank one over the frozen backbone could be shown in both directions"
+_IN_RETRIEVAL = {
+    ("better", "better"): "in retrieval they beat both",
+    ("better", "worse"): "in retrieval they beat the frozen backbone, and LoRA beats them",
+    ("better", "undecided"): "in retrieval they beat the frozen backbone, but not LoRA in both directions",
+    **{("undecided", lora): _NO_GAIN for lora in ("better", "worse", "undecided")},
+    **{
+        ("worse", lora): "they make retrieval worse than the frozen backbone"
+        for lora in ("better", "worse", "undecided")
+    },
+}
+"""What is said of recall at rank one, by the outcome against the frozen backbone and against LoRA."""
+_IN_COMBINING = {
+    "worse": "on how concepts combine they are worse",
+    "mixed": "on how concepts combine they win some measures and lose others",
+    "undecided": "on how concepts combine no gain over both the frozen backbone and LoRA could be shown",
+    "unmeasured": "how concepts combine was not measured",
+}
+
 
 @dataclass(frozen=True)
 class Badge:
@@ -64,16 +84,22 @@ def headline(evidence: Evidence, config: Config) -> str:
     if any(part is None for part in wins.values()):
         return "Not known yet: this run did not hold the modules against both the frozen backbone and LoRA."
     frozen, lora = (_outcome(part, config) for part in wins.values() if part is not None)
-    if frozen == "better" and lora == "better":
-        law = "" if _budget_kept(evidence) else ", but outside the efficiency budget"
-        return f"Yes, on this data: the modules beat both the frozen backbone and LoRA in retrieval{law}."
-    if frozen == "better" and lora == "worse":
-        return "Partly: the modules beat the frozen backbone in retrieval, and LoRA beats the modules."
-    if frozen == "better":
-        return "Partly: the modules beat the frozen backbone in retrieval, but not LoRA in both directions."
+    combining, retrieval = _combining(evidence, config), frozen == "better" and lora == "better"
+    law = "" if _budget_kept(evidence) else ", but outside the efficiency budget"
+    both = "the modules beat both the frozen backbone and LoRA"
+    if combining == "better" and retrieval:
+        return f"Yes, on this data: {both} on how concepts combine and in retrieval{law}."
+    if combining == "better":
+        return f"Partly, on this data: {both} on how concepts combine{law}; {_IN_RETRIEVAL[frozen, lora]}."
+    if retrieval and combining == "unmeasured":
+        return f"Yes, on this data: {both} in retrieval{law}."
+    if retrieval:
+        return f"Partly, on this data: {both} in retrieval{law}; {_IN_COMBINING[combining]}."
     if frozen == "worse":
         return "No: on this data the modules make retrieval worse than the frozen backbone."
-    return "No: on this data no gain in retrieval over the frozen backbone could be shown in both directions."
+    answer = "Partly" if frozen == "better" else "No"
+    retrieved = _IN_RETRIEVAL[frozen, lora].replace("they", "the modules", 1)
+    return f"{answer}, on this data: {retrieved}; {_IN_COMBINING[combining]}."
 
 
 def sentences(evidence: Evidence, config: Config) -> list[Markup]:
@@ -90,12 +116,40 @@ def _outcome(part: pd.DataFrame, config: Config) -> str:
     return "worse" if (significant & (part["difference"] < 0)).all() else "undecided"
 
 
+def _combining(evidence: Evidence, config: Config) -> str:
+    """How the modules fare, against both references, where only the combination of concepts decides.
+
+    `better` when they win a measure against both and lose none to either, `worse` the other way round, `mixed` when
+    they win and lose, `undecided` when neither can be shown, `unmeasured` without such a benchmark.
+    """
+    method, comparisons = main_method(evidence), evidence.get("comparisons")
+    if method is None or comparisons is None:
+        return "unmeasured"
+    split = config.evaluation.splits[0]
+    own = comparisons[comparisons["method"].eq(method) & comparisons["reference"].isin(FLOOR)]
+    names = own["benchmark"].astype(str)
+    own = own[names.str.startswith(f"{split}/") & ~names.isin(_retrieval_names(config)) & own["measure"].isin(PRIMARY)]
+    if own.empty:
+        return "unmeasured"
+    significant = own["p_holm"] < config.evaluation.level
+    place = [own["benchmark"], own["measure"]]
+    won = bool((significant & (own["difference"] > 0)).groupby(place).all().any())
+    lost = bool((significant & (own["difference"] < 0)).any())
+    return {(True, False): "better", (False, True): "worse", (True, True): "mixed", (False, False): "undecided"}[
+        won, lost
+    ]
+
+
+def _retrieval_names(config: Config) -> tuple[str, str]:
+    split = config.evaluation.splits[0]
+    return f"{split}/text_to_image", f"{split}/image_to_text"
+
+
 def _retrieval(evidence: Evidence, config: Config, reference: str) -> pd.DataFrame | None:
     method, comparisons = main_method(evidence), evidence.get("comparisons")
     if method is None or comparisons is None:
         return None
-    split = config.evaluation.splits[0]
-    names = (f"{split}/text_to_image", f"{split}/image_to_text")
+    names = _retrieval_names(config)
     mask = comparisons["method"].eq(method) & comparisons["reference"].eq(reference)
     part = comparisons[mask & comparisons["benchmark"].isin(names) & comparisons["measure"].eq("r1")]
     return None if part.empty else part
