@@ -23,6 +23,11 @@ STOP = """
 signal: {shuffle_prototypes: true}
 gates: {signal: {action: stop}}
 """
+KNOWN = """
+evaluation:
+  expected:
+    - {benchmark: test/text_to_image, metric: r1, percent: 99.9, tolerance: 0.05, source: nobody}
+"""
 
 
 def snakemake(folder: Path, *arguments: str, code: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -126,6 +131,22 @@ def test_a_useless_signal_stops_the_run_with_a_design_review(run: Path, tmp_path
     assert done.returncode == 0, done.stderr[-3000:]
     assert set(read_table(folder / "results/gates/signal.parquet", VERDICT)["action"]) == {"stop"}
     assert "esign review" in (folder / "results/report/index.html").read_text(encoding="utf-8")
+
+
+def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "refused"
+    shutil.copytree(run, folder, symlinks=True)
+    (folder / "known.yaml").write_text(KNOWN, encoding="utf-8")
+    wanted = "results/train/lora/0/early.safetensors"
+    refused = snakemake(folder, str(folder / "known.yaml"), "--", wanted)
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert "calibration: test/text_to_image, r1: measured" in said and "published 99.90 %" in said
+    assert "Traceback" not in said
+    warned = snakemake(
+        folder, str(folder / "known.yaml"), "--config", "evaluation={calibration: {action: warn}}", "--", wanted
+    )
+    assert warned.returncode == 0 and "training goes on" in warned.stdout + warned.stderr
 
 
 @pytest.mark.parametrize(

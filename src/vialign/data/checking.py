@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from vialign.config import BenchmarkConfig, Config, DataConfig, LanguageConfig
+from vialign.data import regions
 from vialign.data.base import DatasetTables
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
@@ -119,10 +120,15 @@ def check_lines(report: SourceReport, most: int = 5) -> list[str]:
 def notes_markdown() -> str:
     """Every data set, benchmark and treebank that is read, as docs/data.md lists them."""
     lines = []
-    for group, modules in (("Data sets", DATASETS), ("Benchmarks", BENCHMARKS), ("Treebanks", TREEBANKS)):
+    groups: dict[str, dict[str, SourceNote | None]] = {
+        "Data sets": {name: source_note(name) for name in DATASETS},
+        "Benchmarks": {name: source_note(name) for name in BENCHMARKS},
+        "Treebanks": dict(TREEBANKS),
+        "Region features": {"regions": regions.NOTE},
+    }
+    for group, notes in groups.items():
         lines += [f"### {group}", ""]
-        for name in modules:
-            found = TREEBANKS[name] if name in TREEBANKS else source_note(name)
+        for name, found in notes.items():
             if found is None:
                 continue
             lines += [f"**`{name}`: {found.title}.** {found.obtain.rstrip('.')}.", ""]
