@@ -6,16 +6,17 @@ published ones.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
 from vialign.config import BenchmarkConfig, Config, DataConfig, LanguageConfig
 from vialign.data import regions
-from vialign.data.base import DatasetTables
+from vialign.data.base import DatasetTables, Problems
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
 from vialign.data.registry import BENCHMARKS, DATASETS, known, source_note
@@ -72,7 +73,8 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
     for name, source in data.benchmarks.items():
         module = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")])
         all_of_it: BenchmarkConfig = source.model_copy(update={"items": None, "strict": False})
-        yield _report(name, f"data.benchmarks.{name}.folder", partial(module.read, all_of_it, config.seed))
+        found = _report(name, f"data.benchmarks.{name}.folder", partial(module.read, all_of_it, config.seed))
+        yield found if found.missing is None else replace(found, counts=_annotated(module, name, Path(source.folder)))
     if config.language.treebank in TREEBANKS:
         yield _treebank(config.language)
 
@@ -83,7 +85,7 @@ def check_table(report: SourceReport) -> pd.DataFrame:
     rows = []
     for counted in dict.fromkeys([*expected, *report.counts]):
         count, published = report.counts.get(counted), expected.get(counted)
-        if report.missing is not None:
+        if count is None:
             state = "missing"
         elif published is None:
             state = "counted"
@@ -181,6 +183,19 @@ def _report(name: str, key: str, read: Callable[[], DatasetTables]) -> SourceRep
     except UserError as error:
         return SourceReport(name, key, note, str(error), {}, None)
     return SourceReport(name, key, note, None, count_tables(tables), tables.problems)
+
+
+def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
+    """Items that the annotation files of a benchmark hold, where they are there and only the images are missing."""
+    if not folder.is_dir():
+        return {}
+    try:
+        items = module.read_items(folder, Problems(name, strict=False))
+    except UserError:
+        return {}
+    if "benchmark" not in items:
+        return {"questions": len(items)}
+    return {f"{benchmark} items": count for benchmark, count in sorted(Counter(items["benchmark"]).items())}
 
 
 def _treebank(config: LanguageConfig) -> SourceReport:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,18 @@ def test_a_missing_source_says_why_and_how_to_get_it():
     for part in ("MISSING  photos: x: no such folder", "get it:  ask", "a.json", "set data.folder", "published 9"):
         assert part in text
     assert set(check_table(report(missing="gone", counts={}))["state"]) == {"missing"}
+
+
+def test_annotations_without_their_images_are_counted_all_the_same(tmp_path):
+    item = {"filename": "1.jpg", "caption": "a dog", "negative_caption": "a cat"}
+    (tmp_path / "swap_obj.json").write_text(json.dumps({"0": item, "1": item}))
+    config = load_config({"data": {"benchmarks": {"sugarcrepe": {"folder": str(tmp_path)}}}})
+    *_, found = check_sources(config)
+    assert found.missing is not None and "val2017" in found.missing
+    table = check_table(found).set_index("counted")
+    assert table.loc["sugarcrepe_swap_obj items", "count"] == 2
+    assert table.loc["sugarcrepe_swap_obj items", "state"] == "differs"
+    assert table.loc["sugarcrepe_add_obj items", "state"] == "missing"
 
 
 def test_problems_are_shown_by_file_and_row():
