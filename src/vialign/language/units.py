@@ -227,7 +227,7 @@ def _prepositional(doc: "Doc", token: "Token", entities: dict[int, int], merged:
         return None
     head, first = token, _modifier_left_of_preposition(token)
     governor = token.head
-    while token.dep_ == "conj" and governor.tag_ in _PREPOSITIONS and governor.head is not governor:
+    while token.dep_ == "conj" and governor.tag_ in _PREPOSITIONS and governor.head.i != governor.i:
         governor = governor.head
     if governor.tag_ in ADJECTIVES | _ADVERBS and governor.i < token.i and _adjacent(doc, governor.i, first):
         head, first = governor, _modifier_start(governor)

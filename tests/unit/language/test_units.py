@@ -3,6 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
 
 from vialign.data.treebank import detokenise, parse_tree
 from vialign.language.quality import gold_units, span_quality
@@ -186,3 +190,30 @@ def test_units_of_gold_parses_agree_with_gold_brackets(gold_doc, brackets_of_cap
         trees, {i: d.text for i, d in docs.items()}, {i: units_of(d) for i, d in docs.items()}, "t", seed=0
     )
     assert (rows["value"] == 1).all()
+
+
+def test_a_preposition_at_the_root_with_another_beside_it_is_read_to_the_end():
+    words, tags = ["above", "and", "below", "a", "dot"], ["IN", "CC", "IN", "DT", "NN"]
+    labels = ["ROOT", "cc", "conj", "det", "pobj"]
+    doc = Doc(Vocab(), words=words, tags=tags, heads=[0, 0, 0, 4, 2], deps=labels)
+    assert said(doc) == ["- | below | a dot", "entity a dot"]
+
+
+LABELS = ("prep", "conj", "cc", "pobj", "nsubj", "dobj", "amod", "det", "acl", "relcl", "advmod", "attr", "prt", "dep")
+TAGS = ("IN", "TO", "NN", "NNS", "JJ", "RB", "VBZ", "VBG", "DT", "CC", "RP", "EX")
+
+
+@given(st.data(), st.integers(1, 9))
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_parser_says_the_reading_ends_and_points_at_entities(data, count):
+    order = data.draw(st.permutations(range(count)))
+    heads = [0] * count
+    for place, word in enumerate(order):
+        heads[word] = order[data.draw(st.integers(0, place - 1))] if place else word
+    labels = ["ROOT" if heads[word] == word else data.draw(st.sampled_from(LABELS)) for word in range(count)]
+    words = [data.draw(st.sampled_from(("is", "left", "top", "dog", "of", "sits", "red"))) for _ in range(count)]
+    tags = [data.draw(st.sampled_from(TAGS)) for _ in range(count)]
+    units = units_of(Doc(Vocab(), words=words, tags=tags, heads=heads, deps=labels))
+    for unit in units:
+        for argument in (unit.subject, unit.object):
+            assert argument < 0 or units[argument].kind == "entity"
