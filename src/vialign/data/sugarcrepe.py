@@ -6,14 +6,13 @@ are those of COCO val2017.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import StringConstraints
 
-from vialign.artifacts import write_text
 from vialign.config import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
 from vialign.data.benchmark_items import (
@@ -22,7 +21,6 @@ from vialign.data.benchmark_items import (
     Text,
     benchmark_tables,
     find_images,
-    one_image_two_texts,
 )
 from vialign.data.published_files import (
     Record,
@@ -113,24 +111,6 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
-
-
-def write_published(choices: Sequence[Mapping[str, Any]], files: Mapping[str, str], folder: Path) -> None:
-    """Write CHOICES rows of `sugarcrepe_<kind>` as the published files.
-
-    `files` gives the file of every image id. Raises ValueError for an item that the form cannot hold.
-    """
-    published: dict[str, dict[str, dict[str, str]]] = {}
-    for choice in choices:
-        image_id, caption, negative = one_image_two_texts(choice)
-        kind = str(choice["benchmark"]).removeprefix("sugarcrepe_")
-        if kind not in KINDS:
-            raise ValueError(f"{choice['benchmark']}: SugarCrepe has no such file")
-        key = str(choice["item_id"]).rsplit("/", 1)[-1]
-        item = {"filename": files[image_id], "caption": caption, "negative_caption": negative}
-        published.setdefault(kind, {})[key] = item
-    for kind, items in published.items():
-        write_text(json.dumps(items, indent=4), folder / f"{kind}.json")
 
 
 def _repeated_keys(path: Path) -> dict[str, int]:

@@ -4,15 +4,12 @@ As published: JSON lists of `[image, {"POS": [...], "NEG": [...]}]`, where `NEG[
 the share of pairs whose true phrase scores higher. Every `*.json` of the folder is read.
 """
 
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import Field, model_validator
 
-from vialign.artifacts import write_text
 from vialign.config import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
 from vialign.data.benchmark_items import (
@@ -21,7 +18,6 @@ from vialign.data.benchmark_items import (
     Text,
     benchmark_tables,
     find_images,
-    one_image_two_texts,
 )
 from vialign.data.published_files import (
     Record,
@@ -109,17 +105,3 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
-
-
-def write_published(choices: Sequence[Mapping[str, Any]], files: Mapping[str, str], folder: Path) -> None:
-    """Write CHOICES rows of `vl_checklist_<stem>` as the published files.
-
-    `files` gives the file of every image id. Raises ValueError for an item that the form cannot hold.
-    """
-    published: dict[str, list[tuple[str, dict[str, list[str]]]]] = {}
-    for choice in choices:
-        image_id, true, wrong = one_image_two_texts(choice)
-        stem = str(choice["benchmark"]).removeprefix("vl_checklist_")
-        published.setdefault(stem, []).append((files[image_id], {"POS": [true], "NEG": [wrong]}))
-    for stem, items in published.items():
-        write_text(json.dumps(items), folder / f"{stem}.json")

@@ -8,15 +8,10 @@ without an object (`is the man running`), the place of the whole photograph (`is
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
-
-import pandas as pd
-
-from vialign.progress import track
 
 
 def _words(listed: str) -> tuple[str, ...]:
@@ -184,17 +179,6 @@ def find_rule(question: str) -> Rule | None:
     if len(text) > _LONGEST:
         return None
     return next((rule for rule in RULES if rule.pattern.match(text)), None)
-
-
-def count_rules(questions: Iterable[str]) -> pd.DataFrame:
-    """How many of the questions each rule takes: columns rule, kind, questions, why; the last row holds the rest."""
-    counts: Counter[str] = Counter()
-    for question in track(questions, "apply the rules"):
-        rule = find_rule(question)
-        counts[rule.name if rule else ""] += 1
-    named = [(rule.name, rule.kind, counts[rule.name], rule.why) for rule in RULES]
-    rows = [*named, ("", "", counts[""], "no rule: not in the subset")]
-    return pd.DataFrame(rows, columns=["rule", "kind", "questions", "why"])
 
 
 def asks_yes_or_no(question: str) -> bool:

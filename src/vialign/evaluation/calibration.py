@@ -133,11 +133,6 @@ def likely_cause(place: str, measured: Measured, published: Mapping[str, int], a
     return "; ".join(causes) or NO_CAUSE
 
 
-def calibration_passed(calibration: pd.DataFrame) -> bool:
-    """Whether every value that CALIBRATION could be held against was reproduced; true where there was none."""
-    return bool(calibration["passed"].all())
-
-
 def require_calibration(calibration: pd.DataFrame, action: Literal["refuse", "warn"]) -> None:
     """Refuse to train on a backbone that does not reproduce its known numbers, or, with `warn`, only say so.
 

@@ -64,6 +64,10 @@ def interval_plot(
             colour, marker, _ = looks[label]
             axes.errorbar(x, y, xerr=bars, fmt=marker, color=colour, ecolor=colour, elinewidth=1.2, label=label)
         _reference_lines(axes, lines, vertical=True)
+        drawn = scale * frame[[value, low, high]].to_numpy(float)
+        if not lines and np.nanmin(drawn) == np.nanmax(drawn) > 0:
+            # Without a spread matplotlib would centre the axis on the value, and a share of 1 would have room above.
+            axes.set_xlim(0, 1.02 * np.nanmax(drawn))
         axes.set_yticks(range(len(rows)), labels)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")

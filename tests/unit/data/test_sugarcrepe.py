@@ -10,7 +10,7 @@ from PIL import Image
 
 from vialign.config import BenchmarkConfig
 from vialign.data.base import Problems, write_dataset
-from vialign.data.sugarcrepe import KINDS, NOTE, read, read_items, write_published
+from vialign.data.sugarcrepe import KINDS, NOTE, read, read_items
 from vialign.errors import UserError
 
 ITEMS = {
@@ -133,23 +133,6 @@ def test_a_key_that_stands_twice_is_counted(tmp_path, photographs):
     assert len(items) == 3
     assert items.set_index("item_id").loc["sugarcrepe_swap_att/sugarcrepe/1", "texts"][0] == "Again."
     assert problems.frame()["problem"].str.contains("appears twice").sum() == 1
-
-
-def test_what_is_written_reads_back_the_same(tmp_path, photographs):
-    tables = read(config(write(tmp_path), photographs), 0)
-    files = {f"sugarcrepe/{name}": name for name in ("000000000001.jpg", "000000000002.jpg")}
-    again = tmp_path / "again"
-    write_published(tables.choices.to_dict("records"), files, again)
-    assert sorted(path.stem for path in again.iterdir()) == sorted(KINDS)
-    assert read(config(again, photographs), 0).choices.equals(tables.choices)
-
-
-def test_an_item_that_the_published_form_cannot_hold_is_refused(tmp_path):
-    row = {"item_id": "a/b/0", "benchmark": "sugarcrepe_swap_obj", "images": ["i"], "texts": ["a", "b"], "tag": ""}
-    write_published([row], {"i": "i.jpg"}, tmp_path)
-    for change in ({"texts": ["a", "b", "c"]}, {"images": ["i", "j"]}, {"benchmark": "sugarcrepe_else"}):
-        with pytest.raises(ValueError):
-            write_published([{**row, **change}], {"i": "i.jpg"}, tmp_path)
 
 
 WRONG = st.sampled_from(

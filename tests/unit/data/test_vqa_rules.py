@@ -8,7 +8,6 @@ from vialign.data.vqa_rules import (
     RULES,
     TEMPLATES,
     asks_yes_or_no,
-    count_rules,
     find_rule,
     plain,
     sentence,
@@ -113,15 +112,6 @@ def test_a_text_far_longer_than_any_question_is_quickly_no_question(start):
     text = start + "is on the wearing of " * 500
     assert find_rule(text) is None
     assert sentence(text, "yes").template == FALLBACK
-
-
-def test_rules_are_counted_in_order_with_the_rest_last():
-    questions = [question for part in TAKEN.values() for question in part] + ["Why?", "How many dogs are there?"]
-    table = count_rules(questions)
-    assert table["rule"].tolist() == [*TAKEN, ""]
-    assert table["questions"].tolist() == [*(len(part) for part in TAKEN.values()), 2]
-    assert set(table["kind"]) == {"relation", "attribute", ""}
-    assert count_rules([])["questions"].sum() == 0
 
 
 SENTENCES = [
