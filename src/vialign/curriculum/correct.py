@@ -1,15 +1,18 @@
 """Adaptive feature correction: the image embedding is corrected by what the caption's phrases find in the image.
 
-    g̃_v(i|t) = norm(g_v + γ(C) · A z(i, t)),    z(i, t) = Σ_m h(u_m) ∘ Eᵀ p̄_m(i, t)        (method.md, section 3)
+    g̃_v(i|t) = norm(g_v + γ(C) · (A z(i, t) + λ S(i, t) g_t)),    z(i, t) = Σ_m h(u_m) ∘ Eᵀ p̄_m(i, t)
 
+(method.md, section 3; the term with λ is one more column of A, the one that the caption itself generates.)
 Each phrase unit attends over the image's prototypes. A unit concerns two of them: what its subject attends to and what
 its object attends to (an entity is both itself; an attribute has the entity it modifies as subject and itself as
 object). The fusion reads both features and their relative geometry, multiplied by h(u), which the phrase generates.
-So "above" picks the vertical offset, and exchanging the roles turns the sign of what it multiplies.
+So "above" picks the vertical offset, and exchanging the roles turns the sign of what it multiplies. S is S_local less
+its level at which a pair is as likely aligned as random: an image moves towards a caption by what the caption's phrases
+find in it, and away from one whose phrases find nothing.
 
 Scoring all pairs never forms g̃_v. Attention, S_local and the projections of prototypes are matrix products of one side
 with the other; only z, of length rank, exists for each pair, and the norm follows from the Gram matrix of A:
-|g_v + γ A z|² = 1 + 2 γ (Aᵀ g_v)·z + γ² zᵀ(AᵀA)z.
+|g_v + γ A z|² = 1 + 2 γ (Aᵀ g_v)·z + γ² zᵀ(AᵀA)z. The term with λ lies along g_t, so it needs no product of its own.
 """
 
 import torch
@@ -20,17 +23,21 @@ from vialign.curriculum.head import drawn
 from vialign.disentangle.geometry import GEOMETRY, relation_matches, relative_geometry
 from vialign.signal.score import ABSENT
 
+SUPPORT_STEP = 10.0
+"""λ in units of its parameter: Adam moves that by about the learning rate a step, and λ belongs near 1."""
 _KINDS = 4
 """None, entity, attribute, relation."""
 
 
 class FeatureCorrection(nn.Module):
-    """The conditional bilinear fusion and its gate; `write` (A) starts at zero, so the score starts uncorrected."""
+    """The conditional bilinear fusion and its gate; A and λ start at zero, so the score starts uncorrected."""
 
     def __init__(self, dimension: int, rank: int, query_rank: int, temperature: float, seed: int) -> None:
         super().__init__()
         self.write = nn.Parameter(torch.zeros(dimension, rank))
         """A."""
+        self.support = nn.Parameter(torch.zeros(()))
+        """λ over `SUPPORT_STEP`."""
         self.read = drawn((dimension, rank), 1.0, seed, "correct.read")
         """E, for unit vectors: entries of its products are of order one."""
         self.roles = drawn((2, rank), 1.0, seed, "correct.roles")
@@ -126,14 +133,17 @@ class FeatureCorrection(nn.Module):
         texts: Float[Tensor, "group text dim"],
         s_global: Float[Tensor, "group image text"],
         consistency: Float[Tensor, "group image text"],
+        support: Float[Tensor, "group image text"],
     ) -> Float[Tensor, "group image text"]:
-        """cos(g_v + γ(C) A z, g_t), from products with A and its Gram matrix."""
+        """cos(g_v + γ(C) (A z + λ S g_t), g_t), from products with A and its Gram matrix; `support` is S."""
         gamma = self.strength(consistency)
         along_text = torch.einsum("gitr,gtr->git", z, texts @ self.write)
         along_image = torch.einsum("gitr,gir->git", z, images @ self.write)
         square = ((z @ (self.write.T @ self.write)) * z).sum(dim=-1)
-        norm = (1 + 2 * gamma * along_image + gamma.square() * square).clamp_min(1e-8).sqrt()
-        return (s_global + gamma * along_text) / norm
+        cosine = s_global + gamma * along_text
+        towards = gamma * SUPPORT_STEP * self.support * support
+        square = 1 + 2 * gamma * along_image + gamma.square() * square + towards * (2 * cosine + towards)
+        return (cosine + towards) / square.clamp_min(1e-8).sqrt()
 
     def strength(self, consistency: Float[Tensor, "*pair"]) -> Float[Tensor, "*pair"]:
         """γ(C) in (0, 1): falls with C, so a pair whose two alignments agree is corrected less."""

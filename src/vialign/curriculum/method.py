@@ -200,10 +200,11 @@ class CurriculumMethod(Objective):
         assert self.correct is not None
         s_global = images["pooled"] @ texts["pooled"].transpose(1, 2)
         matches = local_matches(images["prototypes"], texts["phrases"])
-        s_local = local_scores(matches.detach(), images["mass"], images["moments"], texts)
-        signal = driving_signal(s_global.detach(), s_local, self.calibration, self.driver)
+        s_local = local_scores(matches, images["mass"], images["moments"], texts)
+        signal = driving_signal(s_global.detach(), s_local.detach(), self.calibration, self.driver)
+        support = s_local - self.calibration.s_local.midpoint
         z = self.correct.fusion(matches, images["prototypes"], images["mass"], images["moments"], images["read"], texts)
-        return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal)
+        return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal, support)
 
 
 def directions(phrases: "Phrases") -> Float[Tensor, "text phrase 8"]:

@@ -33,6 +33,11 @@ class LogisticCalibration:
     """Not negative."""
     intercept: float
 
+    @property
+    def midpoint(self) -> float:
+        """The similarity at which a pair is as likely aligned as random; 0 where the map is flat."""
+        return -self.intercept / self.slope if self.slope > 0 else 0.0
+
     def numpy(self, similarity: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Calibrated values in [0, 1]."""
         from scipy.special import expit

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planted import random_world
-from vialign.curriculum.correct import FeatureCorrection, local_matches, local_scores
+from vialign.curriculum.correct import SUPPORT_STEP, FeatureCorrection, local_matches, local_scores
 from vialign.disentangle.geometry import relative_geometry
 from vialign.signal.score import RelationQueries, local_similarity
 
@@ -32,6 +32,11 @@ def asked(phrases) -> torch.Tensor:
     return torch.nn.functional.normalize(drawn, dim=-1) * related[..., None]
 
 
+def support_of(image, text) -> torch.Tensor:
+    """A level of support for every pair; the same for a pair whatever the padding."""
+    return torch.sin(3 * image @ text.T)
+
+
 def factorised(module, prototypes, phrases, image, text, signal):
     """All pairs, as one group."""
     side = module.text_side(
@@ -41,7 +46,8 @@ def factorised(module, prototypes, phrases, image, text, signal):
     matches = local_matches(prototypes.features[None], phrases.features[None])
     read = module.image_side(prototypes.features)[None]
     z = module.fusion(matches, prototypes.features[None], prototypes.mass[None], prototypes.moments[None], read, texts)
-    return module.corrected(z, image[None], text[None], (image @ text.T)[None], signal[None])[0]
+    support = support_of(image, text)[None]
+    return module.corrected(z, image[None], text[None], (image @ text.T)[None], signal[None], support)[0]
 
 
 def naive(module, prototypes, phrases, image, text, signal, i, t):
@@ -63,7 +69,8 @@ def naive(module, prototypes, phrases, image, text, signal, i, t):
         seen = seen + module.geometry.T @ relative_geometry(subject_place, object_place)
         z = z + phrases.weight[t, m] * h * seen
     gamma = torch.sigmoid(module.gate[0] + module.gate[1].exp() * (1 - signal[i, t]))
-    corrected = image[i] + gamma * module.write @ (z / RANK**0.5)
+    moved = module.write @ (z / RANK**0.5) + SUPPORT_STEP * module.support * support_of(image, text)[i, t] * text[t]
+    corrected = image[i] + gamma * moved
     return corrected @ text[t] / corrected.norm()
 
 
@@ -121,7 +128,7 @@ def test_it_starts_at_the_uncorrected_score_and_every_parameter_gets_a_gradient_
     start = factorised(module, prototypes, phrases, image, text, signal)
     assert torch.equal(start, image @ text.T)
     start.square().sum().backward()
-    assert float(module.write.grad.abs().max()) > 0
+    assert float(module.write.grad.abs().max()) > 0 and float(module.support.grad.abs()) > 0
     module = perturbed(image.shape[1])
     factorised(module, prototypes, phrases, image, text, signal).square().sum().backward()
     assert {name for name, p in module.named_parameters() if not p.grad.abs().max() > 0} == set()

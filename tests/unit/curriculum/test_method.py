@@ -190,6 +190,26 @@ def test_units_that_no_caption_uses_cost_nothing_and_change_nothing(data):
     torch.testing.assert_close(method.scores(images, texts), whole[0])
 
 
+def test_an_image_moves_towards_a_caption_by_what_its_phrases_find(data):
+    method = build(("correct",))
+    images, texts = method.images(data, torch.arange(5)), method.texts(data, torch.arange(9))
+    plain = images["pooled"] @ texts["pooled"].T
+    torch.testing.assert_close(method.scores(images, texts), plain)
+    with torch.no_grad():
+        method.correct.support.fill_(0.05)
+        moved = method.scores(images, texts) - plain
+    for image in range(5):
+        prototypes = data.prototypes.index(torch.full((9,), image))
+        phrases = data.phrases.index(torch.arange(9))
+        found = local_similarity(
+            prototypes.features, phrases.features, phrases.weight, prototypes.mass, prototypes.moments,
+            relation_queries(phrases),
+        )  # fmt: skip
+        clear = (plain[image].abs() < 0.9) & ((found - CALIBRATION.s_local.midpoint).abs() > 0.01)
+        assert bool(clear.any())
+        assert torch.equal(moved[image].sign()[clear], (found - CALIBRATION.s_local.midpoint).sign()[clear])
+
+
 def test_the_gallery_never_holds_corrected_features_of_every_pair(data):
     """Both sides are one entry an item: nothing of size images x texts is kept before scoring."""
     method = build(MODULES)
