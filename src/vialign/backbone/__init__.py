@@ -7,7 +7,8 @@ define_missing_operators()  # before anything below imports open_clip, and with 
 from vialign.backbone.loading import load_backbone  # noqa: E402
 from vialign.backbone.openclip import OpenClipBackbone  # noqa: E402
 from vialign.backbone.protocol import READOUTS, Backbone, Tokens  # noqa: E402
-from vialign.backbone.registry import create_model, make_tokenizer, model_definition  # noqa: E402
+from vialign.backbone.registry import create_model, model_definition  # noqa: E402
+from vialign.backbone.tokenizers import make_tokenizer  # noqa: E402
 
 __all__ = [
     "READOUTS",

@@ -5,7 +5,7 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -38,13 +38,28 @@ def load_weights(model: nn.Module, path: str | Path, architecture: str) -> None:
     scale = state.get("logit_scale")
     if scale is not None and scale.numel() == 1:
         state["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
+    fill(model, state, path, architecture)
+
+
+def fill(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    path: str | Path,
+    architecture: str,
+    published: Callable[[str], str] = str,
+) -> None:
+    """Put named tensors into a model, strictly; `path` is where they come from.
+
+    `published` gives the file's name of a model's tensor, where the two differ. Raises UserError as `load_weights`.
+    """
+    expected = {published(name): tensor for name, tensor in model.state_dict().items()}
     difference = first_difference(state, expected)
     if difference is not None:
         raise UserError(
             f"{path}: not a checkpoint of {architecture}: {difference}; "
             "set backbone.architecture to the model it was made with"
         )
-    model.load_state_dict(state)
+    model.load_state_dict({name: state[published(name)] for name in model.state_dict()})
 
 
 def first_difference(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:

@@ -6,9 +6,12 @@ from typing import Any
 
 import open_clip
 
+from vialign.backbone import blip
 from vialign.backbone.checkpoint import SUFFIXES, declared_activation, load_weights, sha256
+from vialign.backbone.dual_encoder import DualEncoder
 from vialign.backbone.openclip import OpenClipBackbone
-from vialign.backbone.registry import ASSETS, DEMO, create_model, definition_digest, make_tokenizer, model_definition
+from vialign.backbone.registry import ASSETS, DEMO, create_model, definition_digest, model_definition
+from vialign.backbone.tokenizers import make_tokenizer
 from vialign.config import BackboneConfig
 from vialign.errors import UserError
 
@@ -22,17 +25,20 @@ class _Source:
     """open_clip's preprocessing settings for them, where they differ from its default."""
 
 
-def load_backbone(config: BackboneConfig, seed: int = 0) -> OpenClipBackbone:
-    """The configured backbone, frozen and in eval mode, on the CPU.
+def load_backbone(config: BackboneConfig, seed: int = 0) -> DualEncoder:
+    """The configured backbone, frozen and in eval mode, on the CPU: BLIP where the architecture is `blip`, else
+    open_clip's.
 
     `config.checkpoint` is `package` (the weights shipped with vialign), a safetensors or torch file, an open_clip tag
     (downloaded once), or None for random weights drawn from `seed`. Raises UserError when the architecture is not
     known or not readable, the checkpoint is missing or does not fit it, or its activation is another.
     """
+    if config.architecture == blip.ARCHITECTURE:
+        return blip.load_blip(config, seed)
     definition = config.definition
     settings = model_definition(config.architecture, definition)
     activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"
-    tokenizer = make_tokenizer(config.architecture, definition)
+    tokenizer = make_tokenizer(config.architecture, definition, config.tokenizer)
     source = None if config.checkpoint is None else _find(config.architecture, config.checkpoint, activation)
     model = create_model(
         config.architecture, definition, seed, force_preprocess_cfg=source.preprocessing if source else None

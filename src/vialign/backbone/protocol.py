@@ -19,10 +19,10 @@ READOUTS = ("final", "value", "self_self", "early")
 
 @dataclass(frozen=True)
 class Tokens:
-    """A batch of tokenised texts, cut to its longest text."""
+    """A batch of tokenised texts, cut to its longest text where the text tower allows it."""
 
     ids: Int[Tensor, "batch token"]
-    """Vocabulary ids: start, the text's tokens, end, then zeros."""
+    """Vocabulary ids: start (where the tokenizer has one), the text's tokens, end, then padding."""
     mask: Bool[Tensor, "batch token"]
     """True on the text's own tokens: not on start, end or padding."""
     offsets: Int[Tensor, "batch token 2"]
@@ -85,12 +85,32 @@ class Backbone(Protocol):
         """Pooled image embeddings, unit length, from the trunk's output. Raises ValueError where there is no trunk."""
         ...
 
+    def attention_maps(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch head patch"] | None:
+        """Attention of the pooled token to every patch in the last block, by head; None where a tower has none.
+
+        What the token gives to itself is left out, so a map sums to at most 1.
+        """
+        ...
+
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Token ids with their place in the original texts; over-long texts are truncated."""
         ...
 
     def encode_text(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch dim"]:
         """Pooled text embeddings, unit length; works on ids that are cut to the longest text."""
+        ...
+
+    def token_embeddings(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token width"]:
+        """The text tower's own embedding of each token, before positions and layers: where a gradient can be taken."""
+        ...
+
+    def encode_token_embeddings(
+        self, embeddings: Float[Tensor, "batch token width"], ids: Int[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch dim"]:
+        """As `encode_text`, from token embeddings instead of those of `ids`; differentiable.
+
+        `ids` still say where a text ends and what is padding.
+        """
         ...
 
     def text_tokens(

@@ -28,3 +28,39 @@ def define(tmp_path):
         return name, path
 
     return write
+
+
+SENTENCES = ["a red circle above a blue square", "two dogs run on the beach", "There is a star!", "circles, squares"]
+
+
+@pytest.fixture(scope="session")
+def unigrams(tmp_path_factory):
+    """A folder with a tokenizer of SigLIP's kind: sentencepiece unigrams, an end token that pads, no start token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>")
+    tokenizer.train_from_iterator([sentence.lower() for sentence in SENTENCES], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return save_tokenizer(tokenizer, tmp_path_factory.mktemp("unigrams"), eos_token="</s>", pad_token="</s>")
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory):
+    """A folder with a tokenizer of BLIP's kind: BERT's word pieces between [CLS] and [SEP], padded with [PAD]."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    tokenizer.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=60, special_tokens=special))
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return save_tokenizer(tokenizer, tmp_path_factory.mktemp("words"), cls_token="[CLS]", pad_token="[PAD]")
+
+
+def save_tokenizer(tokenizer, folder, **settings):
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder

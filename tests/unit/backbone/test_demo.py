@@ -3,7 +3,8 @@ import hashlib
 import torch
 
 from vialign.backbone import load_backbone
-from vialign.backbone.registry import ASSETS, DEMO, vocabulary_size
+from vialign.backbone.byte_pairs import vocabulary_size
+from vialign.backbone.registry import ASSETS, DEMO
 from vialign.config import BackboneConfig
 
 

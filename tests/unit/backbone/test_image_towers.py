@@ -3,7 +3,8 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 
 from vialign.backbone import create_model
-from vialign.backbone.image_towers import image_tower, self_self_attention, value_path
+from vialign.backbone.attention import attention_path, self_self_attention, value_path
+from vialign.backbone.image_towers import image_tower
 from vialign.errors import UserError
 
 READOUTS = ("final", "value", "self_self", "early")
@@ -50,7 +51,7 @@ def test_value_path_is_attention_that_sees_only_itself():
     inside = block.ln_1(states)
     only_self = torch.full((5, 5), float("-inf"), dtype=torch.float64).fill_diagonal_(0)
     expected = block.attn(inside, inside, inside, attn_mask=only_self, need_weights=False)[0] * 0.5
-    torch.testing.assert_close(value_path(block, states), expected)
+    torch.testing.assert_close(value_path(attention_path(block), states), expected)
 
 
 def test_self_self_attention_equals_the_loop():
@@ -77,7 +78,7 @@ def test_self_self_attention_equals_the_loop():
                 rows.append(mixed)
             heads.append(torch.stack(rows))
         expected[image] = torch.cat(heads, dim=1) @ block.attn.out_proj.weight.T + block.attn.out_proj.bias
-    torch.testing.assert_close(self_self_attention(block, states), expected)
+    torch.testing.assert_close(self_self_attention(attention_path(block), states), expected)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -126,6 +127,6 @@ def test_towers_without_patch_embeddings_are_refused_by_name(define):
     resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 8}
     with pytest.raises(UserError, match=r"image tower of image-resnet \(ModifiedResNet\) gives no patch embeddings"):
         image_tower(create_model(*define("image-resnet", vision=resnet)).visual, "image-resnet")
-    tokens = {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "linear", "image_size": 160}
+    by_place = {"timm_model_name": "resnet18", "timm_pool": "abs_attn", "timm_proj": "", "image_size": 224}
     with pytest.raises(UserError, match="TimmModel"):
-        image_tower(create_model(*define("image-tokens", vision=tokens)).visual, "image-tokens")
+        image_tower(create_model(*define("image-place", vision=by_place)).visual, "image-place")

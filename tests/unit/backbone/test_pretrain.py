@@ -10,6 +10,7 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
 from vialign.artifacts import read_provenance
+from vialign.backbone.byte_pairs import DEMO_MERGES
 from vialign.backbone.pretrain import (
     batch_rows,
     draw_corpus,
@@ -17,7 +18,7 @@ from vialign.backbone.pretrain import (
     pretrain_demo,
     write_merges,
 )
-from vialign.backbone.registry import ASSETS, DEMO_MERGES
+from vialign.backbone.registry import ASSETS
 from vialign.config import BackboneConfig
 from vialign.data.scenes.captions import SYNONYMS, Style, coarse_captions, scene_captions, tree_text
 from vialign.data.scenes.world import COLOURS, SHAPES, sample_scenes

@@ -6,7 +6,7 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from vialign.backbone import create_model, make_tokenizer, model_definition
-from vialign.backbone.registry import merges_digest, read_merges, vocabulary_size
+from vialign.backbone.byte_pairs import merges_digest, read_merges, vocabulary_size
 from vialign.errors import UserError
 
 PAIRS = [("r", "e"), ("re", "d</w>"), ("c", "i")]
@@ -79,8 +79,3 @@ def test_weights_depend_on_the_seed_only_and_global_random_state_is_left_alone(d
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["visual.conv1.weight"], other["visual.conv1.weight"])
-
-
-def test_models_that_need_another_tokenizer_are_refused():
-    with pytest.raises(UserError, match="needs a tokenizer other than"):
-        make_tokenizer("ViT-B-16-SigLIP")
