@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vialign.contrastive import contrastive_loss
@@ -51,6 +51,13 @@ class SplitData:
     """What the image tower's frozen trunk hands to its head; none unless a method needs it."""
     token_ids: Int[Tensor, "text length"] | None = None
     """None unless a method needs them."""
+    patches: Float[Tensor, "image patch dim"] | None = None
+    """Patch tokens of the joint space, not normalised, half precision; none unless a method needs them."""
+    states: Float[Tensor, "text token state"] | None = None
+    """Token states as `Backbone.text_tokens` gives them, half precision, padded with zeros to the split's longest text;
+    none unless a method needs them."""
+    mask: Bool[Tensor, "text token"] | None = None
+    """The texts' own tokens among `states`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +79,7 @@ class Objective(nn.Module, ABC):
     name: str
     """As in the config, such as `lora` or `vialign-correct`."""
     needs: frozenset[str] = frozenset()
-    """Which optional parts of the data it reads: `pixels`, `trunk`, `token_ids`."""
+    """Which optional parts of the data it reads: `pixels`, `trunk`, `token_ids`, `patches`, `states` (with `mask`)."""
     logit_scale: float
     negative_weight: float
     """Weight of the hard-negative term."""
@@ -183,6 +190,9 @@ def assemble(
     pixels: Tensor | None = None,
     trunk: Tensor | None = None,
     token_ids: Tensor | None = None,
+    patches: Tensor | None = None,
+    states: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> SplitData:
     """One split from what the stages before made of it.
 
@@ -211,6 +221,9 @@ def assemble(
         pixels=pixels,
         trunk=trunk,
         token_ids=token_ids,
+        patches=patches,
+        states=states,
+        mask=mask,
     )
 
 

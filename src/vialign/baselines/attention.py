@@ -31,19 +31,31 @@ class LinearAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """Attend; `attn_mask` is additive. Raises ValueError when asked for cross-attention or for the weights."""
+        """Attend; `attn_mask` is additive, for all or (batch x head, query, key) as torch takes it.
+
+        Raises ValueError when asked for cross-attention or for the weights.
+        """
         if key is not query or value is not query or need_weights:
             raise ValueError("LinearAttention: only self-attention without returned weights")
         states = query if self.batch_first else query.transpose(0, 1)
         batch, length, width = states.shape
         parts = self.qkv(states).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if attn_mask is not None and attn_mask.ndim == 3:
+            attn_mask = attn_mask.view(batch, self.heads, length, length)
         mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=attn_mask)
         result = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return (result if self.batch_first else result.transpose(0, 1)), None
 
 
 def open_attention(module: nn.Module) -> None:
-    """Replace every `nn.MultiheadAttention` inside `module` by its `LinearAttention`, in place."""
+    """Replace every self-attention inside `module` by its `LinearAttention`, in place.
+
+    CoCa's attention pooling is left alone: it asks with learned queries, not with tokens.
+    """
+    from vialign.backbone.attention import AttentionalPooler
+
+    if isinstance(module, AttentionalPooler):
+        return
     for name, child in module.named_children():
         if isinstance(child, nn.MultiheadAttention):
             setattr(module, name, LinearAttention(child))

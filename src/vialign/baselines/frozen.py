@@ -1,13 +1,20 @@
 """The backbone as loaded: nothing to train, the floor that every method is held against."""
 
-from jaxtyping import Float, Int
+from typing import TYPE_CHECKING
+
+from jaxtyping import Int
 from torch import Tensor
 
-from vialign.objective import Objective, Side, SplitData
+from vialign.baselines.cosine import CosineMethod
+from vialign.config import Config
+from vialign.objective import Side, SplitData
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
 
 
-class Frozen(Objective):
-    """Cosine of the pooled embeddings."""
+class Frozen(CosineMethod):
+    """Cosine of the pooled embeddings. Trainable parameters: 0."""
 
     name = "frozen"
 
@@ -23,10 +30,7 @@ class Frozen(Objective):
         """Stored embeddings."""
         return {"pooled": data.text_pooled[index]}
 
-    def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
-        """Cosines of all pairs."""
-        return images["pooled"] @ texts["pooled"].T
 
-    def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
-        """Cosines of aligned pairs."""
-        return (images["pooled"] * texts["pooled"]).sum(dim=-1)
+def build(config: Config, backbone: "Backbone", seed: int) -> Frozen:
+    """The method, with the config's recipe; nothing of it is drawn."""
+    return Frozen(backbone.logit_scale, config.training.negatives)

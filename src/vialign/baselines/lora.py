@@ -5,35 +5,34 @@ It trains from pixels and token ids, since its gradient passes through the backb
 and what it gave when the features were extracted is read instead of the pixels.
 """
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
-from vialign.baselines.attention import LinearAttention, open_attention
+from vialign.baselines.attention import open_attention
+from vialign.baselines.tuned import TunedBackbone
+from vialign.config import Config
 from vialign.errors import UserError
-from vialign.objective import Objective, Side, SplitData
 from vialign.random import derive_seed
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
 
 
-class Lora(Objective):
-    """A copy of the backbone with low-rank adapters; everything else stays frozen."""
+class Lora(TunedBackbone):
+    """A copy of the backbone with low-rank adapters; everything else stays frozen.
+
+    Trainable parameters with rank r: r (inputs + outputs) for each adapted layer; in an attention of width w these are
+    the joint query, key and value projection (w to 3 w) and the output projection (w to w), together 6 r w.
+    """
 
     name = "lora"
 
     def __init__(self, backbone: "Backbone", rank: int, negative_weight: float, seed: int) -> None:
-        super().__init__()
-        self.logit_scale, self.negative_weight = backbone.logit_scale, negative_weight
-        self.backbone = copy.deepcopy(backbone)
-        self.model: Any = self.backbone.model
-        """open_clip's model, a part of this module; its towers have no common type."""
+        super().__init__(backbone, negative_weight)
         self._insert(rank, seed)
-        self.needs = frozenset({"trunk" if self.trunk_is_frozen else "pixels", "token_ids"})
+        self.settle()
 
     def _insert(self, rank: int, seed: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
@@ -45,42 +44,11 @@ class Lora(Objective):
             inject_adapter_in_model(settings, self.model)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_("lora_" in name)
-        self.model.eval()
 
-    def train(self, mode: bool = True) -> "Lora":
-        """Adapters train; the frozen layers keep the statistics and behaviour of evaluation."""
-        super().train(mode)
-        self.model.eval()
-        return self
 
-    @property
-    def trunk_is_frozen(self) -> bool:
-        """Whether the image tower is a convolutional trunk without adapters, followed by a head."""
-        if self.backbone.trunk_width == 0:
-            return False
-        return not any(parameter.requires_grad for parameter in self.model.visual.trunk.parameters())
-
-    def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
-        """Embeddings from what the frozen trunk gave, or from pixels."""
-        if data.trunk is not None and self.trunk_is_frozen:
-            return {"pooled": self.backbone.encode_trunk(data.trunk[index])}
-        if data.pixels is None:
-            raise ValueError("lora needs pixels, or the output of a frozen trunk: load the split with them")
-        return {"pooled": self.backbone.encode_image(self.backbone.normalise(data.pixels[index]))}
-
-    def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
-        """Embeddings from token ids."""
-        if data.token_ids is None:
-            raise ValueError("lora needs token ids: load the split with them")
-        return {"pooled": self.backbone.encode_text(data.token_ids[index])}
-
-    def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
-        """Cosines of all pairs."""
-        return images["pooled"] @ texts["pooled"].T
-
-    def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
-        """Cosines of aligned pairs."""
-        return (images["pooled"] * texts["pooled"]).sum(dim=-1)
+def build(config: Config, backbone: "Backbone", seed: int) -> Lora:
+    """The method at its start, with the config's rank and recipe. Raises UserError as `adapted_layers`."""
+    return Lora(backbone, config.training.lora_rank, config.training.negatives, seed)
 
 
 def adapted_layers(model: nn.Module) -> list[str]:
@@ -91,7 +59,7 @@ def adapted_layers(model: nn.Module) -> list[str]:
     attention = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, LinearAttention) or (hasattr(module, "qkv") and hasattr(module, "proj"))
+        if hasattr(module, "qkv") or all(hasattr(module, part) for part in ("query", "key", "value"))  # or BLIP's text
     ]
     layers = [
         name

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
 
 MODULES = ("reweight", "regularise", "correct")
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
 """Numbers that the largest intermediate of one block of a gallery's scores may hold."""
 
 
@@ -41,7 +41,11 @@ def method_name(modules: Iterable[str]) -> str:
 
 
 class CurriculumMethod(Objective):
-    """Head, reweighting, regularisation and correction on frozen prototypes and phrases."""
+    """Head, reweighting, regularisation and correction on frozen prototypes and phrases.
+
+    Trainable parameters in D dimensions, with head rank h, adapter rank a and correction rank r: 4 D h for the head,
+    4 D a for the regularisation, r (3 D + 22) + 2 D a + 4 for the correction, none for the reweighting.
+    """
 
     def __init__(
         self,

@@ -5,15 +5,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import pad
 
 from vialign.artifacts import read_table
-from vialign.features import read_images
+from vialign.features import read_images, read_texts
+from vialign.features.store import ImageFeatures, TextFeatures
 from vialign.objective import SplitData, assemble
 from vialign.signal.inputs import read_split_features
 from vialign.tables import TEXTS
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
+
+_ROWS = 1024
+"""Rows read at a time: what is stored in half precision comes in single precision."""
 
 
 def read_split(
@@ -29,12 +37,12 @@ def read_split(
 ) -> SplitData:
     """One split in memory; what else a method `needs` of it comes from IMAGES, their folders and the backbone.
 
-    Bound: pixels take images x 3 x height x width bytes, everything else is one vector an image or text and the
-    encoded prototypes and phrases.
+    Bound: pixels take images x 3 x height x width bytes, patches and token states two bytes a number; everything else
+    is one vector an image or text and the encoded prototypes and phrases.
     """
     frame = read_table(texts, TEXTS)
     features = read_split_features(image_features, text_features, encoded)
-    pixels = trunk = token_ids = None
+    pixels = trunk = token_ids = patches = states = mask = None
     if "pixels" in needs:
         from vialign.features import load_pixels
 
@@ -47,6 +55,10 @@ def read_split(
     if "token_ids" in needs:
         assert backbone is not None
         token_ids = backbone.tokenize(frame.set_index("text_id").loc[list(features.text_ids), "text"].tolist()).ids
+    if "patches" in needs:
+        patches = read_patches(read_images(image_features))
+    if "states" in needs:
+        states, mask = read_states(read_texts(text_features))
     return assemble(
         frame,
         list(features.image_ids),
@@ -58,4 +70,26 @@ def read_split(
         pixels=pixels,
         trunk=trunk,
         token_ids=token_ids,
+        patches=patches,
+        states=states,
+        mask=mask,
     )
+
+
+def read_patches(features: ImageFeatures) -> Float[Tensor, "image patch dim"]:
+    """Patch tokens of all images, half precision, as they are stored."""
+    return torch.cat([features.patches(start, stop).half() for start, stop in _ranges(len(features))])
+
+
+def read_states(features: TextFeatures) -> tuple[Float[Tensor, "text token state"], Bool[Tensor, "text token"]]:
+    """Token states of all texts, half precision, as they are stored, and their mask; padded to the longest text."""
+    blocks = (features.block(start, stop)[:2] for start, stop in _ranges(len(features)))
+    parts = [(states.half(), mask) for states, mask in blocks]
+    longest = max(mask.shape[1] for _, mask in parts)
+    states = torch.cat([pad(values, (0, 0, 0, longest - values.shape[1])) for values, _ in parts])
+    return states, torch.cat([pad(mask, (0, longest - mask.shape[1])) for _, mask in parts])
+
+
+def _ranges(rows: int) -> list[tuple[int, int]]:
+    """Row ranges of `_ROWS` that cover a store; one empty range for an empty store."""
+    return [(start, min(start + _ROWS, rows)) for start in range(0, max(1, rows), _ROWS)]

@@ -1,5 +1,6 @@
-"""From a method's name to its objective. A new baseline is one file and one entry in `build_method`."""
+"""From a method's name to its objective. A new baseline is one file, one line here and one entry in the config."""
 
+from importlib import import_module
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
 
 SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
 """The curriculum methods: name to active modules, from none to all."""
-METHODS = ("frozen", "lora", *SUBSETS)
+BASELINES = {
+    "frozen": "vialign.baselines.frozen",
+    "lora": "vialign.baselines.lora",
+    "adapter": "vialign.baselines.adapter",
+    "clip-adapter": "vialign.baselines.clip_adapter",
+    "bitfit": "vialign.baselines.bitfit",
+    "prompt": "vialign.baselines.prompt",
+    "coop": "vialign.baselines.coop",
+    "filip": "vialign.baselines.filip",
+}
+"""Name in the config to the module with `build(config, backbone, seed)`."""
+METHODS = (*BASELINES, *SUBSETS)
 
 
 def family(name: str) -> str:
-    """`lora`, `vialign`, ...: what shares a learning rate."""
-    return name.partition("-")[0]
+    """What shares a learning rate: all subsets of `vialign`; every baseline has its own."""
+    return method_name(MODULES) if name in SUBSETS else name
 
 
 def learning_rate(name: str, config: TrainingConfig) -> float:
@@ -42,15 +54,9 @@ def build_method(
 
     Raises UserError when no method has that name.
     """
-    negatives = config.training.negatives
-    if name == "frozen":
-        from vialign.baselines.frozen import Frozen
-
-        return Frozen(backbone.logit_scale, negatives)
-    if name == "lora":
-        from vialign.baselines.lora import Lora
-
-        return Lora(backbone, config.training.lora_rank, negatives, seed)
+    if name in BASELINES:
+        method: Objective = import_module(BASELINES[name]).build(config, backbone, seed)
+        return method
     if name in SUBSETS:
         # One rank for all subsets, so that a comparison of subsets never is one of sizes.
         rank = sized_rank(config, backbone, calibration)
@@ -61,7 +67,7 @@ def build_method(
             calibration,
             config.curriculum.model_copy(update={"rank": rank}),
             config.signal,
-            negatives,
+            config.training.negatives,
             seed,
         )
     raise UserError(f"config: training.methods names {name!r}; known methods: {', '.join(METHODS)}")

@@ -13,7 +13,8 @@ def test_it_equals_the_attention_it_replaces(batch_first, bias):
     states = torch.randn(2, 5, 12, dtype=torch.float64)
     states = states if batch_first else states.transpose(0, 1)
     mask = torch.full((5, 5), float("-inf"), dtype=torch.float64).triu(1)
-    for attn_mask in (None, mask):
+    by_head = torch.stack([mask, mask.T, mask, mask, mask.T, mask])  # (batch x head, query, key)
+    for attn_mask in (None, mask, by_head):
         expected = source(states, states, states, need_weights=False, attn_mask=attn_mask)[0]
         found = LinearAttention(source)(states, states, states, need_weights=False, attn_mask=attn_mask)[0]
         torch.testing.assert_close(found, expected)

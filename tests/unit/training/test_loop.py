@@ -6,14 +6,15 @@ from torch import nn
 from planted import CALIBRATION, Vocabulary, planted_world
 from vialign.artifacts import write_tensors
 from vialign.baselines.frozen import Frozen
-from vialign.config import CurriculumConfig, SignalConfig, TrainingConfig
+from vialign.config import CurriculumConfig, MonitorConfig, SignalConfig, TrainingConfig
 from vialign.curriculum.method import MODULES, CurriculumMethod
 from vialign.errors import UserError
-from vialign.tables import MONITOR, TRAINING_LOG
-from vialign.training.checkpoint import load_best, load_checkpoint, save_checkpoint
+from vialign.tables import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
+from vialign.training.checkpoint import load_best, load_checkpoint, load_trail, save_checkpoint, save_trail
 from vialign.training.loop import check_steps, rate_at, train
+from vialign.training.monitor import check, sample_images, validation_score
 
-RECIPE = TrainingConfig(batch=16, steps=12, early_steps=5, checks=3)
+RECIPE = TrainingConfig(batch=16, steps=12, early_steps=5, checks=3, monitor=MonitorConfig(checks=6, images=8))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def test_the_schedule_by_hand():
     assert rate_at(56, 2.0, recipe) == pytest.approx(1.0)
     assert 0 < rate_at(100, 2.0, recipe) < 0.01
     assert rate_at(1, 2.0, TrainingConfig(steps=100, warmup=0.0, early_steps=10)) == pytest.approx(2.0)
-    assert check_steps(RECIPE) == {0, 4, 5, 8, 12}
+    assert check_steps(RECIPE, RECIPE.checks) == {0, 4, 5, 8, 12}
+    assert check_steps(RECIPE, 24) == set(range(13))
 
 
 def test_two_stretches_through_a_file_equal_one_bit_for_bit(worlds, tmp_path):
@@ -61,6 +63,12 @@ def test_two_stretches_through_a_file_equal_one_bit_for_bit(worlds, tmp_path):
     pd.testing.assert_frame_equal(log.drop(columns="seconds"), whole.log.drop(columns="seconds"))
     monitor = pd.concat([early.monitor, late.monitor], ignore_index=True)
     pd.testing.assert_frame_equal(monitor, whole.monitor)
+    light = pd.concat([early.signal_monitor, late.signal_monitor], ignore_index=True)
+    pd.testing.assert_frame_equal(light, whole.signal_monitor)
+    save_trail(early.trail, tmp_path / "early_trail.safetensors", {"seed": "7"})
+    trail = {**load_trail(tmp_path / "early_trail.safetensors"), **late.trail}
+    assert list(trail) == list(whole.trail) == [0, 2, 4, 5, 6, 8, 10, 12]
+    assert all(same(trail[step], whole.trail[step]) for step in trail)
     other = run(build(), worlds, 12, start=early.checkpoint, clip=0.01)
     assert not same(other.checkpoint.weights, whole.checkpoint.weights)
 
@@ -70,7 +78,7 @@ def test_tables_are_as_declared_and_best_weights_are_those_of_the_best_check(wor
     TRAINING_LOG.check(result.log)
     MONITOR.check(result.monitor)
     assert result.log["step"].tolist() == list(range(1, 13))
-    assert result.monitor["step"].tolist() == sorted(check_steps(RECIPE))
+    assert result.monitor["step"].tolist() == sorted(check_steps(RECIPE, RECIPE.checks))
     scores = (result.monitor["recall"] + result.monitor["negatives"]) / 2
     best = int(scores.idxmax())
     assert result.checkpoint.best_score == scores[best]
@@ -82,11 +90,35 @@ def test_tables_are_as_declared_and_best_weights_are_those_of_the_best_check(wor
     assert same(partial.checkpoint.weights, result.checkpoint.best)
 
 
+def test_light_checks_look_at_the_same_sample_and_leave_the_weights_there(worlds):
+    result = run(build(), worlds, 12)
+    SIGNAL_MONITOR.check(result.signal_monitor)
+    assert result.signal_monitor["step"].tolist() == list(result.trail)
+    method, sample = build(seed=3), sample_images(worlds[1], 8)
+    for row in result.signal_monitor.to_dict("records"):
+        method.load_state(result.trail[row["step"]])
+        again = check(method, worlds[1], row["step"], sample=sample)
+        assert {**again, "score": validation_score(again)} == row
+    assert same(result.trail[12], result.checkpoint.weights)
+
+
+def test_light_checks_change_neither_the_training_nor_what_is_selected(worlds):
+    few = run(build(), worlds, 12, monitor=MonitorConfig(checks=1, images=2))
+    many = run(build(), worlds, 12, monitor=MonitorConfig(checks=12, images=20))
+    pd.testing.assert_frame_equal(few.monitor, many.monitor)
+    assert same(few.checkpoint.best, many.checkpoint.best) and same(few.checkpoint.weights, many.checkpoint.weights)
+    whole = many.signal_monitor[many.signal_monitor["step"].isin(many.monitor["step"])].drop(columns="score")
+    pd.testing.assert_frame_equal(whole.reset_index(drop=True), many.monitor)
+
+
 def test_the_frozen_backbone_goes_the_same_way(worlds, tmp_path):
     result = run(Frozen(20.0, 1.0), worlds, 5)
     TRAINING_LOG.check(result.log)
     MONITOR.check(result.monitor)
     assert len(result.log) == 0 and result.monitor["step"].tolist() == [0]
+    assert SIGNAL_MONITOR.check(result.signal_monitor).empty and result.trail == {}
+    save_trail(result.trail, tmp_path / "trail.safetensors", {})
+    assert load_trail(tmp_path / "trail.safetensors") == {}
     save_checkpoint(result.checkpoint, tmp_path / "early.safetensors", {})
     again = run(Frozen(20.0, 1.0), worlds, 12, start=load_checkpoint(tmp_path / "early.safetensors"))
     MONITOR.check(again.monitor)
@@ -118,3 +150,12 @@ def test_another_file_is_refused(tmp_path):
     write_tensors({"other": torch.ones(1)}, tmp_path / "other.safetensors", {})
     with pytest.raises(UserError, match="not a training checkpoint"):
         load_checkpoint(tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="not a checkpoint trail"):
+        load_trail(tmp_path / "other.safetensors")
+
+
+def test_a_trail_keeps_names_with_dots_and_steps_in_order(tmp_path):
+    trail = {step: {"a.b": torch.full((2,), float(step)), "c": torch.tensor(float(step))} for step in (0, 10, 5, 100)}
+    save_trail(trail, tmp_path / "trail.safetensors", {"seed": "1"})
+    read = load_trail(tmp_path / "trail.safetensors")
+    assert list(read) == [0, 5, 10, 100] and all(same(read[step], trail[step]) for step in trail)

@@ -5,7 +5,7 @@ import torch
 from planted import Vocabulary, planted_world
 from vialign.baselines.frozen import Frozen
 from vialign.evaluation.run import validation_outcomes
-from vialign.training.monitor import check, recall_at_1, validation_score
+from vialign.training.monitor import check, recall_at_1, sample_images, validation_score
 
 
 def test_recall_equals_the_loop_with_ties_lost_and_empty_images_only_in_the_gallery():
@@ -41,3 +41,28 @@ def test_without_negatives_the_score_is_recall_alone():
     world.negatives.fill_(-1)
     row = check(Frozen(10.0, 1.0), world, 0)
     assert row["negatives"] is None and validation_score(row) == row["recall"]
+
+
+def test_a_sample_is_a_world_of_its_own():
+    """A check of a sample equals the evaluation of outcomes in which only its images and captions exist."""
+    world = planted_world(Vocabulary(16), images=40, seed=0, noise=1.0)
+    world.negatives[world.captions[:7], 0] = -1
+    sample = sample_images(world, 15)
+    assert len(set(sample.tolist())) == 15 and sample[0] == 0 and sample[-1] == 39
+    method = Frozen(10.0, 1.0)
+    row = check(method, world, 5, 7, sample)
+    captions = [t for t in world.captions.tolist() if int(world.image_of_text[t]) in sample.tolist()]
+    scores = (world.image_pooled[sample] @ world.text_pooled[captions].T).numpy()
+    owner = np.array([sample.tolist().index(int(world.image_of_text[t])) for t in captions])
+    images = [scores[i][owner == i].max() > scores[i][owner != i].max() for i in range(15)]
+    texts = [scores[owner[t], t] > np.delete(scores[:, t], owner[t]).max() for t in range(len(captions))]
+    assert row["recall"] == pytest.approx((np.mean(images) + np.mean(texts)) / 2)
+    shares = []
+    for caption in captions:
+        image = world.image_pooled[world.image_of_text[caption]]
+        wrong = [n for n in world.negatives[caption].tolist() if n >= 0]
+        right = image @ world.text_pooled[caption]
+        shares.append(np.mean([bool(right > image @ world.text_pooled[n]) for n in wrong]))
+    assert row["negatives"] == pytest.approx(np.mean(shares))
+    assert row["recall"] != check(method, world, 5)["recall"]
+    assert sample_images(world, 100).tolist() == list(range(40))

@@ -1,0 +1,76 @@
+"""Two tiny backbones with random weights, and a split in which everything that a method may read belongs to them."""
+
+import json
+
+import pytest
+import torch
+
+from planted import Vocabulary, planted_world
+from vialign.backbone import load_backbone
+from vialign.config import BackboneConfig
+from vialign.objective import Batch, SplitData
+
+DIMENSION = 16
+IMAGES = 6
+VISION = {
+    "vit": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+    "trunk": {
+        "timm_model_name": "test_efficientnet",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "linear",
+        "timm_proj_bias": True,
+        "image_size": 32,
+    },
+}
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+WORDS = ["a", "red", "circle", "above", "the", "small", "blue", "square", "with", "two", "big", "green", "stars"]
+
+
+@pytest.fixture(scope="session", params=list(VISION))
+def tower(request):
+    """Which image tower: `vit`, or `trunk` for a timm convolutional one."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def backbone(tower, tmp_path_factory):
+    name = f"tiny-baselines-{tower}"
+    path = tmp_path_factory.mktemp("models") / f"{name}.json"
+    path.write_text(json.dumps({"embed_dim": DIMENSION, "vision_cfg": VISION[tower], "text_cfg": TEXT}))
+    return load_backbone(BackboneConfig(architecture=name, definition=str(path), checkpoint=None))
+
+
+@pytest.fixture(scope="session")
+def captions():
+    """Texts of 1 to 9 words, all different."""
+    world = planted_world(Vocabulary(DIMENSION), images=IMAGES, seed=0)
+    return [" ".join(WORDS[n % 5 : n % 5 + 1 + n % 9]) + f" {n}" for n in range(len(world.texts))]
+
+
+@pytest.fixture(scope="session")
+def data(backbone, captions):
+    """Planted prototypes and phrases; pixels, tokens and embeddings from the backbone."""
+    world = planted_world(Vocabulary(DIMENSION), images=IMAGES, seed=0)
+    pixels = torch.randint(0, 256, (IMAGES, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    tokens = backbone.tokenize(captions)
+    with torch.no_grad():
+        output = backbone.image_outputs(backbone.normalise(pixels), ("final",))
+        text_pooled, states = backbone.text_tokens(tokens.ids)
+    parts = {
+        "image_pooled": output.pooled,
+        "text_pooled": text_pooled,
+        "pixels": pixels,
+        "trunk": output.trunk,
+        "token_ids": tokens.ids,
+        "patches": output.patches["final"].half(),
+        "states": (states * tokens.mask[..., None]).half(),
+        "mask": tokens.mask,
+    }
+    return SplitData(**{**vars(world), **parts})
+
+
+@pytest.fixture(scope="session")
+def batch(data):
+    texts = data.captions[::2][:4]
+    return Batch(torch.arange(4), texts, data.negatives[texts, 0])

@@ -1,0 +1,63 @@
+"""The ledger's subjects: what it counts for each baseline, from pixels and text."""
+
+import json
+
+import pytest
+import spacy
+import torch
+
+from planted import CALIBRATION
+from vialign.backbone import load_backbone
+from vialign.budget.ledger import count_flops, count_stored
+from vialign.config import BackboneConfig, load_config
+from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.training.efficiency import Bench, method_subject
+from vialign.training.methods import BASELINES, build_method
+
+CONFIG = load_config({"visual": {"atoms": 6, "prototypes": 2, "adapter_rank": 2}, "text": {"width": 4, "units": 3}})
+VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny-ledger.json"
+    path.write_text(json.dumps({"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}))
+    backbone = load_backbone(BackboneConfig(architecture="tiny-ledger", definition=str(path), checkpoint=None))
+    return Bench(
+        name="tiny",
+        backbone=backbone,
+        readout="final",
+        visual=VisualDisentangler.from_config(CONFIG.visual, 16, backbone.grid).eval(),
+        text=TextDisentangler.from_config(CONFIG.text, 16, 16).eval(),
+        nlp=spacy.blank("en"),
+        calibration=CALIBRATION,
+        pixels=torch.zeros(3, 3, 32, 32, dtype=torch.uint8),
+        captions=["a red circle", "a dog above a blue cat", "two squares"],
+        negatives=["a circle red", "a cat above a blue dog", "squares two"],
+    )
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_what_a_baseline_stores_beyond_the_backbone_is_what_it_trains(name, bench):
+    subject = method_subject(bench, CONFIG, name)
+    extra = count_stored(subject.modules) - count_stored([bench.backbone.model])
+    trained = build_method(name, CONFIG, bench.backbone, CALIBRATION, 0).trainable().values()
+    assert extra == sum(parameter.numel() for parameter in trained)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_runs_each_tower_once_and_no_disentangler(name, bench):
+    """Operations of a side are at least those of its frozen tower, and fewer than those of two."""
+    subject, frozen = (method_subject(bench, CONFIG, each) for each in (name, "frozen"))
+    with torch.no_grad():
+        for side in ("image", "text", "pair"):
+            ratio = count_flops(getattr(subject, side)) / count_flops(getattr(frozen, side))
+            assert 1 <= ratio < 2
+        assert subject.pair().shape == (3,)
+    if name != "frozen":
+        before = [parameter.clone() for parameter in subject.trainable]
+        subject.step()
+        assert all(torch.equal(*pair) for pair in zip(before, subject.trainable, strict=True)), (
+            "a step has its own copy"
+        )
