@@ -50,10 +50,10 @@ class Subject:
     """All that it needs at inference: backbone, disentanglers, its own modules. What is shared counts once."""
     trainable: tuple[nn.Parameter, ...]
     """What training changes; empty for a frozen method."""
-    image: Work
-    """The image side of one batch, from pixels."""
-    text: Work
-    """The text side of one batch, from token ids."""
+    image: Work | None
+    """The image side of one batch, from pixels; none where there are no sides to tell apart."""
+    text: Work | None
+    """The text side of one batch, from token ids; none as above."""
     pair: Work
     """One batch of image-caption pairs, from pixels and token ids to scores."""
     step: Work | None = None
@@ -184,7 +184,8 @@ def measure_subject(
 
     `reference` is the frozen backbone; its `step` is one step of the same loop with every module removed. Extra
     parameters are what `method` stores beyond the reference. Operations, inference seconds and memory are of one
-    sample, training seconds of one step. A method (or reference) without `step` has no rows on training.
+    sample, training seconds of one step. A method (or reference) without `step` has no rows on training, one without
+    sides none on them.
     A limit is kept when the interval's upper end is strictly under it.
     """
     rows = _Rows(method.method, backbone)
@@ -194,15 +195,16 @@ def measure_subject(
     rows.add("parameters_trainable", sum(parameter.numel() for parameter in method.trainable), "parameters")
     rows.add("parameters_extra", extra, "parameters", limit=limits.parameters * total)
     rows.add("parameters_extra_share", extra / total, "share of the backbone", limit=limits.parameters)
-    for side, work in (("image", method.image), ("text", method.text), ("pair", method.pair)):
+    sides = {side: work for side, work in (("image", method.image), ("text", method.text)) if work is not None}
+    for side, work in {**sides, "pair": method.pair}.items():
         with torch.no_grad():
             rows.add(f"flops_{side}", count_flops(work) / batch, "operations a sample")
     with torch.no_grad():
         rows.add("memory_peak", peak_memory(method.pair) / batch, "bytes a sample")
         seconds = time_rounds({"reference": reference.pair, "method": method.pair}, repeats, seed, clock)
-        sides = time_rounds({"image": method.image, "text": method.text}, repeats, seed, clock)
+        apart = time_rounds(sides, repeats, seed, clock) if sides else {}
     rows.add_seconds("inference_seconds", seconds["method"] / batch, "seconds a sample", seed)
-    for side, values in sides.items():
+    for side, values in apart.items():
         rows.add_seconds(f"inference_seconds_{side}", values / batch, "seconds a sample", seed)
     rows.add_overhead(
         "inference_overhead", ratio_interval(seconds["reference"], seconds["method"], seed), limits.inference

@@ -11,6 +11,8 @@ from vialign.artifacts import read_tensors, write_tensors
 from vialign.errors import UserError
 from vialign.objective import Objective
 
+Trail = dict[int, dict[str, Tensor]]
+"""The objective's state at some steps on its way, by step."""
 _PARTS = ("weights", "best", "optimiser")
 
 
@@ -56,6 +58,23 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         best_score=float(progress["best_score"]),
         **parts,
     )
+
+
+def save_trail(trail: Trail, path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write as safetensors, `<step>.<name>`; the trail of a method without the signal is an empty file of that kind."""
+    tensors = {f"{step}.{name}": tensor for step, state in trail.items() for name, tensor in state.items()}
+    write_tensors(tensors, path, provenance)
+
+
+def load_trail(path: str | Path) -> Trail:
+    """Read what `save_trail` wrote, steps in order; raises UserError when the file holds something else."""
+    trail: Trail = {}
+    for key, tensor in read_tensors(path).items():
+        step, _, name = key.partition(".")
+        if not step.isdigit() or not name:
+            raise UserError(f"{path}: not a checkpoint trail (tensor {key!r}); delete it and run again")
+        trail.setdefault(int(step), {})[name] = tensor
+    return dict(sorted(trail.items()))
 
 
 def load_best(objective: Objective, path: str | Path) -> Objective:

@@ -21,10 +21,10 @@ from vialign.curriculum.method import MODULES, method_name
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, VisualDisentangler, align_units
 from vialign.features import load_pixels
 from vialign.language.units import extract_units
-from vialign.objective import Batch, Objective, SplitData
+from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables import NEGATIVE_KINDS
-from vialign.training.methods import build_method
+from vialign.training.methods import SUBSETS, build_method
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 FROM_PIXELS = frozenset({"pixels", "trunk"})
 """Needs of a method that runs the image tower itself, which in the ledger counts from the pixels on."""
+FROM_TOKENS = frozenset({"token_ids"})
+"""Needs of a method that runs the text tower itself."""
+Needs = frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,10 @@ class Bench:
 
 def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, batch: int, repeats: int) -> pd.DataFrame:
     """BUDGET rows of every method on one bench, beside the frozen backbone and the plain loop."""
-    reference = _subject(bench, config, "frozen", plain="vialign-none")
+    reference = method_subject(bench, config, "frozen", plain="vialign-none")
     frames = [
         measure_subject(
-            _subject(bench, config, method),
+            method_subject(bench, config, method),
             reference,
             backbone=bench.name,
             batch=batch,
@@ -74,27 +77,23 @@ def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, bat
     return pd.concat(frames, ignore_index=True)
 
 
-def _subject(bench: Bench, config: Config, name: str, plain: str | None = None) -> Subject:
+def method_subject(bench: Bench, config: Config, name: str, plain: str | None = None) -> Subject:
     """One method; `plain` names the method whose step is the loop with every module removed."""
     method = build_method(name, config, bench.backbone, bench.calibration, config.seed)
-    local = name.startswith("vialign")
-    pixels_needed = not method.needs.isdisjoint(FROM_PIXELS)
+    local = name in SUBSETS
+    # What a method shares with the backbone counts once.
     modules: tuple[nn.Module, ...] = (bench.backbone.model, method)
     if local:
         modules = (*modules, bench.visual, bench.text)
-    if pixels_needed:
-        modules = (method,)
 
-    def image() -> object:
-        return method.images(_images(bench, local, pixels_needed), torch.arange(len(bench.pixels)))
+    def image() -> Side:
+        return method.images(_images(bench, local, method.needs), torch.arange(len(bench.pixels)))
 
-    def text() -> object:
-        return method.texts(_texts(bench, bench.captions, local, pixels_needed), torch.arange(len(bench.captions)))
+    def text() -> Side:
+        return method.texts(_texts(bench, bench.captions, local, method.needs), torch.arange(len(bench.captions)))
 
     def pair() -> Tensor:
-        rows = torch.arange(len(bench.pixels))
-        images = method.images(_images(bench, local, pixels_needed), rows)
-        return method.pair_scores(images, method.texts(_texts(bench, bench.captions, local, pixels_needed), rows))
+        return method.pair_scores(image(), text())
 
     trained = name if plain is None else plain
     return Subject(
@@ -111,15 +110,16 @@ def _subject(bench: Bench, config: Config, name: str, plain: str | None = None) 
 def _step(bench: Bench, config: Config, name: str) -> Work:
     """One optimiser step of the training loop, from pixels and text."""
     method = build_method(name, config, bench.backbone, bench.calibration, config.seed).train()
-    local, raw = name not in ("vialign-none", "lora"), not method.needs.isdisjoint(FROM_PIXELS)
+    local = bool(SUBSETS.get(name))
     optimiser = torch.optim.AdamW(method.trainable().values(), lr=1e-4)
     size = len(bench.pixels)
     batch = Batch(torch.arange(size), torch.arange(size), torch.arange(size) + size)
 
     def step() -> None:
-        texts = _texts(bench, [*bench.captions, *bench.negatives], local, raw)
-        images = _images(bench, local, raw)
-        data = replace(texts, image_pooled=images.image_pooled, prototypes=images.prototypes, pixels=images.pixels)
+        texts = _texts(bench, [*bench.captions, *bench.negatives], local, method.needs)
+        images = _images(bench, local, method.needs)
+        own = {name: getattr(images, name) for name in ("image_pooled", "prototypes", "pixels", "patches")}
+        data = replace(texts, **own)
         optimiser.zero_grad()
         _loss(method, data, batch).backward()
         optimiser.step()
@@ -147,15 +147,15 @@ _NO_UNITS = torch.empty(0, 1, dtype=torch.long)
 _NO_PHRASES = Phrases(torch.empty(0, 1, 1), torch.empty(0, 1), _NO_UNITS, _NO_UNITS, _NO_UNITS, None)
 
 
-def _images(bench: Bench, local: bool, raw: bool) -> SplitData:
-    """The image half of a split, made now from pixels: raw, pooled, or pooled with prototypes."""
-    pooled, prototypes = torch.empty(0, bench.backbone.dimension), _NO_PROTOTYPES
-    if not raw:
+def _images(bench: Bench, local: bool, needs: Needs) -> SplitData:
+    """The image half of a split, made now from pixels: raw, pooled, with patches, or with prototypes."""
+    pooled, patches, prototypes = torch.empty(0, bench.backbone.dimension), None, _NO_PROTOTYPES
+    if needs.isdisjoint(FROM_PIXELS):
         with torch.no_grad():
             pixels = bench.backbone.normalise(bench.pixels)
-            if local:
+            if local or "patches" in needs:
                 pooled, patches = bench.backbone.image_tokens(pixels, bench.readout)
-                prototypes = bench.visual(patches)
+                prototypes = bench.visual(patches) if local else _NO_PROTOTYPES
             else:
                 pooled = bench.backbone.encode_image(pixels)
     return SplitData(
@@ -165,18 +165,20 @@ def _images(bench: Bench, local: bool, raw: bool) -> SplitData:
         prototypes=prototypes,
         phrases=_NO_PHRASES,
         pixels=bench.pixels,
+        patches=patches,
     )
 
 
-def _texts(bench: Bench, captions: Sequence[str], local: bool, raw: bool) -> SplitData:
-    """The text half of a split, made now from text: token ids, pooled, or pooled with phrases."""
+def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> SplitData:
+    """The text half of a split, made now from text: token ids, pooled, with token states, or with phrases."""
     tokens = bench.backbone.tokenize(list(captions))
-    pooled, phrases = torch.empty(0, bench.backbone.dimension), _NO_PHRASES
-    if not raw:
+    pooled, states, phrases = torch.empty(len(captions), bench.backbone.dimension), None, _NO_PHRASES
+    if needs.isdisjoint(FROM_TOKENS):
         with torch.no_grad():
-            if local:
+            if local or "states" in needs:
                 pooled, states = bench.backbone.text_tokens(tokens.ids)
-                phrases = _phrases(bench, list(captions), states, tokens.mask, tokens.offsets)
+                if local:
+                    phrases = _phrases(bench, list(captions), states, tokens.mask, tokens.offsets)
             else:
                 pooled = bench.backbone.encode_text(tokens.ids)
     return SplitData(
@@ -186,6 +188,8 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, raw: bool) -> Spl
         prototypes=_NO_PROTOTYPES,
         phrases=phrases,
         token_ids=tokens.ids,
+        states=states,
+        mask=tokens.mask,
     )
 
 
@@ -254,10 +258,8 @@ def measure_run(
         f"{law.reference} (random weights)",
         large,
         law.reference_batch,
-        readout="value" if "value" in large.readouts else "final",
-        visual=VisualDisentangler.from_config(config.visual, large.dimension, large.grid).eval(),
-        text=TextDisentangler.from_config(config.text, large.dimension, _lexical(large)).eval(),
         calibration=calibration,
+        **fresh_units(large, config),
         parsed=math.ceil(_doubtful_share(own) * law.reference_batch),
     )
     # The law is about the project's own method; a baseline's cost is told on the run's backbone.
@@ -269,6 +271,17 @@ def measure_run(
     return pd.concat(frames, ignore_index=True)
 
 
+def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
+    """The parts of a `Bench` that a run fits, as they are before that: readout and disentanglers."""
+    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
+    lexical = states.shape[-1] - backbone.dimension
+    return {
+        "readout": "value" if "value" in backbone.readouts else "final",
+        "visual": VisualDisentangler.from_config(config.visual, backbone.dimension, backbone.grid).eval(),
+        "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).eval(),
+    }
+
+
 @torch.no_grad()
 def _doubtful_share(bench: Bench) -> float:
     """Share of the bench's captions that the main path hands to the parser."""
@@ -276,9 +289,3 @@ def _doubtful_share(bench: Bench) -> float:
     _, states = bench.backbone.text_tokens(tokens.ids)
     trusted = bench.text.trusted(bench.text.read(states, tokens.mask).distributions, tokens.mask)
     return float((~trusted).float().mean())
-
-
-def _lexical(backbone: "Backbone") -> int:
-    """Numbers of a token state beyond the joint space."""
-    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
-    return states.shape[-1] - backbone.dimension

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from vialign.config import TrainingConfig
 from vialign.objective import Objective, SplitData
 from vialign.progress import track
+from vialign.tables import MONITOR, SIGNAL_MONITOR
 from vialign.training.batches import BatchOrder
-from vialign.training.checkpoint import Checkpoint
-from vialign.training.monitor import Row, check, validation_score
+from vialign.training.checkpoint import Checkpoint, Trail
+from vialign.training.monitor import Row, carries_signal, check, sample_images, validation_score
 
 TERMS = ("loss", "contrastive", "negative", "regularisation")
 Parameters = dict[str, nn.Parameter]
@@ -28,11 +29,15 @@ class TrainingResult:
     """TRAINING_LOG of the steps of this stretch."""
     monitor: pd.DataFrame
     """MONITOR of the checks of this stretch; a stretch from the beginning has step 0 too."""
+    signal_monitor: pd.DataFrame
+    """SIGNAL_MONITOR of its light checks; none for a method without the signal."""
+    trail: Trail
+    """The weights at the light checks."""
 
 
-def check_steps(config: TrainingConfig) -> set[int]:
-    """Steps at which validation is looked at: evenly spread, with the beginning, the early gate and the end."""
-    even = {round(config.steps * number / config.checks) for number in range(config.checks + 1)}
+def check_steps(config: TrainingConfig, checks: int) -> set[int]:
+    """Steps of `checks` looks at validation: evenly spread, with the beginning, the early gate and the end."""
+    even = {round(config.steps * number / checks) for number in range(checks + 1)}
     return even | {0, config.early_steps, config.steps}
 
 
@@ -66,18 +71,17 @@ def train(
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
-    best = _Best(objective)
-    monitor: list[Row] = []
+    watch = _Watch(objective, validation_data, config, validation_batch)
     log: list[dict[str, float]] = []
     if start is None:
-        monitor.append(best.look(validation_data, 0, validation_batch))
+        watch.look(0)
     else:
         objective.load_state(start.weights)
-        best.step, best.score, best.state = start.best_step, start.best_score, start.best
+        watch.step, watch.score, watch.state = start.best_step, start.best_score, start.best
     if optimiser is not None:
         first = 1 if start is None else start.step + 1
         _load_optimiser(optimiser, parameters, {} if start is None else start.optimiser)
-        order, checks = BatchOrder(train_data, config.batch, seed), check_steps(config)
+        order = BatchOrder(train_data, config.batch, seed)
         objective.train()
         for step in track(range(first, to_step + 1), f"training {objective.name}, seed {seed}"):
             began = time.perf_counter()
@@ -87,35 +91,53 @@ def train(
             values = {name: float(terms[name].detach()) for name in TERMS}
             seconds = time.perf_counter() - began
             log.append({"step": step, **values, "learning_rate": rate, "gradient_norm": norm, "seconds": seconds})
-            if step in checks:
-                monitor.append(best.look(validation_data, step, validation_batch))
+            watch.look(step)
         objective.eval()
     checkpoint = Checkpoint(
         step=to_step,
         weights=objective.state(),
-        best=best.state,
-        best_score=best.score,
-        best_step=best.step,
+        best=watch.state,
+        best_score=watch.score,
+        best_step=watch.step,
         optimiser={} if optimiser is None else _optimiser_state(optimiser, parameters),
     )
     columns = ["step", *TERMS, "learning_rate", "gradient_norm", "seconds"]
     return TrainingResult(
-        checkpoint, pd.DataFrame(log, columns=columns), pd.DataFrame(monitor, columns=list(Row.__annotations__))
+        checkpoint,
+        pd.DataFrame(log, columns=columns),
+        pd.DataFrame(watch.rows, columns=list(MONITOR.columns)),
+        pd.DataFrame(watch.light_rows, columns=list(SIGNAL_MONITOR.columns)),
+        watch.trail,
     )
 
 
-class _Best:
-    """The weights at the best validation check so far; of equal checks the first."""
+class _Watch:
+    """Looks at validation on the way: at all of it to keep the best weights, at a sample of it to follow the signal."""
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    def __init__(self, objective: Objective, data: SplitData, config: TrainingConfig, batch: int) -> None:
+        self.objective, self.data, self.batch = objective, data, batch
+        self.steps = check_steps(config, config.checks)
+        self.light_steps: set[int] = set()
+        if carries_signal(objective, data):
+            self.light_steps = check_steps(config, config.monitor.checks)
+        self.sample = sample_images(data, config.monitor.images)
+        self.rows: list[Row] = []
+        self.light_rows: list[dict[str, object]] = []
+        self.trail: Trail = {}
         self.step, self.score, self.state = -1, -math.inf, dict[str, Tensor]()
+        """The best check of the whole split so far, of equal ones the first, and the weights there."""
 
-    def look(self, data: SplitData, step: int, batch: int) -> Row:
-        row = check(self.objective, data, step, batch)
-        if validation_score(row) > self.score:
-            self.step, self.score, self.state = step, validation_score(row), self.objective.state()
-        return row
+    def look(self, step: int) -> None:
+        """The checks that belong to this step, if any."""
+        if step in self.steps:
+            row = check(self.objective, self.data, step, self.batch)
+            self.rows.append(row)
+            if validation_score(row) > self.score:
+                self.step, self.score, self.state = step, validation_score(row), self.objective.state()
+        if step in self.light_steps:
+            row = check(self.objective, self.data, step, self.batch, self.sample)
+            self.light_rows.append({**row, "score": validation_score(row)})
+            self.trail[step] = self.objective.state()
 
 
 def _update(

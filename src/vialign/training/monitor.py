@@ -35,24 +35,41 @@ def recall_at_1(
     return image_hits[own.any(dim=1)].double().mean(), text_hits.double().mean()
 
 
+def carries_signal(objective: Objective, data: SplitData) -> bool:
+    """Whether the method has a C to monitor."""
+    return objective.consistency(data, data.captions[:1]) is not None
+
+
+def sample_images(data: SplitData, count: int) -> Int[Tensor, "image"]:
+    """Positions of `count` images, evenly spread over the split: the same for every method and seed."""
+    size = len(data.image_ids)
+    return torch.linspace(0, size - 1, min(count, size), dtype=torch.float64).round().long()
+
+
 @torch.no_grad()
-def check(objective: Objective, data: SplitData, step: int, batch: int = 256) -> Row:
-    """One row of MONITOR, with all captions of the split."""
+def check(
+    objective: Objective, data: SplitData, step: int, batch: int = 256, sample: Int[Tensor, "image"] | None = None
+) -> Row:
+    """One row of MONITOR, with all images and captions of the split, or with the images of `sample` and theirs."""
     was_training = objective.training
     objective.eval()
-    images = _side(lambda part: objective.images(data, part), torch.arange(len(data.image_ids)), batch)
-    texts = _side(lambda part: objective.texts(data, part), data.captions, batch)
-    parts = torch.arange(len(data.image_ids)).split(batch)
+    if sample is None:
+        sample = torch.arange(len(data.image_ids))
+    place = torch.full((len(data.image_ids),), -1).index_put((sample,), torch.arange(len(sample)))
+    captions = data.captions[place[data.image_of_text[data.captions]] >= 0]
+    owner = place[data.image_of_text[captions]]
+    images = _side(lambda part: objective.images(data, part), sample, batch)
+    texts = _side(lambda part: objective.texts(data, part), captions, batch)
+    parts = torch.arange(len(sample)).split(batch)
     scores = torch.cat([objective.scores(select(images, part), texts) for part in parts])
-    owner = data.image_of_text[data.captions]
     image_to_text, text_to_image = recall_at_1(scores, owner)
-    signal = [objective.consistency(data, part) for part in data.captions.split(batch)]
+    signal = [objective.consistency(data, part) for part in captions.split(batch)]
     values = torch.cat([part for part in signal if part is not None]) if signal[0] is not None else None
     objective.train(was_training)
     return {
         "step": step,
         "recall": float((image_to_text + text_to_image) / 2),
-        "negatives": _against_negatives(objective, data, images, texts, batch),
+        "negatives": _against_negatives(objective, data, captions, owner, images, texts, batch),
         "consistency_mean": None if values is None else float(values.mean()),
         "consistency_sd": None if values is None else float(values.std(correction=0)),
     }
@@ -63,23 +80,33 @@ def validation_score(row: Row) -> float:
     return row["recall"] if row["negatives"] is None else (row["recall"] + row["negatives"]) / 2
 
 
-def _against_negatives(objective: Objective, data: SplitData, images: Side, captions: Side, batch: int) -> float | None:
-    """Mean over captions of the share of their rule-made negatives that score strictly lower; None without any."""
-    row, column = (data.negatives[data.captions] >= 0).nonzero(as_tuple=True)
+def _against_negatives(
+    objective: Objective,
+    data: SplitData,
+    captions: Int[Tensor, "caption"],
+    owner: Int[Tensor, "caption"],
+    images: Side,
+    texts: Side,
+    batch: int,
+) -> float | None:
+    """Mean over captions of the share of their rule-made negatives that score strictly lower; None without any.
+
+    `owner` is the place of each caption's image in `images`.
+    """
+    row, column = (data.negatives[captions] >= 0).nonzero(as_tuple=True)
     if not len(row):
         return None
-    owner = data.image_of_text[data.captions]
     right = torch.cat(
         [
-            objective.pair_scores(select(images, owner[part]), select(captions, part))
+            objective.pair_scores(select(images, owner[part]), select(texts, part))
             for part in torch.arange(len(owner)).split(batch)
         ]
     )
     beaten = []
     for part in torch.arange(len(row)).split(batch):
         caption = row[part]
-        texts = objective.texts(data, data.negatives[data.captions[caption], column[part]])
-        wrong = objective.pair_scores(select(images, owner[caption]), texts)
+        negatives = objective.texts(data, data.negatives[captions[caption], column[part]])
+        wrong = objective.pair_scores(select(images, owner[caption]), negatives)
         beaten.append((right[caption] > wrong).double())
     wins = torch.zeros(len(owner), dtype=torch.float64).index_add(0, row, torch.cat(beaten))
     count = row.bincount(minlength=len(owner))

@@ -1,5 +1,6 @@
 """The modules sized to the law: the largest correction rank with which the full model stays under the limit."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 def sized_rank(config: Config, backbone: "Backbone", calibration: SignalCalibration) -> int:
     """The largest rank up to `curriculum.rank` whose full model, disentanglers included, obeys `budget.parameters`.
 
-    Counted on the meta device, where a tensor has a size and no content. A config under which even rank 1 is too large
-    keeps `curriculum.rank`: the budget gate then says so, with the ledger as evidence.
+    A config under which even rank 1 is too large keeps `curriculum.rank`: the budget gate then says so, with the ledger
+    as evidence.
+    """
+    extra = extra_at_rank(config, backbone, calibration)
+    limit = config.budget.parameters * count_parameters([backbone.model])
+    if extra(1) >= limit:
+        return config.curriculum.rank
+    return largest_rank(extra, limit, range(1, config.curriculum.rank + 1))
+
+
+def extra_at_rank(config: Config, backbone: "Backbone", calibration: SignalCalibration) -> Callable[[int], int]:
+    """From a correction rank to the numbers that the full model, disentanglers included, stores beyond the backbone.
+
+    Counted on the meta device, where a tensor has a size and no content.
     """
     _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
     lexical = states.shape[-1] - backbone.dimension
@@ -38,7 +51,4 @@ def sized_rank(config: Config, backbone: "Backbone", calibration: SignalCalibrat
         )
         return shared + count_stored([method])
 
-    limit = config.budget.parameters * count_parameters([backbone.model])
-    if extra(1) >= limit:
-        return config.curriculum.rank
-    return largest_rank(extra, limit, range(1, config.curriculum.rank + 1))
+    return extra

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import vialign.backbone  # noqa: F401  (before the tests import open_clip)
 from vialign.budget.ledger import (
     RESAMPLES,
     WARM_UP,
@@ -245,3 +246,31 @@ def test_a_method_without_training_has_no_rows_on_training():
     rows = measure(clock, subject(clock, "frozen", 0, 1.0, None), subject(clock, "none", 0, 1.0, 1.0))
     assert not [name for name in rows.index if name.startswith("training")]
     assert rows.loc["parameters_extra", "value"] == 0
+
+
+def block_flops(batch: int, length: int, width: int) -> int:
+    """A transformer block whose feed-forward part is four times as wide: attention and two products."""
+    return attention_flops(batch, length, width) + 2 * batch * length * 2 * 4 * width * width
+
+
+def test_operations_of_a_block_of_open_clips_vision_transformer_by_hand():
+    from open_clip.transformer import ResidualAttentionBlock
+
+    block = ResidualAttentionBlock(768, 12).eval()  # ViT-B/32's block on its 50 tokens
+    with torch.no_grad():
+        counted = count_flops(lambda: block(torch.zeros(2, 50, 768)))
+    assert counted == block_flops(2, 50, 768) == 2 * (12 * 50 * 768**2 + 2 * 50**2 * 768) * 2
+
+
+def test_operations_of_a_whole_small_dual_encoder_by_hand():
+    from open_clip.model import CLIP
+
+    vision = {"image_size": 32, "layers": 3, "width": 64, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 10, "vocab_size": 30, "width": 48, "heads": 4, "layers": 2}
+    model = CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text).eval()
+    images, ids = torch.zeros(2, 3, 32, 32), torch.ones(5, 10, dtype=torch.long)
+    with torch.no_grad():
+        image, words = count_flops(lambda: model.encode_image(images)), count_flops(lambda: model.encode_text(ids))
+    patches = 2 * 2 * 16 * (3 * 8 * 8) * 64
+    assert image == patches + 3 * block_flops(2, 17, 64) + 2 * 2 * 64 * 24
+    assert words == 2 * block_flops(5, 10, 48) + 2 * 5 * 48 * 24

@@ -1,0 +1,178 @@
+"""`vialign budget`: methods by name at a tiny backbone's size, and a user's own pair of modules."""
+
+import json
+import re
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from vialign.artifacts import read_provenance, read_table
+from vialign.budget.ledger import count_parameters, count_stored
+from vialign.cli import app
+from vialign.config import load_config
+from vialign.errors import UserError
+from vialign.tables import BUDGET
+from vialign.training.efficiency import fresh_units
+from vialign.training.methods import build_method
+from vialign.training.standalone import (
+    CALIBRATION,
+    drawn_captions,
+    find_nlp,
+    largest_allowed,
+    measure_alone,
+    random_backbone,
+)
+
+run = CliRunner().invoke
+VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+TEXT = {"context_length": 32, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+FACTORY = """
+import torch
+from torch import nn
+from vialign.budget import ModulePair
+
+class With(nn.Module):
+    def __init__(self, backbone, rank):
+        super().__init__()
+        self.backbone, self.down, self.up = backbone, nn.Linear(32, rank, bias=False), nn.Linear(rank, 32, bias=False)
+    def forward(self, states):
+        return self.backbone(states) + self.up(self.down(states))
+
+def make(config):
+    backbone = nn.Linear(32, 3200, bias=False)
+    backbone = nn.Sequential(backbone, nn.Linear(3200, 32, bias=False)).requires_grad_(False)
+    build = lambda rank: With(backbone, rank)
+    return ModulePair(backbone, build(config.curriculum.rank), (torch.ones(4, 32),), at_rank=build)
+
+def wrong(config):
+    return config.name
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "tiny-budget.json"
+    path.write_text(json.dumps({"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}))
+    return {
+        "backbone": {"architecture": "tiny-budget", "definition": str(path), "checkpoint": "not/there.safetensors"},
+        "visual": {"atoms": 6, "prototypes": 2, "adapter_rank": 2},
+        "text": {"width": 4, "units": 3},
+        "budget": {"batch": 3, "repeats": 1},
+        "language": {"epochs": 1},
+        "curriculum": {"rank": 2},
+    }
+
+
+@pytest.fixture
+def file(settings, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return str(path)
+
+
+def test_a_method_is_measured_without_weights_and_written_as_the_declared_table(file, settings, tmp_path):
+    out = tmp_path / "ledger.parquet"
+    result = run(app, ["budget", "clip-adapter", file, "--out", str(out), "--repeats", "2"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("clip-adapter on tiny-budget (random weights)\n")
+    assert f"{out}: written" in result.stdout
+    frame = read_table(out, BUDGET).set_index("measure")
+    assert frame.loc["parameters_extra", "value"] == 2 * 2 * 16 * 4
+    assert {"inference_overhead", "training_overhead", "flops_image", "memory_peak"} <= set(frame.index)
+    about = read_provenance(out)
+    assert (about["rule"], about["model"], about["threads"]) == ("vialign budget", "clip-adapter", "1")
+    assert len(about["config"]) == 64
+
+
+def test_the_full_model_pays_for_the_captions_that_are_parsed(settings, monkeypatch):
+    monkeypatch.setattr("vialign.signal.toolkit.parsing._SCENES", {"train": 6, "validation": 1})
+    config = load_config(settings)
+    backbone = random_backbone(config)
+    nlp = find_nlp("vialign", config, None)
+    assert {"tagger", "parser"} <= set(nlp.pipe_names)
+    asked = []
+
+    def measured(share):
+        asked.clear()
+        frame = measure_alone("vialign", config, backbone, nlp, parsed=share)
+        return frame.set_index("measure")["value"], len(asked)
+
+    pipe = nlp.pipe
+
+    def counted(texts, **options):
+        texts = list(texts)
+        asked.extend(texts)
+        return pipe(texts, **options)
+
+    nlp.pipe = counted
+    rows, parsed = measured(1.0)
+    none, unparsed = measured(0.0)
+    assert parsed > 0 and unparsed == 0
+    assert rows["parameters_extra"] == none["parameters_extra"] > rows["parameters_trainable"]
+
+
+@pytest.mark.parametrize("method", ["vialign", "lora"])
+def test_the_largest_rank_is_the_last_that_a_built_model_keeps_under_the_limit(settings, method):
+    settings["budget"]["parameters"] = 0.004  # a tiny backbone is nearly all token table
+    config = load_config(settings)
+    backbone = random_backbone(config)
+    value, rank, extra = largest_allowed(method, config, backbone)
+    section, field = value.split(".")
+
+    def stored(at):
+        """What a model holds that is built at a rank, where the law no longer sizes it down."""
+        free = {
+            section: getattr(config, section).model_copy(update={field: at}),
+            "budget": config.budget.model_copy(update={"parameters": 1.0}),
+        }
+        built = build_method(method, config.model_copy(update=free), backbone, CALIBRATION, 0)
+        units = fresh_units(backbone, config) if method == "vialign" else {}
+        parts = [backbone.model, built, *(unit for unit in units.values() if isinstance(unit, torch.nn.Module))]
+        return count_stored(parts) - count_stored([backbone.model])
+
+    assert 1 <= rank < backbone.dimension
+    assert stored(rank) == extra < 0.004 * count_parameters([backbone.model]) <= stored(rank + 1)
+
+
+def test_methods_without_a_rank_say_so(settings):
+    config = load_config(settings)
+    with pytest.raises(UserError, match="--size: bitfit has no rank; it sizes lora and vialign"):
+        largest_allowed("bitfit", config, random_backbone(config))
+
+
+def test_ones_own_pair_is_measured_and_sized(file, tmp_path, monkeypatch):
+    (tmp_path / "mine_for_budget.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    result = run(app, ["budget", "mine_for_budget:make", file, "--size"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("make on Sequential\n")
+    assert "128 beyond the backbone, 0.0625 % of it" in result.stdout
+    assert "training" not in result.stdout
+    assert re.search(r"largest rank inside the law \(2 %\): 63, 4,032 extra parameters", result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("loar", "no method 'loar'; there are frozen, lora"),
+        ("absent_module:make", "no module 'absent_module'"),
+        ("mine_for_budget:absent", "module mine_for_budget has no function 'absent'"),
+        ("mine_for_budget:wrong", "returned str; it must return a vialign.budget.ModulePair"),
+    ],
+)
+def test_a_mistake_is_one_line(file, tmp_path, monkeypatch, model, message):
+    (tmp_path / "mine_for_budget.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    result = run(app, ["budget", model, file])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_captions_are_drawn_by_seed_and_differ_from_their_negatives():
+    captions, others = drawn_captions(5, 3)
+    assert drawn_captions(5, 3) == (captions, others) != drawn_captions(5, 4)
+    assert len(captions) == len(others) == 5
+    assert all(one != other for one, other in zip(captions, others, strict=True))
