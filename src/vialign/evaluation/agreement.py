@@ -6,7 +6,7 @@ each), without the pairs of an image with a caption of its own; for the crowd ta
 pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,9 @@ from vialign.objective import SplitData
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
+from vialign.signal.references import with_references
 from vialign.signal.stage import SplitFeatures, score_pairs
-from vialign.tables import AGREEMENT, SIGNALS
+from vialign.tables import AGREEMENT, REFERENCE_SIGNALS, SIGNALS
 
 WITHOUT_OWN_CAPTIONS = frozenset({"expert"})
 """Sources of ratings whose pairs of an image with a caption of its own are left out, as in CLIPScore."""
@@ -33,10 +34,12 @@ def rating_agreement(
     config: SignalConfig,
     level: float = 0.05,
     seed: int = 0,
+    references: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """AGREEMENT of every signal with every source of RATINGS, on rated pairs whose image and caption are in the split.
 
-    Ratings left out are counted in the log; empty without ratings.
+    `references` gives the rows of `REFERENCES` for pairs (image_id, text_id, kind) and is called only where there are
+    ratings; signals that it leaves empty have no row. Ratings left out are counted in the log; empty without ratings.
     """
     image_of_text = dict(zip(data.texts["text_id"], data.texts["image_id"], strict=True))
     known = ratings["image_id"].isin(data.image_ids) & ratings["caption_id"].isin(image_of_text)
@@ -63,8 +66,11 @@ def rating_agreement(
         phrases=data.phrases,
     )
     scores = score_pairs(pairs, features, calibration, config, seed)
+    if references is not None:
+        scores = with_references(scores, references(pairs))
+    signals = [name for name in (*SIGNALS, *REFERENCE_SIGNALS) if name in scores]
     tables = [
-        agreement_table(scores, rows, SIGNALS, str(source), level=level, seed=seed)
+        agreement_table(scores, rows, signals, str(source), level=level, seed=seed)
         for source, rows in ratings.groupby("source")
     ]
     return pd.concat(tables, ignore_index=True)

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from vialign.config import BudgetConfig, GateConfig
+from vialign.config import BudgetConfig, EarlyGateConfig, GateConfig
 from vialign.evaluation.statistics import interval, normal_p_value, replicate_means, seed_weights
+from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables import BUDGET, OUTCOMES, VERDICT
 
 EARLY_MEASURES = {
@@ -16,20 +17,22 @@ EARLY_MEASURES = {
 
 def early_verdict(
     outcomes: pd.DataFrame,
-    gate: GateConfig,
+    warning: EarlyWarning | None,
+    gate: EarlyGateConfig,
     level: float = 0.05,
     replicates: int = 2000,
     seed: int = 0,
     method: str = "vialign",
     reference: str = "lora",
-    evidence: str = "gates/early_outcomes.parquet",
+    evidence: str = "train/*/*/early_outcomes.parquet",
 ) -> pd.DataFrame:
     """VERDICT of the early gate, from `validation_outcomes` of both methods at the early check, all seeds.
 
     It fires when the full model's score, the mean of recall and accuracy against negatives by which combinations are
     chosen, is significantly below the reference's: when the whole paired bootstrap interval (images, then seeds) of
     the difference lies under zero. The two parts are informative. Without negatives the score is recall alone.
-    Raises ValueError when the outcomes lack one of the methods.
+    `warning` is what `early_warning` found of the full model; its criterion binds where `gate.warning` says so, and
+    only where it is available. Raises ValueError when the outcomes lack one of the methods.
     """
     OUTCOMES.check(outcomes)
     for name in (method, reference):
@@ -75,7 +78,28 @@ def early_verdict(
                 "reason": "not available: no validation caption has a rule-made negative",
             }
         )
-    return _verdict("early", rows, gate)
+    return _verdict("early", [*rows, _warning_row(warning, gate, method)], gate)
+
+
+def _warning_row(warning: EarlyWarning | None, gate: EarlyGateConfig, method: str) -> dict[str, object]:
+    """The early-warning rule as a criterion."""
+    reason = "not available: too few checks, or a C or a metric that never changes"
+    if warning is not None:
+        reason = (
+            f"rank correlation over the last {warning.checks} light checks of each seed, averaged over seeds (artanh); "
+            "a warning when its whole interval, from shuffled orders, is under zero; drift alone can cause one"
+        )
+    return {
+        "criterion": f"no early warning: mean C and validation metric of {method} do not move apart",
+        "value": None if warning is None else warning.correlation,
+        "low": None if warning is None else warning.low,
+        "high": None if warning is None else warning.high,
+        "threshold": 0.0,
+        "met": warning is not None and not warning.warned,
+        "required": warning is not None and gate.warning == "stop",
+        "evidence": "gates/early_monitoring.parquet",
+        "reason": reason,
+    }
 
 
 def budget_verdict(

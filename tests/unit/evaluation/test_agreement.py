@@ -6,7 +6,7 @@ from scipy import stats
 from planted import CALIBRATION, Vocabulary, planted_world
 from vialign.config import SignalConfig
 from vialign.evaluation.agreement import agreement_table, bootstrap_tau_b, rating_agreement
-from vialign.tables import AGREEMENT, RATINGS, SIGNALS
+from vialign.tables import AGREEMENT, RATINGS, REFERENCES, SIGNALS
 
 
 def rated(images=40, each=6, noise=0.5, seed=0):
@@ -81,6 +81,29 @@ def test_ratings_of_a_split_are_scored_by_every_signal_and_outsiders_are_counted
     assert table.loc["s_global", "tau_b"] > 0.3
     assert (table["pairs"] == len(ratings) - 1).all()
     assert f"1 of {len(ratings)} ratings are of pairs that are not in this split" in capsys.readouterr().out
+
+
+def test_reference_signals_are_asked_for_the_rated_pairs_and_empty_ones_have_no_row():
+    data = planted_world(Vocabulary(16), 12, 0)
+    own = data.texts.loc[data.texts["kind"] == "caption"].rename(columns={"text_id": "caption_id"})
+    following = dict(zip(data.image_ids, np.roll(data.image_ids, 1).tolist(), strict=True))
+    rated = pd.concat([own, own.assign(image_id=own["image_id"].map(following))]).assign(source="crowd", judge=0)
+    rated["rating"] = np.random.default_rng(0).integers(5, size=len(rated)) / 4
+    ratings = rated[list(RATINGS.columns)]
+    rating_of = dict(zip(zip(ratings["image_id"], ratings["caption_id"], strict=True), ratings["rating"], strict=True))
+
+    def references(pairs: pd.DataFrame) -> pd.DataFrame:
+        values = [rating_of[pair] for pair in zip(pairs["image_id"], pairs["text_id"], strict=True)]
+        return REFERENCES.check(pairs.assign(s_token=values, s_words=-np.array(values), blind=np.nan))
+
+    table = rating_agreement(data, ratings, CALIBRATION, SignalConfig(), references=references).set_index("signal")
+    assert set(table.index) == {*SIGNALS, "s_token", "s_words"}
+    assert table.loc["s_token", "tau_b"] == pytest.approx(1) and table.loc["s_words", "tau_b"] == pytest.approx(-1)
+
+    def never(pairs: pd.DataFrame) -> pd.DataFrame:
+        raise AssertionError("references are not needed without ratings")
+
+    assert rating_agreement(data, ratings[:0], CALIBRATION, SignalConfig(), references=never).empty
 
 
 def test_every_judgement_of_a_pair_counts_on_its_own_and_pairs_are_counted_once():

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.config import BudgetConfig, GateConfig
+from vialign.config import BudgetConfig, EarlyGateConfig, GateConfig
 from vialign.evaluation.gates import budget_verdict, early_verdict
+from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables import VERDICT
 
 IMAGES, EACH = 150, 5
@@ -46,10 +47,15 @@ def draws():
     return {name: rng.random(IMAGES * EACH) for name in ("image_to_text", "text_to_image", "negatives")}
 
 
-def verdict(draws, full, lora, action="stop"):
+CALM = EarlyWarning(0.5, -0.2, 0.9, 7)
+WARNED = EarlyWarning(-0.9, -0.99, -0.3, 7)
+
+
+def verdict(draws, full, lora, action="stop", warning=CALM, warns="inform"):
     frames = [outcomes_of("vialign", seed, *full, draws) for seed in (0, 1)]
     frames += [outcomes_of("lora", seed, *lora, draws) for seed in (0, 1)]
-    return VERDICT.check(early_verdict(pd.concat(frames), GateConfig(action=action)))
+    gate = EarlyGateConfig(action=action, warning=warns)
+    return VERDICT.check(early_verdict(pd.concat(frames), warning, gate))
 
 
 def test_a_clearly_worse_model_stops_and_a_better_one_goes(draws):
@@ -73,10 +79,10 @@ def test_the_config_turns_a_stop_into_a_warning(draws):
 
 def test_the_score_is_the_mean_of_recall_and_negatives_and_only_it_is_required(draws):
     rows = verdict(draws, (0.20, 0.95), (0.35, 0.60))
-    score, recall, negatives = rows["value"]
+    score, recall, negatives, _ = rows["value"]
     assert score == pytest.approx((recall + negatives) / 2)
-    assert rows["required"].tolist() == [True, False, False]
-    assert rows["met"].tolist() == [True, False, True]
+    assert rows["required"].tolist() == [True, False, False, False]
+    assert rows["met"].tolist() == [True, False, True, True]
     assert set(rows["action"]) == {"go"}
 
 
@@ -100,7 +106,27 @@ def test_without_negatives_recall_decides_and_the_gap_is_said(draws):
 
 def test_a_missing_method_is_an_error(draws):
     with pytest.raises(ValueError, match="no validation outcomes of lora"):
-        early_verdict(outcomes_of("vialign", 0, 0.3, 0.5, draws), GateConfig())
+        early_verdict(outcomes_of("vialign", 0, 0.3, 0.5, draws), CALM, EarlyGateConfig())
+
+
+@pytest.mark.parametrize(
+    ("warning", "warns", "action", "met"),
+    [
+        (CALM, "stop", "go", True),
+        (WARNED, "inform", "go", False),
+        (WARNED, "stop", "stop", False),
+        (None, "stop", "go", False),
+    ],
+)
+def test_an_early_warning_informs_or_stops_as_the_config_says(draws, warning, warns, action, met):
+    rows = verdict(draws, (0.35, 0.80), (0.20, 0.60), warning=warning, warns=warns)
+    row = rows.iloc[-1]
+    assert set(rows["action"]) == {action} and row["met"] == met
+    assert row["required"] == (warns == "stop" and warning is not None)
+    if warning is None:
+        assert np.isnan(row["value"]) and row["reason"].startswith("not available")
+    else:
+        assert (row["value"], row["low"], row["high"]) == (warning.correlation, warning.low, warning.high)
 
 
 def ledger(*rows):

@@ -1,0 +1,122 @@
+"""How far text alone gets on every benchmark with several texts an item: a benchmark solved blind shows nothing.
+
+Retrieval is not concerned: its candidates are all true captions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from vialign.config import EvaluationConfig
+from vialign.evaluation.choices import text_id
+from vialign.evaluation.statistics import interval, replicate_means
+from vialign.evaluation.vqa import soft_accuracy
+from vialign.signal.blind import BlindClassifier
+from vialign.signal.stage import source_caption
+from vialign.tables import BLIND, NEGATIVE_KINDS
+
+_ITEM_COLUMNS = ["benchmark", "image_id", "value", "chance"]
+_WINOGROUND_CHANCE = 0.25
+
+
+def blind_benchmarks(
+    classifier: BlindClassifier | None,
+    texts: Mapping[str, pd.DataFrame],
+    choices: pd.DataFrame,
+    questions: pd.DataFrame,
+    config: EvaluationConfig,
+    seed: int,
+) -> pd.DataFrame:
+    """Rows as `BLIND` for all test splits; none where there was nothing to fit a classifier on.
+
+    `texts` holds the TEXTS of each split; rows of `choices` and `questions` of other splits are left out.
+    """
+    if classifier is None:
+        return BLIND.empty()
+    items = []
+    for split, frame in texts.items():
+        own = (table[table["split"] == split] for table in (choices, questions))
+        found = blind_items(classifier, frame, *own)
+        items.append(found.assign(benchmark=f"{split}/" + found["benchmark"].astype(str)))
+    return blind_table(pd.concat(items), config.blind_margin, config.bootstrap, config.level, seed)
+
+
+def blind_items(
+    classifier: BlindClassifier, texts: pd.DataFrame, choices: pd.DataFrame, questions: pd.DataFrame
+) -> pd.DataFrame:
+    """What the classifier scores on every item of one split: columns benchmark, image_id, value, chance.
+
+    `texts`, `choices` and `questions` are rows of `TEXTS`, `CHOICES` and `QUESTIONS` of the split. A tie counts as a
+    guess among the tied. The text score of a Winoground item, whose two captions are each true of one image, cannot be
+    won by a score that is the same for both images.
+    """
+    scores = pd.Series(classifier.scores(texts["text"].tolist()), index=texts["text_id"])
+    rows = [*_choice_items(scores, choices), *_question_items(scores, questions)]
+    return pd.concat([pd.DataFrame(rows, columns=_ITEM_COLUMNS), _negative_items(scores, texts)], ignore_index=True)
+
+
+def blind_table(items: pd.DataFrame, margin: float, replicates: int, level: float, seed: int) -> pd.DataFrame:
+    """Rows as `BLIND` from the items of every split (`benchmark` is `<split>/<name>`).
+
+    Intervals resample images with all their items.
+    """
+    rows = []
+    for benchmark, part in items.groupby("benchmark", sort=True):
+        images, known = pd.factorize(part["image_id"])
+        sums = np.bincount(images, part["value"].to_numpy(np.float64))
+        counts = np.bincount(images).astype(np.float64)
+        means = replicate_means(sums[:, None, None], counts[:, None], replicates, seed)[:, 0, 0]
+        low, high = (float(end) for end in interval(means, level))
+        chance = float(part["chance"].mean())
+        rows.append(
+            {
+                "benchmark": benchmark,
+                "accuracy": float(part["value"].mean()),
+                "low": low,
+                "high": high,
+                "chance": chance,
+                "items": len(part),
+                "solved": low > chance + margin,
+            }
+        )
+    return BLIND.check(pd.DataFrame(rows, columns=list(BLIND.columns)))
+
+
+def expected_value(scores: Float[np.ndarray, "text"], values: Float[np.ndarray, "text"]) -> float:
+    """Value of the text with the highest score; the mean over the tied ones where there are several."""
+    return float(values[scores == scores.max()].mean())
+
+
+def _choice_items(scores: pd.Series, choices: pd.DataFrame) -> Iterator[tuple[str, str, float, float]]:
+    for item, benchmark, images, texts in zip(
+        *(choices[name] for name in ("item_id", "benchmark", "images", "texts")), strict=True
+    ):
+        if len(images) > 1:
+            first, second = _of_item(scores, item, texts)
+            yield benchmark, images[0], _WINOGROUND_CHANCE if first == second else 0.0, _WINOGROUND_CHANCE
+        else:
+            right = np.eye(1, len(texts))[0]
+            yield benchmark, images[0], expected_value(_of_item(scores, item, texts), right), 1 / len(texts)
+
+
+def _question_items(scores: pd.Series, questions: pd.DataFrame) -> Iterator[tuple[str, str, float, float]]:
+    names = ("question_id", "image_id", "candidates", "answers")
+    for question, image, candidates, answers in zip(*(questions[name] for name in names), strict=True):
+        values = np.array([soft_accuracy(candidate, answers) for candidate in candidates])
+        yield "vqa", image, expected_value(_of_item(scores, question, candidates), values), float(values.mean())
+
+
+def _negative_items(scores: pd.Series, texts: pd.DataFrame) -> pd.DataFrame:
+    """One item a caption with negatives: the share of them that score lower."""
+    negatives = texts[texts["kind"].isin(NEGATIVE_KINDS)]
+    source = source_caption(negatives["text_id"]).to_numpy()
+    won = (np.sign(scores.loc[source].to_numpy() - scores.loc[negatives["text_id"]].to_numpy()) + 1) / 2
+    frame = pd.DataFrame({"source": source, "image_id": negatives["image_id"].to_numpy(), "value": won})
+    items = frame.groupby("source", sort=False).agg({"image_id": "first", "value": "mean"})
+    return items.assign(benchmark="negatives", chance=0.5)[_ITEM_COLUMNS]
+
+
+def _of_item(scores: pd.Series, item: str, texts: Sequence[str]) -> Float[np.ndarray, "text"]:
+    return scores.loc[[text_id(item, place) for place in range(len(texts))]].to_numpy()
