@@ -1,15 +1,15 @@
 """`vialign ...`: small tools around a run. The run itself is `snakemake`."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vialign.artifacts import read_provenance, write_text
+from vialign.cli_budget import budget
+from vialign.cli_errors import one_line_errors
+from vialign.cli_signal import app as signal_app
 from vialign.config import Config, digest, read_config
 from vialign.errors import UserError
 
@@ -20,16 +20,8 @@ results_app = typer.Typer(help="Ask results where they come from.", no_args_is_h
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Show a user's error as its one line, with exit status 1 and no traceback."""
-    try:
-        yield
-    except UserError as error:
-        print(f"vialign: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+app.add_typer(signal_app, name="signal")
+app.command("budget")(budget)
 
 
 @config_app.command("check")

@@ -1,0 +1,29 @@
+"""The signal as a tool: on any open_clip model and any folder of captioned images, without the pipeline.
+
+`vialign signal ...` on the command line and the same functions here; docs/signal-toolkit.md shows both at work.
+"""
+
+from vialign.signal.toolkit.captions import Captions, read_captions
+from vialign.signal.toolkit.diagnosing import Diagnosis, diagnose_signal
+from vialign.signal.toolkit.example import draw_example
+from vialign.signal.toolkit.fitting import fit_signal
+from vialign.signal.toolkit.models import open_backbone
+from vialign.signal.toolkit.parsing import find_parser
+from vialign.signal.toolkit.scoring import Scored, score_signal
+from vialign.signal.toolkit.signal import Signal, load_signal, save_signal
+
+__all__ = [
+    "Captions",
+    "Diagnosis",
+    "Scored",
+    "Signal",
+    "diagnose_signal",
+    "draw_example",
+    "find_parser",
+    "fit_signal",
+    "load_signal",
+    "open_backbone",
+    "read_captions",
+    "save_signal",
+    "score_signal",
+]

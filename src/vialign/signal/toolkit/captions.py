@@ -1,0 +1,130 @@
+"""Captions of a folder of images, from a CSV file, and which of those images can be read."""
+
+import csv
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from vialign.data.base import safe_join
+from vialign.errors import UserError
+
+COLUMNS = ("image", "caption")
+"""Columns that the file must have; `caption_id` is optional, every other column is left alone."""
+SHOWN = 3
+"""Names that a message gives as examples."""
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Images and what is said of them."""
+
+    folder: Path
+    """Folder that the names of the images are relative to."""
+    file: Path
+    """The CSV file."""
+    table: pd.DataFrame
+    """One row a caption, in the order of the file: `position` (row of the file, from 1, header not counted), `image_id`
+    (file name relative to the folder), `text_id` (`<image_id>#<n>`, n counting the captions of the image from 0),
+    `caption_id` (the file's own, or the `text_id`) and `text`."""
+    strict: bool = False
+    """Whether an image that is missing or broken stops the work."""
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Names of the images, in the order of their first caption."""
+        return self.table["image_id"].drop_duplicates().tolist()
+
+
+def read_captions(images: str | Path, captions: str | Path, strict: bool = False) -> Captions:
+    """Read a CSV file of captions (columns `image`, `caption` and, where wanted, `caption_id`) of a folder of images.
+
+    Captions of images that are not in the folder are skipped, with a line on stderr; with `strict` they are an error.
+    Raises UserError naming file, row and field when the file is missing or is no such CSV, a field is empty, a name
+    leads out of the folder, a caption id comes twice, or no image is left.
+    """
+    folder, file = Path(images), Path(captions)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of images")
+    rows = list(_rows(folder, file))
+    if not rows:
+        raise UserError(f"{file}: has a header but no captions; add rows with the fields image and caption")
+    table = pd.DataFrame(rows, columns=["position", "image_id", "caption_id", "text"])
+    number = table.groupby("image_id", sort=False).cumcount().astype(str)
+    table.insert(2, "text_id", table["image_id"] + "#" + number)
+    table["caption_id"] = table["caption_id"].where(table["caption_id"] != "", table["text_id"])
+    names = table["image_id"].drop_duplicates().tolist()
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        lost = int(table["image_id"].isin(missing).sum())
+        what = f"{file}: names {len(missing)} of {len(names)} images that are not in {folder} ({shorten(missing)})"
+        if strict or len(missing) == len(names):
+            raise UserError(f"{what}; put them there or correct the field `image`")
+        warn(f"{what}; {lost} captions skipped (strict stops here instead)")
+    return Captions(folder, file, table[~table["image_id"].isin(missing)].reset_index(drop=True), strict)
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    print(f"vialign: {message}", file=sys.stderr, flush=True)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first few names, and dots where there are more."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _rows(folder: Path, file: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Row number, name of the image, caption id (empty where there is none) and caption of every row, checked."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = next(reader, [])
+            _check_header(file, header)
+            ids: set[str] = set()
+            for position, fields in enumerate(filter(None, reader), start=1):
+                where = f"{file}, row {position} (line {reader.line_num})"
+                if len(fields) != len(header):
+                    raise UserError(
+                        f"{where}: has {len(fields)} fields, the header has {len(header)}; put a caption with commas "
+                        "in double quotes"
+                    )
+                row = dict(zip(header, fields, strict=True))
+                image, name = row["image"].strip(), row.get("caption_id", "").strip()
+                _check_row(folder, where, image, row["caption"])
+                if name and name in ids:
+                    raise UserError(f"{where}: field `caption_id`: {name!r} comes twice; give each caption its own")
+                ids.add(name)
+                yield position, os.path.normpath(image), name, row["caption"]
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file of captions") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text (byte {error.start}); convert it") from None
+    except csv.Error as error:
+        raise UserError(f"{file}, line {reader.line_num}: not CSV: {error}; correct its quotes") from None
+
+
+def _check_row(folder: Path, where: str, image: str, caption: str) -> None:
+    for field, value in (("image", image), ("caption", caption.strip())):
+        if not value:
+            raise UserError(f"{where}: field `{field}` is empty; fill it in or remove the row")
+    try:
+        safe_join(folder, image)
+    except UserError as error:
+        raise UserError(f"{where}: field `image`: {error}") from None
+
+
+def _check_header(file: Path, header: Sequence[str]) -> None:
+    for column in COLUMNS:
+        if column not in header:
+            raise UserError(
+                f"{file}, line 1: no column `{column}`, only {', '.join(header) or 'nothing'}; the first line must "
+                "name the columns image and caption, separated by commas"
+            )
+    if len(set(header)) < len(header):
+        raise UserError(f"{file}, line 1: a column comes twice ({', '.join(header)}); name each column once")

@@ -1,0 +1,54 @@
+"""The worked example of docs/signal-toolkit.md, run as it stands."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from vialign.artifacts import read_table
+from vialign.tables import DIAGNOSIS, TOOLKIT_SCORES
+
+
+@pytest.fixture(scope="module")
+def page(repository):
+    return repository / "docs" / "signal-toolkit.md"
+
+
+@pytest.fixture(scope="module")
+def example(repository, page, tmp_path_factory):
+    """The folder in which every block of the page was run, and what the blocks printed."""
+    folder = tmp_path_factory.mktemp("example")
+    command = [sys.executable, str(repository / "tests" / "run_page.py"), str(page)]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return folder, json.loads(result.stdout.splitlines()[-1])
+
+
+def test_the_example_scores_every_caption(example):
+    folder, _ = example
+    scores = read_table(folder / "scores.parquet", TOOLKIT_SCORES)
+    assert len(scores) == 5 * 300 and scores["parsed"].mean() > 0.95
+    assert scores["used_for"].value_counts().to_dict() == {"fit": 750, "calibration": 375, "none": 375}
+    assert (folder / "units" / "pipeline" / "meta.json").is_file()
+
+
+def test_its_diagnosis_accepts_agreement_and_refuses_consistency_as_the_page_says(example, page):
+    folder, told = example
+    assert "refuses C and accepts `agreement`, on swapped\nattributes" in page.read_text(encoding="utf-8")
+    assert "Verdict: agreement may be used here. It tells true captions from swap_attributes" in told[-3]
+    assert "Verdict: do not use consistency here." in told[-1]
+    table = read_table(folder / "diagnosis.parquet", DIAGNOSIS).set_index(["signal", "kind"])["auc"]
+    assert table["agreement", "random"] > 0.97 > 0.65 > table["consistency", "random"]
+    assert table["blind", "shuffle"] > 0.95 > 0.6 > table["blind", "random"]
+
+
+def test_a_wrong_caption_in_memory_scores_below_the_true_one(example):
+    true, wrong = (float(line.split()[-1]) for line in example[1][-2].splitlines()[1:])
+    assert true > 0.5 > wrong
+
+
+def test_the_page_names_every_column(page):
+    table = page.read_text(encoding="utf-8").split("## Reading the scores")[1].split("## Reading the diagnosis")[0]
+    assert set(re.findall(r"`(\w+)`", table)) >= set(TOOLKIT_SCORES.columns)
