@@ -19,6 +19,7 @@ from vialign.errors import UserError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(gt=0, le=100)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -64,9 +65,12 @@ class BackboneConfig(Section):
     """The frozen dual encoder."""
 
     architecture: str = "vialign-scenes"
-    """An open_clip model name."""
+    """An open_clip model name, or `blip`."""
     definition: str | None = None
-    """An open_clip model JSON to register under that name; none for the models open_clip and vialign ship."""
+    """An open_clip model JSON to register under that name; none for the models open_clip and vialign ship. For `blip`
+    the folder with its config.json and tokenizer.json."""
+    tokenizer: str | None = None
+    """A tokenizer.json, or a folder with one, for an architecture that would download it (SigLIP); none otherwise."""
     checkpoint: str | None = "package"
     """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
     random weights (tests and budget measurements only)."""
@@ -76,6 +80,14 @@ class BackboneConfig(Section):
     """Of that training, at its peak."""
     pretrain_images: Count = 40000
     """Images of the pretraining split, drawn on the fly."""
+
+
+class TreebankConfig(Section):
+    """A treebank as a domain of the study of phrase units."""
+
+    treebank: Literal["ptb", "ud"]
+    folder: str
+    """Where it lies."""
 
 
 class LanguageConfig(Section):
@@ -89,6 +101,12 @@ class LanguageConfig(Section):
     epochs: Count = 3
     negatives: tuple[str, ...] = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
     """Kinds of rule-made hard negatives (`vialign.language.negatives`)."""
+    domains: dict[str, TreebankConfig] = {}
+    """Named treebanks on which, beside drawn captions, phrase units are studied across domains; none: no study."""
+    domain_sentences: Count = 2500
+    """Training sentences of each domain of that study."""
+    domain_texts: Count = 400
+    """Sentences of each domain that the gate is fitted on, and again so many held-out ones."""
 
 
 class FeaturesConfig(Section):
@@ -118,8 +136,8 @@ class VisualConfig(Section):
     """Of the residual map from pooled patches to prototypes."""
     images: Count = 2000
     """Images that the fit and its measurement see, each; they are also encoded flipped and shifted."""
-    temperature: Positive = 0.1
-    """Of the softmax over the cosines of a patch with the atoms."""
+    temperature: Positive = 0.05
+    """Of the softmax over the cosines of a patch with the atoms; chosen on training images left out of the fit."""
     reconstruction: NonNegative = 1.0
     sparsity: NonNegative = 0.1
     usage: NonNegative = 0.5
@@ -155,6 +173,14 @@ class TextConfig(Section):
     """Share of token states blanked while fitting."""
     noise: NonNegative = 0.1
     """Standard deviation of the noise on token states while fitting, in their own standard deviations."""
+    kind: NonNegative = 1.0
+    """Weight of the main path's loss on the kinds of tokens."""
+    begin: NonNegative = 1.0
+    """Weight of its loss on where units begin."""
+    subject: NonNegative = 1.0
+    """Weight of its loss on the subjects of attributes and relations."""
+    object: NonNegative = 1.0
+    """Weight of its loss on the objects of relations."""
     alignment: NonNegative = 1.0
     """Weight of the local contrastive loss between phrases and prototypes."""
     relation: NonNegative = 1.0
@@ -162,17 +188,27 @@ class TextConfig(Section):
     steps: Count = 600
     batch: Count = 128
     learning_rate: Positive = 1e-2
+    typos: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (0.0, 0.05, 0.1, 0.2)
+    """Shares of words with a typo at which all paths are measured; the captions that the fit reads typed draw one."""
+    typed_texts: Count = 1500
+    """Training captions that the fit also sees with typos."""
+    typed_share: Fraction = 0.5
+    """Share of them among the captions that a step draws from."""
+    gate_texts: Count = 400
+    """Training captions that only the gate is fitted on, with typos."""
+    measured_texts: Count = 300
+    """Validation captions with gold units that are read at every share of typos."""
     confidence: Fraction = 0.8
-    """Main-path confidence at which both paths weigh the same."""
-    trust: Fraction = 0.9
-    """Mean main-path confidence of a caption from which on the parser is not asked."""
+    """Main-path confidence at which both paths weigh the same, until the gate is fitted."""
+    trust: Fraction = 0.75
+    """Main-path confidence in a caption's least sure token from which on the parser is not asked."""
 
 
 class SignalConfig(Section):
     """Consistency, its calibration, and the tests it must pass before use."""
 
     driver: Literal["consistency", "consistency_raw", "agreement"] = "consistency"
-    """The signal that the gate judges and that drives the modules. `agreement` is C times the mean of both calibrated
+    """The signal that the gate judges and that drives the modules. `agreement` is the product of both calibrated
     similarities: unlike C it is low where both similarities are low."""
     temperature: Positive = 0.05
     """Of the local match distribution."""
@@ -188,14 +224,22 @@ class SignalConfig(Section):
     """Cross-validation folds of the probe, by image."""
     regularisation: Positive = 1.0
     """Inverse strength C of the probe's logistic regression."""
-    stress_images: Count = 120
+    stress_images: Count = 100
     """Diagnosis images that the stress test encodes again under every corruption and attack."""
     severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = (1, 2, 3, 4, 5)
     """Of the corruptions."""
-    epsilons: tuple[Positive, ...] = (0.5, 1.0, 2.0, 4.0)
+    epsilons: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0)
     """Largest change of a pixel by an attack, in 1/255."""
-    attack_steps: Count = 5
+    attack_steps: Count = 4
     """Of projected gradient descent."""
+    attack_restarts: Count = 2
+    """Random starts of projected gradient descent, of which each image keeps the strongest."""
+    stress_typos: tuple[Percent, ...] = (5.0, 10.0, 20.0)
+    """Percent of words with a typo."""
+    stress_word_order: tuple[Percent, ...] = (20.0, 50.0, 100.0)
+    """Percent of words that change places."""
+    stress_substitutions: Count = 3
+    """Words of a wrong caption that are replaced by adversarial ones, at most."""
     shuffle_prototypes: bool = False
     """Negative control: gives every image the prototypes of another, so that the gate must stop the run."""
 
@@ -222,6 +266,29 @@ class CurriculumConfig(Section):
     transport_iterations: Count = 10
 
 
+class MonitorConfig(Section):
+    """Light checks during the training of methods that carry the signal, and what is said about them."""
+
+    checks: Count = 24
+    """Over the whole training; the weights at each are kept as the checkpoint trail."""
+    images: Annotated[int, Field(ge=2)] = 80
+    """Validation images that a light check looks at, evenly spread, always the same ones: recall on the whole split
+    would cost more than the training."""
+    window: Annotated[int, Field(ge=5)] = 10
+    """Checks that one rank correlation sees, at most."""
+    minimum: Annotated[int, Field(ge=5)] = 6
+    """Checks below which no correlation is given."""
+    shuffles: Count = 1000
+    """Random orders from which the band is made."""
+
+    @model_validator(mode="after")
+    def reachable(self) -> "MonitorConfig":
+        """A window must be able to hold the checks that a correlation needs."""
+        if self.minimum > self.window:
+            raise ValueError("training.monitor.minimum must not exceed training.monitor.window")
+        return self
+
+
 class TrainingConfig(Section):
     """One recipe for every method."""
 
@@ -232,14 +299,47 @@ class TrainingConfig(Section):
     """Steps before the early gate; every subset of the modules is trained this far."""
     steps: Count = 240
     checks: Count = 4
-    """Validation checks over the whole training."""
-    learning_rates: dict[str, Positive] = {"lora": 1e-3, "vialign": 3e-3}
+    """Checks on the whole validation split over the whole training, by which weights are kept."""
+    monitor: MonitorConfig = MonitorConfig()
+    learning_rates: dict[str, Positive] = {
+        "lora": 1e-3,
+        "adapter": 1e-3,
+        "clip-adapter": 1e-3,
+        "bitfit": 1e-3,
+        "prompt": 3e-3,
+        "coop": 3e-2,
+        "filip": 1e-2,
+        "vialign": 3e-3,
+    }
+    """Peak of each method; `vialign` stands for all its subsets."""
     weight_decay: NonNegative = 0.01
     warmup: Fraction = 0.1
     clip: Positive = 1.0
     negatives: NonNegative = 1.0
     """Weight of the hard-negative term, the same for every trained method."""
     lora_rank: Count = 4
+
+
+class BaselinesConfig(Section):
+    """Sizes of the light baselines, from their papers."""
+
+    adapter_reduction: Count = 12
+    """Width of a tower over that of its adapters' bottlenecks; 12 is the published 64 of 768."""
+    clip_adapter_reduction: Count = 4
+    """Dimensions of the joint space over those of CLIP-Adapter's bottlenecks."""
+    clip_adapter_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of CLIP-Adapter's output in the embedding."""
+    bitfit_trunk: bool = True
+    """BitFit also trains the biases of a convolutional image trunk, from pixels and through all of it."""
+    image_prompts: Count = 5
+    """Prompts of each block of the image tower."""
+    text_prompts: Count = 4
+    """Prompts of each block of the text tower."""
+    context_vectors: Count = 4
+    """CoOp's vectors in front of a caption; they take as many places of the text tower's context."""
+    filip_pooled: Fraction = 0.5
+    """Share of the pooled cosine in FILIP's score. The paper has none, because it trains the towers for single tokens;
+    those of a frozen tower alone stay far below its pooled cosine."""
 
 
 class BudgetConfig(Section):
@@ -273,8 +373,22 @@ class SignalGateConfig(GateConfig):
     """The lower end of the AUC's interval on at least one kind of hard negative must be above it: 0.5 is chance."""
     minimum_gain: float = 0.0
     """The lower end of the probe's gain beyond S_global must be above it: the signal must add something."""
+    beyond_text: float = 0.0
+    """The lower end of AUC less the blind baseline's, on that kind, must be above it: what a classifier that sees no
+    image can tell is no evidence of alignment."""
+    blind_spot: Fraction = 0.05
+    """Share of random pairs that may look as consistent as the median aligned pair while both similarities are low;
+    it informs only. One in twenty is what a test at the usual level lets pass by chance."""
     level: Fraction = 0.05
     """Family-wise error of the tests (Holm)."""
+
+
+class EarlyGateConfig(GateConfig):
+    """What the early gate makes of a warning."""
+
+    warning: Literal["inform", "stop"] = "inform"
+    """Whether an early warning (C and the validation metric move apart) counts as missing evidence. It informs only by
+    default: two curves that both drift through a training look related even where they are not."""
 
 
 class GatesConfig(Section):
@@ -282,7 +396,7 @@ class GatesConfig(Section):
 
     signal: SignalGateConfig = SignalGateConfig()
     budget: GateConfig = GateConfig()
-    early: GateConfig = GateConfig()
+    early: EarlyGateConfig = EarlyGateConfig()
 
 
 class ExpectedValue(Section):
@@ -319,6 +433,10 @@ class EvaluationConfig(Section):
     """Candidates of a retrieval query that are scored exactly, the best by the frozen cosine; none: all of them."""
     rerank_check: Count = 200
     """Queries a direction on which re-ranking is held against the exact ranking."""
+    blind_margin: Fraction = 0.1
+    """How far above chance, with the whole interval, a classifier that sees no image must answer a benchmark for it to
+    count as solved without images. A few points are common, for hardly any set of wrong captions is free of traces;
+    ten points are more than the methods of a table commonly differ by, so a rise may come from the words alone."""
     expected: tuple[ExpectedValue, ...] = ()
     """Values that the frozen backbone must reproduce, beside the published ones that ship with the package."""
     calibration: CalibrationConfig = CalibrationConfig()
@@ -335,6 +453,21 @@ class FailureConfig(Section):
     validation captions agree with the other captions of their own image; 0.5 is the typical caption."""
     margin: NonNegative = 0.02
     """Cosine by which a rival's local similarity may lie under that of the truth and still match the same concepts."""
+
+
+class GradientConfig(Section):
+    """The gradient analysis of the checkpoint trail."""
+
+    points: Annotated[int, Field(ge=2)] = 7
+    """Checkpoints of the trail at which the terms of the loss are compared."""
+    batches: Annotated[int, Field(ge=2)] = 6
+    """Training batches, the same at every checkpoint, each with gradients of its own."""
+    batch: Annotated[int, Field(ge=2)] = 32
+    """Pairs of such a batch."""
+    moments: Annotated[int, Field(ge=1)] = 2
+    """Checkpoints, of those `points`, at which every sample's own gradient is computed."""
+    bins: Annotated[int, Field(ge=2)] = 5
+    """Groups of C with equally many samples."""
 
 
 class ReportConfig(Section):
@@ -362,10 +495,12 @@ class Config(Section):
     signal: SignalConfig = SignalConfig()
     curriculum: CurriculumConfig = CurriculumConfig()
     training: TrainingConfig = TrainingConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     budget: BudgetConfig = BudgetConfig()
     gates: GatesConfig = GatesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     analysis: FailureConfig = FailureConfig()
+    gradients: GradientConfig = GradientConfig()
     report: ReportConfig = ReportConfig()
 
     @property

@@ -154,6 +154,7 @@ SPLITS = (
     "train",
     "calibration",
     "diagnosis",
+    "diagnosis_domain",
     "validation",
     "test",
     "test_combination",
@@ -307,6 +308,8 @@ SIGNALS = (
     "s_sum",
     "certainty",
 )
+REFERENCE_SIGNALS = ("s_token", "s_words", "blind")
+"""Scores of other makers on the same pairs, which the signals are held against in the diagnosis."""
 
 SIGNAL_CALIBRATION = Table(
     "signal_calibration",
@@ -333,10 +336,20 @@ SIGNAL_SCORES = Table(
     s_local_calibrated=unit_interval("s_local after the monotone map"),
     consistency=unit_interval("C = 1 - |s_global - s_local| of the calibrated values"),
     consistency_raw=number("C = 1 - |s_global - s_local| of the raw cosines"),
-    agreement=unit_interval("consistency times the mean of the calibrated similarities: high only where both are"),
+    agreement=unit_interval("product of the calibrated similarities: high only where both are"),
     s_sum=number("sum of the calibrated similarities"),
     local_entropy=unit_interval("entropy of the match distribution over log K"),
     certainty=unit_interval("1 - local_entropy"),
+)
+
+REFERENCES = Table(
+    "references",
+    image_id=key("image"),
+    text_id=key("text"),
+    kind=category(PAIR_KINDS, "aligned, or the way in which the caption was made wrong"),
+    s_token=similarity("mean over the caption's tokens of the largest cosine with a patch (FILIP)"),
+    s_words=similarity("mean cosine of the image with the caption and with each of its nouns (F-CLIPScore)"),
+    blind=number("log-odds of a caption by its words alone, from a classifier that sees no image", optional=True),
 )
 
 DIAGNOSIS = Table(
@@ -374,28 +387,69 @@ PROBE = Table(
     images=whole("images", low=0),
 )
 
+STRESS_UNITS = (
+    "severity",
+    "epsilon in 1/255",
+    "percent of words misspelt",
+    "percent of words moved",
+    "words replaced",
+    "domain",
+)
+
 STRESS = Table(
     "stress",
     attack=key("corruption or attack"),
-    strength=Column(pa.float64(), "severity 1 to 5, or epsilon in 1/255; 0 is clean", key=True),
+    strength=Column(pa.float64(), "how strong it is, in `unit`; 0 is clean", low=0, key=True),
+    unit=category(
+        STRESS_UNITS,
+        "what strength counts: severity 1 to 5 of a corruption, largest change of a pixel, disturbed words; domain: 1 "
+        "is the other one",
+    ),
     signal=key("which score discriminates"),
     kind=key("random, or hard: the rule-made negatives pooled"),
     auc=unit_interval("discrimination under stress, as in the diagnosis"),
-    low=unit_interval("lower end of the bootstrap interval"),
-    high=unit_interval("upper end of the bootstrap interval"),
-    pairs=whole("pairs", low=0),
+    low=unit_interval("lower end of the bootstrap interval over images"),
+    high=unit_interval("upper end of the bootstrap interval over images"),
+    pairs=whole("misaligned pairs", low=0),
 )
 
 STRESS_SUMMARY = Table(
     "stress_summary",
-    attack=key("corruption or attack"),
+    attack=key("corruption or attack; `all` is the mean over all of them"),
     signal=key("which score discriminates"),
-    kind=key("kind of misaligned pair"),
+    kind=key("random, or hard: the rule-made negatives pooled"),
     relative_area=number(
         "area of the AUC above chance along the curve, over its clean value; missing where clean is not above chance",
         optional=True,
     ),
+    low=number("lower end of its bootstrap interval over images", optional=True),
+    high=number("upper end of its bootstrap interval over images", optional=True),
+    difference=number("relative_area minus that of s_global, paired; missing for s_global itself", optional=True),
+    difference_low=number("lower end of the difference's interval", optional=True),
+    difference_high=number("upper end of the difference's interval", optional=True),
     clean=unit_interval("AUC without any disturbance"),
+)
+
+USES = ("fit", "calibration", "none")
+
+TOOLKIT_IMAGES = Table(
+    "toolkit_images",
+    image_id=key("file name of the image, relative to its folder"),
+    content=text("sha256 of the file's bytes, by which the image is known again under any name"),
+    used_for=category(USES, "what the image was used for"),
+)
+
+TOOLKIT_SCORES = Table(
+    "toolkit_scores",
+    **{
+        **SIGNAL_SCORES.columns,
+        "image_id": key("file name of the image, relative to its folder"),
+        "text_id": key("`<image_id>#<n>`: the n-th caption of the image, from 0"),
+    },
+    caption_id=text("as in the captions file; without one, the text_id"),
+    position=whole("row of the captions file, from 1, header not counted", low=1),
+    parsed=flag("whether the parser found a unit; where not, the whole text stands as one"),
+    used_for=category(USES, "whether the units or the calibration were fitted on this image, known by its content"),
 )
 
 VERDICT = Table(
@@ -442,6 +496,36 @@ MONITOR = Table(
     ),
     consistency_mean=number("mean C on aligned validation pairs", optional=True),
     consistency_sd=number("spread of C on aligned validation pairs", optional=True),
+)
+
+SIGNAL_MONITOR = Table(
+    "signal_monitor",
+    step=number_key("optimiser step of a light check, on a fixed part of the validation split"),
+    recall=unit_interval("mean any-hit R@1 of both directions"),
+    negatives=unit_interval("accuracy against rule-made negatives, as in `monitor`", optional=True),
+    score=unit_interval("mean of both, or recall alone without negatives: the validation metric"),
+    consistency_mean=number("mean C on aligned pairs"),
+    consistency_sd=number("spread of C on aligned pairs"),
+)
+
+MONITORING = Table(
+    "monitoring",
+    method=key("method"),
+    seed=number_key("training seed"),
+    of=category(("level", "change"), "values at the checks, or their changes from check to check", key=True),
+    step=number_key("optimiser step of the window's last check"),
+    window=whole("checks in the window (for changes: changes)", low=1),
+    correlation=number(
+        "Spearman's rank correlation of mean C and validation metric; missing below the minimum of checks",
+        low=-1,
+        high=1,
+        optional=True,
+    ),
+    low=number("lower end of its interval, simultaneous over the windows", low=-1, high=1, optional=True),
+    high=number("upper end of its interval", low=-1, high=1, optional=True),
+    band_low=number("lower end of what shuffled order gives, simultaneous", low=-1, high=1, optional=True),
+    band_high=number("upper end of what shuffled order gives", low=-1, high=1, optional=True),
+    warned=flag("whether the whole interval lies under 0"),
 )
 
 BUDGET = Table(
@@ -532,6 +616,21 @@ AGREEMENT = Table(
     pairs=whole("rated pairs", low=0),
 )
 
+BLIND = Table(
+    "blind",
+    benchmark=key("`<split>/<name>`"),
+    accuracy=unit_interval(
+        "mean over items of what the classifier that sees no image scores; a tie counts as a guess. One image: whether "
+        "the true caption comes first; winoground: text score; negatives: share of a caption's negatives that score "
+        "lower; vqa: soft accuracy"
+    ),
+    low=unit_interval("lower end of the bootstrap interval over images"),
+    high=unit_interval("upper end of the bootstrap interval over images"),
+    chance=unit_interval("the same for guessing"),
+    items=whole("items", low=1),
+    solved=flag("whether the interval lies above chance by more than `evaluation.blind_margin`"),
+)
+
 CALIBRATION = Table(
     "calibration_check",
     benchmark=key("benchmark"),
@@ -562,6 +661,82 @@ FAILURES = Table(
     evidence=text("measured values that led to the class"),
     worst_phrase=text("phrase with the weakest match in the right image", optional=True),
     worst_match=similarity("its best match among the prototypes", optional=True),
+)
+
+GRADIENT_TERMS = Table(
+    "gradient_terms",
+    method=key("method"),
+    seed=number_key("training seed"),
+    step=number_key("optimiser step of the checkpoint"),
+    first=key("term of the loss"),
+    second=key("another term of the loss"),
+    cosine=similarity("mean over batches of the cosine between the gradients of both terms on one batch"),
+    low=similarity("lower end of its interval over batches"),
+    high=similarity("upper end of its interval over batches"),
+    batches=whole("batches on which both gradients are not zero", low=1),
+)
+
+GRADIENT_SAMPLES = Table(
+    "gradient_samples",
+    method=key("method"),
+    step=number_key("optimiser step of the checkpoint"),
+    bin=number_key("group of samples by C, 0 the lowest"),
+    consistency=number("mean C of the group"),
+    cosine=similarity("mean cosine of a sample's gradient with the mean gradient of all other samples"),
+    low=similarity("lower end of its interval over samples and seeds"),
+    high=similarity("upper end of its interval over samples and seeds"),
+    samples=whole("samples of all seeds in the group", low=1),
+)
+
+OPTIMISATION_PATH = Table(
+    "optimisation_path",
+    method=key("method"),
+    seed=number_key("training seed"),
+    step=number_key("optimiser step of the checkpoint"),
+    first=number("coordinate of the weights along the path's first principal direction"),
+    second=number("coordinate along the second"),
+    first_share=unit_interval("share of the path's variance along the first direction"),
+    second_share=unit_interval("share along the second"),
+)
+
+SPAN_PATHS = ("main", "fallback", "mixed")
+SPAN_KINDS = (*UNIT_KINDS, "all", "noun phrase")
+
+SPANS = Table(
+    "spans",
+    trained_on=key("domain that the parser was trained on and the main path fitted on"),
+    domain=key("domain of the held-out texts"),
+    typos=Column(pa.float64(), "share of words with a typo", low=0, high=1, key=True),
+    path=category(SPAN_PATHS, "which reading decides", key=True),
+    kind=category(
+        SPAN_KINDS, "kind of unit; a noun phrase is an entity with its attributes, held against gold brackets", key=True
+    ),
+    precision=unit_interval("right units over units found", optional=True),
+    recall=unit_interval("right units over gold units"),
+    f1=unit_interval("harmonic mean of both"),
+    low=unit_interval("lower end of F1's 95 % bootstrap interval over texts"),
+    high=unit_interval("upper end"),
+    margin=number("mixed path: its F1 minus that of the better single path", low=-1, high=1, optional=True),
+    margin_low=number("lower end of the margin's paired 95 % bootstrap interval", low=-1, high=1, optional=True),
+    margin_high=number("upper end", low=-1, high=1, optional=True),
+    count=whole("texts with a gold unit", low=1),
+    cut=whole("texts that fill the context of the text tower, whose end may be cut off", low=0),
+    trusted=unit_interval("share of texts on which the mixed path does not ask the parser"),
+)
+
+LOSS_ABLATION = Table(
+    "loss_ablation",
+    part=category(("visual", "text"), "disentangler whose loss it is", key=True),
+    left_out=key("weight of the config that was set to 0; `none` is the full loss"),
+    subject=key("what was measured: dictionary, span path main, S_local"),
+    measure=key("name of the measure, as in QUALITY"),
+    value=number("value on held-out items"),
+    low=number("lower end of its 95 % bootstrap interval", optional=True),
+    high=number("upper end", optional=True),
+    difference=number("value minus that of the full loss"),
+    difference_low=number("lower end of its paired 95 % bootstrap interval over the same items", optional=True),
+    difference_high=number("upper end", optional=True),
+    count=whole("items measured", low=0),
 )
 
 ABLATION = Table(

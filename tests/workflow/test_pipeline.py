@@ -19,10 +19,6 @@ from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, VERDICT
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
-STOP = """
-signal: {shuffle_prototypes: true}
-gates: {signal: {action: stop}}
-"""
 KNOWN = """
 evaluation:
   expected:
@@ -123,14 +119,29 @@ def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(run: Pat
     assert not rules & {"prepare_data", "parse_texts", "extract_features", "fit_visual", "fit_text", "encode_split"}
 
 
-def test_a_useless_signal_stops_the_run_with_a_design_review(run: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "stopped"
+@pytest.mark.parametrize(
+    ("gate", "verdict", "broken", "not_made"),
+    [
+        ("signal", "signal/verdict.parquet", "tells aligned captions", "budget/ledger.parquet"),
+        ("budget", "gates/budget.parquet", "parameters", "train/vialign/0/early.safetensors"),
+        ("early", "gates/early.parquet", "lora", "ablate/ablation.parquet"),
+    ],
+)
+def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
+    run: Path, tmp_path: Path, gate: str, verdict: str, broken: str, not_made: str
+) -> None:
+    folder = tmp_path / gate
     shutil.copytree(run, folder, symlinks=True)
-    (folder / "stop.yaml").write_text(STOP, encoding="utf-8")
-    done = snakemake(folder, str(folder / "stop.yaml"), "--", "all")
+    shutil.rmtree((folder / "results" / not_made).parent)
+    done = snakemake(folder, str(ROOT / f"configs/stop_{gate}.yaml"), "--", "all")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert set(read_table(folder / "results/gates/signal.parquet", VERDICT)["action"]) == {"stop"}
-    assert "esign review" in (folder / "results/report/index.html").read_text(encoding="utf-8")
+    table = read_table(folder / "results" / verdict, VERDICT)
+    assert set(table["action"]) == {"stop"}
+    failed = table[table["required"] & ~table["met"]]
+    assert failed["criterion"].str.lower().str.contains(broken).any()
+    report = (folder / "results/report/index.html").read_text(encoding="utf-8")
+    assert "esign review" in report and f"{gate} gate" in report.lower()
+    assert not (folder / "results" / not_made).exists()
 
 
 def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-# Stage analyse: why queries fail, by explicit rules.
+# Stage analyse: why queries fail, how the signal moved with training, and what the gradients asked for.
 rule failures:
     input:
         unpack(
@@ -27,6 +27,67 @@ rule failures:
         "../scripts/failures.py"
 
 
+rule monitoring:
+    input:
+        lambda wildcards: [
+            path
+            for method in finished_methods()
+            if method.startswith(FULL)
+            for path in expand(
+                rules.train_final.output.signal_monitor, method=method, seed=SEEDS
+            )
+        ],
+    output:
+        f"{RESULTS}/analyse/monitoring.parquet",
+    log:
+        f"{RESULTS}/logs/monitoring.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/monitoring.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("training", "evaluation", "seed"),
+        code=code("monitoring"),
+    script:
+        "../scripts/monitoring.py"
+
+
+rule gradients:
+    input:
+        **encoded("train"),
+        calibration=rules.calibrate_signal.output[0],
+        trails=lambda wildcards: expand(
+            rules.train_final.output.trail,
+            method=dict.fromkeys([FULL, chosen()]),
+            seed=SEEDS,
+        ),
+    output:
+        terms=f"{RESULTS}/analyse/gradient_terms.parquet",
+        samples=f"{RESULTS}/analyse/gradient_samples.parquet",
+        path=f"{RESULTS}/analyse/optimisation_path.parquet",
+    log:
+        f"{RESULTS}/logs/gradients.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gradients.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section(
+            "gradients", "curriculum", "training", "signal", "evaluation", "seed"
+        ),
+        code=code("gradients"),
+    script:
+        "../scripts/gradients.py"
+
+
 rule analyse:
     input:
-        when_passed(lambda: list(rules.failures.output)),
+        when_passed(
+            lambda: [
+                *rules.failures.output,
+                *rules.monitoring.output,
+                *rules.gradients.output,
+            ]
+        ),

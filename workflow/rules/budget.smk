@@ -20,7 +20,7 @@ rule ledger:
     # Timings mean nothing beside another job, so this one asks for every core.
     threads: workflow.cores
     params:
-        config=section("budget", "curriculum", "training", "seed"),
+        config=section("budget", "curriculum", "training", "baselines", "seed"),
         code=code("ledger"),
     script:
         "../scripts/ledger.py"

@@ -2,6 +2,7 @@
 import sys
 
 from vialign.config import load_config, section_digest
+from vialign.data.folders import EMBEDDED
 from vialign.digest import script_digest
 from vialign.errors import UserError
 from vialign.evaluation.calibration import has_known_values
@@ -13,7 +14,9 @@ except UserError as error:
     sys.exit(f"vialign: {error}")
 
 RESULTS = CONFIG.results
-TUNING_SPLITS = ["train", "calibration", "diagnosis", "validation"]
+# Another domain for the stress test: only the embedded world can draw one.
+OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
+TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "validation"]
 SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
 FULL = "vialign"
 SUBSETS = [
@@ -47,7 +50,7 @@ def section(*names):
 
 def stopped(checkpoint_output):
     """Whether the verdict table of a gate says that the pipeline stops there."""
-    return gate_action(str(checkpoint_output)) == "stop"
+    return gate_action(str(checkpoint_output[0])) == "stop"
 
 
 def chosen():
@@ -113,9 +116,12 @@ def evidence(wildcards):
         *rules.ablation.output,
         *each_run(rules.train_final.output),
         *rules.agreement.output,
+        *rules.blind_benchmarks.output,
         *rules.compare.output,
         *rules.calibrate.output,
         *rules.failures.output,
+        *rules.monitoring.output,
+        *rules.gradients.output,
     ]
 
 
@@ -128,6 +134,11 @@ def calibrated(method):
     )
     wanted = known and method != "frozen"
     return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
+
+
+def cores(method):
+    """Two for a method that runs a tower of the backbone in each step; the others have no work for two."""
+    return 2 if method in ("lora", "adapter", "bitfit", "prompt", "coop") else 1
 
 
 def encoded(split):

@@ -35,9 +35,11 @@ rule fit_text:
         validation_texts=f"{RESULTS}/language/validation/texts.parquet",
         validation_units=f"{RESULTS}/language/validation/units.parquet",
         captions=rules.prepare_data.output.captions,
+        pipeline=rules.train_language.output.pipeline,
     output:
         weights=f"{RESULTS}/disentangle/text.safetensors",
         quality=f"{RESULTS}/disentangle/text_quality.parquet",
+        spans=f"{RESULTS}/disentangle/text_spans.parquet",
     log:
         f"{RESULTS}/logs/fit_text.log",
     benchmark:
@@ -46,7 +48,7 @@ rule fit_text:
         "../../envs/vialign.yaml"
     threads: 2
     params:
-        config=section("text", "seed"),
+        config=section("text", "backbone", "seed"),
         code=code("fit_text"),
     script:
         "../scripts/fit_text.py"
@@ -56,3 +58,34 @@ rule disentangle:
     input:
         rules.fit_visual.output,
         rules.fit_text.output,
+
+
+# Every loss term left out once, by its own target: it refits both disentanglers some ten times.
+rule ablate_losses:
+    input:
+        images=rules.prepare_data.output.images,
+        objects=rules.prepare_data.output.objects,
+        captions=rules.prepare_data.output.captions,
+        drawn=rules.prepare_data.output.drawn,
+        train_images=f"{RESULTS}/features/train/images",
+        train_features=f"{RESULTS}/features/train/texts",
+        train_texts=f"{RESULTS}/language/train/texts.parquet",
+        train_units=f"{RESULTS}/language/train/units.parquet",
+        validation_images=f"{RESULTS}/features/validation/images",
+        validation_features=f"{RESULTS}/features/validation/texts",
+        validation_texts=f"{RESULTS}/language/validation/texts.parquet",
+        validation_units=f"{RESULTS}/language/validation/units.parquet",
+    output:
+        f"{RESULTS}/disentangle/loss_ablation.parquet",
+    log:
+        f"{RESULTS}/logs/ablate_losses.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ablate_losses.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 2
+    params:
+        config=section("visual", "text", "seed"),
+        code=code("ablate_losses"),
+    script:
+        "../scripts/ablate_losses.py"

@@ -23,9 +23,11 @@ rule evaluate_method:
         f"{RESULTS}/benchmarks/evaluate_method/{{method}}/{{seed}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
+    threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section("evaluation", "curriculum", "training", "signal", "seed"),
+        config=section(
+            "evaluation", "curriculum", "training", "baselines", "signal", "seed"
+        ),
         code=code("evaluate_method"),
     script:
         "../scripts/evaluate_method.py"
@@ -56,6 +58,7 @@ rule calibrate:
 rule agreement:
     input:
         **encoded(CONFIG.evaluation.splits[0]),
+        units=f"{RESULTS}/language/{CONFIG.evaluation.splits[0]}/units.parquet",
         ratings=rules.prepare_data.output.ratings,
         calibration=rules.calibrate_signal.output[0],
     output:
@@ -68,10 +71,36 @@ rule agreement:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "signal", "seed"),
+        config=section("evaluation", "signal", "backbone", "seed"),
         code=code("agreement"),
     script:
         "../scripts/agreement.py"
+
+
+# How far a classifier gets that reads the texts of a benchmark and never sees an image.
+rule blind_benchmarks:
+    input:
+        **{
+            f"{split}_texts": f"{RESULTS}/language/{split}/texts.parquet"
+            for split in CONFIG.test_splits
+        },
+        train_texts=f"{RESULTS}/language/train/texts.parquet",
+        choices=rules.prepare_data.output.choices,
+        questions=rules.prepare_data.output.questions,
+    output:
+        f"{RESULTS}/evaluate/blind.parquet",
+    log:
+        f"{RESULTS}/logs/blind_benchmarks.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/blind_benchmarks.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("evaluation", "seed"),
+        code=code("blind_benchmarks"),
+    script:
+        "../scripts/blind_benchmarks.py"
 
 
 rule compare:

@@ -1,5 +1,5 @@
 # Stage signal: the consistency score, its calibration, and the evidence it must bring before anything is trained on it.
-# Everything here reads `calibration` and `diagnosis`; no other stage does.
+# Everything here reads `calibration` and `diagnosis`; no other stage does. The blind baseline alone reads `train` too.
 rule encode_split:
     input:
         visual=rules.fit_visual.output.weights,
@@ -61,9 +61,35 @@ rule score_pairs:
         "../scripts/score_pairs.py"
 
 
+# What others would have read from the same features, and what the text alone gives away.
+rule score_references:
+    input:
+        scores=rules.score_pairs.output[0],
+        texts=f"{RESULTS}/language/diagnosis/texts.parquet",
+        units=f"{RESULTS}/language/diagnosis/units.parquet",
+        image_features=f"{RESULTS}/features/diagnosis/images",
+        text_features=f"{RESULTS}/features/diagnosis/texts",
+        train_texts=f"{RESULTS}/language/train/texts.parquet",
+    output:
+        f"{RESULTS}/signal/references.parquet",
+    log:
+        f"{RESULTS}/logs/score_references.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_references.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("backbone", "signal", "seed"),
+        code=code("score_references"),
+    script:
+        "../scripts/score_references.py"
+
+
 rule diagnose:
     input:
         scores=rules.score_pairs.output[0],
+        references=rules.score_references.output[0],
     output:
         f"{RESULTS}/signal/diagnosis.parquet",
     log:
@@ -108,8 +134,15 @@ rule probe:
 rule stress:
     input:
         **encoded("diagnosis"),
+        **{
+            f"domain_{name}": path
+            for split in OTHER_DOMAIN
+            for name, path in encoded(split).items()
+        },
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
+        pipeline=rules.train_language.output.pipeline,
+        text=rules.fit_text.output.weights,
         visual=rules.fit_visual.output.weights,
         readout=rules.readout.output[0],
         scores=rules.score_pairs.output[0],
@@ -134,13 +167,14 @@ rule stress:
 checkpoint signal_gate:
     input:
         scores=rules.score_pairs.output[0],
+        references=rules.score_references.output[0],
         calibration=rules.calibrate_signal.output[0],
         diagnosis=rules.diagnose.output[0],
         probe=rules.probe.output[0],
-        stress=rules.stress.output.curves,
+        stress=rules.stress.output.summary,
     output:
         report(
-            f"{RESULTS}/gates/signal.parquet",
+            f"{RESULTS}/signal/verdict.parquet",
             caption="../report/verdict.rst",
             category="Gates",
         ),

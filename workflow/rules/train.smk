@@ -20,6 +20,8 @@ rule train_early:
         checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
         steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",
         monitor=f"{RESULTS}/train/{{method}}/{{seed}}/early_monitor.parquet",
+        signal_monitor=f"{RESULTS}/train/{{method}}/{{seed}}/early_signal_monitor.parquet",
+        trail=f"{RESULTS}/train/{{method}}/{{seed}}/early_trail.safetensors",
         outcomes=f"{RESULTS}/train/{{method}}/{{seed}}/early_outcomes.parquet",
     log:
         f"{RESULTS}/logs/train_early/{{method}}/{{seed}}.log",
@@ -27,10 +29,9 @@ rule train_early:
         f"{RESULTS}/benchmarks/train_early/{{method}}/{{seed}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    # Only methods that train through the backbone have work for two cores.
-    threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
+    threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section("curriculum", "training", "signal", "seed"),
+        config=section("curriculum", "training", "baselines", "signal", "seed"),
         code=code("train"),
         until="early",
     script:
@@ -56,20 +57,23 @@ rule train_final:
         start=rules.train_early.output.checkpoint,
         start_steps=rules.train_early.output.steps,
         start_monitor=rules.train_early.output.monitor,
+        start_signal_monitor=rules.train_early.output.signal_monitor,
+        start_trail=rules.train_early.output.trail,
     output:
         checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/final.safetensors",
         steps=f"{RESULTS}/train/{{method}}/{{seed}}/log.parquet",
         monitor=f"{RESULTS}/train/{{method}}/{{seed}}/monitor.parquet",
+        signal_monitor=f"{RESULTS}/train/{{method}}/{{seed}}/signal_monitor.parquet",
+        trail=f"{RESULTS}/train/{{method}}/{{seed}}/trail.safetensors",
     log:
         f"{RESULTS}/logs/train_final/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    # Only methods that train through the backbone have work for two cores.
-    threads: lambda wildcards: 2 if wildcards.method == "lora" else 1
+    threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section("curriculum", "training", "signal", "seed"),
+        config=section("curriculum", "training", "baselines", "signal", "seed"),
         code=code("train"),
         until="final",
     script:
@@ -80,12 +84,14 @@ checkpoint early_gate:
     input:
         full=expand(rules.train_early.output.outcomes, method=FULL, seed=SEEDS),
         reference=expand(rules.train_early.output.outcomes, method="lora", seed=SEEDS),
+        monitor=expand(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
     output:
         report(
             f"{RESULTS}/gates/early.parquet",
             caption="../report/verdict.rst",
             category="Gates",
         ),
+        monitoring=f"{RESULTS}/gates/early_monitoring.parquet",
     log:
         f"{RESULTS}/logs/early_gate.log",
     benchmark:
@@ -94,7 +100,7 @@ checkpoint early_gate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("gates", "evaluation", "seed"),
+        config=section("gates", "evaluation", "training", "seed"),
         code=code("early_gate"),
     script:
         "../scripts/early_gate.py"

@@ -5,16 +5,17 @@ with stage(snakemake) as run:
 
     from vialign.artifacts import read_table, write_table
     from vialign.evaluation.gates import early_verdict
-    from vialign.tables import OUTCOMES, VERDICT
+    from vialign.signal.validation.monitoring import early_warning, monitoring
+    from vialign.tables import MONITORING, OUTCOMES, SIGNAL_MONITOR, VERDICT
+    from vialign.training.records import read_records
 
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in [*run.input.full, *run.input.reference]])
-    settings = run.config.evaluation
+    checks = read_records(run.input.monitor, SIGNAL_MONITOR)
+    config, settings = run.config, run.config.evaluation
+    warning = early_warning(checks, config.training.monitor, settings.level, config.seed)
     table = early_verdict(
-        outcomes.reset_index(drop=True),
-        run.config.gates.early,
-        settings.level,
-        settings.bootstrap,
-        run.config.seed,
-        evidence="train/*/*/early_outcomes.parquet",
+        outcomes.reset_index(drop=True), warning, config.gates.early, settings.level, settings.bootstrap, config.seed
     )
     write_table(table, VERDICT, run.output[0], run.provenance)
+    rolling = monitoring(checks, config.training.monitor, settings.level, config.seed)
+    write_table(rolling, MONITORING, run.output.monitoring, run.provenance)

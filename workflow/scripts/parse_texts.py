@@ -16,7 +16,7 @@ with stage(snakemake) as run:
         split=split,
         kinds=run.config.language.negatives,
         seed=run.config.seed,
-        every_kind=split == "diagnosis",
+        every_kind=split.startswith("diagnosis"),
     )
     print(f"{len(texts)} texts, {len(units)} units; {whole} texts had no phrase and stand as one unit")
     write_table(texts, TEXTS, run.output.texts, run.provenance)

@@ -2,15 +2,16 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     from vialign.artifacts import read_table, write_table
+    from vialign.signal.references import with_references
     from vialign.signal.validation.verdict import signal_verdict
-    from vialign.tables import DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS, VERDICT
+    from vialign.tables import DIAGNOSIS, PROBE, REFERENCES, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS_SUMMARY, VERDICT
 
     table = signal_verdict(
-        read_table(run.input.scores, SIGNAL_SCORES),
+        with_references(read_table(run.input.scores, SIGNAL_SCORES), read_table(run.input.references, REFERENCES)),
         read_table(run.input.calibration, SIGNAL_CALIBRATION),
         read_table(run.input.diagnosis, DIAGNOSIS),
         read_table(run.input.probe, PROBE),
-        read_table(run.input.stress, STRESS),
+        read_table(run.input.stress, STRESS_SUMMARY),
         run.config.signal,
         run.config.gates.signal,
         run.config.seed,

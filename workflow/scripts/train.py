@@ -11,8 +11,8 @@ with stage(snakemake) as run:
     from vialign.evaluation.calibration import require_calibration
     from vialign.evaluation.run import validation_outcomes
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import CALIBRATION, IMAGES, MONITOR, OUTCOMES, TRAINING_LOG
-    from vialign.training.checkpoint import load_checkpoint, save_checkpoint
+    from vialign.tables import CALIBRATION, IMAGES, MONITOR, OUTCOMES, SIGNAL_MONITOR, TRAINING_LOG
+    from vialign.training.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
     from vialign.training.inputs import read_split
     from vialign.training.loop import train
     from vialign.training.methods import build_method, learning_rate
@@ -44,13 +44,17 @@ with stage(snakemake) as run:
         to_step=config.training.early_steps if early else config.training.steps,
         start=None if early else load_checkpoint(run.input.start),
     )
-    log, monitor = result.log, result.monitor
+    log, monitor, signal_monitor, trail = result.log, result.monitor, result.signal_monitor, result.trail
     if early:
         outcomes = validation_outcomes(method, data["validation"], name, seed)
         write_table(outcomes, OUTCOMES, run.output.outcomes, run.provenance)
     else:
         log = pd.concat([read_table(run.input.start_steps, TRAINING_LOG), log])
         monitor = pd.concat([read_table(run.input.start_monitor, MONITOR), monitor])
+        signal_monitor = pd.concat([read_table(run.input.start_signal_monitor, SIGNAL_MONITOR), signal_monitor])
+        trail = {**load_trail(run.input.start_trail), **trail}
     save_checkpoint(result.checkpoint, run.output.checkpoint, run.provenance)
     write_table(log, TRAINING_LOG, run.output.steps, run.provenance)
     write_table(monitor, MONITOR, run.output.monitor, run.provenance)
+    write_table(signal_monitor, SIGNAL_MONITOR, run.output.signal_monitor, run.provenance)
+    save_trail(trail, run.output.trail, run.provenance)

@@ -2,7 +2,8 @@
 
 from vialign.disentangle.boxes import embed_labels, object_labels
 from vialign.disentangle.encode import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
-from vialign.disentangle.quality import text_quality, visual_quality
+from vialign.disentangle.prototype_quality import visual_quality
+from vialign.disentangle.quality import text_quality
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.text_fitting import fit_text

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from vialign.artifacts import read_provenance, read_tensors, write_tensors
+from vialign.disentangle.caption_data import require_tokens
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import Path as ReadingPath
 from vialign.disentangle.text import TextDisentangler
-from vialign.disentangle.text_fitting import require_tokens
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError

@@ -111,19 +111,6 @@ def stability_loss(
     return difference.square().sum(dim=-1).mean() / 2
 
 
-def flip_correspondence(grid: tuple[int, int]) -> Int[Tensor, "patch"]:
-    """Where every patch of a row-major grid lies after a horizontal flip of the image."""
-    return torch.arange(grid[0] * grid[1]).reshape(grid).flip(1).reshape(-1)
-
-
-def shift_correspondence(grid: tuple[int, int], rows: int, columns: int) -> Int[Tensor, "patch"]:
-    """Where every patch lies after the content moves down by `rows` and right by `columns` patches; -1 when gone."""
-    row = torch.arange(grid[0])[:, None] + rows
-    column = torch.arange(grid[1])[None, :] + columns
-    seen = (row >= 0) & (row < grid[0]) & (column >= 0) & (column < grid[1])
-    return torch.where(seen, row * grid[1] + column, -1).reshape(-1)
-
-
 def local_scores(
     features: Float[Tensor, "image prototype dim"],
     phrases: Float[Tensor, "text unit dim"],

@@ -1,86 +1,142 @@
 """The two fits of this stage, each with its measurement on held-out data."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from vialign.config import TextConfig, VisualConfig
 from vialign.disentangle.boxes import embed_labels
-from vialign.disentangle.moved import patches_of, shift_content
-from vialign.disentangle.quality import text_quality, visual_quality
+from vialign.disentangle.caption_data import type_captions
+from vialign.disentangle.measured import Measured
+from vialign.disentangle.moved import FITTED_MOVES, MOVES, attention_of, patches_of
+from vialign.disentangle.prototype_quality import visual_quality
+from vialign.disentangle.quality import text_quality
+from vialign.disentangle.readings import read_both
+from vialign.disentangle.span_table import span_rows
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.text_fitting import fit_text
 from vialign.disentangle.types import Prototypes
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.disentangle.visual_fitting import fit_visual
 from vialign.features import load_pixels
-from vialign.tables import QUALITY
+from vialign.language.typos import with_typos
+from vialign.random import generator
+from vialign.tables import SPANS
 
 if TYPE_CHECKING:
+    from spacy.language import Language
+
     from vialign.backbone import Backbone
     from vialign.features import ImageFeatures, TextFeatures
 
 _CAPTIONS = 5
 """Captions of an image that the local contrastive loss draws from."""
+_REFERENCE = 500
+"""Images of `train` whose patches the k-means reference clusters."""
 
 
-def fit_and_measure_visual(
+@dataclass(frozen=True)
+class VisualInputs:
+    """What the dictionary is fitted on (`train`) and measured on (`validation`), by split, in memory."""
+
+    images: dict[str, pd.DataFrame]
+    """IMAGES, in the order of the patches."""
+    boxes: dict[str, pd.DataFrame]
+    """OBJECTS of those images; none for a data set without boxes."""
+    patches: dict[str, Tensor]
+    moved: dict[str, dict[str, Tensor]]
+    """By move; those of `train` are what stability is fitted on, those of `validation` what it is measured on."""
+    attention: Tensor | None
+    """Attention of the pooled token on `validation`, where the tower has one."""
+    labels: dict[str, Tensor]
+    """Text embedding of every label; empty without boxes."""
+    captions: Tensor | None
+    """Embeddings of the captions of `train`, where there are no boxes."""
+    grid: tuple[int, int]
+    resize_mode: str
+
+
+def read_visual(
     backbone: "Backbone",
     images: pd.DataFrame,
     objects: pd.DataFrame,
     folders: Mapping[str, Path],
     features: Mapping[str, "ImageFeatures"],
     texts: "TextFeatures",
-    config: VisualConfig,
-    *,
-    domain: str,
-    seed: int,
-) -> tuple[VisualDisentangler, pd.DataFrame, pd.DataFrame]:
-    """Fit the dictionary on `train` and measure it on `validation`: the module, its QUALITY rows and the fit's log.
+    limit: int,
+) -> VisualInputs:
+    """At most `limit` images of each split: their patches from the store, and those of the moved images anew.
+
+    Raises ValueError when an image is in both splits.
+    """
+    ordered = images.set_index("image_id")
+    kept = {split: ordered.loc[store.ids[:limit]].reset_index() for split, store in features.items()}
+    twice = set(kept["train"]["image_id"]) & set(kept["validation"]["image_id"])
+    if twice:
+        raise ValueError(f"image {min(twice)!r} would be both fitted and measured ({len(twice)} images are)")
+    moved, attention = {}, None
+    for split, moves in (("train", FITTED_MOVES), ("validation", tuple(MOVES))):
+        pixels = load_pixels(kept[split], folders, backbone)
+        readout = features[split].readout
+        moved[split] = {
+            move: patches_of(backbone, MOVES[move].pixels(pixels, backbone.grid), readout) for move in moves
+        }
+        attention = attention_of(backbone, pixels) if split == "validation" else None
+    boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in kept.items()}
+    labels = embed_labels(pd.concat(boxes.values()), backbone)
+    return VisualInputs(
+        kept,
+        boxes,
+        {split: features[split].patches(0, len(frame)) for split, frame in kept.items()},
+        moved,
+        attention,
+        labels,
+        None if labels else _caption_embeddings(texts, list(kept["train"]["image_id"])),
+        backbone.grid,
+        backbone.resize_mode,
+    )
+
+
+def fit_and_measure_visual(
+    inputs: VisualInputs, config: VisualConfig, *, domain: str, seed: int
+) -> tuple[VisualDisentangler, Measured, pd.DataFrame]:
+    """Fit the dictionary on `train` and measure it on `validation`: the module, its measures and the fit's log.
 
     With boxes the fit is guided by purity and by the labels' embeddings. A data set without boxes is fitted on
     reconstruction, sparsity, stability and its own captions instead.
     """
-    ordered = {split: images.set_index("image_id").loc[store.ids].reset_index() for split, store in features.items()}
-    moved = {
-        split: _moved(backbone, frame, folders, features[split].readout, config.images)
-        for split, frame in ordered.items()
-    }
-    boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in ordered.items()}
-    labels = embed_labels(objects, backbone)
-    kept = {split: frame.iloc[: config.images] for split, frame in ordered.items()}
-    train = features["train"].patches(0, len(kept["train"]))
-    captions = None if labels else _caption_embeddings(texts, list(kept["train"]["image_id"]))
     visual, log = fit_visual(
-        train,
-        boxes["train"],
-        kept["train"],
-        labels or None,
+        inputs.patches["train"],
+        inputs.boxes["train"],
+        inputs.images["train"],
+        inputs.labels or None,
         config,
-        backbone.grid,
+        inputs.grid,
         seed,
-        *moved["train"],
-        captions=captions,
-        resize_mode=backbone.resize_mode,
+        inputs.moved["train"],
+        inputs.captions,
+        inputs.resize_mode,
     )
-    quality = visual_quality(
-        visual.eval(),
-        features["validation"].patches(0, len(kept["validation"])),
-        kept["validation"],
-        boxes["validation"],
+    measured = visual_quality(
+        visual,
+        inputs.patches["validation"],
+        inputs.images["validation"],
+        inputs.boxes["validation"],
         domain,
         seed,
-        reference_patches=train[:500],
-        label_embeddings=labels or None,
-        flipped=moved["validation"][0],
-        shifted=moved["validation"][1],
-        resize_mode=backbone.resize_mode,
+        reference_patches=inputs.patches["train"][:_REFERENCE],
+        label_embeddings=inputs.labels or None,
+        moved=inputs.moved["validation"],
+        attention=inputs.attention,
+        resize_mode=inputs.resize_mode,
     )
-    return visual, quality, log
+    return visual, measured, log
 
 
 def fit_and_measure_text(
@@ -94,25 +150,48 @@ def fit_and_measure_text(
     *,
     domain: str,
     seed: int,
-) -> tuple[TextDisentangler, pd.DataFrame, pd.DataFrame]:
-    """Fit the phrase units on `train` and measure all paths against `gold` units (none: no rows) of `validation`."""
+    backbone: "Backbone | None" = None,
+    nlp: "Language | None" = None,
+) -> tuple[TextDisentangler, Measured, pd.DataFrame]:
+    """Fit the phrase units on `train` and measure all paths against `gold` units (none: no rows) of `validation`.
+
+    With `backbone` and `nlp` some captions are read again with typos, and the gate is fitted.
+    """
     frame = texts["train"].set_index("text_id").loc[features["train"].ids]
     position = pd.Series(range(len(image_ids)), index=image_ids)
-    image_of_text = torch.as_tensor(position.loc[frame["image_id"]].to_numpy())
+    image_of_text = torch.tensor(position.loc[frame["image_id"]].to_numpy())
     captions = torch.as_tensor((frame["kind"] == "caption").to_numpy().nonzero()[0])
-    text, log = fit_text(features["train"], units["train"], image_of_text, prototypes, config, seed, captions)
+    typed = None
+    if backbone is not None and nlp is not None:
+        typed = type_captions(frame.reset_index(), units["train"], captions, config, backbone, nlp, seed)
+    text, log = fit_text(features["train"], units["train"], image_of_text, prototypes, config, seed, captions, typed)
     if gold.empty:
-        return text, QUALITY.empty(), log
-    return text, text_quality(text.eval(), features["validation"], gold, units["validation"], domain, seed), log
+        return text, Measured(domain, seed), log
+    return text, text_quality(text, features["validation"], gold, units["validation"], domain, seed), log
 
 
-def _moved(
-    backbone: "Backbone", frame: pd.DataFrame, folders: Mapping[str, Path], readout: str, limit: int
-) -> tuple[Tensor, Tensor]:
-    pixels = load_pixels(frame.iloc[:limit], folders, backbone)
-    return patches_of(backbone, pixels.flip(-1), readout), patches_of(
-        backbone, shift_content(pixels, backbone.grid), readout
-    )
+def measure_typos(
+    text: TextDisentangler,
+    texts: pd.DataFrame,
+    gold: pd.DataFrame,
+    backbone: "Backbone",
+    nlp: "Language",
+    config: TextConfig,
+    *,
+    domain: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Spans of all paths at every share of typos, on texts (TEXTS) that have `gold` units; rows of SPANS."""
+    known = texts[texts["text_id"].isin(gold["text_id"])]
+    if known.empty:
+        return SPANS.empty()
+    rows = generator(seed, "measured texts").permutation(len(known))[: config.measured_texts]
+    chosen = known.iloc[np.sort(rows)]
+    frames = []
+    for rate in config.typos:
+        readings = read_both(*with_typos(chosen, gold, rate, seed), backbone, nlp)
+        frames.append(span_rows(text, readings, trained_on=domain, domain=domain, typos=rate, seed=seed))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _caption_embeddings(texts: "TextFeatures", image_ids: list[str]) -> Tensor:

@@ -144,6 +144,36 @@ def mix(
     )
 
 
+def joint_segments(
+    main: TokenDistributions, parsed: TokenStructure, mask: Bool[Tensor, "batch token"]
+) -> Int[Tensor, "batch token"]:
+    """Number of each token's segment: the shortest runs of tokens that cut no noun phrase and no relation of either.
+
+    A gate that changes inside a unit leaves pieces of both readings' units, so a segment is taken or left as a whole.
+    """
+    kind = torch.where(mask, main.kind.argmax(dim=-1), NONE)
+    joined = _joined(kind, main.begin > 0.5) | _joined(parsed.kind, parsed.begin)
+    return (~joined).cumsum(dim=1) - 1
+
+
+def _joined(kind: Int[Tensor, "batch token"], begin: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch token"]:
+    """Whether a token continues the noun phrase or the relation of the token before it."""
+    before = F.pad(kind, (1, 0), value=NONE)[:, :-1]
+    phrase = ((kind == ENTITY) | (kind == ATTRIBUTE)) & ((before == ENTITY) | (before == ATTRIBUTE))
+    new = begin & (kind == before) & (kind != ATTRIBUTE)
+    return (phrase | ((kind == RELATION) & (before == RELATION))) & ~new
+
+
+def segment_means(
+    values: Float[Tensor, "batch token"], segment: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """Mean of each segment's real tokens, at all of its tokens; 0 where it has none."""
+    empty = torch.zeros_like(values)
+    total = empty.scatter_add(1, segment, values * mask)
+    count = empty.scatter_add(1, segment, mask.to(values.dtype))
+    return (total / count.clamp_min(1)).gather(1, segment)
+
+
 def decode(distributions: TokenDistributions, mask: Bool[Tensor, "batch token"]) -> TokenStructure:
     """The most probable structure: kinds token by token, then runs, then one argument for each unit.
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vialign.config import TextConfig
+from vialign.disentangle.gate import gate_shares, unfitted_gate
 from vialign.disentangle.geometry import GEOMETRY
 from vialign.disentangle.structure import TokenDistributions, decode, fill_slots, mix, smoothed
 from vialign.disentangle.types import NONE, RELATION, Phrases, TokenStructure
@@ -18,8 +19,6 @@ Path = Literal["mixed", "main", "fallback"]
 
 REACH = 12
 """Token distance beyond which all distances are alike."""
-GATE_SHARPNESS = 12.0
-"""Steepness of the gate: a confidence 0.1 above the point of equal weight gives the main path 0.77."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ class TextDisentangler(nn.Module):
         self.dimension, self.units, self.width, self.lexical = dimension, units, width, lexical
         self.adapter_rank, self.smoothing = adapter_rank, smoothing
         self.confidence, self.trust = confidence, trust
+        self.gate = nn.Parameter(unfitted_gate(confidence), requires_grad=False)
         self.reader = TokenTransformer(dimension + lexical, width)
         self.scale = nn.Parameter(torch.ones(dimension))
         self.down = nn.Linear(dimension, adapter_rank, bias=False)
@@ -134,10 +134,10 @@ class TextDisentangler(nn.Module):
         structure: TokenStructure | None = None,
         path: Path = "mixed",
     ) -> TokenStructure:
-        """Mix both paths by the main path's confidence in a token's kind, and decode.
+        """Mix both paths by the main path's confidence (`vialign.disentangle.gate`), and decode.
 
-        Where the parser found no unit in a caption, the main path is alone. Raises ValueError when a path needs a
-        structure that is not given.
+        In a caption that the main path trusts itself with it is alone. Raises ValueError when a path needs a structure
+        that is not given.
         """
         if structure is None:
             if path == "fallback":
@@ -148,17 +148,16 @@ class TextDisentangler(nn.Module):
         fallback = smoothed(structure, self.smoothing)
         if path == "fallback":
             return decode(fallback, mask)
-        gate = torch.sigmoid(GATE_SHARPNESS * (main.kind.amax(dim=-1) - self.confidence))
-        alone = (structure.kind == NONE).all(dim=1) | self.trusted(main, mask)
-        return decode(mix(main, fallback, torch.where(alone[:, None], 1.0, gate)), mask)
+        share = gate_shares(self.gate, main, structure, mask)
+        return decode(mix(main, fallback, torch.where(self.trusted(main, mask)[:, None], 1.0, share)), mask)
 
     def trusted(self, main: TokenDistributions, mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch"]:
-        """Captions on which the main path is confident enough, on average over its tokens, to do without the parser.
+        """Captions on which the main path is confident enough, at every token, to do without the parser.
 
-        The parser costs more time than both towers of a small backbone, so inside the domain it is not asked.
+        The parser costs more time than both towers of a small backbone, so inside the domain it is not asked. The
+        least sure token decides: a typo lowers the confidence around it, hardly that of a whole caption.
         """
-        best = main.kind.amax(dim=-1) * mask
-        return best.sum(dim=1) / mask.sum(dim=1).clamp_min(1) >= self.trust
+        return main.kind.amax(dim=-1).masked_fill(~mask, 1.0).amin(dim=1) >= self.trust
 
     def phrases(self, reading: Reading, mask: Bool[Tensor, "batch token"], structure: TokenStructure) -> Phrases:
         """Pool the tokens of every unit; differentiable in token weights and features, not in the structure."""

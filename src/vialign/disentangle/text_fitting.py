@@ -1,8 +1,7 @@
 """Fitting the phrase units: the parser's structure as a soft target, images' prototypes as the other side."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +14,21 @@ from torch import Tensor, nn
 from vialign.config import TextConfig
 from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
+from vialign.disentangle.caption_data import CaptionData, TypedCaptions, cut, read_captions
+from vialign.disentangle.gate import GateEvidence, fit_gate, gate_evidence
 from vialign.disentangle.geometry import relation_loss
-from vialign.disentangle.structure import TokenDistributions, align_units
+from vialign.disentangle.readings import Readings
+from vialign.disentangle.structure import TokenDistributions
 from vialign.disentangle.text import Reading, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, NONE, RELATION, Prototypes, TokenStructure
-from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import generator, seed_torch
 
 if TYPE_CHECKING:
     from vialign.features import TextFeatures
 
-_READ = 1024
+BLANKED = 0.3
+"""Share of tokens hidden from the main path, in the half of the gate's evidence where it is to doubt itself."""
 _SCALE = 1 / 0.07
 
 
@@ -38,12 +40,14 @@ def fit_text(
     config: TextConfig,
     seed: int,
     captions: Int[Tensor, "caption"] | None = None,
+    typed: TypedCaptions | None = None,
 ) -> tuple[TextDisentangler, pd.DataFrame]:
-    """Fit the phrase units on the captions of a split.
+    """Fit the phrase units on the captions of a split, then the gate.
 
     `units` (UNITS) is the parser's reading, the soft target of the main path; captions that it could not read do not
     count there. `image_of_text` gives each text's position in `prototypes`. `captions` are the positions of the true
-    captions among the texts; all texts when not given (negatives must not be among them).
+    captions among the texts; all texts when not given (negatives must not be among them). Without `typed` the gate
+    stays as `config.confidence` makes it.
 
     The log has one row a step: `step`, `loss` and every unweighted term. Raises UserError when a caption has no token,
     ValueError when sizes disagree or there are fewer than two images.
@@ -52,19 +56,75 @@ def fit_text(
         raise ValueError(f"images of {len(image_of_text)} texts, expected {len(text_features.ids)}")
     rng = generator(seed, "fit_text")
     positions = np.arange(len(image_of_text)) if captions is None else np.unique(captions.numpy())
+    if typed is not None:
+        positions = np.setdiff1d(positions, typed.gate_rows.numpy())
     rows = np.sort(rng.choice(positions, min(config.texts, len(positions)), replace=False))
-    data = _read(text_features, units, rows)
-    seed_torch(seed, "fit_text")
-    dimension = prototypes.features.shape[-1]
-    text = TextDisentangler.from_config(config, dimension, data.states.shape[-1] - dimension)
-    text.mean.copy_(_mean(data)[:dimension])
+    data = read_captions(text_features, units, rows)
+    picked = np.arange(len(rows))
+    if typed is not None:
+        data = data.joined(typed.captions)
+        picked = with_share(len(rows), len(typed.rows), config.typed_share)
+        rows = np.concatenate([rows, typed.rows.numpy()])
+    text = unfitted(data, config, prototypes.features.shape[-1], seed)
     scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
     sharpness = nn.Parameter(torch.tensor(math.log(_SCALE)))
-    optimiser = torch.optim.Adam([*text.parameters(), scale, sharpness], lr=config.learning_rate)
+
+    def paired(images: Tensor, reading: Reading, mask: Tensor, structure: TokenStructure) -> dict[str, Tensor]:
+        decided = text.decide(_detached(reading.distributions), mask, structure)
+        phrases = text.phrases(reading, mask, decided)
+        scores = losses.local_scores(prototypes.features[images], phrases.features, phrases.weight)
+        return {
+            "alignment": contrastive_loss(scale.exp().clamp_max(100.0) * scores),
+            "relation": relation_loss(prototypes.index(images), phrases, sharpness.exp().clamp_max(100.0)),
+        }
+
+    batches = _batches(rng, image_of_text[torch.from_numpy(rows)].numpy(), config.batch, picked)
+    log = _optimise(text, data, batches, paired, [scale, sharpness], config, rng)
+    if typed is not None:
+        set_gate(text, typed.gate, seed)
+    return text.eval().requires_grad_(False), log
+
+
+def fit_reader(
+    data: CaptionData, typed: CaptionData, gate: Readings, config: TextConfig, dimension: int, seed: int
+) -> tuple[TextDisentangler, pd.DataFrame]:
+    """Fit the main path alone, on texts without images, clean ones and `typed` ones, then the gate on other texts.
+
+    `dimension` is that of the joint space. The log is that of `fit_text` without the terms that need images.
+    """
+    rng = generator(seed, "fit_reader")
+    picked = with_share(len(data.mask), len(typed.mask), config.typed_share)
+    data = data.joined(typed)
+    text = unfitted(data, config, dimension, seed)
+    batches = _batches(rng, np.arange(len(data.mask)), config.batch, picked)
+    log = _optimise(text, data, batches, lambda *_: {}, [], config, rng)
+    set_gate(text, gate, seed)
+    return text.eval().requires_grad_(False), log
+
+
+def unfitted(data: CaptionData, config: TextConfig, dimension: int, seed: int) -> TextDisentangler:
+    """A disentangler at its random start that knows the mean of the token states."""
+    seed_torch(seed, "fit_text")
+    text = TextDisentangler.from_config(config, dimension, data.states.shape[-1] - dimension)
+    text.mean.copy_(_mean(data.states, data.mask)[:dimension])
+    return text
+
+
+def _optimise(
+    text: TextDisentangler,
+    data: CaptionData,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    paired: Callable[[Tensor, Reading, Tensor, TokenStructure], dict[str, Tensor]],
+    further: list[nn.Parameter],
+    config: TextConfig,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Adam on the structure's terms and on those that `paired` adds; `further` are parameters of the losses alone."""
+    fitted = [parameter for parameter in text.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam([*fitted, *further], lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    batches = _batches(rng, image_of_text[torch.from_numpy(rows)].numpy(), config.batch)
-    mean = _mean(data)
-    spread = _spread(data, mean, dimension)
+    mean = _mean(data.states, data.mask)
+    spread = _spread(data, mean, text.dimension)
     log = []
     for step in track(range(config.steps), "fit phrase units"):
         images, picked = next(batches)
@@ -73,19 +133,32 @@ def fit_text(
         structure = cut(data.structure.index(picked), length)
         reading = text.read(_disturb(states, mean, spread, config, rng), mask)
         terms = structure_losses(reading, mask, structure, config.label_smoothing)
-        decided = text.decide(_detached(reading.distributions), mask, structure)
-        phrases = text.phrases(reading, mask, decided)
-        scores = losses.local_scores(prototypes.features[images], phrases.features, phrases.weight)
-        terms["alignment"] = contrastive_loss(scale.exp().clamp_max(100.0) * scores)
-        terms["relation"] = relation_loss(prototypes.index(images), phrases, sharpness.exp().clamp_max(100.0))
-        weights = {"alignment": config.alignment, "relation": config.relation}
-        loss = torch.stack([value * weights.get(name, 1.0) for name, value in terms.items()])
+        terms |= paired(images, reading, mask, structure)
+        loss = torch.stack([value * float(getattr(config, name)) for name, value in terms.items()])
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
         schedule.step()
         log.append({"step": step, "loss": loss.sum().item()} | {name: value.item() for name, value in terms.items()})
-    return text.eval().requires_grad_(False), pd.DataFrame(log)
+    return pd.DataFrame(log)
+
+
+@torch.no_grad()
+def set_gate(text: TextDisentangler, readings: Readings, seed: int) -> None:
+    """Fit the gate on texts that the main path has not seen, each also with a share of its tokens blanked.
+
+    Typos blind the parser, blanked tokens the main path: so the gate learns from its own domain when to trust which.
+    """
+    rng = generator(seed, "gate")
+    states, mask = readings.tokens.states.float(), readings.tokens.mask
+    blank = _mean(readings.tokens.states, mask)
+    kept = torch.from_numpy(rng.random(mask.shape) >= BLANKED)
+    evidence = [
+        gate_evidence(text.read(seen, mask).distributions, readings.parsed, text.smoothing, readings.truth, mask)
+        for seen in (states, torch.where(kept[..., None], states, blank))
+    ]
+    columns = (torch.cat([getattr(part, name) for part in evidence]) for name in ("features", "main", "fallback"))
+    text.gate.copy_(fit_gate(GateEvidence(*columns)))
 
 
 def structure_losses(
@@ -118,56 +191,24 @@ def structure_losses(
     }
 
 
-def cut(structure: TokenStructure, length: int) -> TokenStructure:
-    """The first tokens of every caption; arguments behind the cut become none."""
-    return TokenStructure(
-        structure.kind[:, :length],
-        structure.begin[:, :length],
-        torch.where(structure.subject >= length, -1, structure.subject)[:, :length],
-        torch.where(structure.object >= length, -1, structure.object)[:, :length],
-    )
+def _mean(states: Float[Tensor, "text token dim"], mask: Bool[Tensor, "text token"]) -> Float[Tensor, "dim"]:
+    return (states.float() * mask[..., None]).sum(dim=(0, 1)) / mask.sum()
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The sampled captions, in memory."""
-
-    states: Float[Tensor, "text token dim"]
-    """float16, the precision of the store."""
-    mask: Bool[Tensor, "text token"]
-    structure: TokenStructure
+def with_share(clean: int, typed: int, share: float) -> Int[np.ndarray, "caption"]:
+    """Rows of clean captions, then of typed ones, each of those so often that they make up about `share` of all."""
+    repeats = 0 if share == 0 or typed == 0 else max(1, round(min(share / (1 - share + 1e-9) * clean / typed, clean)))
+    return np.concatenate([np.arange(clean), np.tile(np.arange(clean, clean + typed), repeats)])
 
 
-def _read(features: "TextFeatures", units: pd.DataFrame, rows: np.ndarray) -> _Data:
-    blocks = []
-    for start in track(range(0, len(features.ids), _READ), "read token states"):
-        inside = torch.from_numpy(rows[(rows >= start) & (rows < start + _READ)] - start)
-        if len(inside):
-            states, mask, offsets = features.block(start, min(start + _READ, len(features.ids)))
-            blocks.append((states[inside].half(), mask[inside], offsets[inside]))
-    longest = max(mask.shape[1] for _, mask, _ in blocks)
-    states = torch.cat([F.pad(block, (0, 0, 0, longest - block.shape[1])) for block, _, _ in blocks])
-    mask = torch.cat([F.pad(block, (0, longest - block.shape[1])) for _, block, _ in blocks])
-    offsets = torch.cat([F.pad(block, (0, 0, 0, longest - block.shape[1])) for _, _, block in blocks])
-    ids = [features.ids[row] for row in rows]
-    require_tokens(mask, ids)
-    return _Data(states, mask, align_units(units, ids, offsets, mask))
+def _batches(
+    rng: np.random.Generator, image: np.ndarray, size: int, rows: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches of distinct images (positions among the prototypes) and one caption row of each.
 
-
-def require_tokens(mask: Bool[Tensor, "text token"], text_ids: list[str]) -> None:
-    """Raise UserError when a text has no token to make a unit of."""
-    empty = (~mask.any(dim=1)).nonzero()
-    if len(empty):
-        raise UserError(f"text {text_ids[int(empty[0])]}: has no words; remove it from the captions or give it a text")
-
-
-def _mean(data: _Data) -> Float[Tensor, "dim"]:
-    return (data.states.float() * data.mask[..., None]).sum(dim=(0, 1)) / data.mask.sum()
-
-
-def _batches(rng: np.random.Generator, image: np.ndarray, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of distinct images (positions among the prototypes) and one caption row of each."""
-    order = np.argsort(image, kind="stable")
+    `image` is that of every caption; `rows` are the captions to draw from, some of them several times.
+    """
+    order = rows[np.argsort(image[rows], kind="stable")]
     images, first, count = np.unique(image[order], return_index=True, return_counts=True)
     if len(images) < 2:
         raise ValueError("phrases are fitted by telling images apart: at least two images are needed")
@@ -177,7 +218,7 @@ def _batches(rng: np.random.Generator, image: np.ndarray, size: int) -> Iterator
         yield torch.from_numpy(images[choice]), torch.from_numpy(caption)
 
 
-def _spread(data: _Data, mean: Tensor, dimension: int) -> Float[Tensor, "dim"]:
+def _spread(data: CaptionData, mean: Tensor, dimension: int) -> Float[Tensor, "dim"]:
     """Standard deviation of the joint part of the states and of the words, each over all its numbers."""
     squares = ((data.states.float() - mean).square() * data.mask[..., None]).sum(dim=(0, 1)) / data.mask.sum()
     parts = squares.split([dimension, len(squares) - dimension])

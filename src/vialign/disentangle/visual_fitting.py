@@ -1,6 +1,7 @@
 """Fitting the visual dictionary: reconstruction, sparsity, stability, and purity where boxes exist."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
@@ -15,6 +16,7 @@ from vialign.config import VisualConfig
 from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.boxes import BoxTargets, box_targets
+from vialign.disentangle.moved import FITTED_MOVES, MOVES
 from vialign.disentangle.types import Prototypes
 from vialign.disentangle.visual import VisualDisentangler, VisualParts, chosen_maps
 from vialign.progress import track
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
 PatchSource = Union[Tensor, "ImageFeatures"]
 """Patches of all images of a split, (image, patch, dim): in memory, or the store they are read from."""
-
-SHIFT = (1, 1)
-"""Rows down and columns right by which the content of `shifted` images has moved, in patches."""
 
 _READ = 512
 _CLUSTERED = 1000
@@ -43,8 +42,7 @@ _WEIGHT_OF = {
     "extent": "purity",
     "alignment": "alignment",
     "caption": "alignment",
-    "stability_flip": "stability",
-    "stability_shift": "stability",
+    **{f"stability_{move}": "stability" for move in FITTED_MOVES},
 }
 """Every term of the loss and the config's weight for it."""
 
@@ -57,8 +55,7 @@ def fit_visual(
     config: VisualConfig,
     grid: tuple[int, int],
     seed: int,
-    flipped: PatchSource | None = None,
-    shifted: PatchSource | None = None,
+    moved: Mapping[str, PatchSource] | None = None,
     captions: Float[Tensor, "image caption dim"] | None = None,
     resize_mode: str = "shortest",
 ) -> tuple[VisualDisentangler, pd.DataFrame]:
@@ -66,9 +63,9 @@ def fit_visual(
 
     `images` (IMAGES) are the rows of `patches`; `boxes` (OBJECTS) may be empty: real photographs then fit without
     purity and label alignment. `label_embeddings` maps every label of `object_labels(boxes)` to its unit text
-    embedding. `flipped` and `shifted` are the patches of the same rows after a horizontal flip of the pixels, and
-    after a move of the content by `SHIFT` patches (stability). `captions` are unit text embeddings of the images'
-    captions, for a local contrastive loss that needs no boxes. `resize_mode` is the backbone's.
+    embedding. `moved` holds the patches of the same rows after each of `FITTED_MOVES` (stability). `captions` are unit
+    text embeddings of the images' captions, for a local contrastive loss that needs no boxes. `resize_mode` is the
+    backbone's.
 
     The log has one row a step: `step`, `loss` and every unweighted term, missing where it did not apply. Raises
     ValueError when sizes disagree or a label has no embedding.
@@ -80,7 +77,10 @@ def fit_visual(
         take_patches(patches, rows, len(images)),
         targets,
         _centred_labels(targets.labels, label_embeddings),
-        _moved_patches(rows, len(images), grid, flipped, shifted),
+        {
+            f"stability_{move}": (take_patches(source, rows, len(images)), MOVES[move].correspondence(grid))
+            for move, source in (moved or {}).items()
+        },
         _centred_captions(captions, rows, len(images)),
     )
     if data.patches.shape[1] != grid[0] * grid[1]:
@@ -135,17 +135,6 @@ def _centred_captions(captions: Tensor | None, rows: np.ndarray, total: int) -> 
         raise ValueError(f"captions of {len(captions)} images, expected {total}")
     captions = captions[torch.from_numpy(rows)].float()
     return F.normalize(captions - captions.mean(dim=(0, 1)), dim=-1)
-
-
-def _moved_patches(
-    rows: np.ndarray, total: int, grid: tuple[int, int], flipped: PatchSource | None, shifted: PatchSource | None
-) -> dict[str, tuple[Tensor, Tensor]]:
-    moved = {}
-    if flipped is not None:
-        moved["stability_flip"] = take_patches(flipped, rows, total), losses.flip_correspondence(grid)
-    if shifted is not None:
-        moved["stability_shift"] = take_patches(shifted, rows, total), losses.shift_correspondence(grid, *SHIFT)
-    return moved
 
 
 def _terms(

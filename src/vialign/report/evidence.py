@@ -39,7 +39,7 @@ PLACES: dict[str, tuple[str, Table]] = {
     "probe": ("signal/probe.parquet", tables.PROBE),
     "stress": ("signal/stress.parquet", tables.STRESS),
     "stress_summary": ("signal/stress_summary.parquet", tables.STRESS_SUMMARY),
-    "gate_signal": ("gates/signal.parquet", tables.VERDICT),
+    "gate_signal": ("signal/verdict.parquet", tables.VERDICT),
     "gate_budget": ("gates/budget.parquet", tables.VERDICT),
     "gate_early": ("gates/early.parquet", tables.VERDICT),
     "budget": ("budget/ledger.parquet", tables.BUDGET),
@@ -47,21 +47,29 @@ PLACES: dict[str, tuple[str, Table]] = {
     "contributions": ("ablate/contributions.parquet", tables.CONTRIBUTIONS),
     "calibration": ("compare/calibration.parquet", tables.CALIBRATION),
     "agreement": ("evaluate/agreement.parquet", tables.AGREEMENT),
+    "blind": ("evaluate/blind.parquet", tables.BLIND),
     "results": ("compare/results.parquet", tables.RESULTS),
     "comparisons": ("compare/comparisons.parquet", tables.COMPARISONS),
     "failures": ("analyse/failures.parquet", tables.FAILURES),
+    "early_monitoring": ("gates/early_monitoring.parquet", tables.MONITORING),
+    "monitoring": ("analyse/monitoring.parquet", tables.MONITORING),
+    "gradient_terms": ("analyse/gradient_terms.parquet", tables.GRADIENT_TERMS),
+    "gradient_samples": ("analyse/gradient_samples.parquet", tables.GRADIENT_SAMPLES),
+    "optimisation_path": ("analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH),
 }
 """Tables that are one file each."""
 
 TRAINING: dict[str, tuple[str, Table]] = {
     "monitor": ("monitor.parquet", tables.MONITOR),
+    "signal_monitor": ("signal_monitor.parquet", tables.SIGNAL_MONITOR),
     "log": ("log.parquet", tables.TRAINING_LOG),
     "early_monitor": ("early_monitor.parquet", tables.MONITOR),
+    "early_signal_monitor": ("early_signal_monitor.parquet", tables.SIGNAL_MONITOR),
     "early_log": ("early_log.parquet", tables.TRAINING_LOG),
 }
 """Tables that are one file a method and seed, under `train/<method>/<seed>/`."""
 
-_AFTER_EARLY = r"ablate/|compare/|analyse/|evaluate/(?!agreement)|train/.*/(final|log|monitor)\."
+_AFTER_EARLY = r"ablate/|compare/|analyse/|evaluate/(?!agreement)|train/.*/(final|log|monitor|signal_monitor|trail)\."
 _AFTER_BUDGET = rf"train/|gates/early|{_AFTER_EARLY}"
 _BEHIND = {
     "signal": re.compile(rf"budget/|gates/budget|{_AFTER_BUDGET}"),

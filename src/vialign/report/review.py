@@ -100,8 +100,9 @@ def _prototypes(evidence: Evidence, config: Config) -> list[Suggestion]:
     if quality is None:
         return []
     found = []
-    for (domain, measure), part in quality.groupby(["domain", "measure"], sort=False):
-        floor = part[part["subject"].str.contains("random|k-means|kmeans", case=False)]
+    compared = quality[quality["measure"] != "maps"]  # among how many the best was taken: no measure of quality
+    for (domain, measure), part in compared.groupby(["domain", "measure"], sort=False):
+        floor = part[part["subject"].str.contains("random|k-means|kmeans|attention", case=False)]
         ours = part[part["subject"].str.contains("dictionary|visual|prototype|trained", case=False)]
         ours = ours[~ours.index.isin(floor.index)]
         if floor.empty or ours.empty:
@@ -244,6 +245,26 @@ def _curves(evidence: Evidence, config: Config) -> list[Suggestion]:
     return []
 
 
+def _parted(evidence: Evidence, config: Config) -> list[Suggestion]:
+    """An early warning that counted as missing evidence."""
+    verdict, path = evidence.get("gate_early"), evidence.path("early_monitoring")
+    if verdict is None:
+        return []
+    broken = verdict[(verdict["evidence"] == path) & verdict["required"] & ~verdict["met"]]
+    return [
+        Suggestion(
+            0.8,
+            say(
+                "C and the validation metric move apart (rank correlation {}): lower "
+                "<code>curriculum.consistency</code>, which pushes C, or choose another <code>signal.driver</code>.",
+                cite_interval(row, "value", "fraction"),
+            ),
+            (path,),
+        )
+        for _, row in broken.iterrows()
+    ]
+
+
 def _weak_signal(evidence: Evidence, config: Config) -> list[Suggestion]:
     verdict = evidence.get("gate_signal")
     weak = None if verdict is None else verdict[verdict["required"] & ~verdict["met"]]
@@ -261,4 +282,4 @@ def _weak_signal(evidence: Evidence, config: Config) -> list[Suggestion]:
 
 _SIGNAL: tuple[Rule, ...] = (_readable_embedding, _variant, _prototypes, _near_miss, _phrases)
 _BUDGET: tuple[Rule, ...] = (_broken_limits,)
-_EARLY: tuple[Rule, ...] = (_curves, _weak_signal, _readable_embedding)
+_EARLY: tuple[Rule, ...] = (_curves, _parted, _weak_signal, _readable_embedding)

@@ -4,11 +4,17 @@ Colours leave matplotlib as fixed hexadecimal values and become CSS variables in
 the light scheme, the dark scheme and paper.
 """
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d31")
-"""Okabe-Ito without black and yellow, which vanish on one of the two backgrounds, and two neutral tones."""
+PALETTE = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    *("#7f7f7f", "#8c6d31", "#6b7d00", "#4b3f9e"),
+)
+"""Okabe-Ito without black and yellow, which vanish on one of the two backgrounds, and four darker tones."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+DASHES = (
+    *("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3))),
+    *((0, (8, 2, 2, 2)), (0, (2, 4))),
+)
 
 INK = "#010101"
 MUTED = "#020202"

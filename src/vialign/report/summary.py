@@ -21,7 +21,7 @@ FLOOR = ("frozen", "lora")
 _STOPS = {
     "signal": "the evidence that the signal carries fine-grained information is missing",
     "budget": "the method costs more than the efficiency budget allows",
-    "early": "the full model fell behind the strong baseline at the early check",
+    "early": "at the early check the full model fell behind the strong baseline, or C moved against it",
 }
 
 _OUTCOMES = ("better", "worse", "undecided")

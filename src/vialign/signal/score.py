@@ -92,5 +92,9 @@ def agreement(
     s_global: Float[Tensor, "*shape"],
     s_local: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
-    """C times the mean of both calibrated similarities: 1 only where both are 1, 0 where both are 0; in [0, 1]."""
-    return consistency(s_global, s_local) * (s_global + s_local) / 2
+    """s_global times s_local of calibrated values in [0, 1]: the chance that two independent votes both say aligned.
+
+    C of two such votes is the chance that they say the same, yes or no; this is its half that says yes. It is never
+    above C, and low wherever either similarity is.
+    """
+    return s_global * s_local

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.config import SignalConfig
@@ -148,8 +148,8 @@ def with_control(features: SplitFeatures, config: SignalConfig, seed: int) -> Sp
 def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalConfig, seed: int) -> pd.DataFrame:
     """`pairs` with s_global, s_local and local_entropy, float64."""
     features = with_control(features, config, seed)
-    image_positions = _positions(pairs["image_id"], features.image_ids, "image")
-    text_positions = _positions(pairs["text_id"], features.text_ids, "text")
+    image_positions = positions(pairs["image_id"], features.image_ids, "image")
+    text_positions = positions(pairs["text_id"], features.text_ids, "text")
     block = _pairs_in_a_block(features)
     parts = []
     with torch.no_grad():
@@ -193,12 +193,13 @@ def _random_pairs(captions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _positions(wanted: pd.Series, known: Sequence[str], what: str) -> Tensor:
-    positions = pd.Index(known).get_indexer(pd.Index(wanted))
-    if (positions < 0).any():
-        missing = wanted.iloc[int(np.flatnonzero(positions < 0)[0])]
+def positions(wanted: pd.Series, known: Sequence[str], what: str) -> Int[Tensor, "row"]:
+    """Row of each wanted id among the known ones. Raises UserError naming the first that has no features."""
+    found = pd.Index(known).get_indexer(pd.Index(wanted))
+    if (found < 0).any():
+        missing = wanted.iloc[int(np.flatnonzero(found < 0)[0])]
         raise UserError(f"signal pairs: {what} {missing!r} has no features; delete R/features and run again")
-    return torch.from_numpy(positions.astype(np.int64))
+    return torch.from_numpy(found.astype(np.int64))
 
 
 def _pairs_in_a_block(features: SplitFeatures, elements: int = 1 << 24) -> int:

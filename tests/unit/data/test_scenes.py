@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from vialign.config import DataConfig
 from vialign.data.base import DatasetTables
 from vialign.data.scenes import benchmarks, build
 from vialign.data.scenes.benchmarks import Shown, _main_statement, aro_relation
-from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, statement, tree_text
+from vialign.data.scenes.build import DEFAULT_SIZES
+from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, SYNONYMS, scene_captions, statement, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import (
     CONVERSE,
@@ -31,9 +33,7 @@ from vialign.errors import UserError
 from vialign.tables import CAPTIONS, CHOICES, IMAGES, OBJECTS, QUESTIONS, RELATIONS
 
 seeds = st.integers(0, 2**32 - 1)
-SIZES = dict.fromkeys(
-    ("train", "calibration", "diagnosis", "validation", "test", "test_combination", "test_domain"), 12
-) | {"test": 60}
+SIZES = dict.fromkeys(DEFAULT_SIZES, 12) | {"test": 60}
 
 
 def scene_of(seed: int, **options: object) -> Scene:
@@ -192,6 +192,25 @@ def test_predicates_are_drawn_evenly() -> None:
     mains = pd.Series([scene.main[1] for scene, _ in sample_scenes(rng, 800) if scene.main is not None])
     assert set(mains) == set(PREDICATES)
     assert mains.value_counts().min() > 60
+
+
+def test_the_diagnosis_of_another_domain_is_drawn_in_lines_and_shares_no_image(tables: DatasetTables) -> None:
+    def ink(split: str) -> float:
+        """Mean share of an image that is not its background."""
+        paths = tables.images.loc[tables.images["split"] == split, "path"]
+        arrays = [np.asarray(Image.open(tables.image_folder / path).convert("L"), dtype=float) for path in paths]
+        return float(np.mean([(np.abs(array - np.median(array)) > 40).mean() for array in arrays]))
+
+    assert ink("diagnosis_domain") < 0.6 * ink("diagnosis")
+    assert ink("diagnosis_domain") == pytest.approx(ink("test_domain"), rel=0.5)
+    said = {
+        split: set(tables.captions.loc[tables.captions["image_id"].str.startswith(f"{split}-"), "text"])
+        for split in ("diagnosis", "diagnosis_domain", "test_domain")
+    }
+    assert not said["diagnosis_domain"] & said["test_domain"]
+    words = {split: " ".join(texts).split() for split, texts in said.items()}
+    unusual = {split: np.mean([word in set(SYNONYMS.values()) for word in found]) for split, found in words.items()}
+    assert unusual["diagnosis_domain"] > 3 * unusual["diagnosis"]
 
 
 def test_an_unknown_split_is_one_clear_line(tmp_path: Path) -> None:

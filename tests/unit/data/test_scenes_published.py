@@ -7,9 +7,10 @@ from vialign.config import DataConfig
 from vialign.data import aro, winoground
 from vialign.data.scenes import benchmarks, build, published
 from vialign.data.scenes.benchmarks import Shown
+from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.data.scenes.world import sample_scenes
 
-SIZES = {"train": 1, "calibration": 1, "diagnosis": 1, "validation": 1, "test_combination": 1, "test_domain": 1}
+SIZES = dict.fromkeys(DEFAULT_SIZES, 1)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from vialign.disentangle.types import Prototypes
 from vialign.disentangle.visual_fitting import kmeans, take_patches
 
 GRID = (7, 7)
-VISUAL = VisualConfig(atoms=12, background=8, prototypes=4, steps=120, batch=48, adapter_rank=8, learning_rate=1e-2)
+VISUAL = VisualConfig(atoms=12, background=8, prototypes=4, steps=120, batch=48, adapter_rank=8, temperature=0.1)
 TEXT = TextConfig(units=6, steps=150, batch=48, adapter_rank=16, learning_rate=1e-2)
 
 
@@ -27,16 +27,13 @@ def value(quality: pd.DataFrame, subject: str, measure: str, column: str = "valu
 @pytest.fixture(scope="module")
 def fitted(train_images):
     world = train_images
-    return fit_visual(
-        world.patches, world.boxes, world.images, world.labels, VISUAL, GRID, 0, world.flipped, world.shifted
-    )
+    return fit_visual(world.patches, world.boxes, world.images, world.labels, VISUAL, GRID, 0, world.moved)
 
 
 def quality_of(visual, train, test):
     return visual_quality(
-        visual, test.patches, test.images, test.boxes, "planted", 0, train.patches, test.labels, test.flipped,
-        test.shifted,
-    )  # fmt: skip
+        visual, test.patches, test.images, test.boxes, "planted", 0, train.patches, test.labels, test.moved
+    ).frame()
 
 
 def test_prototypes_find_planted_objects_better_than_clusters_do(fitted, train_images, test_images):
@@ -77,7 +74,7 @@ def test_without_boxes_captions_align_and_the_log_says_what_was_missing(train_im
     )
     assert log[["purity", "extent", "alignment", "stability_flip", "stability_shift"]].isna().all().all()
     assert log["caption"].tail(10).mean() < log["caption"].head(10).mean() - 0.3
-    quality = visual_quality(visual, test_images.patches, test_images.images, world.boxes.iloc[:0], "photos", 0)
+    quality = visual_quality(visual, test_images.patches, test_images.images, world.boxes.iloc[:0], "photos", 0).frame()
     assert set(quality["measure"]) == {"prototypes used", "dead atoms"}
 
 
@@ -85,8 +82,8 @@ def test_the_same_seed_gives_the_same_dictionary(fitted, train_images, store):
     """Read from a store or from memory."""
     world = train_images
     again, _ = fit_visual(
-        store(world.patches), world.boxes, world.images, world.labels, VISUAL, GRID, 0, store(world.flipped),
-        store(world.shifted),
+        store(world.patches), world.boxes, world.images, world.labels, VISUAL, GRID, 0,
+        {move: store(patches) for move, patches in world.moved.items()},
     )  # fmt: skip
     for name, tensor in fitted[0].state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, msg=name)
@@ -144,11 +141,11 @@ def fitted_text(train_captions, train_images):
 def test_the_main_path_learns_the_parsers_units(fitted_text, test_captions):
     text, log = fitted_text
     world = test_captions
-    quality = text_quality(text, world.features, world.units, world.units.iloc[:0], "planted", 0)
+    quality = text_quality(text, world.features, world.units, world.units.iloc[:0], "planted", 0).frame()
     for measure in ("f1 entity", "f1 attribute", "f1 relation", "arguments"):
         assert value(quality, "span path main", measure) > 0.9, measure
     untrained = TextDisentangler.from_config(TEXT, 32)
-    before = text_quality(untrained, world.features, world.units, world.units.iloc[:0], "planted", 0)
+    before = text_quality(untrained, world.features, world.units, world.units.iloc[:0], "planted", 0).frame()
     assert value(before, "span path main", "f1 all") < 0.3
     assert log["kind"].iloc[-1] < log["kind"].iloc[0] / 2
 

@@ -56,6 +56,7 @@ def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) 
     _ablation(folder)
     _comparison(folder, draw)
     _failures(folder)
+    _dynamics(folder)
     _benchmarks(folder)
     return folder
 
@@ -104,10 +105,11 @@ def _quality(folder: Path) -> None:
         common = dict(domain=domain, measure=measure, count=500)
         return [dict(subject=subject, **common, **_interval(value)) for subject, value in values.items()]
 
-    references = {"ceiling": 0.78, "dictionary": 0.41, "k-means": 0.33, "random atoms": 0.21}
+    references = {"ceiling": 0.78, "dictionary": 0.41, "k-means": 0.33, "attention": 0.27, "random atoms": 0.21}
     visual = (
         rows("iou mean", references)
         + rows("iou circle", references)
+        + rows("maps", dict.fromkeys(references, 8.0))
         + rows("stability flip iou", {name: v + 0.1 for name, v in references.items()})
     )
     spans = rows("f1 entity", {"main path": 0.93, "syntax path": 0.95, "mixed": 0.96}, "scenes")
@@ -132,28 +134,35 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
                 dict(
                     image_id=f"i{number}", text_id=f"i{number}!{kind}", kind=kind, s_global=glob / 2, s_local=local / 2,
                     s_global_calibrated=glob, s_local_calibrated=local, consistency=c, consistency_raw=c,
-                    agreement=c * (glob + local) / 2, s_sum=glob + local, local_entropy=entropy, certainty=1 - entropy,
+                    agreement=glob * local, s_sum=glob + local, local_entropy=entropy, certainty=1 - entropy,
                 )
             )  # fmt: skip
-    for place, signal in enumerate(tables.SIGNALS):
+    for place, signal in enumerate((*tables.SIGNALS, *tables.REFERENCE_SIGNALS)):
         for order, kind in enumerate(kinds):
             auc = 0.52 + 0.05 * ((place + order) % 4) + (0.3 if kind == "random" else 0)
             ends = dict(auc=auc, low=auc - 0.03, high=auc + 0.03)
             tests = dict(cohen_d=0.4, p_value=0.0004, p_holm=0.012, pairs=1500, images=300)
             diagnosis.append(dict(signal=signal, kind=kind, **ends, **tests))
-    for attack in ("gaussian_noise", "blur", "fgsm", "typos"):
-        for strength in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0):
-            for signal, slope in (("consistency", 0.02), ("s_global", 0.03)):
+    attacks = {
+        "gaussian noise": "severity", "blur": "severity", "fgsm": "epsilon in 1/255", "typos": "percent of words misspelt",
+        "word substitution": "words replaced", "other domain": "domain",
+    }  # fmt: skip
+    for attack, unit in attacks.items():
+        for strength in (0.0, 1.0) if unit == "domain" else (0.0, 1.0, 2.0, 3.0, 4.0, 5.0):
+            for signal, slope in (("consistency", 0.02), ("s_global", 0.03), ("s_local", 0.01)):
                 for kind, start in (("random", 0.9), ("hard", 0.68)):
                     auc = start - slope * strength
                     ends = dict(auc=auc, low=auc - 0.02, high=auc + 0.02, pairs=200)
-                    stress.append(dict(attack=attack, strength=strength, signal=signal, kind=kind, **ends))
-    summary = [
-        dict(attack=attack, signal=signal, kind=kind, relative_area=0.8, clean=0.9)
-        for attack in ("gaussian_noise", "blur", "fgsm", "typos")
-        for signal in ("consistency", "s_global")
-        for kind in ("random", "hard")
-    ]
+                    stress.append(dict(attack=attack, strength=strength, unit=unit, signal=signal, kind=kind, **ends))
+    summary = []
+    for attack in (*attacks, "all"):
+        for signal, share in (("consistency", 0.8), ("s_global", 0.7), ("s_local", 0.9)):
+            for kind in ("random", "hard"):
+                area = dict(relative_area=share, low=share - 0.05, high=share + 0.05, clean=0.9)
+                summary.append(dict(attack=attack, signal=signal, kind=kind, **area))
+                if signal != "s_global":
+                    gain = share - 0.7
+                    summary[-1] |= dict(difference=gain, difference_low=gain - 0.04, difference_high=gain + 0.04)
     _write(folder, "signal/stress_summary.parquet", tables.STRESS_SUMMARY, summary)
     probe = []
     accuracies = {
@@ -189,7 +198,7 @@ def _gate(folder: Path, gate: str, stop: str | None) -> None:
     first = dict(criterion=f"the {gate} evidence lies beyond chance", **_interval(0.61), threshold=0.5, required=True)
     second = dict(criterion="human ratings agree", value=None, low=None, high=None, threshold=None, required=False)
     rows = [dict(**first, met=action == "go", **common), dict(**second, met=False, **common)]
-    _write(folder, f"gates/{gate}.parquet", tables.VERDICT, rows)
+    _write(folder, "signal/verdict.parquet" if gate == "signal" else f"gates/{gate}.parquet", tables.VERDICT, rows)
 
 
 def _training(folder: Path, draw: np.random.Generator, prefix: str) -> None:
@@ -206,8 +215,48 @@ def _training(folder: Path, draw: np.random.Generator, prefix: str) -> None:
                 monitor.append(dict(step=step, recall=recall, negatives=0.55 + place * 0.001 * step, **spread))
             _write(folder, f"train/{method}/{seed}/{prefix}log.parquet", tables.TRAINING_LOG, log)
             _write(folder, f"train/{method}/{seed}/{prefix}monitor.parquet", tables.MONITOR, monitor)
+            light = [dict(**row, score=(row["recall"] + row["negatives"]) / 2) for row in monitor]
+            light = light if method == "vialign" else []
+            _write(folder, f"train/{method}/{seed}/{prefix}signal_monitor.parquet", tables.SIGNAL_MONITOR, light)
             weights = folder / f"train/{method}/{seed}/{'early' if prefix else 'final'}.safetensors"
             save_file({"weight": np.zeros(2)}, weights, metadata={"vialign": json.dumps(PROVENANCE)})
+    _rolling(folder, "gates/early_monitoring.parquet" if prefix else "analyse/monitoring.parquet")
+
+
+def _rolling(folder: Path, path: str) -> None:
+    rows = []
+    for seed in (0, 1):
+        for of in ("level", "change"):
+            for place, step in enumerate((0, 20, 40, 60, 80, 100)):
+                key = dict(method="vialign", seed=seed, of=of, step=step, window=place + 1)
+                if place < 3:
+                    rows.append(dict(**key, warned=False))
+                    continue
+                value = -0.95 if of == "level" and step == 100 else 0.3 - 0.1 * seed
+                ends = dict(low=max(-1.0, value - 0.6), high=-0.1 if value < -0.9 else value + 0.6)
+                band = dict(band_low=-0.9, band_high=0.9, warned=value < -0.9)
+                rows.append(dict(**key, correlation=value, **ends, **band))
+    _write(folder, path, tables.MONITORING, rows)
+
+
+def _dynamics(folder: Path) -> None:
+    terms, samples, path = [], [], []
+    for step in (0, 60, 100):
+        for seed in (0, 1):
+            key = dict(method="vialign", seed=seed, step=step)
+            for second in ("negative", "transport"):
+                value = 0.3 - 0.003 * step
+                ends = dict(cosine=value, low=value - 0.1, high=value + 0.1, batches=6)
+                terms.append(dict(**key, first="contrastive", second=second, **ends))
+            shares = dict(first_share=0.8, second_share=0.1)
+            path.append(dict(**key, first=step / 50 - 1, second=(step / 50 - 1) ** 2 + 0.1 * seed, **shares))
+        for number in range(5):
+            value = 0.05 * number
+            ends = dict(cosine=value, low=value - 0.04, high=value + 0.04, samples=76)
+            samples.append(dict(method="vialign", step=step, bin=number, consistency=0.7 + 0.05 * number, **ends))
+    _write(folder, "analyse/gradient_terms.parquet", tables.GRADIENT_TERMS, terms)
+    _write(folder, "analyse/gradient_samples.parquet", tables.GRADIENT_SAMPLES, samples)
+    _write(folder, "analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH, path)
 
 
 def _budget(folder: Path) -> None:
@@ -269,6 +318,12 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
                     ends = dict(difference=0.03, low=0.01, high=0.05, p_value=0.001, p_holm=0.02)
                     rest = dict(detectable=0.018, items=1000)
                     comparisons.append(dict(method=method, reference=reference, **item, **ends, **rest))
+    alone = {"aro_order": (0.97, 0.2), "aro_relation": (0.51, 0.5), "aro_attribution": (0.12, 0.5)}
+    blind = []
+    for name, (value, chance) in {**alone, "winoground": (0.02, 0.25)}.items():
+        ends = dict(accuracy=value, low=value - 0.02, high=value + 0.02, chance=chance)
+        blind.append(dict(benchmark=f"test/{name}", **ends, items=300, solved=value > chance + 0.12))
+    _write(folder, "evaluate/blind.parquet", tables.BLIND, blind)
     _write(folder, "compare/results.parquet", tables.RESULTS, results)
     _write(folder, "compare/comparisons.parquet", tables.COMPARISONS, comparisons)
     known = dict(benchmark="test/image_to_text", metric="r1", published=41.2, measured=41.1, tolerance=0.3)

@@ -22,8 +22,8 @@ from vialign.report.sections.inputs import data
 from vialign.report.sections.methods import training
 
 SECTIONS = [
-    "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "comparison", "ablation",
-    "efficiency", "failures", "provenance",
+    "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "monitoring", "comparison",
+    "ablation", "efficiency", "failures", "provenance",
 ]  # fmt: skip
 
 
@@ -247,9 +247,8 @@ def test_every_gate_has_its_design_review(tmp_path, gate):
 
 def test_a_stop_leaves_out_what_an_older_run_wrote(tmp_path):
     folder = write_fake_results(tmp_path)
-    shutil.copytree(
-        write_fake_results(tmp_path / "stopped", stop="signal") / "gates", folder / "gates", dirs_exist_ok=True
-    )
+    stopped = write_fake_results(tmp_path / "stopped", stop="signal")
+    shutil.copy(stopped / "signal/verdict.parquet", folder / "signal/verdict.parquet")
     shutil.rmtree(tmp_path / "stopped")
     evidence = read_evidence(folder, fake_config())
     behind = ("train/", "budget/", "gates/budget", "gates/early", "compare/", "ablate/", "analyse/")

@@ -15,7 +15,10 @@ from vialign.artifacts import write_table
 from vialign.report.evidence import PLACES, read_evidence
 from vialign.report.numbers import MINUS, shape
 from vialign.report.review import suggestions
+from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.failures import choose_examples, class_shares
+from vialign.report.sections.signal import signal
+from vialign.report.style import PALETTE
 from vialign.report.summary import badges, headline, sentences
 from vialign.report.tables import Show, render_table
 
@@ -246,7 +249,7 @@ def test_contrast_keeps_the_accessibility_rules_in_every_scheme():
         for name in ("ink", "muted", "link", "go", "warn", "stop"):
             grounds = ["page", "card"] + ([f"{name}-soft"] if f"{name}-soft" in scheme else [])
             assert min(contrast(scheme[name], scheme[ground]) for ground in grounds) >= 4.5, name
-        for place in range(1, 9):
+        for place in range(1, len(PALETTE) + 1):
             assert contrast(scheme[f"series-{place}"], scheme["card"]) >= 3, place
 
 
@@ -258,5 +261,32 @@ def test_a_signal_at_chance_is_not_said_to_tell_anything(folder):
     undo = rewrite(folder, "diagnosis", lambda frame: frame.assign(auc=0.52, low=0.48, high=0.56))
     try:
         assert "from no kind of hard negative beyond chance" in first()
+    finally:
+        undo()
+
+
+def test_benchmarks_solved_or_misled_by_text_alone_are_named_and_no_others(folder):
+    said = str(solved_blind(read_evidence(folder, fake_config()), fake_config())[1])
+    assert "test/aro_order" in said and "may come from the words" in said
+    assert "test/aro_attribution" in said and "mislead" in said
+    assert "test/aro_relation" not in said and "winoground" not in said
+    unsolved = dict(accuracy=0.4, low=0.3, high=0.6, chance=0.5, solved=False)
+    undo = rewrite(folder, "blind", lambda frame: frame.assign(**unsolved))
+    try:
+        assert "solves none" in str(solved_blind(read_evidence(folder, fake_config()), fake_config())[1])
+    finally:
+        undo()
+
+
+def test_kinds_that_text_alone_tells_are_named_beside_the_reference_signals(folder):
+    def said():
+        return "".join(str(block) for block in signal(read_evidence(folder, fake_config()), fake_config()).blocks)
+
+    assert "Text alone tells true captions beyond chance from: random" in said()
+    for name in ("FILIP tokens", "F-CLIPScore", "text alone"):
+        assert f"<strong>{name}</strong>" in said()
+    undo = rewrite(folder, "diagnosis", lambda frame: frame[frame["signal"] != "blind"])
+    try:
+        assert "Text alone tells" not in said() and "Not available: the reference signal text alone" in said()
     finally:
         undo()

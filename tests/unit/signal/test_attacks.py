@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vialign.signal.validation.attacks import fgsm, pgd
+from vialign.signal.validation.attacks import climb, fgsm, pgd
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def case(encode) -> tuple[torch.Tensor, torch.Tensor]:
 def attack(name, encode, pixels, texts, epsilon, **more):
     if name == "fgsm":
         return fgsm(encode, pixels, texts, epsilon, **more)
-    return pgd(encode, pixels, texts, epsilon, steps=8, seed=0, **more)
+    return pgd(encode, pixels, texts, epsilon, **{"steps": 8, "restarts": 1, "seed": 0, **more})
 
 
 def cosine(encode, pixels, texts) -> torch.Tensor:
@@ -58,20 +58,26 @@ def test_inside_the_ball_and_inside_the_range(name, epsilon, encode, case):
     assert found.min() >= 0 and found.max() <= 1 and not found.requires_grad
 
 
+@pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
-def test_nothing_happens_at_epsilon_zero(name, encode, case):
+def test_nothing_happens_at_epsilon_zero(name, targeted, encode, case):
     pixels, texts = case
-    assert torch.equal(attack(name, encode, pixels, texts, 0.0), pixels)
+    assert torch.equal(attack(name, encode, pixels, texts, 0.0, targeted=targeted), pixels)
+    assert not torch.equal(attack(name, encode, pixels, texts, 1 / 255, targeted=targeted), pixels)
 
 
+@pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
-def test_success_grows_with_epsilon(name, encode, case):
+def test_success_grows_with_epsilon(name, targeted, encode, case):
     pixels, texts = case
-    means = [float(cosine(encode, pixels, texts).mean())]
-    means += [
-        float(cosine(encode, attack(name, encode, pixels, texts, size / 255), texts).mean()) for size in (0.5, 1, 2, 4)
-    ]
-    assert all(later < earlier for earlier, later in zip(means, means[1:], strict=False))
+    if targeted:
+        texts = texts.roll(1, dims=0)
+    reached = [cosine(encode, pixels, texts).mean()]
+    for size in (1, 2, 4, 8):
+        found = attack(name, encode, pixels, texts, size / 255, targeted=targeted)
+        reached.append(cosine(encode, found, texts).mean())
+    steps = torch.stack(reached).diff()
+    assert (steps > 0).all() if targeted else (steps < 0).all()
 
 
 def test_pgd_is_at_least_as_strong_as_fgsm_and_noise_is_not(encode, case):
@@ -93,7 +99,7 @@ def test_a_targeted_attack_moves_towards_its_target(name, encode, case):
 
 def test_pgd_repeats_by_seed_and_leaves_the_tower_alone(tower, encode, case):
     pixels, texts = case
-    one, again, other = (pgd(encode, pixels, texts, 4 / 255, steps=2, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (attack("pgd", encode, pixels, texts, 4 / 255, steps=2, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)
     assert all(parameter.grad is None for parameter in tower.parameters())
 
@@ -112,3 +118,84 @@ def test_one_fgsm_step_is_the_sign_of_the_numerical_gradient(encode, case):
         bump[(0, *place)] = 1e-5
         slope = (embed(small + bump) * text).sum() - (embed(small - bump) * text).sum()
         assert float(moved[(0, *place)].sign()) == float(-slope.sign())
+
+
+def test_restarts_never_weaken_an_attack_and_strengthen_some(encode, case):
+    pixels, texts = case
+    few, more = (
+        cosine(encode, attack("pgd", encode, pixels, texts, 8 / 255, steps=2, restarts=count), texts)
+        for count in (1, 6)
+    )
+    assert (more <= few).all() and (more < few).any()
+
+
+class FoolboxCosine:
+    """The attacks of foolbox on the losses that ours raise: minus the cosine with a text, or the cosine, if targeted.
+
+    foolbox raises a loss of labels; the labels are left unused.
+    """
+
+    def __init__(self, foolbox, encode, texts, targeted=False, start=None, **settings):
+        import eagerpy
+
+        class Module(nn.Module):
+            def forward(self, pixels):
+                return encode(pixels)
+
+        def loss(self, model, labels):
+            sign = 1 if targeted else -1
+            return lambda inputs: sign * (model(inputs) * eagerpy.astensor(texts)).sum()
+
+        members = {"get_loss_fn": loss}
+        if start is not None:
+            members["get_random_start"] = lambda self, x0, epsilon: eagerpy.astensor(start)
+        base = foolbox.attacks.LinfPGD if settings else foolbox.attacks.LinfFastGradientAttack
+        self.attack = type("OfCosines", (base,), members)(**settings)
+        self.model = foolbox.PyTorchModel(Module().eval(), bounds=(0, 1))
+        self.criterion = foolbox.criteria.Misclassification(torch.zeros(len(texts), dtype=torch.long))
+
+    def __call__(self, pixels, epsilon):
+        return self.attack.run(self.model, pixels, self.criterion, epsilon=epsilon)
+
+
+@pytest.fixture(scope="module")
+def foolbox():
+    return pytest.importorskip("foolbox", reason="needs the test extra's foolbox")
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("epsilon", [1 / 255, 8 / 255])
+def test_fgsm_is_that_of_foolbox(targeted, epsilon, foolbox, encode, case):
+    pixels, texts = case
+    theirs = FoolboxCosine(foolbox, encode, texts, targeted)(pixels, epsilon)
+    torch.testing.assert_close(fgsm(encode, pixels, texts, epsilon, targeted=targeted), theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_pgd_takes_the_way_of_foolbox_from_the_same_start_and_keeps_its_best_point(targeted, foolbox, encode, case):
+    pixels, texts = case
+    if targeted:
+        texts = texts.roll(1, dims=0)
+    epsilon, steps = 8 / 255, 6
+    offset = 2 * torch.rand(pixels.shape, generator=torch.Generator().manual_seed(5)) - 1
+    start = (pixels + epsilon * offset).clamp(0, 1)
+    visited = [start]
+    for count in range(1, steps + 1):
+        settings = {"steps": count, "abs_stepsize": 2.5 * epsilon / steps, "random_start": True}
+        visited.append(FoolboxCosine(foolbox, encode, texts, targeted, start, **settings)(pixels, epsilon))
+    reached = torch.stack([cosine(encode, point, texts) for point in visited])
+    best = reached.amax(dim=0) if targeted else reached.amin(dim=0)
+    found, gain = climb(encode, pixels, texts, epsilon, start, steps=steps, targeted=targeted)
+    torch.testing.assert_close(cosine(encode, found, texts), best, atol=1e-5, rtol=0)
+    torch.testing.assert_close(gain if targeted else -gain, best, atol=1e-5, rtol=0)
+    assert (best - cosine(encode, pixels, texts)).abs().min() > 0.005
+
+
+def test_pgd_is_as_strong_as_that_of_foolbox_from_random_starts(foolbox, encode, case):
+    pixels, texts = case
+    torch.manual_seed(0)
+    settings = {"steps": 8, "rel_stepsize": 2.5 / 8, "random_start": True}
+    theirs = cosine(encode, FoolboxCosine(foolbox, encode, texts, **settings)(pixels, 4 / 255), texts)
+    ours = cosine(encode, attack("pgd", encode, pixels, texts, 4 / 255), texts)
+    dropped = cosine(encode, pixels, texts) - theirs
+    torch.testing.assert_close(ours, theirs, atol=0.05 * float(dropped.mean()), rtol=0)

@@ -8,6 +8,7 @@ from vialign.signal.calibration import SignalCalibration
 from vialign.signal.stage import build_pairs, calibrate_signal, score_pairs
 from vialign.signal.validation.diagnosis import HARD, cohen_d, contrast, diagnose
 from vialign.signal.validation.resampling import auc, holm
+from vialign.tables import SIGNALS
 
 KINDS = ("random", "replace_relation", "shuffle")
 
@@ -58,6 +59,26 @@ def test_a_turned_signal_gives_the_mirrored_area_and_the_same_p(scores, small_co
     one, other = (diagnose(frame, small_config, 0.05, 0, signals=["s_local"]) for frame in (scores, turned))
     np.testing.assert_allclose(one["auc"], 1 - other["auc"])
     np.testing.assert_allclose(one["p_value"], other["p_value"])
+
+
+def test_a_planted_reference_signal_is_found_and_the_same_shuffled_is_not(scores, small_config):
+    """Positive and negative control on the same numbers: only which pair they belong to differs."""
+    rng = np.random.default_rng(0)
+    planted = (scores["kind"] == "aligned") + 0.5 * rng.standard_normal(len(scores))
+    shuffled = planted.groupby(scores["image_id"]).transform(lambda values: rng.permutation(values.to_numpy()))
+    table = diagnose(scores.assign(s_token=planted, s_words=shuffled), small_config, 0.05, 0)
+    assert set(table["signal"]) == {*SIGNALS, "s_token", "s_words"}
+    found, none = (table[table["signal"] == name] for name in ("s_token", "s_words"))
+    assert set(found["kind"]) == set(KINDS)
+    assert (found["low"] > 0.7).all() and (found["p_holm"] < 0.05).all()
+    assert (none["p_holm"] > 0.05).all() and (none["auc"] < 0.65).all()
+
+
+def test_more_signals_ask_for_more_permutations(scores, small_config):
+    enough = small_config.model_copy(update={"permutations": 500})
+    diagnose(scores, enough, 0.05, 0)
+    with pytest.raises(UserError, match="cannot show 30 tests"):
+        diagnose(scores.assign(s_token=0.0, s_words=0.0, blind=0.0), enough, 0.05, 0)
 
 
 def test_cohen_d_from_the_t_statistic():

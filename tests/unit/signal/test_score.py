@@ -150,9 +150,15 @@ def test_consistency_and_agreement_by_their_formulas(first, second):
     one, two = torch.tensor([first], dtype=torch.float64), torch.tensor([second], dtype=torch.float64)
     c = 1 - abs(first - second)
     assert float(consistency(one, two)) == pytest.approx(c)
-    assert float(agreement(one, two)) == pytest.approx(c * (first + second) / 2)
+    assert float(agreement(one, two)) == pytest.approx(first * second)
     assert 0 <= float(agreement(one, two)) <= float(consistency(one, two)) <= 1
-    assert float(agreement(one, two)) == pytest.approx(float(agreement(two, one)))
+
+
+@given(unit, unit)
+def test_agreement_is_the_part_of_two_votes_saying_the_same_that_says_yes(first, second):
+    votes = {(a, b): (first if a else 1 - first) * (second if b else 1 - second) for a in (0, 1) for b in (0, 1)}
+    one, two = torch.tensor([first], dtype=torch.float64), torch.tensor([second], dtype=torch.float64)
+    assert float(agreement(one, two)) == pytest.approx(votes[1, 1])
 
 
 def test_agreement_mends_the_blind_spot_of_consistency():

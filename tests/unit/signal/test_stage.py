@@ -69,7 +69,7 @@ def test_scores_equal_the_loop(world, small_config, monkeypatch):
         assert [row.s_global_calibrated, row.s_local_calibrated] == pytest.approx(calibrated, abs=1e-5)
         assert row.consistency == pytest.approx(c, abs=1e-5)
         assert row.consistency_raw == pytest.approx(1 - abs(s_global - s_local), abs=1e-5)
-        assert row.agreement == pytest.approx(c * sum(calibrated) / 2, abs=1e-5)
+        assert row.agreement == pytest.approx(calibrated[0] * calibrated[1], abs=1e-5)
         assert row.s_sum == pytest.approx(sum(calibrated), abs=1e-5)
         assert row.certainty == pytest.approx(1 - row.local_entropy)
     whole = score_pairs(pairs.sample(frac=1, random_state=1), features, MAPS, small_config, 0)

@@ -9,30 +9,41 @@ from vialign.disentangle.types import Phrases, Prototypes
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 from vialign.signal.stage import SplitFeatures, build_pairs, score_pairs
 from vialign.signal.validation.corruptions import CORRUPTIONS
+from vialign.signal.validation.decay import CLEAN, Stressed, stress_points, stress_summary, stress_table
 from vialign.signal.validation.diagnosis import contrast
-from vialign.signal.validation.stress import ATTACKS, image_encoder, robustness, stress_curves
+from vialign.signal.validation.stress import (
+    ATTACKS,
+    DOMAIN,
+    ImageSide,
+    disturbed_images,
+    other_domain,
+    stress_sample,
+)
 
 MAPS = SignalCalibration(LogisticCalibration(6.0, -2.0), LogisticCalibration(6.0, -2.0))
+IMAGES = 24
 
 
 @pytest.fixture(scope="module")
-def case(small_config):
-    """Images whose embeddings a random tower makes, and captions made from these embeddings: alignment by design."""
+def side() -> ImageSide:
     torch.manual_seed(0)
     tower = nn.Conv2d(3, 16, 8, stride=8).requires_grad_(False)
-    pixels = (torch.rand(24, 3, 16, 16) * 255).to(torch.uint8)
 
-    def tokens(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(values: torch.Tensor) -> tuple[torch.Tensor, Prototypes]:
         patches = tower(values - 0.5).flatten(2).transpose(1, 2)
-        return F.normalize(patches.mean(dim=1), dim=-1), patches
-
-    def visual(patches: torch.Tensor) -> Prototypes:
         count = patches.shape[:2]
-        return Prototypes(F.normalize(patches, dim=-1), torch.full(count, 0.25), None, torch.zeros(*count, 5))
+        found = Prototypes(F.normalize(patches, dim=-1), torch.full(count, 0.25), None, torch.zeros(*count, 5))
+        return F.normalize(patches.mean(dim=1), dim=-1), found
 
-    encode = image_encoder(tokens, visual)
-    pooled, prototypes = encode(pixels.float() / 255)
-    ids = [f"i{n}" for n in range(24)]
+    return ImageSide(lambda values: encode(values)[0], encode)
+
+
+def make_split(side: ImageSide, name: str, noise: float = 0.0):
+    """Images that the tower encodes, and captions made from their embeddings: alignment by design, less with noise."""
+    rng = torch.Generator().manual_seed(1)
+    pixels = (torch.rand(IMAGES, 3, 16, 16, generator=rng) * 255).to(torch.uint8)
+    pooled, prototypes = side.encode(pixels.float() / 255)
+    ids = [f"{name}{n}" for n in range(IMAGES)]
     texts = pd.DataFrame(
         [
             {"text_id": f"{image}#0{suffix}", "image_id": image, "kind": kind, "split": "diagnosis", "text": ""}
@@ -41,67 +52,120 @@ def case(small_config):
         ]
     )
     # A negative keeps half of its caption and takes the other half from another image.
-    text_pooled = F.normalize(torch.cat([pooled, pooled + pooled.roll(1, dims=0)]), dim=-1)
+    text_pooled = torch.cat([pooled, pooled + pooled.roll(1, dims=0)])
+    text_pooled = F.normalize(text_pooled + noise * torch.randn(text_pooled.shape, generator=rng), dim=-1)
     own = prototypes.features[:, :2]
     wrong = torch.stack([own[:, 0], own[:, 1].roll(1, dims=0)], dim=1)
-    units = torch.zeros(48, 2, dtype=torch.long)
-    phrases = Phrases(torch.cat([own, wrong]), torch.full((48, 2), 0.5), units + 1, units - 1, units - 1, None)
-    features = SplitFeatures(ids, pooled, prototypes, list(texts["text_id"]), text_pooled, phrases)
-    config = small_config.model_copy(update={"epsilons": (1.0, 64.0), "driver": "agreement"})
-    pairs = build_pairs(texts, ids, ["random", "shuffle"], 24, 0)
-    return pixels, pairs, features, encode, config
+    units = torch.zeros(2 * IMAGES, 2, dtype=torch.long)
+    phrases = Phrases(torch.cat([own, wrong]), torch.full((2 * IMAGES, 2), 0.5), units + 1, units - 1, units - 1, None)
+    return pixels, texts, SplitFeatures(ids, pooled, prototypes, list(texts["text_id"]), text_pooled, phrases)
 
 
 @pytest.fixture(scope="module")
-def curves(case) -> pd.DataFrame:
-    pixels, pairs, features, encode, config = case
-    return stress_curves(pixels, pairs, features, encode, MAPS, config, seed=0, batch=5)
+def config(small_config):
+    return small_config.model_copy(update={"epsilons": (1.0, 64.0), "driver": "agreement"})
 
 
-def test_every_curve_is_there_and_starts_clean(curves, case):
-    config = case[-1]
+@pytest.fixture(scope="module")
+def case(side):
+    pixels, texts, features = make_split(side, "i")
+    return pixels, build_pairs(texts, features.image_ids, ["random", "shuffle"], IMAGES, 0), features
+
+
+def stressed(case, side, config, seed=0) -> list[Stressed]:
+    pixels, pairs, features = case
+    sample = stress_sample(pixels, pairs, features, side, config, seed)
+    clean = Stressed(CLEAN, 0.0, score_pairs(sample.pairs, sample.features, MAPS, config, seed))
+    return [clean, *disturbed_images(sample, side, MAPS, config, seed)]
+
+
+@pytest.fixture(scope="module")
+def curves(case, side, config) -> pd.DataFrame:
+    return stress_table(stress_points(stressed(case, side, config), config, 0))
+
+
+def test_every_curve_is_there_and_starts_clean(curves, config):
     assert set(curves["attack"]) == {*CORRUPTIONS, *ATTACKS}
     for attack, part in curves.groupby("attack"):
         strengths = config.epsilons if attack in ATTACKS else config.severities
         assert sorted(part["strength"].unique()) == [0, *strengths]
+        assert set(part["unit"]) == {"epsilon in 1/255" if attack in ATTACKS else "severity"}
     clean = curves[curves["strength"] == 0].groupby(["signal", "kind"])["auc"].nunique()
-    assert (clean == 1).all() and len(clean) == 4
-    assert set(curves["signal"]) == {"agreement", "s_global"} and set(curves["kind"]) == {"random", "hard"}
+    assert (clean == 1).all() and len(clean) == 6
+    assert set(curves["signal"]) == {"agreement", "s_global", "s_local"} and set(curves["kind"]) == {"random", "hard"}
 
 
-def test_the_clean_value_is_the_diagnosis_of_the_same_images(curves, case):
-    pixels, pairs, features, _, config = case
-    everything = config.model_copy(update={"stress_images": 24, "severities": (1,), "epsilons": (1.0,)})
-    found = stress_curves(pixels, pairs, features, case[3], MAPS, everything, seed=0)
-    scores = score_pairs(pairs, features, MAPS, config, 0)
+def test_the_clean_value_is_the_diagnosis_of_the_same_images(case, side, config):
+    pixels, pairs, features = case
+    everything = config.model_copy(update={"stress_images": IMAGES})
+    sample = stress_sample(pixels, pairs, features, side, everything, 0)
+    found = score_pairs(sample.pairs, sample.features, MAPS, everything, 0)
+    scores = score_pairs(pairs, features, MAPS, everything, 0)
     for kind in ("random", "hard"):
         expected = contrast(scores, kind).auc("agreement")
-        rows = found[(found["strength"] == 0) & (found["signal"] == "agreement") & (found["kind"] == kind)]
-        assert rows["auc"].to_numpy() == pytest.approx(expected)
-        assert expected > 0.8
+        assert contrast(found, kind).auc("agreement") == pytest.approx(expected) and expected > 0.8
 
 
 def test_strong_attacks_take_the_discrimination_away_and_weak_ones_less(curves):
     table = curves.set_index(["attack", "strength", "signal", "kind"])["auc"]
     for signal in ("s_global", "agreement"):
-        assert table["pgd", 64.0, signal, "random"] < 0.7 < table["pgd", 1.0, signal, "random"]
+        for attack in ("pgd", "pgd targeted"):
+            assert table[attack, 64.0, signal, "random"] < 0.7 < table[attack, 1.0, signal, "random"]
     assert table["pgd", 64.0, "s_global", "random"] <= table["fgsm", 64.0, "s_global", "random"] + 0.1
 
 
-def test_stress_repeats_by_seed(curves, case):
-    pixels, pairs, features, encode, config = case
-    again = stress_curves(pixels, pairs, features, encode, MAPS, config, seed=0, batch=5)
+def test_attacks_do_what_they_are_called(side, config):
+    """Untargeted ones lower the cosine with the aligned caption, targeted ones raise that with the random one."""
+    pixels, texts, features = make_split(side, "n", noise=0.1)
+    pairs = build_pairs(texts, features.image_ids, ["random", "shuffle"], IMAGES, 0)
+    named = {(one.attack, one.strength): one.scores for one in stressed((pixels, pairs, features), side, config)}
+    clean = named[CLEAN, 0.0]
+    for attack in ATTACKS:
+        aimed = named[attack, 1.0]
+        assert (aimed[["image_id", "text_id"]] == clean[["image_id", "text_id"]]).all(axis=None)
+        kind = "random" if "targeted" in attack else "aligned"
+        first = clean[clean["kind"] == kind].drop_duplicates("image_id").index
+        moved = (aimed["s_global"] - clean["s_global"])[first]
+        assert (moved > 0).all() if "targeted" in attack else (moved < 0).all()
+
+
+def test_an_image_without_a_wrong_caption_is_not_attacked_towards_one(case, side, config):
+    pixels, pairs, features = case
+    alone = features.image_ids[3]
+    everything = config.model_copy(update={"stress_images": IMAGES, "epsilons": (64.0,), "severities": (1,)})
+    fewer = pairs[(pairs["image_id"] != alone) | (pairs["kind"] == "aligned")]
+    named = {one.attack: one.scores for one in stressed((pixels, fewer, features), side, everything)}
+    own = named[CLEAN]["image_id"] == alone
+    for attack in ("fgsm targeted", "pgd targeted"):
+        assert (named[attack]["s_global"] == named[CLEAN]["s_global"])[own].all()
+        assert (named[attack]["s_global"] != named[CLEAN]["s_global"])[~own].any()
+
+
+def test_stress_repeats_by_seed(curves, case, side, config):
+    again = stress_table(stress_points(stressed(case, side, config), config, 0))
     pd.testing.assert_frame_equal(curves, again)
 
 
-def test_robustness_by_hand():
-    def curve(attack: str, values: list[float], margin: float = 0.05) -> pd.DataFrame:
-        strength, auc = np.arange(len(values)) * 1.0, np.array(values)
-        frame = pd.DataFrame({"attack": attack, "strength": strength, "signal": "s", "kind": "random", "auc": auc})
-        return frame.assign(low=auc - margin, high=auc + margin, pairs=9)
-
-    curves = [curve("none", [0.9] * 3), curve("fall", [0.9, 0.7, 0.5]), curve("blind", [0.52, 0.6])]
-    table = robustness(pd.concat(curves).sample(frac=1, random_state=0)).set_index("attack")
-    assert table.loc["none", "relative_area"] == pytest.approx(1.0)
-    assert table.loc["fall", "relative_area"] == pytest.approx((0.3 + 0.1) / 2 / 0.4)
-    assert np.isnan(table.loc["blind", "relative_area"]) and table.loc["blind", "clean"] == 0.52
+def test_another_domain_is_scored_on_its_own_pairs_and_resampled_on_its_own(case, side, config):
+    _, texts, features = make_split(side, "d", noise=0.6)
+    elsewhere = other_domain(texts, features, MAPS, config, 0)
+    assert set(elsewhere.scores["image_id"]) == set(features.image_ids)
+    pixels, pairs, home = case
+    sample = stress_sample(pixels, pairs, home, side, config.model_copy(update={"stress_images": IMAGES}), 0)
+    clean = Stressed(CLEAN, 0.0, score_pairs(sample.pairs, sample.features, MAPS, config, 0))
+    points = stress_points([clean, elsewhere], config, 0)
+    table = stress_table(points)
+    assert set(table["attack"]) == {DOMAIN} and set(table["unit"]) == {"domain"}
+    auc = table[(table["signal"] == "s_global") & (table["kind"] == "random")].set_index("strength")["auc"]
+    assert auc[1.0] == pytest.approx(contrast(elsewhere.scores, "random").auc("s_global")) and auc[1.0] < auc[0.0]
+    same = [Stressed(CLEAN, 0.0, elsewhere.scores), elsewhere]
+    home_draws, other_draws = (
+        point.resampled
+        for point in stress_points(same, config, 0)
+        if point.kind == "random" and point.signal == "s_global"
+    )
+    assert abs(np.corrcoef(home_draws, other_draws)[0, 1]) < 0.3
+    summary = stress_summary(points)
+    mean = summary[summary["attack"] == "all"].set_index(["signal", "kind"])
+    one = summary[summary["attack"] == DOMAIN].set_index(["signal", "kind"])
+    pd.testing.assert_frame_equal(mean.drop(columns="attack"), one.drop(columns="attack"))

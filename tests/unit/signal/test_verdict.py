@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from vialign.signal.stage import build_pairs, calibrate_signal, score_pairs
 from vialign.signal.validation.diagnosis import diagnose
 from vialign.signal.validation.probe import ProbeData, run_probe
 from vialign.signal.validation.verdict import signal_verdict
-from vialign.tables import PROBE, SIGNALS, STRESS, VERDICT
+from vialign.tables import PROBE, SIGNALS, STRESS_SUMMARY, VERDICT
 
 GATE = SignalGateConfig()
 KINDS = ("random", "replace_relation", "shuffle")
@@ -70,6 +72,21 @@ def test_each_required_criterion_alone_closes_it(planted, agreement_config):
         assert (warned["action"] == "warn").all()
 
 
+def test_what_the_text_alone_tells_is_no_evidence(planted, agreement_config):
+    """The driver is perfect on its best kinds; a blind score that is so too leaves nothing beyond the text."""
+    scores, calibration, diagnosis, probe = planted
+    rng = np.random.default_rng(0)
+    told = scores.assign(blind=(scores["kind"] == "aligned") * 1.0)
+    guessed = scores.assign(blind=rng.standard_normal(len(scores)))
+    for blind, action, said in ((told, "stop", "+0.000"), (guessed, "go", "beyond the blind baseline")):
+        table = signal_verdict(blind, calibration, diagnosis, probe, None, agreement_config, GATE, 0)
+        row = table[table["criterion"].str.contains("at least one kind")].iloc[0]
+        assert table["action"].iloc[0] == action and row["met"] == (action == "go")
+        assert action == "stop" or said in row["reason"]
+    plain = signal_verdict(scores, calibration, diagnosis, probe, None, agreement_config, GATE, 0)
+    assert plain["reason"].str.contains("no blind baseline was available").sum() == 1
+
+
 def test_discrimination_of_random_captions_alone_is_not_enough(planted, agreement_config):
     scores, calibration, diagnosis, probe = planted
     coarse = diagnosis.assign(p_holm=diagnosis["p_holm"].where(diagnosis["kind"] == "random", 1.0))
@@ -117,26 +134,23 @@ def test_the_blind_spot_of_consistency_is_measured(planted, small_config):
 
 
 def test_stress_is_summed_up_beside_s_global(planted, agreement_config):
+    kept = dict(attack="all", kind="hard", clean=0.9)
     rows = [
-        {
-            "attack": "blur",
-            "strength": s,
-            "signal": signal,
-            "kind": "hard",
-            "auc": auc,
-            "low": auc,
-            "high": auc,
-            "pairs": 9,
-        }
-        for signal, values in (("agreement", (0.9, 0.8)), ("s_global", (0.9, 0.6)))
-        for s, auc in zip((0.0, 1.0), values, strict=True)
+        {**kept, "signal": "agreement", "relative_area": 0.9, "low": 0.8, "high": 1.0}
+        | {"difference": 0.2, "difference_low": 0.1, "difference_high": 0.3},
+        {**kept, "signal": "s_global", "relative_area": 0.7, "low": 0.6, "high": 0.8}
+        | {"difference": None, "difference_low": None, "difference_high": None},
     ]
-    stress = STRESS.check(pd.DataFrame(rows))
+    stress = STRESS_SUMMARY.check(pd.DataFrame(rows))
     table = signal_verdict(*planted, stress, agreement_config, GATE, 0)
-    row = table[table["evidence"] == "signal/stress.parquet"].iloc[0]
-    assert (row["value"], row["threshold"]) == pytest.approx((0.35 / 0.4, 0.25 / 0.4)) and row["met"]
+    row = table[table["evidence"] == "signal/stress_summary.parquet"].iloc[0]
+    assert (row["value"], row["low"], row["high"], row["threshold"]) == (0.2, 0.1, 0.3, 0.0) and row["met"]
+    assert "90%; S_global 70%" in row["reason"] and not row["required"]
+    blind = stress.assign(**dict.fromkeys(["relative_area", "difference", "difference_low"], float("nan")))
+    row = signal_verdict(*planted, blind, agreement_config, GATE, 0).iloc[-1]
+    assert not row["met"] and pd.isna(row["value"]) and "not available" in row["reason"]
     without = signal_verdict(*planted, None, agreement_config, GATE, 0)
-    assert "did not run" in without[without["evidence"] == "signal/stress.parquet"].iloc[0]["reason"]
+    assert "did not run" in without[without["evidence"] == "signal/stress_summary.parquet"].iloc[0]["reason"]
 
 
 def drawn_scores(seed: int, shift: float, images: int = 30) -> pd.DataFrame:
@@ -172,8 +186,12 @@ def open_gates(shift: float, gain: float, seeds: range) -> np.ndarray:
 
 
 def test_without_a_signal_the_gate_rarely_opens_and_its_parts_err_no_more_than_they_may():
-    for count in open_gates(shift=0.0, gain=0.0, seeds=range(15)):
-        assert binomtest(int(count), 15, 0.05, alternative="greater").pvalue > 0.01
+    """`VIALIGN_SIMULATIONS=400 pytest -s -k rarely_opens` measures the rates that docs/measurements.md states."""
+    repeats = int(os.environ.get("VIALIGN_SIMULATIONS", "15"))
+    counts = open_gates(shift=0.0, gain=0.0, seeds=range(repeats))
+    print(f"opened, diagnosis met, probe met: {counts} of {repeats}")
+    for count in counts:
+        assert binomtest(int(count), repeats, 0.05, alternative="greater").pvalue > 0.01
 
 
 def test_with_a_signal_the_same_simulation_opens_the_gate():

@@ -24,12 +24,15 @@ DEFAULT_SIZES: Mapping[str, int] = {
     "train": 2000,
     "calibration": 400,
     "diagnosis": 500,
+    "diagnosis_domain": 200,
     "validation": 500,
     "test": 1000,
     "test_combination": 300,
     "test_domain": 300,
 }
 """Images a split; `backbone` is drawn on the fly by the pretraining and never written."""
+OTHER_DOMAIN = ("diagnosis_domain", "test_domain")
+"""Splits that are drawn in lines and worded with synonyms."""
 TWINS = 0.15
 """Share of scenes that come in pairs with the same things in another combination."""
 DIAGNOSTICS = 600
@@ -70,7 +73,7 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
 
 def _build_split(split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]]) -> None:
     rng = generator(seed, "scenes", split)
-    lines, folder = split == "test_domain", output / "images"
+    lines, folder = split in OTHER_DOMAIN, output / "images"
     style = CROSS_DOMAIN if lines else DOMAIN
     scenes = sample_scenes(rng, size, twins=TWINS, held_out=split == "test_combination")
     shown: list[Shown] = []

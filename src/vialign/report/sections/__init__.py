@@ -8,6 +8,7 @@ from vialign.report.evidence import Evidence
 from vialign.report.sections.failures import failures
 from vialign.report.sections.inputs import backbone, data, disentanglers
 from vialign.report.sections.methods import ablation, comparison, efficiency, training
+from vialign.report.sections.monitoring import monitoring
 from vialign.report.sections.opening import design_review, opening
 from vialign.report.sections.provenance import provenance
 from vialign.report.sections.signal import gates, signal
@@ -19,6 +20,7 @@ SECTIONS: tuple[Callable[[Evidence, Config], Section], ...] = (
     signal,
     gates,
     training,
+    monitoring,
     comparison,
     ablation,
     efficiency,

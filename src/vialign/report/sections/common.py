@@ -13,8 +13,41 @@ SIGNAL_NAMES = {
     "s_local": "S local",
     "s_sum": "S global + S local",
     "certainty": "certainty",
+    "s_token": "FILIP tokens",
+    "s_words": "F-CLIPScore",
+    "blind": "text alone",
 }
 """What a signal is called in figures; tables keep the name in the file."""
+
+REFERENCE_MEANINGS = {
+    "s_token": "each token of the caption takes the patch of the image that it resembles most, and the cosines are "
+    "averaged; no prototypes, no phrases.",
+    "s_words": "the mean cosine of the whole image with the whole caption and with each of its nouns alone; it sees "
+    "what is named, and nothing of how it combines.",
+    "blind": "a classifier that sees no image, fitted on the words of the training captions against those of their "
+    "rule-made negatives; where it succeeds, the wrong captions give themselves away by their wording.",
+}
+"""What a reference signal is, as a sentence after its name."""
+
+METHOD_MEANINGS = {
+    "frozen": ("Frozen", "the backbone as loaded; nothing is trained."),
+    "lora": ("LoRA", "low-rank changes of the attention projections of both towers (Hu et al.)."),
+    "adapter": ("Adapter", "bottleneck layers inside the blocks of both towers (Houlsby et al.)."),
+    "clip-adapter": ("CLIP-Adapter", "a residual bottleneck on each tower's embedding (Gao et al.)."),
+    "bitfit": ("BitFit", "the biases of both towers and nothing else (Ben-Zaken et al.)."),
+    "prompt": ("Prompt tuning", "learned tokens in every block of both towers (VPT-deep, Jia et al.)."),
+    "coop": ("CoOp", "learned vectors in front of each caption, for retrieval (Zhou et al.)."),
+    "filip": ("FILIP", "best matches between single patches and words, beside the embeddings (Yao et al.)."),
+    "vialign": ("vialign", "the curriculum with all its modules."),
+}
+"""What a method is called among people, and what it is, as a sentence after its name."""
+
+_MODULE_WORDS = {
+    "reweight": "reweighting",
+    "regularise": "regularisation",
+    "correct": "correction",
+    "none": "none of its modules",
+}
 
 MEASURE_NAMES = {
     "r1": "R@1",
@@ -39,6 +72,19 @@ QUALITY_COLUMNS = (
 def words(name: object) -> str:
     """A name of a file as words of a figure."""
     return str(name).replace("_", " ")
+
+
+def signal_name(name: str) -> str:
+    """What a signal is called in figures."""
+    return SIGNAL_NAMES.get(name, words(name))
+
+
+def method_meaning(method: str) -> tuple[str, str]:
+    """Name among people and what it is; a subset of the curriculum's modules says which it has."""
+    if method in METHOD_MEANINGS:
+        return METHOD_MEANINGS[method]
+    modules = [_MODULE_WORDS.get(part, part) for part in method.split("-")[1:]]
+    return method, f"the curriculum with {' and '.join(modules)}."
 
 
 def method_order(config: Config, frame: pd.DataFrame) -> list[str]:

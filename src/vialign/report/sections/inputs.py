@@ -9,6 +9,7 @@ from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
 from vialign.report.pictures import open_album
 from vialign.report.sections.common import QUALITY_COLUMNS, words
+from vialign.report.sections.prototypes import prototype_blocks
 from vialign.report.tables import Show, render_table
 from vialign.tables import CALIBRATION, PROBLEMS, QUALITY, SPLITS
 
@@ -125,7 +126,8 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
     section.blocks.append(
         paragraph(
             "How well images come apart into prototypes and captions into phrase units. The ceiling is the best that "
-            "any map on this patch grid could reach; random atoms and clustering of patches are the floor."
+            "any map on this patch grid could reach; random atoms, clusters of patches and the tower's own attention "
+            "are the floor."
         )
     )
     parts = (
@@ -139,7 +141,10 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
         if frame is None:
             section.blocks.append(absent(title.lower(), path, evidence.stopped))
             continue
-        section.blocks.append(_quality_figures(frame, name, title, path))
+        if name == "visual_quality":
+            section.blocks.extend(prototype_blocks(frame, path))
+        else:
+            section.blocks.append(_quality_figures(frame, name, title, path))
         table = render_table(frame, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS, limit=400)
         section.blocks.append(table if len(frame) <= 12 else folded(f"{title}, every measure", table))
     return section

@@ -5,16 +5,17 @@ from markupsafe import Markup
 
 from vialign.config import Config
 from vialign.report import summary
-from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph
+from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
-from vialign.report.figures import curve_plot, interval_plot, path_plot
-from vialign.report.sections.common import benchmark_name, by_method, method_order, words
+from vialign.report.figures import curve_plot, interval_plot
+from vialign.report.sections.blind import solved_blind
+from vialign.report.sections.common import benchmark_name, by_method, method_meaning, method_order, words
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS
 
 
 def training(evidence: Evidence, config: Config) -> Section:
-    """Validation curves, losses, and C beside the validation metric."""
+    """Validation curves and losses."""
     section = Section("training", "Training")
     name = "monitor" if evidence.get("monitor") is not None else "early_monitor"
     monitor, path = evidence.get(name), evidence.path(name)
@@ -40,24 +41,6 @@ def training(evidence: Evidence, config: Config) -> Section:
             scale=100,
         )
         reading = "The thick line is the mean over seeds; the thin lines are the seeds, and show how far they differ."
-        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
-    followed = monitor.dropna(subset=["consistency_mean"]).sort_values("step", kind="stable")
-    if not followed.empty:
-        title = "Consistency beside the validation metric"
-        svg = path_plot(
-            by_method(config, followed),
-            name="training-consistency",
-            title=title,
-            x="consistency_mean",
-            y="recall",
-            series="method",
-            order=order,
-            repeat="seed",
-            labels=("mean C on validation pairs", "validation R@1"),
-        )
-        reading = (
-            "One path a seed from check to check, ending at the large mark: upward to the right, C follows recall."
-        )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     loss = _loss(evidence, config, order, "log" if name == "monitor" else "early_log")
     section.blocks.append(gallery([*drawings, *loss]))
@@ -129,8 +112,17 @@ def comparison(evidence: Evidence, config: Config) -> Section:
         ]
         full = render_table(by_method(config, results), RESULTS, source=path, title="Results", columns=columns)
         section.blocks.append(folded("Items, seeds and ties of every result", full))
+        section.blocks.append(folded("What the methods are", _meanings(by_method(config, results)["method"])))
+        section.blocks.append(heading("Solved without seeing an image"))
+        section.blocks.extend(solved_blind(evidence, config))
     section.blocks.extend(_differences(evidence, config))
     return section
+
+
+def _meanings(methods: "pd.Series[str]") -> Markup:
+    """One line a method: its name in the tables, its name among people, and what it is."""
+    names = list(dict.fromkeys(methods))
+    return bullets([say("<code>{}</code>: {}, {}", name, *method_meaning(name)) for name in names])
 
 
 def _differences(evidence: Evidence, config: Config) -> list[Markup]:

@@ -4,12 +4,22 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.config import Config
-from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph
+from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import GATES, Evidence
-from vialign.report.figures import curve_plot, distribution_plot, interval_plot
-from vialign.report.sections.common import SIGNAL_NAMES, words
+from vialign.report.figures import distribution_plot, interval_plot
+from vialign.report.numbers import cite
+from vialign.report.sections.common import REFERENCE_MEANINGS, SIGNAL_NAMES, signal_name, words
+from vialign.report.sections.stress import stress
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import AGREEMENT, DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, STRESS, STRESS_SUMMARY, VERDICT
+from vialign.tables import (
+    AGREEMENT,
+    DIAGNOSIS,
+    PROBE,
+    REFERENCE_SIGNALS,
+    SIGNAL_CALIBRATION,
+    SIGNALS,
+    VERDICT,
+)
 
 
 def signal(evidence: Evidence, config: Config) -> Section:
@@ -25,7 +35,7 @@ def signal(evidence: Evidence, config: Config) -> Section:
         ("Distributions", _distributions),
         ("Calibration of the similarities", _calibration),
         ("Probe", _probe),
-        ("Stress", _stress),
+        ("Stress", stress),
         ("Agreement with people", _agreement),
     ):
         section.blocks.append(heading(title))
@@ -37,19 +47,17 @@ def _discrimination(evidence: Evidence, config: Config) -> list[Markup]:
     frame, path = evidence.get("diagnosis"), evidence.path("diagnosis")
     if frame is None:
         return [absent("the diagnosis", path, evidence.stopped)]
-    title = "Area under the ROC curve by signal and kind of wrong caption"
-    svg = interval_plot(
-        frame.assign(signal=frame["signal"].map(_signal_name), kind=frame["kind"].map(words)),
-        name="diagnosis",
-        title=title,
-        row="kind",
-        value="auc",
-        series="signal",
-        order=list(SIGNAL_NAMES.values()),
-        axis="area under the ROC curve",
-        lines=[(0.5, "chance")],
-    )
-    reading = "A bar wholly to the right of the chance line means that the score ranks true captions above wrong ones."
+    drawings = [
+        _discrimination_figure(frame[frame["signal"].isin(signals)], path, name, title)
+        for name, title, signals in (
+            ("diagnosis", "The signal and its parts", SIGNALS),
+            (
+                "diagnosis-references",
+                "The signal beside reference signals",
+                (config.signal.driver, "s_global", *REFERENCE_SIGNALS),
+            ),
+        )
+    ]
     shows = [
         Show("kind", "Kind"),
         Show("signal", "Signal"),
@@ -69,12 +77,56 @@ def _discrimination(evidence: Evidence, config: Config) -> list[Markup]:
         value=shows[2],
     )
     full = render_table(frame, DIAGNOSIS, source=path, title="Diagnosis, every test", columns=shows)
-    drawing = figure(svg, title=title, reading=reading, sources=[path])
-    return [drawing, matrix, folded("Effect sizes and tests", full)]
+    return [
+        gallery(drawings),
+        *_references(frame, evidence),
+        matrix,
+        folded("Effect sizes and tests", full),
+    ]
 
 
-def _signal_name(name: str) -> str:
-    return SIGNAL_NAMES.get(name, words(name))
+def _discrimination_figure(frame: pd.DataFrame, path: str, name: str, title: str) -> Markup:
+    title = f"{title}: area under the ROC curve by kind of wrong caption"
+    svg = interval_plot(
+        frame.assign(signal=frame["signal"].map(signal_name), kind=frame["kind"].map(words)),
+        name=name,
+        title=title,
+        row="kind",
+        value="auc",
+        series="signal",
+        order=list(SIGNAL_NAMES.values()),
+        axis="area under the ROC curve",
+        lines=[(0.5, "chance")],
+    )
+    reading = "A bar wholly to the right of the chance line means that the score ranks true captions above wrong ones."
+    return figure(svg, title=title, reading=reading, sources=[path])
+
+
+def _references(frame: pd.DataFrame, evidence: Evidence) -> list[Markup]:
+    """What each reference signal is, and which kinds of wrong caption give themselves away by their words."""
+    there = set(frame["signal"])
+    missing = [
+        absent(f"the reference signal {signal_name(name)}", "signal/references.parquet", evidence.stopped)
+        for name in REFERENCE_SIGNALS
+        if name not in there
+    ]
+    meanings = [
+        say("<strong>{}</strong> (<code>{}</code>): {}", signal_name(name), name, meaning)
+        for name, meaning in REFERENCE_MEANINGS.items()
+        if name in there
+    ]
+    blocks = [*missing, *([bullets(meanings)] if meanings else [])]
+    blind = frame[(frame["signal"] == "blind") & (frame["low"] > 0.5)]
+    if not blind.empty:
+        told = [say("{} (AUC {})", words(row["kind"]), cite(row, "auc", "fraction")) for _, row in blind.iterrows()]
+        blocks.append(
+            paragraph(
+                "Text alone tells true captions beyond chance from: {}. On these kinds a part of any score's success "
+                "may come from the words; what counts is how far it lies above text alone.",
+                Markup(", ").join(told),
+            )
+        )
+    return blocks
 
 
 def _distributions(evidence: Evidence, config: Config) -> list[Markup]:
@@ -84,14 +136,14 @@ def _distributions(evidence: Evidence, config: Config) -> list[Markup]:
     frame = frame.assign(kind=frame["kind"].map(words))
     drawings = []
     for column in dict.fromkeys((config.signal.driver, "s_global", "s_local")):
-        title = f"{_signal_name(column)}: aligned and wrong captions"
+        title = f"{signal_name(column)}: aligned and wrong captions"
         svg = distribution_plot(
             frame,
             name=f"scores-{column}".replace("_", "-"),
             title=title,
             value=column,
             series="kind",
-            axis=_signal_name(column),
+            axis=signal_name(column),
         )
         reading = (
             "Whole distributions, not estimates, so without intervals: the further the aligned outline lies from the "
@@ -151,66 +203,13 @@ def _probe(evidence: Evidence, config: Config) -> list[Markup]:
     ]
 
 
-def _stress(evidence: Evidence, config: Config) -> list[Markup]:
-    frame, path = evidence.get("stress"), evidence.path("stress")
-    if frame is None:
-        return [absent("the stress test", path, evidence.stopped)]
-    kept = frame[frame["signal"].isin([config.signal.driver, "s_global"])]
-    kept = kept.assign(signal=kept["signal"].map(_signal_name), kind=kept["kind"].map(words))
-    drawings = []
-    for place, (attack, part) in enumerate(kept.groupby("attack", sort=False)):
-        title = f"Under {words(attack)}"
-        svg = curve_plot(
-            part,
-            name=f"stress-{place}",
-            title=title,
-            x="strength",
-            y="auc",
-            low="low",
-            high="high",
-            series="signal",
-            order=list(SIGNAL_NAMES.values()),
-            facet="kind",
-            axes_labels=("strength (severity, or epsilon in 1/255)", "AUC"),
-            lines=[(0.5, "chance")],
-        )
-        reading = "Left is clean; a curve that falls slower keeps more of its discrimination. Bands are intervals."
-        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
-    columns = [
-        Show("attack", "Attack"),
-        Show("strength", "Strength", "plain"),
-        Show("kind", "Kind"),
-        Show("signal", "Signal"),
-        Show("auc", "AUC", "fraction", "low", "high"),
-        Show("pairs", "Pairs", "count"),
-    ]
-    table = render_table(frame, STRESS, source=path, title="Stress test", columns=columns, limit=400)
-    return [gallery(drawings), *_stress_summary(evidence), folded("Every value of the stress test", table)]
-
-
-def _stress_summary(evidence: Evidence) -> list[Markup]:
-    frame, path = evidence.get("stress_summary"), evidence.path("stress_summary")
-    if frame is None:
-        return [absent("the areas under the stress curves", path, evidence.stopped)]
-    matrix = render_matrix(
-        frame,
-        STRESS_SUMMARY,
-        source=path,
-        title="Discrimination kept under stress: area above chance, relative to clean",
-        rows=[Show("attack", "Attack"), Show("kind", "Kind")],
-        across="signal",
-        value=Show("relative_area", "Kept", "fraction"),
-    )
-    return [matrix]
-
-
 def _agreement(evidence: Evidence, config: Config) -> list[Markup]:
     frame, path = evidence.get("agreement"), evidence.path("agreement")
     if frame is None:
         return [absent("agreement with human ratings", path, evidence.stopped)]
     title = "Kendall's tau-b with human ratings"
     svg = interval_plot(
-        frame.assign(signal=frame["signal"].map(_signal_name)),
+        frame.assign(signal=frame["signal"].map(signal_name)),
         name="agreement",
         title=title,
         row="signal",

@@ -25,7 +25,26 @@ def fgsm(
     targeted: bool = False,
 ) -> Float[Tensor, "image channel height width"]:
     """One step of size `epsilon` along the sign of the gradient (Goodfellow et al. 2015, arXiv:1412.6572)."""
-    direction = _ascent(encode, pixels, texts, targeted)
+    return step(pixels, direction(encode, pixels, texts, targeted=targeted), epsilon)
+
+
+def direction(
+    encode: Encode,
+    pixels: Float[Tensor, "image channel height width"],
+    texts: Float[Tensor, "image dim"],
+    *,
+    targeted: bool = False,
+) -> Float[Tensor, "image channel height width"]:
+    """The sign of the gradient of what the attack raises: where FGSM goes, for every epsilon."""
+    return _gain_and_direction(encode, pixels, texts, targeted)[1]
+
+
+def step(
+    pixels: Float[Tensor, "image channel height width"],
+    direction: Float[Tensor, "image channel height width"],
+    epsilon: float,
+) -> Float[Tensor, "image channel height width"]:
+    """The images moved by `epsilon`, inside the range of pixels."""
     return (pixels + epsilon * direction).clamp(0, 1)
 
 
@@ -36,31 +55,54 @@ def pgd(
     epsilon: float,
     *,
     steps: int,
+    restarts: int,
     seed: int,
     targeted: bool = False,
 ) -> Float[Tensor, "image channel height width"]:
-    """Projected gradient descent from a random point of the ball (Madry et al. 2018, arXiv:1706.06083).
+    """Projected gradient descent from random points of the ball (Madry et al. 2018, arXiv:1706.06083).
 
-    Steps of 2.5 epsilon / steps, as theirs, so that the whole ball can be crossed. Of the points visited the strongest
-    is kept for each image.
+    Of the points that all restarts visit the strongest is kept for each image. More restarts only add starts: those of
+    fewer stay the same.
     """
-    rng = torch.Generator().manual_seed(derive_seed(seed, "pgd start"))
-    start = 2 * torch.rand(pixels.shape, generator=rng).to(pixels) - 1
-    current = (pixels + epsilon * start).clamp(0, 1)
-    best, best_gain = pixels.clone(), torch.full((len(pixels),), -torch.inf, device=pixels.device)
-    for step in range(steps + 1):
-        current.requires_grad_(True)
-        with torch.enable_grad():
-            gain = _gain(encode(current), texts, targeted)
-        better = gain.detach() > best_gain
-        best = torch.where(better[:, None, None, None], current.detach(), best)
-        best_gain = torch.where(better, gain.detach(), best_gain)
-        if step == steps:
-            break
-        (gradient,) = torch.autograd.grad(gain.sum(), current)
-        moved = current.detach() + 2.5 * epsilon / steps * gradient.sign()
-        current = torch.clamp(moved, pixels - epsilon, pixels + epsilon).clamp(0, 1)
+    best, best_gain = pixels, torch.full((len(pixels),), -torch.inf, device=pixels.device)
+    for number in range(restarts):
+        rng = torch.Generator().manual_seed(derive_seed(seed, "pgd start", number))
+        offset = 2 * torch.rand(pixels.shape, generator=rng).to(pixels) - 1
+        start = (pixels + epsilon * offset).clamp(0, 1)
+        found, gain = climb(encode, pixels, texts, epsilon, start, steps=steps, targeted=targeted)
+        best, best_gain = _stronger(found, gain, best, best_gain)
     return best
+
+
+def climb(
+    encode: Encode,
+    pixels: Float[Tensor, "image channel height width"],
+    texts: Float[Tensor, "image dim"],
+    epsilon: float,
+    start: Float[Tensor, "image channel height width"],
+    *,
+    steps: int,
+    targeted: bool = False,
+) -> tuple[Float[Tensor, "image channel height width"], Float[Tensor, "image"]]:
+    """One run of PGD from `start`, a point of the ball: the strongest point visited, and what it reaches.
+
+    Steps of 2.5 epsilon / steps, as in the paper, so that the whole ball can be crossed.
+    """
+    current = start
+    best, best_gain = start, torch.full((len(start),), -torch.inf, device=start.device)
+    for _ in range(steps):
+        gain, sign = _gain_and_direction(encode, current, texts, targeted)
+        best, best_gain = _stronger(current, gain, best, best_gain)
+        moved = current + 2.5 * epsilon / steps * sign
+        current = torch.clamp(moved, pixels - epsilon, pixels + epsilon).clamp(0, 1)
+    with torch.no_grad():
+        return _stronger(current, _gain(encode(current), texts, targeted), best, best_gain)
+
+
+def _stronger(one: Tensor, one_gain: Tensor, two: Tensor, two_gain: Tensor) -> tuple[Tensor, Tensor]:
+    """For each image the one of two versions that reaches more."""
+    better = one_gain > two_gain
+    return torch.where(better[:, None, None, None], one, two), torch.where(better, one_gain, two_gain)
 
 
 def _gain(embeddings: Float[Tensor, "image dim"], texts: Float[Tensor, "image dim"], targeted: bool) -> Tensor:
@@ -69,9 +111,10 @@ def _gain(embeddings: Float[Tensor, "image dim"], texts: Float[Tensor, "image di
     return cosine if targeted else -cosine
 
 
-def _ascent(encode: Encode, pixels: Tensor, texts: Tensor, targeted: bool) -> Tensor:
+def _gain_and_direction(encode: Encode, pixels: Tensor, texts: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:
+    """What is raised, and the sign of its gradient in the pixels."""
     pixels = pixels.detach().clone().requires_grad_(True)
     with torch.enable_grad():
         gain = _gain(encode(pixels), texts, targeted)
     (gradient,) = torch.autograd.grad(gain.sum(), pixels)
-    return gradient.sign()
+    return gain.detach(), gradient.sign()

@@ -29,7 +29,7 @@ from vialign.signal.validation.resampling import (
     sign_flip_p,
     wins,
 )
-from vialign.tables import DIAGNOSIS, NEGATIVE_KINDS, SIGNALS
+from vialign.tables import DIAGNOSIS, NEGATIVE_KINDS, REFERENCE_SIGNALS, SIGNALS
 
 HARD = "hard"
 """All rule-made negatives together."""
@@ -106,14 +106,16 @@ def diagnose(
     config: SignalConfig,
     level: float,
     seed: int,
-    signals: Sequence[str] = SIGNALS,
+    signals: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Discrimination of every signal on every kind of misaligned pair in `scores`; rows as `DIAGNOSIS`.
 
-    `scores` has the columns of `SIGNAL_SCORES`; `level` is the family-wise error that the gate will ask for. Kinds with
-    fewer than two images give no row. Raises UserError when so few permutations are asked for that no signal, however
-    strong, could be significant after the correction.
+    `scores` has the columns of `SIGNAL_SCORES`, and those of `REFERENCES` where reference signals stand beside them
+    (`vialign.signal.references.with_references`); `signals` are all of these if not given. `level` is the family-wise
+    error that the gate will ask for. Kinds with fewer than two images give no row. Raises UserError when so few
+    permutations are asked for that no signal, however strong, could be significant after the correction.
     """
+    signals = [name for name in (*SIGNALS, *REFERENCE_SIGNALS) if name in scores] if signals is None else signals
     kinds = ["random", *NEGATIVE_KINDS]
     contrasts = {kind: found for kind in kinds if (found := contrast(scores, kind)) is not None}
     tests = len(signals) * len(contrasts)

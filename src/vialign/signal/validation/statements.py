@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -50,17 +51,20 @@ def probe_split(
 def encode_statements(
     texts: pd.DataFrame, backbone: "Backbone", nlp: "Language", text: TextDisentangler
 ) -> tuple[torch.Tensor, Phrases]:
-    """Global embeddings and phrase units of texts (rows of TEXTS) that no feature store holds."""
-    units, _ = extract_units(texts[["text_id", "text"]], nlp)
-    by_text = dict(list(units.groupby("text_id", sort=False)))
+    """Global embeddings and phrase units of texts (`text_id`, `text`) that no feature store holds, in their order.
+
+    Texts of like length are encoded together.
+    """
+    units, _ = extract_units(texts, nlp)
+    order = np.argsort(texts["text"].str.len().to_numpy(), kind="stable")
     pooled, blocks = [], []
-    for start in track(range(0, len(texts), _BATCH), "statements of the probe"):
-        part = texts.iloc[start : start + _BATCH]
+    for start in track(range(0, len(texts), _BATCH), "encode texts"):
+        part = texts.iloc[order[start : start + _BATCH]]
         tokens = backbone.tokenize(part["text"].tolist())
         embedding, states = backbone.text_tokens(tokens.ids)
-        ids = part["text_id"].tolist()
-        structure = align_units(pd.concat([by_text[key] for key in ids]), ids, tokens.offsets, tokens.mask)
-        found = text(states, tokens.mask, structure)
+        own = units[units["text_id"].isin(part["text_id"])]
+        found = text(states, tokens.mask, align_units(own, part["text_id"].tolist(), tokens.offsets, tokens.mask))
         pooled.append(embedding)
         blocks.append(replace(found, assign=None))
-    return torch.cat(pooled), Phrases.concatenate(blocks)
+    back = torch.from_numpy(np.argsort(order, kind="stable"))
+    return torch.cat(pooled)[back], Phrases.concatenate(blocks).index(back)

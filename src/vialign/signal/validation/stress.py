@@ -1,182 +1,193 @@
-"""Phase 2: how the discrimination of the signal, and of S_global beside it, decays when the images are disturbed."""
+"""Phase 2: how the discrimination of the signal, and of S_global beside it, decays when images are disturbed.
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+Disturbed texts are in `text_stress`, curves and their summary in `decay`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from vialign.config import SignalConfig
-from vialign.progress import track
-from vialign.random import derive_seed, generator
+from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import SplitFeatures, score_pairs
-from vialign.signal.validation.attacks import fgsm, pgd
+from vialign.signal.stage import SplitFeatures, build_pairs, positions, score_pairs
+from vialign.signal.validation.attacks import Encode, direction, pgd, step
 from vialign.signal.validation.corruptions import CORRUPTIONS, corrupt
-from vialign.signal.validation.diagnosis import HARD, contrast
-from vialign.signal.validation.resampling import image_weights, interval
-from vialign.tables import STRESS, STRESS_SUMMARY
+from vialign.signal.validation.decay import CLEAN, Stressed, stress_points, stress_summary, stress_table
+from vialign.signal.validation.text_stress import TextSide, disturbed_texts
+from vialign.tables import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
-    from vialign.disentangle import Prototypes
+    from vialign.backbone import Backbone
+    from vialign.disentangle import Prototypes, VisualDisentangler
 
-ATTACKS = ("fgsm", "pgd")
-"""Adversarial attacks by name, as they stand in `STRESS`."""
-ImageEncoder = Callable[[Tensor], tuple[Tensor, "Prototypes"]]
-"""Pixels in [0, 1] (image, 3, height, width) to unit global embeddings, differentiable, and prototypes."""
+ATTACKS = ("fgsm", "pgd", "fgsm targeted", "pgd targeted")
+"""Adversarial attacks on images by name, as they stand in `STRESS`."""
+DOMAIN = "other domain"
+"""Name of the change of domain in `STRESS`."""
+_BATCH = 64
 
 
-def image_encoder(
-    tokens: Callable[[Tensor], tuple[Tensor, Tensor]], visual: Callable[[Tensor], "Prototypes"]
-) -> ImageEncoder:
-    """From pixels in [0, 1] to the image side of the signal.
+@dataclass(frozen=True)
+class ImageSide:
+    """All that turns pixels in [0, 1] (image, 3, height, width) into the image side of the signal."""
 
-    `tokens` gives unit global embeddings and patches of pixels in [0, 1], such as
-    `lambda pixels: backbone.image_tokens(backbone.normalise(pixels), readout)`; `visual` is the disentangler.
-    """
+    pooled: Encode
+    """Unit global embeddings, differentiable: what an attack sees."""
+    encode: Callable[[Tensor], tuple[Tensor, "Prototypes"]]
+    """Unit global embeddings and prototypes."""
+
+
+def image_side(backbone: "Backbone", visual: "VisualDisentangler", readout: str) -> ImageSide:
+    """The image side of a backbone with a disentangler that was fitted on its patch readout."""
 
     def encode(pixels: Tensor) -> tuple[Tensor, "Prototypes"]:
-        pooled, patches = tokens(pixels)
-        return pooled, visual(patches)
+        pooled, patches = backbone.image_tokens(backbone.normalise(pixels), readout)
+        return pooled, replace(visual(patches), maps=None)
 
-    return encode
+    return ImageSide(lambda pixels: backbone.encode_image(backbone.normalise(pixels)), encode)
 
 
-def stress_curves(
+@dataclass(frozen=True)
+class StressSample:
+    """The images that the stress test looks at, and their pairs."""
+
+    pixels: Float[Tensor, "image channel height width"]
+    """In [0, 1]."""
+    pairs: pd.DataFrame
+    """image_id, text_id and kind."""
+    features: SplitFeatures
+    """Images as their pixels are encoded now, texts as stored."""
+
+
+def stress_sample(
     pixels: UInt8[Tensor, "image channel height width"],
     pairs: pd.DataFrame,
     features: SplitFeatures,
-    encode: ImageEncoder,
+    side: ImageSide,
+    config: SignalConfig,
+    seed: int,
+) -> StressSample:
+    """`config.stress_images` images, drawn; `pixels` belong to `features.image_ids`, in their order."""
+    chosen = generator(seed, "stress images").permutation(len(features.image_ids))[: config.stress_images]
+    ids = [features.image_ids[position] for position in chosen]
+    clean = pixels[torch.from_numpy(chosen)].float() / 255
+    kept = pairs[pairs["image_id"].isin(set(ids))].reset_index(drop=True)
+    return StressSample(clean, kept, _encoded(clean, ids, features, side))
+
+
+def stress_test(
+    sample: StressSample,
+    texts: pd.DataFrame,
+    images: ImageSide,
+    language: TextSide,
+    elsewhere: Stressed | None,
     calibration: SignalCalibration,
     config: SignalConfig,
     seed: int,
-    batch: int = 64,
-) -> pd.DataFrame:
-    """AUC of the driving signal and of S_global under every corruption and attack; rows as `STRESS`.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every disturbance of the sample: rows as `STRESS` and as `STRESS_SUMMARY`.
 
-    `pixels` belong to `features.image_ids`, in their order; `pairs` (image_id, text_id, kind) are those of the
-    diagnosis. `config.stress_images` of the images are drawn; only they are encoded again, and the texts stay as they
-    are. Attacks are untargeted: they push each image away from its first aligned caption. Every curve starts with its
-    clean value at strength 0. Intervals resample images, with the same resamples along a curve.
+    `texts` has the TEXTS of the sample's split; `elsewhere` is what `other_domain` gives, None where the data set has
+    no such split.
     """
-    chosen = generator(seed, "stress images").permutation(len(features.image_ids))[: config.stress_images]
-    positions = torch.from_numpy(chosen)
-    ids = [features.image_ids[position] for position in chosen]
-    kept = pairs[pairs["image_id"].isin(set(ids))]
-    clean = pixels[positions]
-    targets = _aligned_texts(ids, kept, features)
-    results = []
-    total = 1 + len(CORRUPTIONS) * len(config.severities) + len(ATTACKS) * len(config.epsilons)
-    for attack, strength, disturbed in track(
-        _disturbed(clean, targets, encode, config, seed, batch), "stress test", total
-    ):
-        side = _encode(disturbed, ids, features, encode, batch)
-        scores = score_pairs(kept, side, calibration, config, seed)
-        results += [{"attack": attack, "strength": strength, **row} for row in _discrimination(scores, config, seed)]
-    frame = pd.DataFrame(results, columns=list(STRESS.columns))
-    start = frame[frame["attack"] == "clean"]
-    curves = [start.assign(attack=name) for name in (*CORRUPTIONS, *ATTACKS)]
-    return STRESS.check(pd.concat([*curves, frame[frame["attack"] != "clean"]], ignore_index=True))
+    clean = Stressed(CLEAN, 0.0, score_pairs(sample.pairs, sample.features, calibration, config, seed))
+    stressed = chain(
+        [clean],
+        disturbed_images(sample, images, calibration, config, seed),
+        disturbed_texts(texts, sample.pairs, sample.features, language, calibration, config, seed),
+        [] if elsewhere is None else [elsewhere],
+    )
+    total = (
+        1
+        + (elsewhere is not None)
+        + len(CORRUPTIONS) * len(config.severities)
+        + len(ATTACKS) * len(config.epsilons)
+        + len(config.stress_typos)
+        + len(config.stress_word_order)
+        + config.stress_substitutions
+    )
+    points = stress_points(stressed, config, seed, total)
+    return stress_table(points), stress_summary(points)
 
 
-def robustness(stress: pd.DataFrame) -> pd.DataFrame:
-    """Each curve as one number: its mean excess over chance, by area, relative to clean; rows as `STRESS_SUMMARY`.
+def disturbed_images(
+    sample: StressSample, side: ImageSide, calibration: SignalCalibration, config: SignalConfig, seed: int
+) -> Iterator[Stressed]:
+    """Scores of the pairs under every corruption and under every attack on the images.
 
-    1 is no decay, 0 is chance. It is missing where the clean interval reaches down to chance: nothing is there that
-    could decay, and a ratio to noise says nothing. Strengths are taken as equally spaced steps from clean to the
-    strongest, by the trapezoid rule.
+    Attacks see the global embedding alone. Untargeted ones push each image away from its first aligned caption,
+    targeted ones towards its first random caption (its first wrong one, where it has no random one).
     """
-    rows: list[dict[str, object]] = []
-    for (attack, signal, kind), curve in stress.groupby(["attack", "signal", "kind"], sort=False):
-        curve = curve.sort_values("strength")
-        clean = float(curve["auc"].iloc[0])
-        excess = curve["auc"].to_numpy() - 0.5
-        area = float(np.mean((excess[1:] + excess[:-1]) / 2)) if len(excess) > 1 else clean - 0.5
-        relative = area / (clean - 0.5) if curve["low"].iloc[0] > 0.5 else np.nan
-        rows.append({"attack": attack, "signal": signal, "kind": kind, "relative_area": relative, "clean": clean})
-    return STRESS_SUMMARY.check(pd.DataFrame(rows, columns=list(STRESS_SUMMARY.columns)))
 
+    def scored(pixels: Tensor) -> pd.DataFrame:
+        features = _encoded(pixels, sample.features.image_ids, sample.features, side)
+        return score_pairs(sample.pairs, features, calibration, config, seed)
 
-def _disturbed(
-    clean: UInt8[Tensor, "image channel height width"],
-    targets: Float[Tensor, "image dim"],
-    encode: ImageEncoder,
-    config: SignalConfig,
-    seed: int,
-    batch: int,
-) -> Iterator[tuple[str, float, Tensor]]:
-    """Name, strength and pixels in [0, 1] of every version of the images; the clean one first."""
-    original = clean.float() / 255
-    yield "clean", 0.0, original
+    images = (sample.pixels * 255).round().to(torch.uint8)
     for name in CORRUPTIONS:
         for severity in config.severities:
-            yield name, float(severity), corrupt(clean, name, severity, seed).float() / 255
-
-    def embed(pixels: Tensor) -> Tensor:
-        return encode(pixels)[0]
-
-    for epsilon in config.epsilons:
-        limit = epsilon / 255
-        parts = list(zip(original.split(batch), targets.split(batch), strict=True))
-        yield "fgsm", epsilon, torch.cat([fgsm(embed, part, text, limit) for part, text in parts])
-        strongest = [
-            pgd(embed, part, text, limit, steps=config.attack_steps, seed=derive_seed(seed, "stress", number))
-            for number, (part, text) in enumerate(parts)
-        ]
-        yield "pgd", epsilon, torch.cat(strongest)
+            pixels = corrupt(images, name, severity, seed).float() / 255
+            yield Stressed(name, float(severity), scored(pixels), "severity")
+    for targeted in (False, True):
+        run = partial(_attacked, sample.pixels, *_aims(sample, targeted), side.pooled)
+        towards = run(partial(direction, targeted=targeted), torch.zeros_like(sample.pixels))
+        strong = partial(pgd, steps=config.attack_steps, restarts=config.attack_restarts, seed=seed, targeted=targeted)
+        suffix, unit = " targeted" if targeted else "", "epsilon in 1/255"
+        for epsilon in config.epsilons:
+            yield Stressed(f"fgsm{suffix}", epsilon, scored(step(sample.pixels, towards, epsilon / 255)), unit)
+        for epsilon in config.epsilons:
+            pixels = run(partial(strong, epsilon=epsilon / 255), sample.pixels)
+            yield Stressed(f"pgd{suffix}", epsilon, scored(pixels), unit)
 
 
-def _aligned_texts(ids: list[str], pairs: pd.DataFrame, features: SplitFeatures) -> Float[Tensor, "image dim"]:
-    """Global embedding of the first aligned caption of each image; zero, so no attack, where it has none."""
-    first = pairs[pairs["kind"] == "aligned"].drop_duplicates("image_id").set_index("image_id")["text_id"]
-    position = {text: place for place, text in enumerate(features.text_ids)}
-    targets = torch.zeros(len(ids), features.text_pooled.shape[1])
-    for row, image in enumerate(ids):
-        if image in first.index:
-            targets[row] = features.text_pooled[position[first.loc[image]]]
-    return targets
+def other_domain(
+    texts: pd.DataFrame, features: SplitFeatures, calibration: SignalCalibration, config: SignalConfig, seed: int
+) -> Stressed:
+    """Scores of the pairs of a split of another domain, made as those of the diagnosis; `texts` has its TEXTS."""
+    pairs = build_pairs(texts, features.image_ids, ["random", *NEGATIVE_KINDS], config.pairs, seed)
+    return Stressed(DOMAIN, 1.0, score_pairs(pairs, features, calibration, config, seed), "domain", DOMAIN)
+
+
+def _aims(sample: StressSample, targeted: bool) -> tuple[Int[Tensor, "attacked"], Float[Tensor, "attacked dim"]]:
+    """Places of the images that can be attacked, and the embedding that each is pushed away from or towards."""
+    kind = sample.pairs["kind"]
+    suited = sample.pairs[(kind == "aligned") != targeted]
+    preferred = suited.assign(later=suited["kind"] != "random").sort_values("later", kind="stable")
+    chosen = preferred.drop_duplicates("image_id")
+    texts = positions(chosen["text_id"], sample.features.text_ids, "text")
+    return positions(chosen["image_id"], sample.features.image_ids, "image"), sample.features.text_pooled[texts]
+
+
+def _attacked(
+    pixels: Float[Tensor, "image channel height width"],
+    places: Int[Tensor, "attacked"],
+    texts: Float[Tensor, "attacked dim"],
+    encode: Encode,
+    attack: Callable[[Encode, Tensor, Tensor], Tensor],
+    otherwise: Float[Tensor, "image channel height width"],
+) -> Float[Tensor, "image channel height width"]:
+    """What an attack makes of the images at `places`, in batches; the others are as in `otherwise`."""
+    results = otherwise.clone()
+    for place, text in zip(places.split(_BATCH), texts.split(_BATCH), strict=True):
+        results[place] = attack(encode, pixels[place], text)
+    return results
 
 
 @torch.no_grad()
-def _encode(
-    pixels: Float[Tensor, "image channel height width"],
-    ids: list[str],
-    features: SplitFeatures,
-    encode: ImageEncoder,
-    batch: int,
+def _encoded(
+    pixels: Float[Tensor, "image channel height width"], ids: Sequence[str], features: SplitFeatures, side: ImageSide
 ) -> SplitFeatures:
-    """The features with the image side of the disturbed images."""
-    pooled, prototypes = [], []
-    for part in pixels.split(batch):
-        embedding, found = encode(part)
-        pooled.append(embedding)
-        prototypes.append(found)
+    """The features with `pixels` as their images."""
+    parts = [side.encode(part) for part in pixels.split(_BATCH)]
+    prototypes = type(parts[0][1]).concatenate([found for _, found in parts])
     return replace(
-        features, image_ids=ids, image_pooled=torch.cat(pooled), prototypes=type(prototypes[0]).concatenate(prototypes)
+        features, image_ids=ids, image_pooled=torch.cat([pooled for pooled, _ in parts]), prototypes=prototypes
     )
-
-
-def _discrimination(scores: pd.DataFrame, config: SignalConfig, seed: int) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for kind in ("random", HARD):
-        found = contrast(scores, kind)
-        if found is None:
-            continue
-        weights = image_weights(found.images, config.bootstrap, generator(seed, "stress bootstrap", kind))
-        for signal in (config.driver, "s_global"):
-            low, high = interval(found.resampled_auc(signal, weights))
-            rows.append(
-                {
-                    "signal": signal,
-                    "kind": kind,
-                    "auc": found.auc(signal),
-                    "low": low,
-                    "high": high,
-                    "pairs": len(found.misaligned),
-                }
-            )
-    return rows
