@@ -200,7 +200,7 @@ class TextConfig(Section):
     """Validation captions with gold units that are read at every share of typos."""
     confidence: Fraction = 0.8
     """Main-path confidence at which both paths weigh the same, until the gate is fitted."""
-    trust: Fraction = 0.75
+    trust: Fraction = 0.8
     """Main-path confidence in a caption's least sure token from which on the parser is not asked."""
 
 

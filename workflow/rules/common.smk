@@ -100,6 +100,8 @@ def evidence(wildcards):
         *rules.readout.output,
         rules.fit_visual.output.quality,
         rules.fit_text.output.quality,
+        rules.fit_text.output.spans,
+        *(rules.text_domains.output if CONFIG.language.domains else []),
         *rules.score_pairs.output,
         *rules.signal_gate.output,
     ]

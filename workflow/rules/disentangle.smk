@@ -54,6 +54,24 @@ rule fit_text:
         "../scripts/fit_text.py"
 
 
+# Parser and main path of each domain, judged on every other one: only where the config names treebanks.
+rule text_domains:
+    output:
+        f"{RESULTS}/disentangle/text_domains.parquet",
+    log:
+        f"{RESULTS}/logs/text_domains.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/text_domains.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("language", "text", "backbone", "seed"),
+        code=code("text_domains"),
+    script:
+        "../scripts/text_domains.py"
+
+
 rule disentangle:
     input:
         rules.fit_visual.output,

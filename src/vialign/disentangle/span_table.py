@@ -16,7 +16,8 @@ from vialign.disentangle.text import Path, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, ENTITY, NONE, TokenStructure
 from vialign.tables import SPANS, UNIT_KINDS
 
-PATHS: tuple[Path, ...] = ("main", "fallback", "mixed")
+SINGLE: tuple[Path, ...] = ("main", "fallback")
+PATHS: tuple[Path, ...] = (*SINGLE, "mixed", "asked")
 
 
 @torch.no_grad()
@@ -74,11 +75,11 @@ def _rows(counts: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> list[dic
         row = {"path": path, "kind": kind, "precision": right / found if found else np.nan, "recall": right / true}
         row |= {"f1": 2 * right / (found + true), "low": low, "high": high}
         row |= dict.fromkeys(("margin", "margin_low", "margin_high"), np.nan)
-        if path == "mixed":
-            single = {other: _f1(counts[other][kind]) for other in counts if other != path}
-            best = np.maximum.reduce([draws[other, kind] for other in single])
-            ends = np.quantile(draws[path, kind] - best, (0.025, 0.975))
-            row |= {"margin": row["f1"] - max(single.values()), "margin_low": ends[0], "margin_high": ends[1]}
+        if path not in SINGLE:
+            best = max(_f1(counts[other][kind]) for other in SINGLE)
+            ends = draws[path, kind] - np.maximum.reduce([draws[other, kind] for other in SINGLE])
+            low, high = np.quantile(ends, (0.025, 0.975))
+            row |= {"margin": row["f1"] - best, "margin_low": low, "margin_high": high}
         rows.append(row)
     return rows
 

@@ -14,8 +14,9 @@ from vialign.disentangle.geometry import GEOMETRY
 from vialign.disentangle.structure import TokenDistributions, decode, fill_slots, mix, smoothed
 from vialign.disentangle.types import NONE, RELATION, Phrases, TokenStructure
 
-Path = Literal["mixed", "main", "fallback"]
-"""Which reading of a caption decides: both, the transformer alone, or the parser alone."""
+Path = Literal["mixed", "asked", "main", "fallback"]
+"""Which reading of a caption decides: both, both with the parser asked of every caption, the transformer alone, or the
+parser alone."""
 
 REACH = 12
 """Token distance beyond which all distances are alike."""
@@ -136,8 +137,8 @@ class TextDisentangler(nn.Module):
     ) -> TokenStructure:
         """Mix both paths by the main path's confidence (`vialign.disentangle.gate`), and decode.
 
-        In a caption that the main path trusts itself with it is alone. Raises ValueError when a path needs a structure
-        that is not given.
+        In a caption that the main path trusts itself with it is alone, and so it is where the parser found no unit.
+        Raises ValueError when a path needs a structure that is not given.
         """
         if structure is None:
             if path == "fallback":
@@ -149,7 +150,10 @@ class TextDisentangler(nn.Module):
         if path == "fallback":
             return decode(fallback, mask)
         share = gate_shares(self.gate, main, structure, mask)
-        return decode(mix(main, fallback, torch.where(self.trusted(main, mask)[:, None], 1.0, share)), mask)
+        alone = (structure.kind == NONE).all(dim=1)
+        if path == "mixed":
+            alone = alone | self.trusted(main, mask)
+        return decode(mix(main, fallback, torch.where(alone[:, None], 1.0, share)), mask)
 
     def trusted(self, main: TokenDistributions, mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch"]:
         """Captions on which the main path is confident enough, at every token, to do without the parser.

@@ -33,6 +33,8 @@ PLACES: dict[str, tuple[str, Table]] = {
     "readout": ("features/readout.parquet", tables.QUALITY),
     "visual_quality": ("disentangle/visual_quality.parquet", tables.QUALITY),
     "text_quality": ("disentangle/text_quality.parquet", tables.QUALITY),
+    "text_spans": ("disentangle/text_spans.parquet", tables.SPANS),
+    "text_domains": ("disentangle/text_domains.parquet", tables.SPANS),
     "signal_calibration": ("signal/calibration.parquet", tables.SIGNAL_CALIBRATION),
     "scores": ("signal/scores.parquet", tables.SIGNAL_SCORES),
     "diagnosis": ("signal/diagnosis.parquet", tables.DIAGNOSIS),

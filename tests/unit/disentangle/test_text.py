@@ -108,14 +108,15 @@ def test_a_caption_that_the_parser_could_not_read_is_the_main_paths(disagreement
 
 
 def test_a_caption_that_the_main_path_trusts_itself_with_is_its_own(disagreement):
-    """A sure reading of two tokens carries the third, where the gate would have listened to the parser."""
+    """Where the gate would have listened to the parser; the least sure token decides."""
     main, parser, mask = disagreement
-    belief = main(0.99)
-    belief.kind[0, 1] = torch.tensor([0.1, 0.4, 0.0, 0.5])
-    text = disentangler()
+    belief, text = main(0.7), disentangler()
     assert text.decide(belief, mask, parser).kind.tolist() == [[E, E, E]]
-    text.trust = 0.8
+    text.trust = 0.6
     assert text.decide(belief, mask, parser).kind.tolist() == [[E, R, E]]
+    assert text.decide(belief, mask, parser, "asked").kind.tolist() == [[E, E, E]]
+    belief.kind[0, 2] = torch.tensor([0.2, 0.5, 0.2, 0.1])
+    assert text.decide(belief, mask, parser).kind.tolist() == [[E, E, E]]
 
 
 def test_without_structure_the_main_path_is_alone(disagreement):

@@ -10,6 +10,7 @@ from vialign.report.figures import interval_plot
 from vialign.report.pictures import open_album
 from vialign.report.sections.common import QUALITY_COLUMNS, words
 from vialign.report.sections.prototypes import prototype_blocks
+from vialign.report.sections.spans import span_blocks
 from vialign.report.tables import Show, render_table
 from vialign.tables import CALIBRATION, PROBLEMS, QUALITY, SPLITS
 
@@ -147,6 +148,8 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
             section.blocks.append(_quality_figures(frame, name, title, path))
         table = render_table(frame, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS, limit=400)
         section.blocks.append(table if len(frame) <= 12 else folded(f"{title}, every measure", table))
+        if name == "text_quality":
+            section.blocks.extend(span_blocks(evidence))
     return section
 
 

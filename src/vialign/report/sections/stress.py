@@ -123,8 +123,10 @@ def _mean(means: pd.DataFrame, kind: object, driver: str, reference: str) -> Mar
 def _curves(frame: pd.DataFrame, path: str, unit: str) -> Markup:
     """Small multiples, one row of panels an attack, one column a kind of wrong caption."""
     title, axis = _CURVES[unit]
-    panels = frame["attack"].map(words) + ", " + frame["kind"].map(words)
-    order = frame.assign(panel=panels, first=frame.groupby("attack", sort=False).ngroup())
+    kinds = frame["kind"].map(lambda kind: _KINDS.get(kind, words(kind)))
+    if frame["attack"].nunique() > 1:
+        kinds = frame["attack"].map(words) + ", " + frame["kind"].map(words)
+    order = frame.assign(panel=kinds, first=frame.groupby("attack", sort=False).ngroup())
     svg = curve_plot(
         order.sort_values("first", kind="stable"),
         name=f"stress-{list(_CURVES).index(unit)}",
@@ -136,12 +138,12 @@ def _curves(frame: pd.DataFrame, path: str, unit: str) -> Markup:
         series="signal",
         order=list(SIGNAL_NAMES.values()),
         facet="panel",
-        axes_labels=(axis, "area under the ROC curve"),
+        axes_labels=(axis, "AUC"),
         lines=[(0.5, "chance")],
     )
     reading = (
-        "Left end of each panel: clean. A curve that falls slower keeps more of its discrimination. Bands are "
-        "bootstrap intervals over images."
+        "Area under the ROC curve, from the clean value at the left end of each panel on. A curve that falls slower "
+        "keeps more of its discrimination; bands are bootstrap intervals over images."
     )
     return figure(svg, title=title, reading=reading, sources=[path])
 
