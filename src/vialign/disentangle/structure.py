@@ -157,11 +157,17 @@ def joint_segments(
 
 
 def _joined(kind: Int[Tensor, "batch token"], begin: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch token"]:
-    """Whether a token continues the noun phrase or the relation of the token before it."""
-    before = F.pad(kind, (1, 0), value=NONE)[:, :-1]
-    phrase = ((kind == ENTITY) | (kind == ATTRIBUTE)) & ((before == ENTITY) | (before == ATTRIBUTE))
-    new = begin & (kind == before) & (kind != ATTRIBUTE)
-    return (phrase | ((kind == RELATION) & (before == RELATION))) & ~new
+    """Whether a unit, or a noun phrase with its attributes, reaches from the tokens before each one to it."""
+    length = kind.shape[1]
+    place = torch.arange(length, device=kind.device)
+    owner = group_tokens(kind, begin)
+    last = torch.where(owner[:, None, :] == place[:, None], place, -1).amax(dim=2)
+    reach = torch.where(owner < 0, -1, last.gather(1, owner.clamp_min(0))).cummax(dim=1).values
+    covered = F.pad(reach, (1, 0), value=-1)[:, :length] >= place
+    before = F.pad(kind, (1, 0), value=NONE)[:, :length]
+    noun_phrase = (kind == ATTRIBUTE) & ((before == ENTITY) | (before == ATTRIBUTE))
+    noun_phrase |= (kind == ENTITY) & (before == ATTRIBUTE)
+    return covered | noun_phrase
 
 
 def segment_means(

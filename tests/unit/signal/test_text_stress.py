@@ -174,3 +174,8 @@ def test_a_higher_share_moves_the_same_words_and_more(text, seed):
         moved = {a for a, b in zip(text, shuffled, strict=True) if a != b}
         assert before <= moved and (share > 0 or not moved)
         before = moved
+
+
+def test_punctuation_that_stands_alone_stays_in_place():
+    assert shuffle_words("one two .", 1.0, np.random.default_rng(0)) == "two one ."
+    assert shuffle_words("one .", 1.0, np.random.default_rng(0)) == "one ."

@@ -80,12 +80,13 @@ def disturbed_texts(
 def shuffle_words(text: str, share: float, random: np.random.Generator) -> str:
     """The text with a share of its words (rounded up, two at least) moved to one another's places, none left in place.
 
-    A generator in the same state moves at a higher share all the words of a lower one and more. A text of one word
-    stays as it is.
+    A generator in the same state moves at a higher share all the words of a lower one and more. Punctuation that stands
+    alone stays where it is, and a text of one word stays as it is.
     """
     words = text.split()
-    order = random.permutation(len(words))
-    moved = np.sort(order[: max(2, int(np.ceil(share * len(words))))]) if share > 0 else order[:0]
+    places = [place for place, word in enumerate(words) if any(letter.isalnum() for letter in word)]
+    count = max(2, int(np.ceil(share * len(places)))) if share > 0 else 0
+    moved = random.permutation(places)[:count]
     if len(moved) < 2:
         return text
     cycle = random.permutation(moved)
