@@ -24,17 +24,21 @@ _STOPS = {
     "early": "at the early check the full model fell behind the strong baseline, or C moved against it",
 }
 
-_OUTCOMES = ("better", "worse", "undecided")
-_NO_GAIN = "no gain in recall at rank one over the frozen backbone could be shown in both directions"
+_OUTCOMES = ("better", "worse", "partly", "undecided")
+_NO_GAIN = "no gain in recall at rank one over the frozen backbone could be shown"
+_HALF_A_GAIN = (
+    "after correction for the number of tests they beat the frozen backbone's recall at rank one in one direction only"
+)
 _IN_RETRIEVAL = {
     ("better", "better"): "in retrieval they beat both",
     ("better", "worse"): "in retrieval they beat the frozen backbone, and LoRA beats them",
-    ("better", "undecided"): "in retrieval they beat the frozen backbone, but not LoRA in both directions",
-    **{("undecided", lora): _NO_GAIN for lora in ("better", "worse", "undecided")},
     **{
-        ("worse", lora): "they make retrieval worse than the frozen backbone"
-        for lora in ("better", "worse", "undecided")
+        ("better", lora): "in retrieval they beat the frozen backbone, but not LoRA in both directions"
+        for lora in ("partly", "undecided")
     },
+    **{("partly", lora): _HALF_A_GAIN for lora in _OUTCOMES},
+    **{("undecided", lora): _NO_GAIN for lora in _OUTCOMES},
+    **{("worse", lora): "they make retrieval worse than the frozen backbone" for lora in _OUTCOMES},
 }
 """What is said of recall at rank one, by the outcome against the frozen backbone and against LoRA."""
 _IN_COMBINING = {
@@ -97,7 +101,7 @@ def headline(evidence: Evidence, config: Config) -> str:
         return f"Partly, on this data: {both} in retrieval{law}; {_IN_COMBINING[combining]}."
     if frozen == "worse":
         return "No: on this data the modules make retrieval worse than the frozen backbone."
-    answer = "Partly" if frozen == "better" else "No"
+    answer = "Partly" if frozen in ("better", "partly") else "No"
     retrieved = _IN_RETRIEVAL[frozen, lora].replace("they", "the modules", 1)
     return f"{answer}, on this data: {retrieved}; {_IN_COMBINING[combining]}."
 
@@ -109,11 +113,14 @@ def sentences(evidence: Evidence, config: Config) -> list[Markup]:
 
 
 def _outcome(part: pd.DataFrame, config: Config) -> str:
-    """`better` or `worse` when every row is significantly so, else `undecided`."""
+    """`better` or `worse` when every row is significantly so, `partly` when one is better and none worse."""
     significant = part["p_holm"] < config.evaluation.level
-    if (significant & (part["difference"] > 0)).all():
+    better, worse = significant & (part["difference"] > 0), significant & (part["difference"] < 0)
+    if better.all():
         return "better"
-    return "worse" if (significant & (part["difference"] < 0)).all() else "undecided"
+    if better.any() and not worse.any():
+        return "partly"
+    return "worse" if worse.all() else "undecided"
 
 
 def _combining(evidence: Evidence, config: Config) -> str:
@@ -162,9 +169,12 @@ def _signal(evidence: Evidence, config: Config) -> Markup | None:
     hard = diagnosis[diagnosis["kind"].isin(NEGATIVE_KINDS)]
     ours = hard[hard["signal"] == config.signal.driver].sort_values("auc")
     plain = hard[hard["signal"] == "s_global"].set_index("kind")
+    blind = hard[hard["signal"] == "blind"].set_index("kind")
     if ours.empty:
         return None
-    best = ours.iloc[-1]
+    # What the text alone gives away at least as well is no evidence, so such a kind is named only for want of another.
+    seen = ours[~(ours["kind"].map(blind["auc"]) >= ours["auc"])]
+    best = (seen if len(seen) else ours).iloc[-1]
     told = best["low"] > config.gates.signal.minimum_auc
     text = say(
         "The signal (<code>{}</code>) "
@@ -177,6 +187,8 @@ def _signal(evidence: Evidence, config: Config) -> Markup | None:
     )
     if best["kind"] in plain.index:
         text += say("; the global similarity alone has {}", cite_interval(plain.loc[best["kind"]], "auc", "fraction"))
+    if best["kind"] in blind.index:
+        text += say("; the text alone has {}", cite_interval(blind.loc[best["kind"]], "auc", "fraction"))
     weakest = ours.iloc[0]
     return text + say(
         ". It is weakest for <em>{}</em>, with {}.",
