@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vialign.errors import UserError
 
@@ -289,6 +289,19 @@ class MonitorConfig(Section):
         return self
 
 
+LEARNING_RATES = {
+    "lora": 1e-3,
+    "adapter": 1e-3,
+    "clip-adapter": 1e-3,
+    "bitfit": 1e-3,
+    "prompt": 3e-3,
+    "coop": 3e-2,
+    "filip": 1e-2,
+    "vialign": 3e-3,
+}
+"""Default peak of each method's learning rate."""
+
+
 class TrainingConfig(Section):
     """One recipe for every method."""
 
@@ -301,23 +314,20 @@ class TrainingConfig(Section):
     checks: Count = 4
     """Checks on the whole validation split over the whole training, by which weights are kept."""
     monitor: MonitorConfig = MonitorConfig()
-    learning_rates: dict[str, Positive] = {
-        "lora": 1e-3,
-        "adapter": 1e-3,
-        "clip-adapter": 1e-3,
-        "bitfit": 1e-3,
-        "prompt": 3e-3,
-        "coop": 3e-2,
-        "filip": 1e-2,
-        "vialign": 3e-3,
-    }
-    """Peak of each method; `vialign` stands for all its subsets."""
+    learning_rates: dict[str, Positive] = LEARNING_RATES
+    """Peak of each method; `vialign` stands for all its subsets. A method that is not named keeps its default."""
     weight_decay: NonNegative = 0.01
     warmup: Fraction = 0.1
     clip: Positive = 1.0
     negatives: NonNegative = 1.0
     """Weight of the hard-negative term, the same for every trained method."""
     lora_rank: Count = 4
+
+    @field_validator("learning_rates")
+    @classmethod
+    def with_defaults(cls, given: dict[str, float]) -> dict[str, float]:
+        """The given rates over the default ones."""
+        return {**LEARNING_RATES, **given}
 
 
 class BaselinesConfig(Section):

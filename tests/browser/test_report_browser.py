@@ -148,7 +148,7 @@ def test_page_reads_without_javascript_and_prints(browser, address, tmp_path: Pa
     context = browser.new_context(java_script_enabled=False)
     page = open_page(context)
     page.goto(address)
-    assert page.locator("section").count() == 12 and page.locator("table").count() > 15
+    assert page.locator("section").count() == 13 and page.locator("table").count() > 15
     assert page.locator("thead button").count() == 0
     assert len(page.pdf(path=tmp_path / "report.pdf")) > 50_000
     context.close()

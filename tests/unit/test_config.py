@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from vialign.cli import schema_text
-from vialign.config import Config, DataConfig, digest, expand_variables, load_config, read_config
+from vialign.config import Config, DataConfig, TrainingConfig, digest, expand_variables, load_config, read_config
 from vialign.errors import UserError
 
 
@@ -105,3 +105,9 @@ def test_the_schema_accepts_the_shipped_configs_and_refuses_an_unknown_key(repos
         jsonschema.validate(yaml.safe_load(Path(path).read_text()), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"training": {"epocs": 1}}, schema)
+
+
+def test_a_learning_rate_that_is_given_leaves_the_others_at_their_defaults():
+    rates = load_config({"training": {"learning_rates": {"vialign": 1.0}}}).training.learning_rates
+    assert rates == {**TrainingConfig().learning_rates, "vialign": 1.0}
+    assert "lora" in rates

@@ -69,10 +69,10 @@ def test_problems_are_shown_by_file_and_row():
 
 def test_a_data_set_is_counted_by_split_with_what_was_cut_from_its_training_images(tmp_path):
     sizes = {"train": 6, "calibration": 2, "diagnosis": 3, "validation": 4, "test": 5, "test_combination": 1}
-    config = load_config({"data": {"sizes": {**sizes, "test_domain": 1}}})
+    config = load_config({"data": {"sizes": {**sizes, "test_domain": 1, "diagnosis_domain": 1}}})
     counts = count_tables(build(config.data, 0, tmp_path))
     assert (counts["images"], counts["train images"], counts["validation images"], counts["test images"]) == (
-        22,
+        23,
         11,
         4,
         5,

@@ -112,5 +112,5 @@ def test_a_missing_kind_is_named(kinds):
 
 def test_the_midpoint_is_where_the_map_says_one_half():
     calibration = LogisticCalibration(slope=8.0, intercept=-2.0)
-    assert calibration.numpy(np.array(calibration.midpoint)) == pytest.approx(0.5)
+    assert calibration.numpy(np.array([calibration.midpoint])) == pytest.approx([0.5])
     assert LogisticCalibration(slope=0.0, intercept=0.0).midpoint == 0.0
