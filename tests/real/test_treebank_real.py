@@ -5,9 +5,11 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
+from vialign.config import LanguageConfig, TreebankConfig
 from vialign.data.head_rules import dependencies
 from vialign.data.treebank import align, detokenise, parse_tree, read_trees, split_files, write
 from vialign.data.universal_dependencies import read_conllu
+from vialign.language.domains import gold_texts, read_domains
 from vialign.language.pipeline import evaluate_pipeline, train_pipeline
 from vialign.language.quality import span_quality
 from vialign.language.units import extract_units, units_of
@@ -81,3 +83,17 @@ def test_units_of_real_captions(real_folder, nlp):
     UNITS.check(units)
     assert set(units["text_id"]) == set(texts["text_id"]) and fallbacks < 10
     assert set(units["kind"]) == {"entity", "attribute", "relation"}
+
+
+def test_a_treebank_is_a_domain_whose_parts_share_no_sentence(real_folder):
+    named = {"newswire": TreebankConfig(treebank="ptb", folder=str(real_folder / "ptb_nltk"))}
+    config = LanguageConfig(domains=named, domain_sentences=200, domain_texts=50)
+    domains = {domain.name: domain for domain in read_domains(config, 0)}
+    assert list(domains) == ["captions", "newswire"]
+    for domain in domains.values():
+        parts = [[sentence.text for sentence in part] for part in (domain.train, domain.gate, domain.held_out)]
+        assert min(map(len, parts)) >= 49
+        # Short replies and headings occur twice in any treebank.
+        assert len(set(parts[0]) & set(parts[2])) <= 0.05 * len(parts[2])
+    gold = gold_texts(domains["newswire"].held_out, domains["newswire"].trees)
+    assert gold.noun_phrases is not None and len(gold.noun_phrases) > 2 * len(gold.texts)

@@ -119,6 +119,15 @@ def test_a_caption_that_the_main_path_trusts_itself_with_is_its_own(disagreement
     assert text.decide(belief, mask, parser).kind.tolist() == [[E, E, E]]
 
 
+def test_the_gates_weights_move_the_decision(disagreement):
+    main, parser, mask = disagreement
+    text = disentangler()
+    text.gate.copy_(torch.tensor([0.0, 0.0, 8.0]))
+    assert text.decide(main(0.5), mask, parser).kind.tolist() == [[E, R, E]]
+    text.gate.copy_(torch.tensor([0.0, 0.0, -8.0]))
+    assert text.decide(main(0.97), mask, parser).kind.tolist() == [[E, E, E]]
+
+
 def test_without_structure_the_main_path_is_alone(disagreement):
     main, _, mask = disagreement
     assert disentangler().decide(main(0.5), mask).kind.tolist() == [[E, R, E]]

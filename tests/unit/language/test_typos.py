@@ -4,11 +4,13 @@ import itertools
 import string
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.language.typos import NEIGHBOURS, add_typos
+from vialign.language.typos import NEIGHBOURS, add_typos, with_typos
+from vialign.tables import UNITS
 
 texts = st.text(alphabet=string.ascii_letters + "éß12'- .,", max_size=60)
 rates = st.floats(0, 1)
@@ -101,3 +103,41 @@ def test_neighbouring_keys_are_mutual() -> None:
 def test_a_rate_that_is_no_share_is_refused() -> None:
     with pytest.raises(ValueError, match=r"rate is 1\.5"):
         add_typos("a dog", 1.5, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def frames() -> tuple[pd.DataFrame, pd.DataFrame]:
+    texts = pd.DataFrame({"text_id": ["x", "y"], "text": ["a brown dog near two boats", "the dog runs"]})
+    rows = [
+        ("x", 0, "entity", 0, 11, 8, 11, -1, -1),
+        ("x", 1, "relation", 12, 16, 12, 16, 0, 2),
+        ("x", 2, "entity", 17, 26, 21, 26, -1, -1),
+        ("y", 0, "entity", 0, 7, 4, 7, -1, -1),
+        ("z", 0, "entity", 0, 3, 0, 3, -1, -1),
+    ]
+    return texts, pd.DataFrame(rows, columns=list(UNITS.columns))
+
+
+@given(seeds)
+def test_units_cover_the_same_words_after_typos(frames, seed: int) -> None:
+    texts, units = frames
+    typed, moved = with_typos(texts, units, 1.0, seed)
+    assert moved["text_id"].tolist() == ["x", "x", "x", "y"]  # z is no text of the frame
+    old, new = texts.set_index("text_id")["text"], typed.set_index("text_id")["text"]
+    for before, after in zip(units.itertuples(), moved.itertuples(), strict=False):
+        for start, end in (("start", "end"), ("head_start", "head_end")):
+            text = old[before.text_id]
+            first = text[: getattr(before, start)].count(" ")
+            count = text[getattr(before, start) : getattr(before, end)].count(" ") + 1
+            words = new[after.text_id].split()[first : first + count]
+            assert new[after.text_id][getattr(after, start) : getattr(after, end)] == " ".join(words)
+
+
+def test_a_text_draws_by_its_own_id_and_at_its_own_rate(frames) -> None:
+    texts, units = frames
+    both, _ = with_typos(texts, units, 1.0, 3)
+    alone, _ = with_typos(texts.iloc[1:], units, [1.0], 3)
+    assert alone["text"].tolist() == both["text"].tolist()[1:]
+    mixed, _ = with_typos(texts, units, [0.0, 1.0], 3)
+    assert mixed["text"].tolist() == [texts["text"][0], both["text"][1]]
+    assert texts["text"][0] == "a brown dog near two boats"  # the frame that was given stays as it was

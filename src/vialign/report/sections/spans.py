@@ -4,9 +4,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.report.blocks import figure, folded, paragraph
-from vialign.report.evidence import Evidence
+from vialign.report.evidence import FILE, Evidence
 from vialign.report.figures import curve_plot
-from vialign.report.numbers import shape
+from vialign.report.numbers import cite, derived
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables import SPANS
 
@@ -47,22 +47,22 @@ def _blocks(frame: pd.DataFrame, name: str, title: str, path: str) -> list[Marku
         scale=100,
     )
     reading = (
-        "One panel shows what was learned on the first kind of text and judged on the second, with 95 % intervals over "
+        "One panel shows what was learned on the first kind of text and judged on the second, with intervals over "
         "texts. The mixed path should follow the better of the two others; where it hides a curve, it does."
     )
-    rows = [Show("trained_on", "Learned on"), Show("domain", "Judged on"), Show("percent", "Typos, %", "plain")]
+    rows = [Show("trained_on", "Learned on"), Show("domain", "Judged on"), Show("typos", "Typos, %", "percent")]
     across = render_matrix(
         total,
         SPANS,
         source=path,
         title=f"{title}: F1 over all kinds",
         rows=rows,
-        across="called",
+        across="path",
         value=Show("f1", "F1", "fraction", "low", "high"),
     )
     columns = [
         *rows,
-        Show("called", "Path"),
+        Show("path", "Path"),
         Show("kind", "Kind"),
         Show("precision", "Precision", "fraction"),
         Show("recall", "Recall", "fraction"),
@@ -89,20 +89,23 @@ def answer(total: pd.DataFrame) -> Markup:
     mixed = total[total["path"] == "mixed"].sort_values("margin", kind="stable")
     worst, best = mixed.iloc[0], mixed.iloc[-1]
     keeps = "keeps up with" if worst["margin"] >= -TOLERANCE else "falls behind"
-    asked = total[total["path"] == "asked"]
-    wins = [f"{len(part[part['margin_low'] > 0])} of {len(part)}" for part in (mixed, asked)]
+    wins = [_wins(total[total["path"] == path]) for path in ("mixed", "asked")]
     return paragraph(
         "The mixed path {} the better single path: over all kinds its F1 lies {} points from it in the worst case ({}, "
-        "{:.0f} % typos; down to {} is allowed) and {} in the best ({}, {:.0f} %). It is significantly better (paired "
-        "95 % interval) in {} cases, and with the parser asked about every text in {}: to save time it does without it "
-        "where the main path trusts itself.",
+        "{} % typos) and {} in the best ({}, {} %). It is significantly better (paired interval) in {} cases, and with "
+        "the parser asked about every text in {}: to save time it does without it where the main path trusts itself.",
         keeps,
-        shape(worst["margin"], "points"),
+        cite(worst, "margin", "points"),
         worst["panel"],
-        worst["percent"],
-        shape(-TOLERANCE, "points"),
-        shape(best["margin"], "points"),
+        cite(worst, "typos", "percent"),
+        cite(best, "margin", "points"),
         best["panel"],
-        best["percent"],
+        cite(best, "typos", "percent"),
         *wins,
     )
+
+
+def _wins(part: pd.DataFrame) -> Markup:
+    source = str(part[FILE].iloc[0])
+    won = derived(int((part["margin_low"] > 0).sum()), "margins whose interval lies above zero", source)
+    return Markup("{} of {}").format(won, derived(len(part), "cases", source))
