@@ -61,7 +61,10 @@ def data_check(
 
 @data_app.command("notes")
 def data_notes(
-    into: Annotated[Path | None, typer.Option(help="A page whose block of notes is written anew instead.")] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A page whose block of notes is written anew instead."),
+    ] = None,
 ) -> None:
     """Print, as Markdown, every data set that can be read: how to get it, its files, its published counts."""
     from vialign.data.checking import notes_markdown, with_notes
