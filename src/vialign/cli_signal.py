@@ -179,6 +179,51 @@ def signal_diagnose(
         print(f"{out}: written")
 
 
+@app.command("stress")
+def signal_stress(
+    model: Model,
+    pretrained: Pretrained,
+    images: Images,
+    captions: CaptionsFile,
+    out: Annotated[Path, typer.Option(help="Parquet file to write, one row a disturbance, strength, signal and kind.")],
+    driver: Annotated[
+        str | None, typer.Option(help="Signal to test: consistency (C), consistency_raw or agreement.")
+    ] = None,
+    stress_images: Annotated[
+        int, typer.Option(min=1, help="Images to disturb; each is encoded some sixty times.")
+    ] = 60,
+    units: Units = None,
+    save_units: SaveUnits = None,
+    definition: Definition = None,
+    pipeline: Pipeline = None,
+    treebank: Treebank = None,
+    config: Settings = None,
+    readout: Readout = None,
+    fit_images: FitImages = 1000,
+    seed: Seed = 0,
+    batch: Batch = 32,
+    strict: Strict = False,
+) -> None:
+    """Test a signal under attacks, corruptions, typos, word order and word substitution, on unused images.
+
+    Example: `vialign signal stress --model ViT-B-32 --pretrained weights.safetensors --images photos --captions
+    captions.csv --units units --out stress.parquet`
+    """
+    with one_line_errors():
+        from vialign.artifacts import write_table
+        from vialign.signal.toolkit import open_backbone, stress_signal
+        from vialign.tables import STRESS
+
+        given = _captions(images, captions, strict)
+        backbone = open_backbone(model, pretrained, definition, "cpu")
+        settings = _settings(config, readout, seed, batch)
+        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        stress = stress_signal(signal, given, driver=driver, images=stress_images, seed=seed)
+        write_table(stress.curves, STRESS, out, signal.provenance)
+        print(stress)
+        print(f"{out}: written")
+
+
 def _captions(images: Path, captions: Path, strict: bool) -> "Captions":
     from vialign.signal.toolkit import read_captions
 

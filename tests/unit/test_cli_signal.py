@@ -8,13 +8,15 @@ from captioned import tiny_model
 from vialign.artifacts import read_table
 from vialign.cli import app
 from vialign.signal.toolkit import draw_example
-from vialign.tables import DIAGNOSIS, TOOLKIT_IMAGES, TOOLKIT_SCORES
+from vialign.tables import DIAGNOSIS, STRESS, TOOLKIT_IMAGES, TOOLKIT_SCORES
 
 SETTINGS = """
 visual: {steps: 5, batch: 16, atoms: 12, background: 2, prototypes: 4}
 text: {steps: 5, batch: 16}
 language: {sentences: 200, epochs: 1}
-signal: {pairs: 100, permutations: 999, bootstrap: 100, folds: 3}
+signal:
+  {pairs: 100, permutations: 999, bootstrap: 100, folds: 3, severities: [5], epsilons: [8], attack_steps: 1,
+   attack_restarts: 1}
 """
 
 
@@ -127,3 +129,23 @@ def test_strict_stops_where_an_image_is_missing(folder, tmp_path):
 @pytest.mark.parametrize("command", ["fit", "score", "diagnose", "example"])
 def test_every_command_has_an_example(command):
     assert "Example: " in CliRunner().invoke(app, ["signal", command, "--help"]).stdout
+
+
+def test_stress_follows_the_signal_beside_s_global_on_unused_images(folder, tmp_path):
+    out = tmp_path / "stress.parquet"
+    arguments = ("--units", folder / "units", "--stress-images", 20, "--driver", "agreement", "--out", out)
+    result = invoke(folder, "stress", *arguments)
+    assert result.exit_code == 0, result.output
+    table = read_table(out, STRESS)
+    assert {"agreement", "s_global"} <= set(table["signal"])
+    assert {"jpeg", "pgd targeted", "typos", "word order"} <= set(table["attack"])
+    assert "other domain" not in set(table["attack"])
+    clean = table[table["strength"] == 0].groupby(["signal", "kind"])["auc"]
+    assert (clean.nunique() == 1).all()
+    assert "mean of all" in result.stdout and "hard" in result.stdout
+
+
+def test_stress_needs_images_that_no_fit_has_seen(folder, tmp_path):
+    arguments = ("--units", folder / "units", "--stress-images", 5, "--out", tmp_path / "stress.parquet")
+    assert "a stress test needs 20" in refused(invoke(folder, "stress", *arguments))
+    assert not (tmp_path / "stress.parquet").exists()

@@ -11,12 +11,14 @@ from vialign.signal.toolkit.models import open_backbone
 from vialign.signal.toolkit.parsing import find_parser
 from vialign.signal.toolkit.scoring import Scored, score_signal
 from vialign.signal.toolkit.signal import Signal, load_signal, save_signal
+from vialign.signal.toolkit.stressing import Stress, stress_signal
 
 __all__ = [
     "Captions",
     "Diagnosis",
     "Scored",
     "Signal",
+    "Stress",
     "diagnose_signal",
     "draw_example",
     "find_parser",
@@ -26,4 +28,5 @@ __all__ = [
     "read_captions",
     "save_signal",
     "score_signal",
+    "stress_signal",
 ]

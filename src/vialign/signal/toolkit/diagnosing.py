@@ -30,7 +30,7 @@ SHOWN = ("consistency", "agreement", "s_global", "s_local", "s_sum", BLIND)
 """Signals of the printed table, beside the driver."""
 _BLIND_IMAGES = 1000
 """Further images whose captions the blind baseline learns from, at most."""
-_LEAST = 20
+LEAST = 20
 """Images below which no interval means anything."""
 
 
@@ -75,15 +75,15 @@ def diagnose_signal(
     are unused, or as `score_signal`.
     """
     gate = gate or SignalGateConfig()
-    config = _driven_by(signal.config, driver)
+    config = driven_by(signal.config, driver)
     images = draw_unused(captions, signal.used, config.pairs, seed)
-    if len(images) < _LEAST:
+    if len(images) < LEAST:
         raise UserError(
             f"{captions.file}: {len(images)} of its images were used neither to fit nor to calibrate the signal; a "
-            f"diagnosis needs {_LEAST}: give more images, or other ones than those of the fit"
+            f"diagnosis needs {LEAST}: give more images, or other ones than those of the fit"
         )
     parser = signal.encoder.parser
-    texts = _with_negatives(texts_of(captions.table, images), parser, seed)
+    texts = with_negatives(texts_of(captions.table, images), parser, seed)
     pairs = build_pairs(texts, images, ["random", *NEGATIVE_KINDS], config.pairs, seed)
     pairs = pairs.assign(text=pairs["text_id"].map(texts.set_index("text_id")["text"]))
     broken = Broken(captions.strict)
@@ -92,7 +92,7 @@ def diagnose_signal(
     if not blocks:
         raise UserError(f"{captions.folder}: none of the images can be read; the first: {broken.first}")
     scores = SIGNAL_SCORES.check(pd.concat(blocks, ignore_index=True)[list(SIGNAL_SCORES.columns)])
-    others = _with_negatives(_other_captions(captions, images, seed), parser, seed)
+    others = with_negatives(_other_captions(captions, images, seed), parser, seed)
     blind = blind_scores(texts, others, config.folds, seed)
     if blind is not None:
         scores = scores.assign(blind=scores["text_id"].map(blind).to_numpy())
@@ -101,7 +101,8 @@ def diagnose_signal(
     return Diagnosis(table, verdict, scores, config.driver, gate)
 
 
-def _driven_by(config: SignalConfig, driver: str | None) -> SignalConfig:
+def driven_by(config: SignalConfig, driver: str | None) -> SignalConfig:
+    """The config with another driver. Raises UserError where there is no such signal."""
     if driver is None:
         return config
     known = get_args(SignalConfig.model_fields["driver"].annotation)
@@ -133,7 +134,7 @@ def _other_captions(captions: Captions, images: Sequence[str], seed: int) -> pd.
     return texts_of(captions.table, generator(seed, "toolkit blind").permutation(rest)[:_BLIND_IMAGES].tolist())
 
 
-def _with_negatives(true: pd.DataFrame, parser: "Language", seed: int) -> pd.DataFrame:
+def with_negatives(true: pd.DataFrame, parser: "Language", seed: int) -> pd.DataFrame:
     """TEXTS rows with every rule-made negative of each image's first caption behind them."""
     units, _ = parse(true["text"].tolist(), true["text_id"].tolist(), parser)
     made = make_negatives(true, units, kinds=NEGATIVE_KINDS, seed=seed, every_kind=True)
