@@ -18,6 +18,7 @@ from vialign.config import Config
 from vialign.data.base import image_table
 from vialign.digest import code_digest
 from vialign.disentangle import Phrases, Prototypes, fit_text, fit_visual
+from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
 from vialign.errors import UserError
 from vialign.features import contract_provenance, extract_texts, read_texts
@@ -134,7 +135,9 @@ def _fit_units(
         )
         units, _ = parse(texts["text"].tolist(), texts["text_id"].tolist(), parser)
         prototypes = prototypes_of(visual, patches.plain)
-        text, _ = fit_text(features, units, image_of_text, prototypes, config.text, config.seed)
+        every = torch.arange(len(texts))
+        typed = type_captions(texts, units, every, config.text, backbone, parser, config.seed)
+        text, _ = fit_text(features, units, image_of_text, prototypes, config.text, config.seed, every, typed)
     return Encoder(backbone, readout, visual, text.eval().requires_grad_(False), parser)
 
 
