@@ -5,9 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-LAW = {"parameters_extra_share": "extra parameters", "inference_overhead": "inference", "training_overhead": "training"}
-"""The measures that have a limit of their own."""
-
 
 def ledger_text(ledger: pd.DataFrame) -> str:
     """The rows of BUDGET as text, one block a method and backbone; every limit with whether it is kept."""
