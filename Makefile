@@ -3,12 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check test schema format clean
+.PHONY: setup browser run check test schema examples docs format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := src tests workflow/scripts
+CODE := src tests workflow/scripts docs/examples
 RULES := Snakefile workflow
 
 setup: $(READY)
@@ -17,7 +17,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
 	touch $@
 
 # The report's tests look at it in headless Chromium and are skipped where there is none.
@@ -33,7 +33,7 @@ browser:
 run: setup
 	$(BIN)/snakemake --cores all all
 
-check: setup
+check: setup docs
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
@@ -49,6 +49,15 @@ schema: setup
 	mkdir -p workflow/schemas
 	$(BIN)/vialign config schema > workflow/schemas/config.schema.json
 	$(BIN)/vialign data notes --into docs/data.md
+	$(BIN)/vialign config reference > docs/configuration.md
+
+# The example pages with what their scripts print; a test runs the same scripts and holds the pages against them.
+examples: setup
+	for script in docs/examples/*_*.py; do $(BIN)/python docs/examples/render.py "$$script"; done
+
+# The documentation as a folder of pages that opens without a network: site/index.html.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: setup
 	$(BIN)/ruff check --fix $(CODE)
@@ -56,4 +65,4 @@ format: setup
 	$(BIN)/snakefmt $(RULES)
 
 clean:
-	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis site

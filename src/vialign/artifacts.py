@@ -5,6 +5,7 @@ beside its target and renamed. Provenance travels inside the file (Parquet schem
 """
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +28,7 @@ Provenance = dict[str, str]
 """What made an artifact: config digest, code digest, backbone contract, seed, versions; flat text to text."""
 
 _KEY = b"vialign"
+_SAFETENSORS = {np.float32: "F32", np.float16: "F16", np.bool_: "BOOL"}
 
 
 @contextmanager
@@ -56,7 +59,7 @@ def write_table(frame: pd.DataFrame, table: Table, path: str | Path, provenance:
     Raises ValueError when the frame breaks the declared columns: that is a bug of the stage, not of the user.
     """
     arrow = table.to_arrow(table.check(frame))
-    metadata = {_KEY: json.dumps({"table": table.name, **provenance}, sort_keys=True).encode()}
+    metadata = {_KEY: json.dumps({**provenance, "table": table.name}, sort_keys=True).encode()}
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
     with atomic_path(path) as temporary:
         pq.write_table(arrow, temporary, compression="zstd")
@@ -88,6 +91,35 @@ def write_tensors(tensors: Mapping[str, "Tensor"], path: str | Path, provenance:
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata={"vialign": json.dumps(dict(provenance), sort_keys=True)})
+
+
+@contextmanager
+def tensors_in_parts(
+    layout: Mapping[str, tuple[type[np.generic], tuple[int, ...]]], path: str | Path, provenance: Mapping[str, str]
+) -> Iterator[dict[str, np.memmap]]:
+    """Arrays of zeros on disk, to be filled part by part; they are the safetensors file `path` when the block ends.
+
+    For what does not fit into memory. `layout` gives each array's type (a key of `_SAFETENSORS`) and shape, largest
+    items first, so that all are aligned.
+    """
+    header: dict[str, object] = {"__metadata__": {"vialign": json.dumps(dict(provenance), sort_keys=True)}}
+    end = 0
+    for name, (kind, shape) in layout.items():
+        start, end = end, end + math.prod(shape) * np.dtype(kind).itemsize
+        header[name] = {"dtype": _SAFETENSORS[kind], "shape": shape, "data_offsets": (start, end)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(8 + len(text) + end)
+        arrays, start = {}, 8 + len(text)
+        for name, (kind, shape) in layout.items():
+            arrays[name] = np.memmap(temporary, dtype=kind, mode="r+", offset=start, shape=shape)
+            start += arrays[name].nbytes
+        yield arrays
+        for array in arrays.values():
+            array.flush()
 
 
 def read_tensors(path: str | Path) -> dict[str, "Tensor"]:

@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
+from vialign import __version__
 from vialign.artifacts import read_provenance, write_text
 from vialign.cli_budget import budget
 from vialign.cli_errors import one_line_errors
+from vialign.cli_explain import explain
+from vialign.cli_failures import app as failures_app
+from vialign.cli_report import app as report_app
 from vialign.cli_signal import app as signal_app
 from vialign.config import Config, digest, read_config
 from vialign.errors import UserError
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Check configurations.", no_args_is_help=True)
 data_app = typer.Typer(help="Look after data sets.", no_args_is_help=True)
 results_app = typer.Typer(help="Ask results where they come from.", no_args_is_help=True)
@@ -21,14 +25,38 @@ app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
 app.add_typer(signal_app, name="signal")
+app.add_typer(failures_app, name="failures")
+app.add_typer(report_app, name="report")
 app.command("budget")(budget)
+app.command("explain")(explain)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"vialign {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Small tools around a run. The run itself is `snakemake`.
+
+    Start with `vialign config check config.yaml`, then `snakemake --cores all all`; the documentation is in docs/.
+    """
 
 
 @config_app.command("check")
 def config_check(
     files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
 ) -> None:
-    """Check configuration files as one experiment and print its digest."""
+    """Check configuration files as one experiment and print its digest.
+
+    Example: `vialign config check config.yaml configs/paper.yaml`
+    """
     with one_line_errors():
         config = read_config(*files)
         print(f"{config.name}: valid, digest {digest(config)}")
@@ -36,8 +64,22 @@ def config_check(
 
 @config_app.command("schema")
 def config_schema() -> None:
-    """Print the JSON schema of a configuration."""
+    """Print the JSON schema of a configuration, for editors that complete and check YAML.
+
+    Example: `vialign config schema > config.schema.json`
+    """
     print(schema_text(), end="")
+
+
+@config_app.command("reference")
+def config_reference() -> None:
+    """Print every key of the configuration as Markdown: its type, its default and what it means.
+
+    Example: `vialign config reference > docs/configuration.md`
+    """
+    from vialign.config_reference import reference_page
+
+    print(reference_page(), end="")
 
 
 @data_app.command("check")
@@ -46,7 +88,9 @@ def data_check(
 ) -> None:
     """Read every data set that a configuration names: what is there, how much of it, what is wrong, how to get it.
 
-    Example: `vialign data check config.yaml configs/paper.yaml`. Exit status 1 when one is missing.
+    Exit status 1 when one is missing.
+
+    Example: `vialign data check config.yaml configs/paper.yaml`
     """
     from vialign.data.checking import check_lines, check_sources
 
@@ -66,7 +110,10 @@ def data_notes(
         typer.Option(exists=True, dir_okay=False, help="A page whose block of notes is written anew instead."),
     ] = None,
 ) -> None:
-    """Print, as Markdown, every data set that can be read: how to get it, its files, its published counts."""
+    """Print, as Markdown, every data set that can be read: how to get it, its files, its published counts.
+
+    Example: `vialign data notes --into docs/data.md`
+    """
     from vialign.data.checking import notes_markdown, with_notes
 
     with one_line_errors():
@@ -83,7 +130,7 @@ def data_unpack(
 ) -> None:
     """Make the folder that the reader wants from the packed form that a data hub serves.
 
-    Example: `vialign data unpack winoground data/winoground`.
+    Example: `vialign data unpack winoground data/winoground`
     """
     from vialign.data.winoground import find_parquet, unpack_parquet
 
@@ -107,7 +154,7 @@ def data_order(
     """Freeze word-order perturbations of the test captions, for `data.order_files`.
 
     Example: `vialign data order results/paper/data/captions.parquet results/paper/data/images.parquet
-    results/paper/language/pipeline aro_coco_order.jsonl`.
+    results/paper/language/pipeline aro_coco_order.jsonl`
     """
     from vialign.artifacts import read_table
     from vialign.data.aro_order import build_order_file
@@ -131,7 +178,10 @@ def data_order(
 def results_provenance(
     path: Annotated[Path, typer.Argument(help="A Parquet or safetensors file of a run.")],
 ) -> None:
-    """Print what made an artifact: rule, config, code, backbone, seed, versions."""
+    """Print what made an artifact: rule, config, code, backbone, seed, versions.
+
+    Example: `vialign results provenance results/signal/scores.parquet`
+    """
     with one_line_errors():
         provenance = read_provenance(path)
         if not provenance:

@@ -33,7 +33,8 @@ def budget(
     """Measure the ledger of a method at the size of a config's backbone, with random weights.
 
     A factory takes the config and returns a `vialign.budget.ModulePair`. Exit status 0 whatever the verdict is.
-    Example: `vialign budget vialign configs/vit_b_32.yaml --size`.
+
+    Example: `vialign budget vialign configs/vit_b_32.yaml --size`
     """
     with one_line_errors():
         import torch
@@ -41,7 +42,7 @@ def budget(
         from vialign.artifacts import write_table
         from vialign.budget import ledger_text
         from vialign.tables import BUDGET
-        from vialign.training.methods import SUBSETS
+        from vialign.training.methods import CURRICULUM
 
         torch.set_num_threads(threads)
         config = read_config(*files)
@@ -50,7 +51,7 @@ def budget(
         else:
             ledger, sized = _of_method(model, config, batch, repeats, parsed, pipeline, size)
         print(ledger_text(ledger))
-        if SUBSETS.get(model):
+        if CURRICULUM.get(model):
             print(f"  captions    {100 * parsed:g} % of them go to the parser; the ledger of a run measures that share")
         if sized is not None:
             print(f"\n{sized}")

@@ -56,8 +56,9 @@ def signal_example(
 ) -> None:
     """Draw a folder of captioned images to try the tool out on, with the demo backbone.
 
-    Example: `vialign signal example shapes`, then use `--model vialign-scenes --pretrained package --images
-    shapes/images --captions shapes/captions.csv`
+    Use it with `--model vialign-scenes --pretrained package --images shapes/images --captions shapes/captions.csv`.
+
+    Example: `vialign signal example shapes`
     """
     with one_line_errors():
         from vialign.signal.toolkit.example import draw_example
@@ -161,8 +162,10 @@ def signal_diagnose(
 ) -> None:
     """Verify a signal before you use it: captions against random ones and rule-made wrong ones, on unused images.
 
-    Exit status 0 whatever the verdict is. Example: `vialign signal diagnose --model ViT-B-32 --pretrained
-    weights.safetensors --images photos --captions captions.csv --units units --out diagnosis.parquet`
+    Exit status 0 whatever the verdict is.
+
+    Example: `vialign signal diagnose --model ViT-B-32 --pretrained weights.safetensors --images photos --captions
+    captions.csv --units units --out diagnosis.parquet`
     """
     with one_line_errors():
         from vialign.artifacts import write_table

@@ -26,7 +26,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 class Section(BaseModel):
     """A part of the configuration; frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class BenchmarkConfig(Section):
@@ -38,6 +38,8 @@ class BenchmarkConfig(Section):
     """Where the images that it names lie, when not in its folder."""
     items: Count | None = None
     """At most so many items, drawn by seed; all of them when not given."""
+    regions: str | None = None
+    """Region features of its images, as `data.regions`."""
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
 
@@ -59,6 +61,20 @@ class DataConfig(Section):
     """Stop at the first broken row instead of skipping it with a line in the log."""
     tune_list: str | None = None
     """A file that names, line by line, the only training images to use: those the backbone has not seen."""
+    regions: str | None = None
+    """Region features for the methods that need them (`REGION_METHODS`): a TSV file of bottom-up attention or VinVL, or a
+    folder of npz files (`vialign.data.regions`). Without it regions are the labelled boxes of the data set."""
+    region_width: Count = 2048
+    """Numbers of a region's feature in that file: 2048 in bottom-up attention, 2054 in VinVL."""
+    region_limit: Count = 36
+    """Regions kept of an image: the first ones of the file, or the largest of its labelled boxes."""
+
+    @model_validator(mode="after")
+    def regions_of_all(self) -> "DataConfig":
+        """Features of one detector cannot stand beside labelled boxes."""
+        if self.regions is None and any(benchmark.regions for benchmark in self.benchmarks.values()):
+            raise ValueError("a benchmark has `regions`, so data.regions must be set too")
+        return self
 
 
 class BackboneConfig(Section):
@@ -86,6 +102,7 @@ class TreebankConfig(Section):
     """A treebank as a domain of the study of phrase units."""
 
     treebank: Literal["ptb", "ud"]
+    """Its format: Penn Treebank brackets or Universal Dependencies."""
     folder: str
     """Where it lies."""
 
@@ -94,11 +111,13 @@ class LanguageConfig(Section):
     """The spaCy tagger and parser, trained from a treebank by the pipeline."""
 
     treebank: Literal["scenes", "ptb", "ud"] = "scenes"
+    """`scenes` (drawn captions with their own trees), `ptb` (Penn Treebank) or `ud` (Universal Dependencies)."""
     folder: str | None = None
     """Where a real treebank lies."""
     sentences: Count = 2000
     """Training sentences."""
     epochs: Count = 3
+    """Passes over them."""
     negatives: tuple[str, ...] = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
     """Kinds of rule-made hard negatives (`vialign.language.negatives`)."""
     domains: dict[str, TreebankConfig] = {}
@@ -117,6 +136,7 @@ class FeaturesConfig(Section):
     readout_images: Count = 400
     """Images with boxes on which `auto` measures."""
     batch: Count = 128
+    """Images or texts that a tower sees at a time."""
     shard: Count = 2000
     """Rows of one shard."""
 
@@ -125,11 +145,15 @@ class VisualConfig(Section):
     """The purity-guided dictionary and its adaptive pooling."""
 
     atoms: Count = 40
+    """Concepts in the dictionary."""
     prototypes: Count = 8
     """K, prototypes kept an image."""
     steps: Count = 400
+    """Of the fit."""
     batch: Count = 128
+    """Images of a step."""
     learning_rate: Positive = 1e-2
+    """Of the fit."""
     background: Annotated[int, Field(ge=0)] = 8
     """Further atoms that take up what no prototype is made of."""
     adapter_rank: Count = 20
@@ -139,14 +163,17 @@ class VisualConfig(Section):
     temperature: Positive = 0.05
     """Of the softmax over the cosines of a patch with the atoms; chosen on training images left out of the fit."""
     reconstruction: NonNegative = 1.0
+    """Weight of what the parts leave unexplained of the patches."""
     sparsity: NonNegative = 0.1
+    """Weight against patches that are shared by many atoms."""
     usage: NonNegative = 0.5
     """Weight against dead atoms."""
     purity: NonNegative = 1.0
-    """Of activation inside boxes, and of boxes filled by activation; both need labelled boxes."""
+    """Weight of activation inside boxes, and of boxes filled by activation; both need labelled boxes."""
     alignment: NonNegative = 0.5
-    """Of prototypes with the text embedding of their label, and with captions where those are given."""
+    """Weight of prototypes that match the text embedding of their label, and captions where those are given."""
     stability: NonNegative = 0.5
+    """Weight against maps that do not follow an image which is flipped or shifted."""
 
     @model_validator(mode="after")
     def enough_atoms(self) -> "VisualConfig":
@@ -186,8 +213,11 @@ class TextConfig(Section):
     relation: NonNegative = 1.0
     """Weight of the loss by which relation phrases learn what they ask of the geometry of their arguments."""
     steps: Count = 600
+    """Of the fit."""
     batch: Count = 128
+    """Captions of a step."""
     learning_rate: Positive = 1e-2
+    """Of the fit."""
     typos: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (0.0, 0.05, 0.1, 0.2)
     """Shares of words with a typo at which all paths are measured; the captions that the fit reads typed draw one."""
     typed_texts: Count = 1500
@@ -215,7 +245,9 @@ class SignalConfig(Section):
     pairs: Count = 1500
     """Image-caption pairs a kind, in the calibration and in the diagnosis."""
     permutations: Count = 2000
+    """Of the permutation tests."""
     bootstrap: Count = 2000
+    """Resamples of the images behind every interval."""
     probe_relations: Count = 400
     """Labelled relations of the probe, at most one an image."""
     probe_predicates: Annotated[int, Field(ge=2)] = 8
@@ -254,9 +286,13 @@ class CurriculumConfig(Section):
     adapter_rank: Count = 6
     """Of the residuals on prototypes and phrases (regularisation) and on the attention queries (correction)."""
     alpha: NonNegative = 1.0
+    """α, weight of 1 - C in the ambiguity of a pair (reweighting)."""
     beta: NonNegative = 1.0
+    """β, weight of the match entropy in it."""
     smoothing: Fraction = 0.9
+    """How much of the usual level of ambiguity stays from one step to the next."""
     weight_range: tuple[Positive, Positive] = (0.25, 4.0)
+    """Lowest and highest weight of a pair, before weights are scaled to mean 1."""
     consistency: NonNegative = 0.1
     """Weight of MSE(C, 1)."""
     transport: NonNegative = 0.1
@@ -264,6 +300,11 @@ class CurriculumConfig(Section):
     epsilon: Positive = 0.1
     """Entropic regularisation of the transport."""
     transport_iterations: Count = 10
+    """Of Sinkhorn's algorithm."""
+    guide_power: NonNegative = 4.0
+    """Of `vialign-guided`: the rate follows mean C, relative to that of the first batch, to this power."""
+    guide_range: tuple[Positive, Positive] = (0.5, 2.0)
+    """Least and greatest factor of that."""
 
 
 class MonitorConfig(Section):
@@ -297,31 +338,67 @@ LEARNING_RATES = {
     "prompt": 3e-3,
     "coop": 3e-2,
     "filip": 1e-2,
+    "vinvl": 1e-2,
+    "uniter": 3e-3,
     "vialign": 3e-3,
 }
 """Default peak of each method's learning rate."""
+REGION_METHODS = ("vinvl", "uniter")
+"""Methods that read the regions of the images; the pipeline makes them for these alone."""
+
+
+COMPARED = ("frozen", *(name for name in LEARNING_RATES), "vialign-guided")
+"""Default methods of the full comparison: all that there are but the subsets."""
+
+
+class SearchConfig(Section):
+    """The search for a method's learning rate: the same effort for every trained method, on validation alone."""
+
+    factors: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
+    """Times the method's rate in `training.learning_rates`: the candidates, each trained for `early_steps` with the
+    first of `training.seeds`. One factor alone leaves nothing to search."""
 
 
 class TrainingConfig(Section):
     """One recipe for every method."""
 
     methods: tuple[str, ...] = ("frozen", "lora", "vialign")
+    """What is trained and compared (docs/methods.md); the combination that the ablation chooses joins them."""
     seeds: tuple[int, ...] = (0, 1)
+    """Each method is trained once with each."""
     batch: Count = 64
+    """Image-caption pairs of a step."""
     early_steps: Count = 60
     """Steps before the early gate; every subset of the modules is trained this far."""
     steps: Count = 240
+    """Of the whole training."""
     checks: Count = 4
     """Checks on the whole validation split over the whole training, by which weights are kept."""
     monitor: MonitorConfig = MonitorConfig()
     learning_rates: dict[str, Positive] = LEARNING_RATES
-    """Peak of each method; `vialign` stands for all its subsets. A method that is not named keeps its default."""
+    """Peak of each method, around which `search` looks; `vialign` stands for all its subsets. A method that is not
+    named keeps its default."""
     weight_decay: NonNegative = 0.01
+    """Of matrices; vectors and numbers have none."""
     warmup: Fraction = 0.1
+    """Share of the steps in which the learning rate rises to its peak; then it falls as a cosine."""
     clip: Positive = 1.0
+    """Largest norm of the gradient."""
     negatives: NonNegative = 1.0
     """Weight of the hard-negative term, the same for every trained method."""
+    hardest: Fraction = 0.0
+    """Share of the hardest pairs of the batch in that term; the rest are rule-made negatives of the captions."""
+    processes: Count = 1
+    """Processes that share a batch, started by torchrun; each encodes its part, and all see the whole."""
+    keep_seconds: Positive = 20.0
+    """Time after which a training under way is written beside its outputs, to go on from there when it is killed."""
+    search: SearchConfig = SearchConfig()
     lora_rank: Count = 4
+    """Rank of LoRA's changes."""
+    compare: tuple[str, ...] = COMPARED
+    """Methods of `snakemake compare_all`, beside the combination that the ablation chose."""
+    compare_seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    """Their training seeds."""
 
     @field_validator("learning_rates")
     @classmethod
@@ -331,7 +408,7 @@ class TrainingConfig(Section):
 
 
 class BaselinesConfig(Section):
-    """Sizes of the light baselines, from their papers."""
+    """Sizes of the baselines, from their papers."""
 
     adapter_reduction: Count = 12
     """Width of a tower over that of its adapters' bottlenecks; 12 is the published 64 of 768."""
@@ -350,16 +427,27 @@ class BaselinesConfig(Section):
     filip_pooled: Fraction = 0.5
     """Share of the pooled cosine in FILIP's score. The paper has none, because it trains the towers for single tokens;
     those of a frozen tower alone stay far below its pooled cosine."""
+    uniter_width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
+    """Width of UNITER's cross-encoder, with four attention heads; 768 in the paper."""
+    uniter_layers: Count = 2
+    """Its layers; 12 in the paper."""
+    uniter_transport: NonNegative = 0.1
+    """Weight of its word-region alignment, as in the authors' code."""
 
 
 class BudgetConfig(Section):
     """The efficiency law."""
 
     parameters: Positive = 0.02
+    """Extra parameters over those of the backbone must stay below it."""
     inference: Positive = 0.10
+    """Extra time of scoring a batch of pairs over the backbone's must stay below it."""
     training: Positive = 0.10
+    """Extra time of a step over that of the same loop without the modules must stay below it."""
     repeats: Count = 12
+    """Rounds of every timing."""
     batch: Count = 64
+    """Pairs of a timed batch."""
     reference: str = "ViT-B-32"
     """The architecture at whose size the ledger is measured too, with random weights."""
     times_bind: Literal["reference", "everywhere"] = "reference"
@@ -367,13 +455,16 @@ class BudgetConfig(Section):
     spends its time in fixed costs of each operation, so there the times are measured and shown, but inform only.
     The limit of size binds everywhere."""
     reference_batch: Count = 8
+    """The same at the size of `reference`."""
     reference_repeats: Count = 6
+    """The same at the size of `reference`."""
 
 
 class GateConfig(Section):
     """What happens when a gate finds its evidence missing."""
 
     action: Literal["stop", "warn"] = "stop"
+    """`stop` ends the run with a design review, `warn` lets it go on."""
 
 
 class SignalGateConfig(GateConfig):
@@ -417,6 +508,7 @@ class ExpectedValue(Section):
     metric: str
     """As in the results, such as `r1`."""
     percent: Annotated[float, Field(ge=0, le=100)]
+    """What it must be."""
     tolerance: Positive = 0.3
     """Percentage points."""
     source: str
@@ -436,7 +528,9 @@ class EvaluationConfig(Section):
     splits: tuple[str, ...] = ("test", "test_combination", "test_domain")
     """Test splits; each is read once, by the finished methods."""
     bootstrap: Count = 2000
+    """Resamples of the images behind every interval."""
     level: Fraction = 0.05
+    """1 minus the coverage of intervals, and the error of tests."""
     gallery_batch: Count = 256
     """Images of one block of a gallery's scores."""
     rerank: Count | None = None
@@ -463,6 +557,9 @@ class FailureConfig(Section):
     validation captions agree with the other captions of their own image; 0.5 is the typical caption."""
     margin: NonNegative = 0.02
     """Cosine by which a rival's local similarity may lie under that of the truth and still match the same concepts."""
+    human_answers: Fraction = 0.5
+    """A chosen answer to a question of VQA is as good when its soft accuracy among people's answers is at least this:
+    0.6 is what two of ten people give, 0.3 what one gives."""
 
 
 class GradientConfig(Section):
@@ -483,8 +580,8 @@ class GradientConfig(Section):
 class ReportConfig(Section):
     """What the report shows."""
 
-    examples: Count = 12
-    """Failures shown with their image."""
+    examples: Count = 24
+    """Failures shown with their images, over all methods, classes and benchmarks."""
     challenge: Fraction = 0.035
     """Gain in R@1 over the frozen backbone that the method promises (method.md, section 10)."""
 
@@ -493,9 +590,13 @@ class Config(Section):
     """One experiment."""
 
     name: str = "scenes"
+    """Of the experiment, in a word."""
     title: str = "Scenes, the embedded world"
+    """Of the report."""
     results: str = "results"
+    """Folder that everything is written to."""
     seed: int = 0
+    """From which every random draw of the run follows."""
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
     language: LanguageConfig = LanguageConfig()

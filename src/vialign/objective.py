@@ -18,11 +18,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vialign.contrastive import contrastive_loss
+from vialign.distributed import spread
 from vialign.errors import UserError
 from vialign.tables import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
+    from vialign.features.regions import Regions
 
 Side = dict[str, Tensor]
 """One side of a gallery; the first dimension of every tensor counts its items."""
@@ -58,6 +60,8 @@ class SplitData:
     none unless a method needs them."""
     mask: Bool[Tensor, "text token"] | None = None
     """The texts' own tokens among `states`."""
+    regions: "Regions | None" = None
+    """Explicit regions of the images; none unless a method needs them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +83,13 @@ class Objective(nn.Module, ABC):
     name: str
     """As in the config, such as `lora` or `vialign-correct`."""
     needs: frozenset[str] = frozenset()
-    """Which optional parts of the data it reads: `pixels`, `trunk`, `token_ids`, `patches`, `states` (with `mask`)."""
+    """Which optional parts of the data it reads: `pixels`, `trunk`, `token_ids`, `patches`, `states` (with `mask`),
+    `regions`."""
     logit_scale: float
     negative_weight: float
     """Weight of the hard-negative term."""
+    hardest_share: float = 0.0
+    """Share of the batch's own hardest pairs in that term; the rest are the rule-made negatives."""
 
     @abstractmethod
     def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
@@ -105,21 +112,32 @@ class Objective(nn.Module, ABC):
 
         The plain form, which methods extend: symmetric contrastive loss plus the weighted hard-negative term.
         """
-        images, texts = self.images(data, batch.images), self.texts(data, batch.texts)
+        images, texts = self.sides(data, batch)
         scores = self.scores(images, texts)
         contrastive = contrastive_loss(self.logit_scale * scores)
-        return self.total(contrastive, self.negative_term(data, batch, images, scores.diagonal()))
+        return self.total(contrastive, self.negative_term(data, batch, images, scores))
+
+    def sides(self, data: SplitData, batch: Batch) -> tuple[Side, Side]:
+        """Both sides of the whole batch; where several processes share it, each encodes its part."""
+        images = spread(lambda part: self.images(data, part), batch.images)
+        return images, spread(lambda part: self.texts(data, part), batch.texts)
 
     def negative_term(
-        self, data: SplitData, batch: Batch, images: Side, positive: Float[Tensor, "batch"]
+        self, data: SplitData, batch: Batch, images: Side, scores: Float[Tensor, "batch batch"]
     ) -> Float[Tensor, ""]:
-        """Hard-negative loss of the batch's captions that have a rule-made negative."""
+        """Hard-negative loss: of captions that have a rule-made negative, and of the batch's own."""
+        loss = scores.new_zeros(())
+        if self.negative_weight == 0:
+            return loss
+        if self.hardest_share > 0:
+            loss = loss + self.hardest_share * hardest_losses(self.logit_scale * scores).mean()
         present = batch.negatives >= 0
-        if self.negative_weight == 0 or not bool(present.any()):
-            return positive.new_zeros(())
-        wrong = self.texts(data, batch.negatives[present])
-        negative = self.pair_scores(select(images, present), wrong)
-        return negative_loss(self.logit_scale * positive[present], self.logit_scale * negative)
+        if self.hardest_share < 1 and bool(present.any()):
+            wrong = spread(lambda part: self.texts(data, part), batch.negatives[present])
+            negative = self.pair_scores(select(images, present), wrong)
+            made = negative_loss(self.logit_scale * scores.diagonal()[present], self.logit_scale * negative)
+            loss = loss + (1 - self.hardest_share) * made
+        return loss
 
     def total(self, contrastive: Tensor, negative: Tensor, regularisation: Tensor | None = None) -> dict[str, Tensor]:
         """Sum the terms with their weights."""
@@ -135,6 +153,10 @@ class Objective(nn.Module, ABC):
     def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"] | None:
         """C of the texts at these positions with their own images; None for a method without the signal."""
         return None
+
+    def rate_factor(self) -> float:
+        """What the scheduled learning rate of the step whose loss was computed last is multiplied with."""
+        return 1.0
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
@@ -178,6 +200,17 @@ def negative_loss(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair
     return F.softplus(negative - positive).mean()
 
 
+def hardest_losses(logits: Float[Tensor, "batch batch"]) -> Float[Tensor, "batch"]:
+    """Softmax of each pair's logit against its hardest rival's in the batch: -log p(true), mean over directions.
+
+    The hardest negatives of VSE++ (Faghri et al. 2018, arXiv:1707.05612), with the softmax of `negative_loss` instead
+    of a hinge, so that both kinds of hard negatives are on one scale.
+    """
+    rivals = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), -torch.inf)
+    positive = logits.diagonal()
+    return (F.softplus(rivals.amax(dim=1) - positive) + F.softplus(rivals.amax(dim=0) - positive)) / 2
+
+
 def assemble(
     texts: pd.DataFrame,
     image_ids: list[str],
@@ -193,6 +226,7 @@ def assemble(
     patches: Tensor | None = None,
     states: Tensor | None = None,
     mask: Tensor | None = None,
+    regions: "Regions | None" = None,
 ) -> SplitData:
     """One split from what the stages before made of it.
 
@@ -224,6 +258,7 @@ def assemble(
         patches=patches,
         states=states,
         mask=mask,
+        regions=regions,
     )
 
 

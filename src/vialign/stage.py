@@ -113,6 +113,30 @@ def make_provenance(config: Config, rule: str, code: str, extra: Mapping[str, st
         "code_digest": code,
         "seed": str(config.seed),
         "python": platform.python_version(),
+        "machine": machine(),
         **{f"version_{package}": version(package) for package in _PACKAGES},
         **(extra or {}),
     }
+
+
+def machine(system: Path = Path("/proc")) -> str:
+    """Processor, how many, memory in GiB and accelerators of this machine; what the system does not tell is left out.
+
+    `system` is where Linux tells of itself.
+    """
+    model = _field(system / "cpuinfo", "model name") or platform.processor() or platform.machine()
+    words = [f"{model}, {os.cpu_count()} processors"]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        words.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
+    words += [_field(path, "Model") or "GPU" for path in sorted(system.glob("driver/nvidia/gpus/*/information"))]
+    return ", ".join(words)
+
+
+def _field(path: Path, name: str) -> str | None:
+    """The first value of `name: value` in a text file; None where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in found if key.strip() == name), None)

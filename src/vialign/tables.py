@@ -487,6 +487,18 @@ TRAINING_LOG = Table(
     seconds=number("time of the step", low=0),
 )
 
+SEARCH = Table(
+    "search",
+    method=key("method; `vialign` for all its subsets"),
+    learning_rate=Column(pa.float64(), "candidate of its peak rate", low=0, key=True),
+    seed=number_key("training seed"),
+    steps=whole("optimiser steps of each candidate", low=1),
+    recall=unit_interval("mean any-hit R@1 of both directions on validation after them"),
+    negatives=unit_interval("accuracy against rule-made negatives, as in `monitor`", optional=True),
+    score=unit_interval("mean of both, or recall alone without negatives: the validation metric"),
+    chosen=flag("whether the method is trained with it: the best score, of equal ones the smallest rate"),
+)
+
 MONITOR = Table(
     "monitor",
     step=number_key("optimiser step"),
@@ -646,21 +658,108 @@ CALIBRATION = Table(
 # ------------------------------------------------------------------------------------------------ analysis
 
 FAILURE_CLASSES = ("concept missing", "combination beyond reach", "annotation ambiguity", "other")
+FAILURE_RULES = (
+    "identical text",
+    "human answers",
+    "missing",
+    "same words",
+    "agreement",
+    "same concepts",
+    "none",
+)
+"""What put a failed query into its class; the rules stand in `vialign.analysis.failures`."""
+QUERY_MEASURES = ("r1", "accuracy", "text", "image", "soft_accuracy")
+"""Measures of OUTCOMES by which a query is solved or failed; the others say the same again."""
+QUERY_STATES = ("solved", *FAILURE_CLASSES)
+"""What became of a query."""
+PHRASE_KINDS = (*UNIT_KINDS, "none")
+"""Kind of the phrase that decided a failure, or none."""
 
 FAILURES = Table(
     "failures",
     method=key("method"),
     seed=number_key("training seed"),
-    benchmark=key("benchmark"),
+    benchmark=key("`<split>/<name>`"),
     item_id=key("failed item"),
     image_id=text("the image that should have won, or the query image"),
-    true_text=text("the caption that should have won"),
-    chosen_text=text("the caption that won, or that the winning image goes with"),
-    chosen_image=text("the image that won"),
+    true_text=text("the text that should have won, or the query text"),
+    chosen_text=text("the text that won, or a caption of the image that won; empty where that has none"),
+    chosen_image=text("the image that won, or that the text that won goes with"),
+    rival=category(("image", "text"), "what won: another image for the text, or another text for the image"),
     failure=category(FAILURE_CLASSES, "class by the rules of method.md, section 8"),
-    evidence=text("measured values that led to the class"),
-    worst_phrase=text("phrase with the weakest match in the right image", optional=True),
-    worst_match=similarity("its best match among the prototypes", optional=True),
+    rule=category(FAILURE_RULES, "rule that gave the class"),
+    phrase=text("the phrase that decided; missing where none did, or where its words are not known", optional=True),
+    phrase_kind=category(PHRASE_KINDS, "kind of that phrase"),
+    phrase_of=category(("truth", "rival"), "whose text it stands in", optional=True),
+    prototype=whole("its prototype, by mass from 0; for a relation that of its subject", low=0, optional=True),
+    prototype_image=text("the image of that prototype", optional=True),
+    prototype_x=number("mean x of the prototype, image widths from the left", optional=True),
+    prototype_y=number("mean y of the prototype, image heights from the top", optional=True),
+    prototype_area=number("share of the image's patches that the prototype holds", optional=True),
+    phrase_match=similarity("match of phrase and prototype: a cosine", optional=True),
+    phrase_match_true=similarity("where an image won: best match of the phrase in the right image", optional=True),
+    worst_phrase=text("concept of the true text with the weakest match in the right image", optional=True),
+    worst_match=similarity("that match", optional=True),
+    worst_match_rival=similarity("weakest match of the rival's concepts in the rival's image", optional=True),
+    missing_limit=number("match under which a concept is missing"),
+    local_true=similarity("local similarity of the pair that should have won"),
+    local_rival=similarity("local similarity of the pair that won"),
+    margin_limit=number("how far the rival's local similarity may lie lower", low=0),
+    agreement=similarity("mean cosine of the rival's text with the captions of the rival's image", optional=True),
+    agreement_limit=similarity("cosine from which it counts as one of them; missing: rule not in use", optional=True),
+    human=unit_interval("soft accuracy of the chosen answer among people's answers, of VQA", optional=True),
+    human_limit=unit_interval("soft accuracy from which the chosen answer is as good"),
+)
+
+FAILURE_RATES = Table(
+    "failure_rates",
+    method=key("method"),
+    benchmark=key("`<split>/<name>`, or `<split>/all` for all queries of a split together"),
+    phrase_kind=category(("all", *PHRASE_KINDS), "kind of the phrase that decided, or `all` failures", key=True),
+    failure=category(("all", *FAILURE_CLASSES), "class, or `all` failures", key=True),
+    queries=whole("queries of the benchmark", low=1),
+    images=whole("their images, which are resampled", low=1),
+    seeds=whole("training seeds", low=1),
+    count=number("failed queries of this class and kind, mean over seeds", low=0),
+    rate=unit_interval("their share among the queries"),
+    low=unit_interval("lower end of the bootstrap interval over images and seeds"),
+    high=unit_interval("upper end"),
+    share=unit_interval("their share among the method's failed queries", optional=True),
+    share_low=unit_interval("lower end of its bootstrap interval", optional=True),
+    share_high=unit_interval("upper end", optional=True),
+    change=number("rate minus that of the frozen backbone on the same queries", low=-1, high=1, optional=True),
+    change_low=number("lower end of its paired bootstrap interval", low=-1, high=1, optional=True),
+    change_high=number("upper end", low=-1, high=1, optional=True),
+)
+
+FAILURE_MOVES = Table(
+    "failure_moves",
+    method=key("method"),
+    benchmark=key("`<split>/<name>`, or `<split>/all`"),
+    before=category(QUERY_STATES, "what became of the query with the frozen backbone", key=True),
+    after=category(QUERY_STATES, "what became of it with the method", key=True),
+    queries=whole("queries of the benchmark", low=1),
+    count=number("queries that moved so, mean over seeds", low=0),
+    share=unit_interval("their share among the queries"),
+    low=unit_interval("lower end of the bootstrap interval over images and seeds"),
+    high=unit_interval("upper end"),
+    net=number("share minus that of the opposite move", low=-1, high=1, optional=True),
+    net_low=number("lower end of its paired bootstrap interval", low=-1, high=1, optional=True),
+    net_high=number("upper end", low=-1, high=1, optional=True),
+)
+
+FAILURE_REVIEW = Table(
+    "failure_review",
+    first=key("rater: `rules`, or the name of a sheet"),
+    second=key("the other rater"),
+    first_label=category(FAILURE_CLASSES, "class by the first", key=True),
+    second_label=category(FAILURE_CLASSES, "class by the second", key=True),
+    count=whole("failures with these two labels", low=0),
+    items=whole("failures that both labelled", low=1),
+    observed=unit_interval("share on which both agree, the same on each row of the two raters"),
+    kappa=number("Cohen's kappa, the same on each of their rows", low=-1, high=1, optional=True),
+    low=number("lower end of its bootstrap interval over images", low=-1, high=1, optional=True),
+    high=number("upper end", low=-1, high=1, optional=True),
 )
 
 GRADIENT_TERMS = Table(
@@ -697,6 +796,62 @@ OPTIMISATION_PATH = Table(
     second=number("coordinate along the second"),
     first_share=unit_interval("share of the path's variance along the first direction"),
     second_share=unit_interval("share along the second"),
+)
+
+THEORY_WORLDS = ("gaussian", "shared noise", "combination", "blind")
+THEORY_MEASURES = (
+    "consistency",
+    "consistency random",
+    "consistency own",
+    "consistency auc random",
+    "consistency auc exchanged",
+    "agreement",
+    "agreement random",
+    "agreement auc random",
+    "agreement auc exchanged",
+    "s_global",
+    "s_local",
+    "infonce",
+    "infonce s_global",
+    "infonce s_local",
+    "infonce ceiling",
+)
+
+THEORY = Table(
+    "theory",
+    world=category(THEORY_WORLDS, "world with known mutual information (docs/theory.md)", key=True),
+    parameter=Column(pa.float64(), "correlation of parts and phrases, or error of the relation", key=True),
+    mutual_information=number("of image and caption, nats, known exactly", low=0),
+    measure=category(
+        THEORY_MEASURES,
+        "mean over aligned pairs, calibrated; `random`: over pairs with the caption of another; `own`: calibrated at "
+        "this level of information alone; `auc`: aligned against those or against exchanged roles; `infonce`: bound of "
+        "the best critic or of one similarity, nats, and its ceiling, the log of the pairs in a batch",
+        key=True,
+    ),
+    value=number("mean over drawings of the world"),
+    low=number("lower end of its interval over drawings"),
+    high=number("upper end"),
+    seeds=whole("drawings", low=2),
+)
+
+THEORY_TRENDS = Table(
+    "theory_trends",
+    world=category(THEORY_WORLDS, "world with known mutual information", key=True),
+    measure=category(THEORY_MEASURES, "as in `theory`", key=True),
+    correlation=number(
+        "Spearman's rank correlation of the measure with mutual information over the world's levels, mean over "
+        "drawings; missing where the measure never changes",
+        low=-1,
+        high=1,
+        optional=True,
+    ),
+    low=number("lower end of its interval over drawings", low=-1, high=1, optional=True),
+    high=number("upper end", low=-1, high=1, optional=True),
+    change=number("the measure at most information minus at least"),
+    change_low=number("lower end of its interval over drawings"),
+    change_high=number("upper end"),
+    seeds=whole("drawings", low=2),
 )
 
 SPAN_PATHS = ("main", "fallback", "mixed", "asked")

@@ -1,6 +1,7 @@
 import os
 import stat
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,6 +13,7 @@ from vialign.artifacts import (
     read_provenance,
     read_table,
     read_tensors,
+    tensors_in_parts,
     write_table,
     write_tensors,
     write_text,
@@ -95,3 +97,21 @@ def test_another_contract_is_refused_by_the_field_that_differs(tmp_path, name):
         check_contract(path, {"architecture": "RN50"})
     with pytest.raises(UserError, match="activation None"):
         check_contract(path, {"activation": "gelu"})
+
+
+def test_tensors_written_part_by_part_are_the_same_file_as_read(tmp_path):
+    path = tmp_path / "parts.safetensors"
+    layout = {"boxes": (np.float32, (3, 2)), "features": (np.float16, (3, 5)), "present": (np.bool_, (3,))}
+    with tensors_in_parts(layout, path, PROVENANCE) as arrays:
+        assert not path.exists()
+        for row in (2, 0):
+            arrays["boxes"][row], arrays["features"][row] = [row, 0.5], np.arange(5) + row
+            arrays["present"][row] = True
+    found = read_tensors(path)
+    assert read_provenance(path) == PROVENANCE
+    assert found["boxes"].tolist() == [[0, 0.5], [0, 0], [2, 0.5]] and found["boxes"].dtype == torch.float32
+    assert found["features"][2].tolist() == [2, 3, 4, 5, 6] and found["features"].dtype == torch.float16
+    assert found["present"].tolist() == [True, False, True]
+    with pytest.raises(RuntimeError), tensors_in_parts(layout, path, PROVENANCE):
+        raise RuntimeError
+    assert torch.equal(read_tensors(path)["boxes"], found["boxes"]) and os.listdir(tmp_path) == [path.name]

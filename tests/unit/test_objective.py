@@ -1,3 +1,5 @@
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -6,7 +8,7 @@ import torch.nn.functional as F
 from planted import Vocabulary, planted_world
 from vialign.baselines.frozen import Frozen
 from vialign.errors import UserError
-from vialign.objective import Batch, assemble, negative_loss
+from vialign.objective import Batch, assemble, hardest_losses, negative_loss
 
 
 def test_negative_loss_is_the_two_way_cross_entropy():
@@ -85,3 +87,18 @@ def test_state_goes_back_and_refuses_other_weights():
     for wrong in ({}, {"extra": torch.ones(3)}, {**kept, "more": torch.ones(1)}):
         with pytest.raises(UserError, match="does not fit this config"):
             method.load_state(wrong)
+
+
+def test_the_hardest_pairs_of_a_batch_against_a_loop():
+    stream = torch.Generator().manual_seed(3)
+    logits = torch.randn(5, 5, generator=stream, dtype=torch.float64).requires_grad_()
+    expected = []
+    for row in range(5):
+        others = [column for column in range(5) if column != row]
+        worst_text = max(float(logits[row, column].detach()) for column in others)
+        worst_image = max(float(logits[column, row].detach()) for column in others)
+        true = float(logits[row, row].detach())
+        expected.append(sum(-math.log(1 / (1 + math.exp(worst - true))) for worst in (worst_text, worst_image)) / 2)
+    losses = hardest_losses(logits)
+    assert losses.tolist() == pytest.approx(expected)
+    assert torch.autograd.gradcheck(hardest_losses, (logits,))

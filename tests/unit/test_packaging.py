@@ -24,8 +24,9 @@ def constraints(repository):
 
 
 def test_every_requirement_is_pinned_inside_its_range(project, constraints):
-    extras = project["project"]["optional-dependencies"]["test"]
-    for requirement in map(Requirement, [*project["project"]["dependencies"], *extras]):
+    extras = project["project"]["optional-dependencies"]
+    assert set(extras) == {"test", "docs"}
+    for requirement in map(Requirement, [*project["project"]["dependencies"], *extras["test"], *extras["docs"]]):
         assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)]), str(requirement)
 
 

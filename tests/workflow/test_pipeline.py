@@ -15,7 +15,7 @@ from vialign.artifacts import read_provenance, read_table
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
 from vialign.data.winoground import image_name, write_published
-from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, VERDICT
+from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, SEARCH, VERDICT
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
@@ -91,6 +91,23 @@ def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> 
     results = read_table(run / "results/compare/results.parquet", RESULTS)
     assert set(results["method"]) == set(outcomes["method"])
     assert {"frozen", "lora"} <= set(read_table(run / "results/compare/comparisons.parquet", COMPARISONS)["reference"])
+
+
+def test_every_method_is_compared_on_a_page_of_its_own(run: Path) -> None:
+    done = snakemake(run, "--", "compare_all")
+    assert done.returncode == 0, done.stderr[-3000:]
+    page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
+    comparisons = read_table(run / "results/compare_all/comparisons.parquet", COMPARISONS)
+    assert {"frozen", "clip-adapter", "vinvl"} <= set(comparisons["reference"])
+    for name in ("CLIP-Adapter", "VinVL", "Search for the learning rate"):
+        assert name in page
+    searches = {path.stem: read_table(path, SEARCH) for path in run.glob("results/search/*.parquet")}
+    assert set(searches) == {"lora", "clip-adapter", "vinvl", "vialign"}
+    assert all(len(table) == 2 and table["chosen"].sum() == 1 for table in searches.values())
+    assert not list(run.glob("results/train/**/.*unfinished*"))
+    for target in ("all", "compare_all"):
+        again = snakemake(run, "--dry-run", "--", target)
+        assert "Nothing to be done" in again.stdout + again.stderr, target
 
 
 def test_every_artifact_says_what_made_it(run: Path) -> None:

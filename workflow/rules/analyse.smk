@@ -1,18 +1,21 @@
 # Stage analyse: why queries fail, how the signal moved with training, and what the gradients asked for.
 rule failures:
     input:
-        unpack(
-            lambda wildcards: {
-                f"validation_{name}": path
-                for name, path in encoded("validation").items()
-            }
-        ),
-        **encoded(CONFIG.evaluation.splits[0]),
-        units=f"{RESULTS}/language/{CONFIG.evaluation.splits[0]}/units.parquet",
+        **{
+            f"{split}_{name}": path
+            for split in ["validation", *CONFIG.test_splits]
+            for name, path in encoded(split).items()
+        },
+        units=[
+            f"{RESULTS}/language/{split}/units.parquet" for split in CONFIG.test_splits
+        ],
         choices=rules.prepare_data.output.choices,
+        questions=rules.prepare_data.output.questions,
         outcomes=lambda wildcards: finished_outcomes(),
     output:
-        f"{RESULTS}/analyse/failures.parquet",
+        failures=f"{RESULTS}/analyse/failures.parquet",
+        rates=f"{RESULTS}/analyse/failure_rates.parquet",
+        moves=f"{RESULTS}/analyse/failure_moves.parquet",
     log:
         f"{RESULTS}/logs/failures.log",
     benchmark:
@@ -82,8 +85,27 @@ rule gradients:
         "../scripts/gradients.py"
 
 
+rule theory:
+    output:
+        theory=f"{RESULTS}/analyse/theory.parquet",
+        trends=f"{RESULTS}/analyse/theory_trends.parquet",
+    log:
+        f"{RESULTS}/logs/theory.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/theory.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("evaluation", "seed"),
+        code=code("theory"),
+    script:
+        "../scripts/theory.py"
+
+
 rule analyse:
     input:
+        rules.theory.output,
         when_passed(
             lambda: [
                 *rules.failures.output,

@@ -22,6 +22,9 @@ rule ledger:
     params:
         config=section("budget", "curriculum", "training", "baselines", "seed"),
         code=code("ledger"),
+        methods=[method for method in CONFIG.training.methods if method != "frozen"],
+        # The law is about the project's own method.
+        at_reference=[FULL],
     script:
         "../scripts/ledger.py"
 

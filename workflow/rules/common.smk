@@ -1,7 +1,7 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
 import sys
 
-from vialign.config import load_config, section_digest
+from vialign.config import REGION_METHODS, load_config, section_digest
 from vialign.data.folders import EMBEDDED
 from vialign.digest import script_digest
 from vialign.errors import UserError
@@ -19,6 +19,7 @@ OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
 TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "validation"]
 SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
 FULL = "vialign"
+GUIDED = "vialign-guided"
 SUBSETS = [
     "vialign-none",
     "vialign-reweight",
@@ -30,6 +31,7 @@ SUBSETS = [
     FULL,
 ]
 SEEDS = CONFIG.training.seeds
+DEMO = "vialign-scenes"
 
 
 wildcard_constraints:
@@ -93,8 +95,9 @@ def finished_outcomes():
 
 
 def evidence(wildcards):
-    """Tables up to the first gate that stopped, or all of them."""
+    """Tables up to the first gate that stopped, or all of them; the theory reads no data, so it is always there."""
     tables = [
+        *rules.theory.output,
         *rules.prepare_data.output,
         rules.train_language.output.quality,
         *rules.readout.output,
@@ -138,9 +141,45 @@ def calibrated(method):
     return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
 
 
+# The demo backbone is too small to keep a second core busy: two jobs side by side are faster than one on two cores.
+TOWER_THREADS = 1 if CONFIG.backbone.architecture == DEMO else 4
+
+
 def cores(method):
-    """Two for a method that runs a tower of the backbone in each step; the others have no work for two."""
-    return 2 if method in ("lora", "adapter", "bitfit", "prompt", "coop") else 1
+    """Those that the towers use for a method that runs one in each step; the others have no work for two."""
+    runs_towers = method in ("lora", "adapter", "bitfit", "prompt", "coop")
+    return TOWER_THREADS if runs_towers else 1
+
+
+def training_splits(wildcards):
+    """What training reads of its two splits."""
+    found = {
+        f"{split}_{name}": path
+        for split in ("train", "validation")
+        for name, path in encoded(split).items()
+    }
+    return {**found, **regions_of(wildcards.method, ["train", "validation"])}
+
+
+def regions_of(method, splits):
+    """The regions of these splits, for a method that reads them; of no other run are they a part."""
+    wanted = splits if method in REGION_METHODS else []
+    return {
+        f"{split}_regions": f"{RESULTS}/regions/{split}.safetensors" for split in wanted
+    }
+
+
+def searched_as(method):
+    """The method whose search gives this one its learning rate; none for the frozen backbone."""
+    if method == "frozen" or len(CONFIG.training.search.factors) == 1:
+        return None
+    return FULL if method.startswith(FULL) else method
+
+
+def searched(wildcards):
+    """The search for a method's learning rate, where there is something to search."""
+    name = searched_as(wildcards.method)
+    return {"search": f"{RESULTS}/search/{name}.parquet"} if name else {}
 
 
 def encoded(split):

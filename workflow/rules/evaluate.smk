@@ -8,6 +8,7 @@ rule evaluate_method:
                 for name, path in encoded(split).items()
             }
         ),
+        unpack(lambda wildcards: regions_of(wildcards.method, CONFIG.test_splits)),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         choices=rules.prepare_data.output.choices,
@@ -123,6 +124,7 @@ rule compare:
     params:
         config=section("evaluation", "backbone", "data", "seed"),
         code=code("compare"),
+        own=[],
     script:
         "../scripts/compare.py"
 

@@ -12,7 +12,7 @@ rule readout:
         f"{RESULTS}/benchmarks/readout.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    threads: TOWER_THREADS
     params:
         config=section("backbone", "features", "data", "seed"),
         code=code("readout"),
@@ -35,7 +35,7 @@ rule extract_features:
         f"{RESULTS}/benchmarks/extract_features/{{split}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    threads: TOWER_THREADS
     params:
         config=section("backbone", "features", "data", "seed"),
         code=code("extract_features"),

@@ -1,4 +1,4 @@
-# Stage report: one HTML file from whatever tables the gates let the run make.
+# Stage report: one HTML file from whatever tables the gates let the run make, and the whole configuration beside it.
 rule report:
     input:
         evidence,
@@ -8,6 +8,7 @@ rule report:
             caption="../report/report.rst",
             category="Report",
         ),
+        config=f"{RESULTS}/report/config.yaml",
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:

@@ -1,17 +1,32 @@
 # Stage train: every method by one loop; to the early check, then, for those that stay, to the end.
+# Before that, the same small search for the learning rate of each.
+rule search_rate:
+    input:
+        unpack(training_splits),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output[0],
+        calibrated=lambda wildcards: calibrated(wildcards.method),
+    output:
+        search=f"{RESULTS}/search/{{method}}.parquet",
+    log:
+        f"{RESULTS}/logs/search_rate/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/search_rate/{{method}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: lambda wildcards: cores(wildcards.method)
+    params:
+        config=section("curriculum", "training", "baselines", "signal", "seed"),
+        code=code("search_rate"),
+    script:
+        "../scripts/search_rate.py"
+
+
 rule train_early:
     input:
-        unpack(
-            lambda wildcards: {
-                f"train_{name}": path for name, path in encoded("train").items()
-            }
-        ),
-        unpack(
-            lambda wildcards: {
-                f"validation_{name}": path
-                for name, path in encoded("validation").items()
-            }
-        ),
+        unpack(training_splits),
+        unpack(searched),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
@@ -40,17 +55,8 @@ rule train_early:
 
 rule train_final:
     input:
-        unpack(
-            lambda wildcards: {
-                f"train_{name}": path for name, path in encoded("train").items()
-            }
-        ),
-        unpack(
-            lambda wildcards: {
-                f"validation_{name}": path
-                for name, path in encoded("validation").items()
-            }
-        ),
+        unpack(training_splits),
+        unpack(searched),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],

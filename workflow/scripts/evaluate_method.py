@@ -29,6 +29,7 @@ with stage(snakemake) as run:
             images=images,
             folders=image_folders(config.data, Path(run.input.images).parent),
             backbone=backbone,
+            regions=run.input.get(f"{split}_regions"),
         )
         size, k = config.evaluation.gallery_batch, config.evaluation.rerank
         frames.append(evaluate(method, data, choices, questions, split, name, seed, size, rerank=k))

@@ -24,6 +24,8 @@ with stage(snakemake) as run:
         read_table(run.input.texts, TEXTS),
         image_folders(config.data, Path(run.input.images).parent),
         config,
+        methods=run.params.methods,
+        at_reference=run.params.at_reference,
     )
     print(table[["method", "backbone", "measure", "value", "low", "high", "limit", "kept"]].to_string())
     write_table(table, BUDGET, run.output[0], run.provenance)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vialign.errors import UserError
 from vialign.evaluation.choices import text_id
+from vialign.evaluation.vqa import soft_accuracy
 from vialign.objective import SplitData
+from vialign.tables import QUERY_MEASURES
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 
@@ -37,52 +40,69 @@ class FailedQuery:
     """Text of the item that is true of the rival's image, beside its captions; -1 for none."""
     retrieval: bool = False
     """Whether the rival was one of a whole gallery, and not written to be wrong."""
+    human: float | None = None
+    """Soft accuracy of the chosen answer among people's answers; None but for VQA."""
+
+    @property
+    def rival(self) -> str:
+        """What won: another `image` for the text, or another `text` for the image."""
+        return "text" if self.rival_image == self.image else "image"
 
 
 def failed_queries(
-    failed: pd.DataFrame, data: SplitData, choices: pd.DataFrame
+    failed: pd.DataFrame, data: SplitData, choices: pd.DataFrame, questions: pd.DataFrame
 ) -> list[tuple[dict[Hashable, Any], FailedQuery]]:
-    """The OUTCOMES row of every failed retrieval query and choice item, with what it is about.
+    """The OUTCOMES row of every failed query, with what it is about.
 
-    `failed` are OUTCOMES rows with a `chosen` candidate. Items of other benchmarks (negatives, VQA) are left out. Of a
-    Winoground item only the text score counts where that failed, else the image score.
+    `failed` are OUTCOMES rows with a `chosen` candidate; the items stand in CHOICES and QUESTIONS. Of a Winoground item
+    only the text score counts where that failed, else the image score. Raises UserError for an item that stands
+    nowhere.
     """
-    resolver = _Resolver(data, choices)
-    failed = failed[failed["measure"].isin(("r1", "accuracy", "text", "image"))]
+    resolver = _Resolver(data, choices, questions)
+    failed = failed[failed["measure"].isin(QUERY_MEASURES)]
     # "text" sorts after "image", so descending order puts it first.
     failed = failed.sort_values("measure", ascending=False, kind="stable")
     failed = failed.drop_duplicates(["method", "seed", "benchmark", "item_id"]).sort_index()
-    found = ((row, resolver.query(row)) for row in failed.to_dict("records"))
-    return [(row, query) for row, query in found if query is not None]
+    return [(row, resolver.query(row)) for row in failed.to_dict("records")]
 
 
 class _Resolver:
     """Turns names into positions; methods that fail alike share one answer."""
 
-    def __init__(self, data: SplitData, choices: pd.DataFrame) -> None:
+    def __init__(self, data: SplitData, choices: pd.DataFrame, questions: pd.DataFrame) -> None:
         self._data = data
         self._captions = Captions(data)
         self._image_of = {name: position for position, name in enumerate(data.image_ids)}
         self._text_of = {name: position for position, name in enumerate(data.texts["text_id"])}
         self._items: dict[str, dict[Hashable, Any]] = {row["item_id"]: row for row in choices.to_dict("records")}
-        self._known: dict[tuple[str, str, str], FailedQuery] = {}
+        self._questions = {row["question_id"]: row for row in questions.to_dict("records")}
+        self._known: dict[tuple[str, str, str, str], FailedQuery] = {}
 
-    def query(self, row: dict[Hashable, Any]) -> FailedQuery | None:
-        """What a failed OUTCOMES row is about; None for a benchmark without failure classes."""
+    def query(self, row: dict[Hashable, Any]) -> FailedQuery:
+        """What a failed OUTCOMES row is about."""
         benchmark = row["benchmark"].split("/", 1)[1]
-        resolve: Callable[[str, str], FailedQuery]
-        if row["measure"] == "r1":
-            resolve = {"text_to_image": self._wrong_image, "image_to_text": self._wrong_caption}[benchmark]
-        elif row["item_id"] in self._items:
-            resolve = {"accuracy": self._choice, "text": self._winoground_text, "image": self._winoground_image}[
-                row["measure"]
-            ]
-        else:
-            return None
-        key = (row["measure"] + benchmark, row["item_id"], row["chosen"])
+        key = (benchmark, row["measure"], row["item_id"], row["chosen"])
         if key not in self._known:
-            self._known[key] = resolve(row["item_id"], row["chosen"])
+            try:
+                self._known[key] = self._reading(benchmark, row["measure"])(row["item_id"], row["chosen"])
+            except KeyError as error:
+                raise UserError(
+                    f"outcomes: {row['benchmark']}, item {row['item_id']}: {error.args[0]!r} is in no table of data/ "
+                    "or language/; delete this split's outcomes and run again"
+                ) from None
         return self._known[key]
+
+    def _reading(self, benchmark: str, measure: str) -> Callable[[str, str], FailedQuery]:
+        if measure == "r1":
+            return {"text_to_image": self._wrong_image, "image_to_text": self._wrong_caption}[benchmark]
+        if benchmark == "negatives":
+            return self._negative
+        return {
+            "accuracy": self._choice,
+            "text": self._winoground_text,
+            "image": self._winoground_image,
+            "soft_accuracy": self._answer,
+        }[measure]
 
     def _wrong_image(self, caption: str, chosen: str) -> FailedQuery:
         text, wrong = self._text_of[caption], self._image_of[chosen]
@@ -94,15 +114,25 @@ class _Resolver:
         true, other = self._captions.best_of(image), int(self._data.image_of_text[wrong])
         return FailedQuery(true, image, wrong, image, wrong, other, retrieval=True)
 
+    def _negative(self, caption: str, chosen: str) -> FailedQuery:
+        true, wrong = self._text_of[caption], self._text_of[chosen]
+        return _wrong_text(true, int(self._data.image_of_text[true]), wrong)
+
     def _choice(self, item_id: str, chosen: str) -> FailedQuery:
-        image, true, wrong = self._item_images(item_id)[0], self._item_texts(item_id)[0], self._text_of[chosen]
-        return FailedQuery(true, image, wrong, image, wrong, image, rival_own_text=true)
+        return _wrong_text(self._item_texts(item_id)[0], self._item_images(item_id)[0], self._text_of[chosen])
+
+    def _answer(self, question: str, chosen: str) -> FailedQuery:
+        row = self._questions[question]
+        good = [soft_accuracy(candidate, row["answers"]) for candidate in row["candidates"]]
+        names = [text_id(question, place) for place in range(len(good))]
+        best = self._text_of[names[int(np.argmax(good))]]
+        query = _wrong_text(best, self._image_of[row["image_id"]], self._text_of[chosen])
+        return replace(query, human=good[names.index(chosen)])
 
     def _winoground_text(self, item_id: str, chosen: str) -> FailedQuery:
         texts = self._item_texts(item_id)
         number = texts.index(self._text_of[chosen])
-        image, true = self._item_images(item_id)[1 - number], texts[1 - number]
-        return FailedQuery(true, image, texts[number], image, texts[number], image, rival_own_text=true)
+        return _wrong_text(texts[1 - number], self._item_images(item_id)[1 - number], texts[number])
 
     def _winoground_image(self, item_id: str, chosen: str) -> FailedQuery:
         texts, images = self._item_texts(item_id), self._item_images(item_id)
@@ -116,6 +146,11 @@ class _Resolver:
 
     def _item_images(self, item_id: str) -> list[int]:
         return [self._image_of[name] for name in self._items[item_id]["images"]]
+
+
+def _wrong_text(true: int, image: int, wrong: int) -> FailedQuery:
+    """A text written to be wrong won over one that is true of the image."""
+    return FailedQuery(true, image, wrong, image, wrong, image, rival_own_text=true)
 
 
 class Captions:

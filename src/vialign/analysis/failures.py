@@ -2,20 +2,31 @@
 
 A failed query is two pairs of a text and an image: the *truth* that should have won and the *rival* that did. For a
 caption that found the wrong image, the rival is that caption with the chosen image; for an image that found the wrong
-caption (retrieval or choice), it is the chosen caption with that image. The rules, in this order; the first that
-holds gives the class:
+caption (retrieval, choice, rule-made negative or answer), it is the chosen text with that image. The rules, in this
+order; the first that holds gives the class:
 
 1. identical text -> annotation ambiguity: the rival's text is, word for word, a true caption of the rival's image.
-2. missing -> concept missing: the weakest concept (entity or attribute phrase) of the true text matches the
+2. human answers (VQA only) -> annotation ambiguity: people gave the chosen answer too, with a soft accuracy of at least
+   `human`.
+3. missing -> concept missing: the weakest concept (entity or attribute phrase) of the true text matches the
    prototypes of the right image worse than `missing`, a low quantile of that value over aligned validation captions.
-3. same words -> combination beyond reach: all concepts were found, and the rival's text has the same words, in another
+4. same words -> combination beyond reach: all concepts were found, and the rival's text has the same words, in another
    order, as a true caption of the rival's image.
-4. agreement (retrieval only) -> annotation ambiguity: the rival's text agrees with the captions of the rival's image
+5. agreement (retrieval only) -> annotation ambiguity: the rival's text agrees with the captions of the rival's image
    as well as a typical caption agrees with the other captions of its own image (mean cosine of text embeddings). A
    choice is exempt: its wrong captions are written to look alike, and a text embedding hardly sees the difference.
-5. same concepts -> combination beyond reach: every concept of the rival's text is found in the rival's image too, and
+6. same concepts -> combination beyond reach: every concept of the rival's text is found in the rival's image too, and
    the rival's local similarity is at most `margin` below that of the truth.
-6. nothing of this -> other.
+7. nothing of this -> other.
+
+Beside its class, every failure names the phrase that decided, with the prototype it matches best:
+
+- after rule 3, the concept that is missing, in the right image;
+- where another image won, the phrase that speaks most for it: whose match there exceeds its match in the right image
+  by most; none where no phrase matches better there;
+- where another text won, what only that text says: an entity whose head word, else an attribute or else a relation
+  whose words or arguments the true text does not have; of several the one that the image matches best; none where the
+  text says nothing more.
 
 All measurements are those of the frozen backbone and the disentanglers, the same for every method.
 """
@@ -29,15 +40,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.analysis.failed_queries import Captions, FailedQuery, caption_sums, failed_queries
+from vialign.analysis.pair_evidence import PairEvidence, measure_pairs
+from vialign.analysis.unit_words import UnitWords
 from vialign.config import FailureConfig
-from vialign.evaluation.statistics import wilson_interval
 from vialign.objective import SplitData
 from vialign.progress import track
-from vialign.tables import FAILURE_CLASSES, FAILURES, UNIT_KINDS
-
-_BLOCK = 2048
-"""Pairs whose prototypes and phrases are gathered at once."""
-_ENTITY, _ATTRIBUTE = 1, 2
+from vialign.tables import FAILURES, UNIT_KINDS
 
 
 @dataclass(frozen=True)
@@ -48,51 +56,11 @@ class FailureThresholds:
     """Cosine under which a concept counts as missing."""
     agreement: float
     """Mean cosine with an image's captions from which a text counts as one of them; infinite where no validation
-    image has two captions, which switches rule 4 off."""
+    image has two captions, which switches rule 5 off."""
     margin: float
     """Cosine by which the rival's local similarity may be lower."""
-
-
-@dataclass(frozen=True)
-class PairEvidence:
-    """How texts match the prototypes of images, pair by pair."""
-
-    local: Float[np.ndarray, "pair"]
-    """S_local."""
-    worst: Float[np.ndarray, "pair"]
-    """Best match of the weakest concept; nan for a text without phrases."""
-    worst_unit: Int[np.ndarray, "pair"]
-    """Which phrase that is; -1 for a text without phrases."""
-
-
-def measure_pairs(data: SplitData, texts: Int[Tensor, "pair"], images: Int[Tensor, "pair"]) -> PairEvidence:
-    """Match the phrases of texts with the prototypes of images, aligned lists of positions, in bounded memory.
-
-    Concepts are entity and attribute phrases; a text that has neither is judged by all its phrases, since relations
-    are not things that a prototype can show.
-    """
-    parts = []
-    blocks = list(zip(texts.split(_BLOCK), images.split(_BLOCK), strict=True)) if len(texts) else []
-    for text, image in track(blocks, "failures: matches of phrases and prototypes"):
-        phrases, prototypes = data.phrases.index(text), data.prototypes.index(image)
-        matches = torch.einsum("bmd,bkd->bmk", phrases.features, prototypes.features)
-        best = matches.masked_fill(prototypes.mass[:, None, :] == 0, -1.0).amax(dim=2)
-        present = phrases.weight > 0
-        concept = present & ((phrases.kind == _ENTITY) | (phrases.kind == _ATTRIBUTE))
-        concept = torch.where(concept.any(dim=1, keepdim=True), concept, present)
-        worst, unit = best.masked_fill(~concept, torch.inf).min(dim=1)
-        some = present.any(dim=1)
-        parts.append(
-            torch.stack(
-                [
-                    (phrases.weight * best).sum(dim=1).double(),
-                    torch.where(some, worst, torch.nan).double(),
-                    torch.where(some, unit, -1).double(),
-                ]
-            )
-        )
-    local, worst, unit = (torch.cat(parts, dim=1) if parts else torch.empty(3, 0)).numpy()
-    return PairEvidence(local, worst, unit.astype(np.int64))
+    human: float
+    """Soft accuracy from which a chosen answer is as good as the best."""
 
 
 def fit_thresholds(validation: SplitData, config: FailureConfig) -> FailureThresholds:
@@ -104,6 +72,7 @@ def fit_thresholds(validation: SplitData, config: FailureConfig) -> FailureThres
         missing=float(np.nanquantile(worst, config.missing_quantile)),
         agreement=float(np.quantile(agreement, config.agreement_quantile)) if len(agreement) else float("inf"),
         margin=config.margin,
+        human=config.human_answers,
     )
 
 
@@ -111,89 +80,168 @@ def classify_failures(
     outcomes: pd.DataFrame,
     data: SplitData,
     choices: pd.DataFrame,
+    questions: pd.DataFrame,
     units: pd.DataFrame,
     thresholds: FailureThresholds,
     split: str,
 ) -> pd.DataFrame:
-    """FAILURES of one split: every failed retrieval query (R@1) and choice item of OUTCOMES, put into a class.
+    """FAILURES of one split: every failed query of OUTCOMES, put into a class, with the evidence.
 
-    `choices` (CHOICES) and `units` (UNITS, for the words of the weakest phrase) may hold other splits too. Failures
-    against rule-made negatives and of VQA are not classified. A Winoground item is judged by its failed text score,
-    or by its failed image score when only that failed.
+    `outcomes`, `choices` (CHOICES), `questions` (QUESTIONS) and `units` (UNITS) may hold other splits too. A Winoground
+    item is judged by its failed text score, or by its failed image score when only that failed; a caption with
+    rule-made negatives, by its strongest negative. Raises UserError for an item that stands in no table.
     """
     failed = outcomes[(outcomes["value"] < 1) & outcomes["chosen"].notna()]
     failed = failed[failed["benchmark"].str.startswith(f"{split}/")]
-    rows = failed_queries(failed, data, choices)
+    rows = failed_queries(failed, data, choices, questions)
     if not rows:
         return FAILURES.empty()
     # Methods and seeds fail on much the same queries: each is explained once.
-    explained = _explain(list(dict.fromkeys(query for _, query in rows)), data, units, thresholds)
+    number: dict[FailedQuery, int] = {}
+    places = [number.setdefault(query, len(number)) for _, query in rows]
+    explained = _explain(list(number), data, UnitWords(units, data), thresholds)
     keys = ("method", "seed", "benchmark", "item_id")
-    return FAILURES.check(pd.DataFrame([{key: row[key] for key in keys} | explained[query] for row, query in rows]))
+    items = pd.DataFrame({key: [row[key] for row, _ in rows] for key in keys})
+    return FAILURES.check(pd.concat([items, explained.iloc[places].reset_index(drop=True)], axis=1))
 
 
 def _explain(
-    queries: list[FailedQuery], data: SplitData, units: pd.DataFrame, thresholds: FailureThresholds
-) -> dict[FailedQuery, dict[str, object]]:
-    """The columns of FAILURES that do not name the item."""
-    rival_text = torch.tensor([query.rival_text for query in queries])
-    rival_image = torch.tensor([query.rival_image for query in queries])
-    truth = measure_pairs(
-        data, torch.tensor([query.text for query in queries]), torch.tensor([query.image for query in queries])
-    )
-    rival = measure_pairs(data, rival_text, rival_image)
+    queries: list[FailedQuery], data: SplitData, words: UnitWords, thresholds: FailureThresholds
+) -> pd.DataFrame:
+    """The columns of FAILURES that do not name the item, one row a query."""
+
+    def positions(name: str) -> Int[Tensor, "query"]:
+        return torch.tensor([getattr(query, name) for query in queries])
+
+    truth = measure_pairs(data, positions("text"), positions("image"))
+    rival = measure_pairs(data, positions("rival_text"), positions("rival_image"))
     captions = Captions(data)
-    agreement = captions.agreement(rival_text, rival_image)
-    unit_texts = _UnitTexts(units, data)
+    agreement = captions.agreement(positions("rival_text"), positions("rival_image"))
     contents = data.texts["text"].tolist()
-    explained: dict[FailedQuery, dict[str, object]] = {}
-    for n, query in enumerate(track(queries, "failures: classes", total=len(queries))):
-        similar = captions.words_of(query.rival_image, query.rival_own_text)
-        words = captions.words(query.rival_text)
-        failure, rule = "other", "none"
-        if words in similar:
-            failure, rule = "annotation ambiguity", "identical text"
-        elif truth.worst[n] < thresholds.missing:
-            failure, rule = "concept missing", "missing"
-        elif sorted(words) in [sorted(other) for other in similar]:
-            failure, rule = "combination beyond reach", "same words"
-        elif query.retrieval and agreement[n] >= thresholds.agreement:
-            failure, rule = "annotation ambiguity", "agreement"
-        elif rival.worst[n] >= thresholds.missing and rival.local[n] >= truth.local[n] - thresholds.margin:
-            failure, rule = "combination beyond reach", "same concepts"
-        explained[query] = {
-            "image_id": data.image_ids[query.image],
-            "true_text": contents[query.text],
-            "chosen_text": contents[query.chosen_text] if query.chosen_text >= 0 else "",
-            "chosen_image": data.image_ids[query.chosen_image],
-            "failure": failure,
-            "evidence": (
-                f"rule: {rule}; weakest concept {truth.worst[n]:.3f} in the truth, {rival.worst[n]:.3f} in the rival "
-                f"(missing under {thresholds.missing:.3f}); local similarity {truth.local[n]:.3f} of the truth, "
-                f"{rival.local[n]:.3f} of the rival (margin {thresholds.margin:.3f}); caption agreement "
-                f"{agreement[n]:.3f} (as good from {thresholds.agreement:.3f})"
-            ),
-            "worst_phrase": unit_texts.find(query.text, int(truth.worst_unit[n])),
-            "worst_match": float(truth.worst[n]),
-        }
-    return explained
-
-
-def failure_rates(failures: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """Share of each class among the failures of a method on a benchmark, with Wilson's interval.
-
-    Columns method, benchmark, failure, count (mean over seeds), share, low, high. Seeds fail on much the same items,
-    so the interval counts a seed's mean number of failures as trials, not the sum.
-    """
     rows = []
-    for (method, benchmark), group in failures.groupby(["method", "benchmark"], observed=True):
-        seeds = group["seed"].nunique()
-        for failure in FAILURE_CLASSES:
-            count = (group["failure"] == failure).sum() / seeds
-            total = len(group) / seeds
-            low, high = wilson_interval(count, total, level)
-            rows.append((method, benchmark, failure, count, count / total, low, high))
-    return pd.DataFrame(rows, columns=["method", "benchmark", "failure", "count", "share", "low", "high"])
+    for n, query in enumerate(track(queries, "failures: classes", total=len(queries))):
+        failure, rule = _class(query, n, captions, truth, rival, agreement, thresholds)
+        rows.append(
+            {
+                "image_id": data.image_ids[query.image],
+                "true_text": contents[query.text],
+                "chosen_text": contents[query.chosen_text] if query.chosen_text >= 0 else "",
+                "chosen_image": data.image_ids[query.chosen_image],
+                "rival": query.rival,
+                "failure": failure,
+                "rule": rule,
+                "worst_phrase": words.words(query.text, int(truth.worst_unit[n])),
+                "human": query.human,
+                **_decided(query, n, rule, data, words, truth, rival),
+            }
+        )
+    table = pd.DataFrame(rows)
+    known = np.isfinite(thresholds.agreement)
+    return table.assign(
+        worst_match=truth.worst,
+        worst_match_rival=rival.worst,
+        missing_limit=thresholds.missing,
+        local_true=truth.local,
+        local_rival=rival.local,
+        margin_limit=thresholds.margin,
+        agreement=agreement,
+        agreement_limit=thresholds.agreement if known else np.nan,
+        human=table["human"].astype(float),
+        human_limit=thresholds.human,
+    )
+
+
+def _class(
+    query: FailedQuery,
+    n: int,
+    captions: Captions,
+    truth: PairEvidence,
+    rival: PairEvidence,
+    agreement: Float[np.ndarray, "query"],
+    thresholds: FailureThresholds,
+) -> tuple[str, str]:
+    """Class of the n-th query, and the rule that gave it."""
+    similar = captions.words_of(query.rival_image, query.rival_own_text)
+    own = captions.words(query.rival_text)
+    if own in similar:
+        return "annotation ambiguity", "identical text"
+    if query.human is not None and query.human >= thresholds.human:
+        return "annotation ambiguity", "human answers"
+    if truth.worst[n] < thresholds.missing:
+        return "concept missing", "missing"
+    if sorted(own) in [sorted(other) for other in similar]:
+        return "combination beyond reach", "same words"
+    if query.retrieval and agreement[n] >= thresholds.agreement:
+        return "annotation ambiguity", "agreement"
+    if rival.worst[n] >= thresholds.missing and rival.local[n] >= truth.local[n] - thresholds.margin:
+        return "combination beyond reach", "same concepts"
+    return "other", "none"
+
+
+def _decided(
+    query: FailedQuery,
+    n: int,
+    rule: str,
+    data: SplitData,
+    words: UnitWords,
+    truth: PairEvidence,
+    rival: PairEvidence,
+) -> dict[str, object]:
+    """The phrase that decided the n-th query, with its prototype; see the head of this module."""
+    of, pair, image, matched_before = "truth", rival, query.rival_image, None
+    phrase: str | None
+    if rule == "missing":
+        pair, image, slot = truth, query.image, int(truth.worst_unit[n])
+        phrase, kind = words.words(query.text, slot), _kind(data, query.text, slot)
+    elif query.rival == "image":
+        gain = np.nan_to_num(rival.match[n] - truth.match[n], nan=-np.inf)
+        slot = int(gain.argmax())
+        if gain[slot] <= 0:
+            return _NO_PHRASE
+        phrase, kind, matched_before = (
+            words.words(query.text, slot),
+            _kind(data, query.text, slot),
+            truth.match[n, slot],
+        )
+    else:
+        new = words.only_in(query.rival_text, query.text)
+        if not new:
+            return _NO_PHRASE
+        unit = max(new, key=lambda unit: rival.match[n, unit.slot] if unit.slot >= 0 else -np.inf)
+        of, slot, phrase, kind = "rival", unit.slot, unit.words, unit.kind
+    decided = {"phrase": phrase, "phrase_kind": kind, "phrase_of": of}
+    if slot < 0:
+        return _NO_PHRASE | decided
+    prototype = int(pair.prototype[n, slot])
+    x, y, _, _, area = data.prototypes.moments[image, prototype].tolist()
+    return decided | {
+        "prototype": prototype,
+        "prototype_image": data.image_ids[image],
+        "prototype_x": x,
+        "prototype_y": y,
+        "prototype_area": area,
+        "phrase_match": pair.match[n, slot],
+        "phrase_match_true": matched_before,
+    }
+
+
+_NO_PHRASE: dict[str, object] = {
+    "phrase": None,
+    "phrase_kind": "none",
+    "phrase_of": None,
+    "prototype": None,
+    "prototype_image": None,
+    "prototype_x": None,
+    "prototype_y": None,
+    "prototype_area": None,
+    "phrase_match": None,
+    "phrase_match_true": None,
+}
+"""The evidence where no phrase decided."""
+
+
+def _kind(data: SplitData, text: int, slot: int) -> str:
+    return UNIT_KINDS[int(data.phrases.kind[text, slot]) - 1]
 
 
 def _agreement_with_siblings(data: SplitData) -> Float[np.ndarray, "caption"]:
@@ -203,31 +251,3 @@ def _agreement_with_siblings(data: SplitData) -> Float[np.ndarray, "caption"]:
     own = data.text_pooled[data.captions].double()
     others = (own * (total[image] - own)).sum(dim=1) / (count[image] - 1)
     return others[count[image] > 1].numpy()
-
-
-class _UnitTexts:
-    """The words of phrase units, from the parser's reading (UNITS)."""
-
-    def __init__(self, units: pd.DataFrame, data: SplitData) -> None:
-        self._kinds = data.phrases.kind
-        self._names = data.texts["text_id"].tolist()
-        contents = dict(zip(self._names, data.texts["text"], strict=True))
-        units = units[units["text_id"].isin(contents)].sort_values(["text_id", "unit"])
-        columns = (units[name].tolist() for name in ("text_id", "kind", "start", "end"))
-        self._words: dict[tuple[str, str], list[str]] = {}
-        for name, kind, start, end in zip(*columns, strict=True):
-            self._words.setdefault((name, kind), []).append(contents[name][start:end])
-
-    def find(self, text: int, slot: int) -> str | None:
-        """The words of a phrase; None where the disentangler read other units than the parser did.
-
-        Units are matched by their order within a kind. Where all slots are taken, the last units were cut off.
-        """
-        if slot < 0:
-            return None
-        kinds = self._kinds[text].tolist()
-        kind = kinds[slot]
-        words = self._words.get((self._names[text], UNIT_KINDS[kind - 1]), []) if kind else []
-        place = kinds[:slot].count(kind)
-        same = len(words) == kinds.count(kind) or (0 not in kinds and place < len(words))
-        return words[place] if same and words else None

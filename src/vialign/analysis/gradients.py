@@ -23,7 +23,7 @@ from vialign.config import GradientConfig
 from vialign.curriculum.method import CurriculumMethod
 from vialign.curriculum.regularise import ConsistencyRegulariser
 from vialign.evaluation.statistics import seed_weights
-from vialign.objective import Batch, SplitData, select
+from vialign.objective import Batch, SplitData, hardest_losses, select
 from vialign.progress import track
 from vialign.random import derive_seed, generator
 from vialign.signal.validation.resampling import image_weights, interval, resampled_mean
@@ -89,12 +89,15 @@ def sample_losses(method: CurriculumMethod, data: SplitData, batch: Batch) -> Fl
     losses = (
         F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
     ) / 2
+    weight, hardest = method.negative_weight, method.hardest_share
+    if weight * hardest > 0:
+        losses = losses + weight * hardest * hardest_losses(logits)
     present = batch.negatives >= 0
-    if method.negative_weight == 0 or not bool(present.any()):
+    if weight * (1 - hardest) == 0 or not bool(present.any()):
         return losses
     wrong = method.pair_scores(select(images, present), method.texts(data, batch.negatives[present]))
     margin = F.softplus(method.logit_scale * wrong - logits.diagonal()[present])
-    scale = method.negative_weight * len(losses) / int(present.sum())
+    scale = weight * (1 - hardest) * len(losses) / int(present.sum())
     return losses.index_add(0, present.nonzero().squeeze(1), scale * margin)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from vialign.config import CurriculumConfig, SignalConfig
 from vialign.contrastive import contrastive_loss
 from vialign.curriculum.correct import FeatureCorrection, local_matches, local_scores
+from vialign.curriculum.guide import SignalGuide
 from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.regularise import ConsistencyRegulariser
 from vialign.curriculum.reweight import AmbiguityWeights
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
 
 MODULES = ("reweight", "regularise", "correct")
+GUIDED = "vialign-guided"
+"""All modules, with the learning rate that C guides."""
 _BLOCK = 1 << 22
 """Numbers that the largest intermediate of one block of a gallery's scores may hold."""
 
@@ -57,13 +60,17 @@ class CurriculumMethod(Objective):
         signal: SignalConfig,
         negative_weight: float,
         seed: int,
+        guided: bool = False,
     ) -> None:
         super().__init__()
         active = set(modules)
-        self.name = method_name(active)
+        self.name = GUIDED if guided else method_name(active)
         self.logit_scale, self.negative_weight = logit_scale, negative_weight
         self.calibration, self.driver, self.temperature = calibration, signal.driver, signal.temperature
         self.head = ContrastiveHead(dimension, curriculum.head_rank, seed)
+        self.guide = None
+        if guided:
+            self.guide = SignalGuide(curriculum.guide_power, curriculum.smoothing, curriculum.guide_range)
         self.reweight = self.regularise = self.correct = None
         if "reweight" in active:
             self.reweight = AmbiguityWeights(
@@ -128,13 +135,15 @@ class CurriculumMethod(Objective):
 
     def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
         """Weighted contrastive loss, hard negatives, and the regulariser."""
-        images, texts = self.images(data, batch.images), self.texts(data, batch.texts)
+        images, texts = self.sides(data, batch)
         scores = self.scores(images, texts)
         weights = regularisation = None
-        if self.reweight is not None or self.regularise is not None:
+        if self.reweight is not None or self.regularise is not None or self.guide is not None:
             prototypes = self.adapted_prototypes(data.prototypes.index(batch.images))
             phrases = self.adapted_phrases(data.phrases.index(batch.texts))
             signal = self._signal(images["pooled"], texts["pooled"], prototypes, phrases)
+            if self.guide is not None and self.training:
+                self.guide.observe(signal)
             if self.reweight is not None:
                 entropy = match_entropy(
                     prototypes.features.detach(),
@@ -149,7 +158,7 @@ class CurriculumMethod(Objective):
                     signal, prototypes.features, prototypes.mass, phrases.features, phrases.weight
                 )
         contrastive = contrastive_loss(self.logit_scale * scores, weights)
-        negative = self.negative_term(data, batch, images, scores.diagonal())
+        negative = self.negative_term(data, batch, images, scores)
         return self.total(contrastive, negative, regularisation)
 
     def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"]:
@@ -163,8 +172,13 @@ class CurriculumMethod(Objective):
         )
 
     def statistics(self) -> dict[str, Tensor]:
-        """The smoothed level of ambiguity, where samples are reweighted."""
-        return {} if self.reweight is None else {"reweight.level": self.reweight.level}
+        """The smoothed level of ambiguity, where samples are reweighted, and that of C, where it guides the rate."""
+        found = {} if self.reweight is None else {"reweight.level": self.reweight.level}
+        return found if self.guide is None else {**found, **dict(self.guide.named_buffers(prefix="guide"))}
+
+    def rate_factor(self) -> float:
+        """What C makes of the scheduled learning rate, where it guides it."""
+        return 1.0 if self.guide is None else self.guide.factor()
 
     def adapted_prototypes(self, prototypes: "Prototypes") -> "Prototypes":
         """Prototypes after the regulariser's adapter, where there is one."""

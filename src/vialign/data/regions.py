@@ -30,7 +30,7 @@ from pydantic import Field, ValidationError, model_validator
 from vialign.data.indexed_tsv import Places, Row, index_rows, read_row, read_rows
 from vialign.data.published_files import Record, SourceNote, find_file
 from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
-from vialign.data.regions_npz import stream_folder
+from vialign.data.regions_npz import read_npz, region_files, stream_folder
 from vialign.errors import UserError
 
 NOTE = SourceNote(
@@ -98,14 +98,41 @@ class RegionIndex:
     places: Places
     companions: Companions
 
+    @property
+    def names(self) -> Set[str]:
+        """The images it has, as it names them."""
+        return self.places.keys()
+
     def read(self, image_id: str) -> RegionFeatures:
         """The regions of one image. Raises UserError when the file has none of it or they are broken."""
         return _parse(read_row(self.path, self.places, image_id), self.companions)
 
 
-def index_regions(path: str | Path) -> RegionIndex:
-    """Where each image of a TSV file starts; one pass over the file, which keeps names and numbers only."""
+@dataclass(frozen=True)
+class RegionFolder:
+    """The same of a folder of npz files."""
+
+    path: Path
+    files: Mapping[str, Path]
+
+    @property
+    def names(self) -> Set[str]:
+        """The images it has, as it names them."""
+        return self.files.keys()
+
+    def read(self, image_id: str) -> RegionFeatures:
+        """The regions of one image. Raises UserError when its file is broken."""
+        return read_npz(self.files[image_id])
+
+
+def index_regions(path: str | Path) -> RegionIndex | RegionFolder:
+    """Where each image of a TSV file starts, or its file in a folder of npz files.
+
+    One pass over a TSV file, which keeps names and numbers only. Raises UserError when there is nothing to read.
+    """
     path = Path(path)
+    if path.is_dir():
+        return RegionFolder(path, region_files(path))
     return RegionIndex(path, index_rows(path), _companions(path))
 
 

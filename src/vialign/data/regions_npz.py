@@ -26,11 +26,17 @@ def stream_folder(folder: Path, wanted: Set[str] | None) -> Iterator[RegionFeatu
 
     Raises UserError naming file and field where something is wrong.
     """
+    files = region_files(folder)
+    for name in track(sorted(files if wanted is None else files.keys() & wanted), "read region features"):
+        yield read_npz(files[name])
+
+
+def region_files(folder: Path) -> Mapping[str, Path]:
+    """The file of each image. Raises UserError when there is none, or one is a link out of the folder."""
     names = {path.stem for path in folder.glob("*.npz")}
     if not names:
         raise UserError(f"{folder}: has no npz file; name the TSV file itself if it holds one")
-    for name in track(sorted(names if wanted is None else names & wanted), "read region features"):
-        yield read_npz(safe_join(folder, f"{name}.npz"))
+    return {name: safe_join(folder, f"{name}.npz") for name in names}
 
 
 def read_npz(path: Path) -> RegionFeatures:

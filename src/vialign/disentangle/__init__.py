@@ -1,6 +1,5 @@
 """Visual prototypes and phrase units: the local sides of an image and of a caption."""
 
-from vialign.disentangle.boxes import embed_labels, object_labels
 from vialign.disentangle.encode import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
 from vialign.disentangle.prototype_quality import visual_quality
 from vialign.disentangle.quality import text_quality
@@ -18,14 +17,12 @@ __all__ = [
     "TokenStructure",
     "VisualDisentangler",
     "align_units",
-    "embed_labels",
     "encode_images",
     "encode_texts",
     "fit_text",
     "fit_visual",
     "load_text",
     "load_visual",
-    "object_labels",
     "save_text",
     "save_visual",
     "text_quality",

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from vialign.config import TextConfig, VisualConfig
-from vialign.disentangle.boxes import embed_labels
 from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.measured import Measured
 from vialign.disentangle.moved import FITTED_MOVES, MOVES, attention_of, patches_of
@@ -25,6 +24,7 @@ from vialign.disentangle.types import Prototypes
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.disentangle.visual_fitting import fit_visual
 from vialign.features import load_pixels
+from vialign.features.boxes import embed_labels, object_labels
 from vialign.language.typos import with_typos
 from vialign.random import generator
 from vialign.tables import SPANS
@@ -89,7 +89,7 @@ def read_visual(
         }
         attention = attention_of(backbone, pixels) if split == "validation" else None
     boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in kept.items()}
-    labels = embed_labels(pd.concat(boxes.values()), backbone)
+    labels = embed_labels(object_labels(pd.concat(boxes.values())), backbone)
     return VisualInputs(
         kept,
         boxes,

@@ -4,10 +4,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import pandas as pd
 
+from vialign.artifacts import read_table
 from vialign.config import ExpectedValue
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
@@ -131,6 +133,12 @@ def likely_cause(place: str, measured: Measured, published: Mapping[str, int], a
         *_squashed(measured),
     ]
     return "; ".join(causes) or NO_CAUSE
+
+
+def require_calibrated(paths: Iterable[str | Path], action: Literal["refuse", "warn"]) -> None:
+    """`require_calibration` of every table of a list of files, which is empty where nothing is known of a backbone."""
+    for path in paths:
+        require_calibration(read_table(path, CALIBRATION), action)
 
 
 def require_calibration(calibration: pd.DataFrame, action: Literal["refuse", "warn"]) -> None:

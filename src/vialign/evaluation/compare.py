@@ -163,53 +163,69 @@ def _result_rows(part: Bootstrapped, names: Mapping[str, str], level: float, see
             }
 
 
+def reference_pairs(methods: Sequence[str], references: Sequence[str] = REFERENCES) -> list[tuple[str, str]]:
+    """Every method against every reference; a pair of references appears once, the later one as the method."""
+    return [
+        (method, reference)
+        for place, reference in enumerate(references)
+        for method in methods
+        if reference in methods and method not in references[: place + 1]
+    ]
+
+
+def family_pairs(methods: Sequence[str], own: Sequence[str]) -> list[tuple[str, str]]:
+    """Every method against the frozen backbone, and each of the project's `own` against every other method."""
+    others = [method for method in methods if method not in own and method != "frozen"]
+    pairs = [(method, "frozen") for method in methods if method != "frozen" and "frozen" in methods]
+    pairs += [(method, other) for method in methods if method in own for other in others]
+    return pairs + [(later, first) for place, first in enumerate(own) for later in own[place + 1 :]]
+
+
 def comparison_table(
     outcomes: pd.DataFrame,
-    references: Sequence[str] = REFERENCES,
+    pairs: Sequence[tuple[str, str]] | None = None,
     replicates: int = 2000,
     level: float = 0.05,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """COMPARISONS: every method against every reference, paired by item and by training seed.
+    """COMPARISONS: each pair of a method and a reference (`reference_pairs` by default), paired by item and seed.
 
-    References without outcomes are left out. Seeds are paired where both methods have
-    them; a reference with other seeds enters with its own mean. Micro means only.
+    Seeds are paired where both methods have them; a reference with other seeds enters with its own mean. Micro means
+    only; Holm's correction is over all rows.
     """
+    if pairs is None:
+        pairs = reference_pairs(list(dict.fromkeys(outcomes["method"])))
     rows = []
     for part in bootstrap_outcomes(outcomes, replicates, seed):
         first = {method: part.values[:, columns[0]] for method, columns in part.methods.items()}
         binary = bool(np.isin(part.values, (0.0, 1.0)).all())
         over_seeds = {method: part.over_seeds(part.micro, method, seed) for method in part.methods}
-        for place, reference in enumerate(references):
-            for method in part.methods:
-                # A pair of references appears once, the later one as the method.
-                if reference not in part.methods or method in references[: place + 1]:
-                    continue
-                columns, others = part.methods[method], part.methods[reference]
-                difference = float(part.values[:, columns].mean() - part.values[:, others].mean())
-                drawn = over_seeds[method] - over_seeds[reference]
-                low, high = interval(drawn, level)
-                error = float(drawn.std(ddof=1))
-                if binary and part.independent:
-                    p_value = mcnemar(first[method] == 1, first[reference] == 1)
-                else:
-                    p_value = normal_p_value(difference, error)
-                # Methods that agree on every item still could differ by one that was not drawn.
-                floor = 1 / part.clusters
-                rows.append(
-                    {
-                        "method": method,
-                        "reference": reference,
-                        "benchmark": part.benchmark,
-                        "measure": part.measure,
-                        "difference": difference,
-                        "low": float(low),
-                        "high": float(high),
-                        "p_value": p_value,
-                        "detectable": detectable_effect(max(error, floor), level),
-                        "items": len(part.values),
-                    }
-                )
+        for method, reference in pairs:
+            columns, others = part.methods[method], part.methods[reference]
+            difference = float(part.values[:, columns].mean() - part.values[:, others].mean())
+            drawn = over_seeds[method] - over_seeds[reference]
+            low, high = interval(drawn, level)
+            error = float(drawn.std(ddof=1))
+            if binary and part.independent:
+                p_value = mcnemar(first[method] == 1, first[reference] == 1)
+            else:
+                p_value = normal_p_value(difference, error)
+            # Methods that agree on every item still could differ by one that was not drawn.
+            floor = 1 / part.clusters
+            rows.append(
+                {
+                    "method": method,
+                    "reference": reference,
+                    "benchmark": part.benchmark,
+                    "measure": part.measure,
+                    "difference": difference,
+                    "low": float(low),
+                    "high": float(high),
+                    "p_value": p_value,
+                    "detectable": detectable_effect(max(error, floor), level),
+                    "items": len(part.values),
+                }
+            )
     if not rows:
         return COMPARISONS.empty()
     table = pd.DataFrame(rows)

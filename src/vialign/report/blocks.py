@@ -6,6 +6,11 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from vialign.report.drawing import Drawing
+
+RESULTS = "results:"
+"""Scheme of a link to a file of the results folder; the page's maker puts the way there in its place."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -51,9 +56,9 @@ def bullets(items: list[Markup], *, ordered: bool = False) -> Markup:
     return Markup("<{}>{}</{}>").format(tag, lines, tag)
 
 
-def figure(svg: str, *, title: str, reading: str, sources: list[str]) -> Markup:
-    """A drawing with its title, one sentence on how to read it, and the tables it was drawn from."""
-    return part("figure.html.j2", svg=Markup(svg), title=title, reading=reading, sources=sources)
+def figure(svg: Drawing, *, title: str, reading: str, sources: list[str]) -> Markup:
+    """A drawing with its title, one sentence on how to read it, the tables it was drawn from, and its rows as CSV."""
+    return part("figure.html.j2", svg=Markup(svg), drawing=svg, title=title, reading=reading, sources=sources)
 
 
 def gallery(figures: list[Markup]) -> Markup:
@@ -61,9 +66,9 @@ def gallery(figures: list[Markup]) -> Markup:
     return Markup('<div class="figures">{}</div>').format(Markup("").join(figures))
 
 
-def heading(text: str) -> Markup:
-    """A heading inside a section."""
-    return Markup("<h3>{}</h3>").format(text)
+def heading(text: str, level: int = 3) -> Markup:
+    """A heading inside a section; level 4 stands under a heading of level 3."""
+    return Markup("<h{0}>{1}</h{0}>").format(level, text)
 
 
 def folded(title: str, content: Markup) -> Markup:

@@ -2,16 +2,18 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from vialign.artifacts import write_text
 from vialign.config import Config
 from vialign.progress import track
-from vialign.report.blocks import part
+from vialign.report.blocks import RESULTS, Section, part
 from vialign.report.evidence import Evidence, read_evidence
 from vialign.report.sections import SECTIONS, design_review, opening
 
@@ -24,24 +26,39 @@ def build_report(results: Path, config: Config, output: Path, provenance: Mappin
 
     Raises UserError when the folder is missing or one of its tables is broken.
     """
-    write_text(render_report(read_evidence(Path(results), config), config, provenance), output)
+    page = render_report(read_evidence(Path(results), config), config, provenance)
+    write_text(with_links(page, Path(results), Path(output)), output)
 
 
 def render_report(evidence: Evidence, config: Config, provenance: Mapping[str, str]) -> str:
-    """The page as text."""
+    """The page as text; its links to tables wait for `with_links`."""
     makers = [opening, *([design_review] if evidence.stopped else []), *SECTIONS]
     sections = [make(evidence, config) for make in track(makers, "sections of the report")]
+    return render_page(config.title, "vialign report", sections, provenance)
+
+
+def render_page(title: str, kind: str, sections: Sequence[Section], provenance: Mapping[str, str]) -> str:
+    """One self-contained page of sections: style and script are part of it, and its policy forbids all else."""
     script = _asset("report.js")
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return part(
         "report.html.j2",
-        title=config.title,
+        title=title,
+        kind=kind,
         sections=sections,
         style=Markup(_asset("style.css")),
         script=Markup(script),
         script_digest=f"sha256-{checksum}",
         provenance=sorted(provenance.items()),
     )
+
+
+def with_links(page: str, results: Path, output: Path) -> str:
+    """The page with its links to tables going from where it will lie to the results folder."""
+    way = quote(Path(os.path.relpath(results.resolve(), output.parent.resolve())).as_posix())
+    # Text from data is escaped, so a quotation mark before the scheme stands only where a template put it. As plain
+    # text, because markup would escape what is put in.
+    return str(page).replace(f'href="{RESULTS}', f'href="{way}/')
 
 
 def _asset(name: str) -> str:

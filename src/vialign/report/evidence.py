@@ -5,6 +5,7 @@ so that any number shown can say which cell of which Parquet file it is, however
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +54,16 @@ PLACES: dict[str, tuple[str, Table]] = {
     "results": ("compare/results.parquet", tables.RESULTS),
     "comparisons": ("compare/comparisons.parquet", tables.COMPARISONS),
     "failures": ("analyse/failures.parquet", tables.FAILURES),
+    "failure_rates": ("analyse/failure_rates.parquet", tables.FAILURE_RATES),
+    "failure_moves": ("analyse/failure_moves.parquet", tables.FAILURE_MOVES),
+    "failure_review": ("analyse/failure_review.parquet", tables.FAILURE_REVIEW),
     "early_monitoring": ("gates/early_monitoring.parquet", tables.MONITORING),
     "monitoring": ("analyse/monitoring.parquet", tables.MONITORING),
     "gradient_terms": ("analyse/gradient_terms.parquet", tables.GRADIENT_TERMS),
     "gradient_samples": ("analyse/gradient_samples.parquet", tables.GRADIENT_SAMPLES),
     "optimisation_path": ("analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH),
+    "theory": ("analyse/theory.parquet", tables.THEORY),
+    "theory_trends": ("analyse/theory_trends.parquet", tables.THEORY_TRENDS),
 }
 """Tables that are one file each."""
 
@@ -71,8 +77,12 @@ TRAINING: dict[str, tuple[str, Table]] = {
 }
 """Tables that are one file a method and seed, under `train/<method>/<seed>/`."""
 
-_AFTER_EARLY = r"ablate/|compare/|analyse/|evaluate/(?!agreement)|train/.*/(final|log|monitor|signal_monitor|trail)\."
-_AFTER_BUDGET = rf"train/|gates/early|{_AFTER_EARLY}"
+SEARCHES = "search/*.parquet"
+"""The searches for a learning rate, one table a method."""
+
+_TRAINED = r"train/.*/(final|log|monitor|signal_monitor|trail)\."
+_AFTER_EARLY = rf"ablate/|compare/|compare_all/|analyse/(?!theory)|evaluate/(?!agreement)|{_TRAINED}"
+_AFTER_BUDGET = rf"search/|train/|gates/early|{_AFTER_EARLY}"
 _BEHIND = {
     "signal": re.compile(rf"budget/|gates/budget|{_AFTER_BUDGET}"),
     "budget": re.compile(_AFTER_BUDGET),
@@ -98,6 +108,8 @@ class Evidence:
     artifacts: tuple[Artifact, ...]
     stopped: str | None
     """The first gate whose verdict is `stop`; what lies behind it was left out even where an older run wrote it."""
+    places: Mapping[str, tuple[str, Table]]
+    """Where each table lies that is one file."""
 
     def get(self, name: str) -> pd.DataFrame | None:
         """The frame of one table, or None where the run has none (or an empty one)."""
@@ -106,8 +118,10 @@ class Evidence:
 
     def path(self, name: str) -> str:
         """Where the table lies, relative to the results folder."""
-        if name in PLACES:
-            return PLACES[name][0]
+        if name in self.places:
+            return self.places[name][0]
+        if name == "search":
+            return SEARCHES
         return f"train/<method>/<seed>/{TRAINING[name][0]}"
 
     def provenance(self, path: str) -> Provenance:
@@ -123,17 +137,17 @@ class Evidence:
         return {}
 
 
-def read_evidence(results: Path, config: Config) -> Evidence:
-    """Read what exists under `results`.
+def read_evidence(results: Path, config: Config, places: Mapping[str, tuple[str, Table]] = PLACES) -> Evidence:
+    """Read what exists under `results`, tables of one file from their `places`.
 
     Raises UserError when the folder is missing or one of its tables is broken.
     """
     if not results.is_dir():
         raise UserError(f"{results}: no such folder; run the pipeline first")
-    frames = {name: _read(results, path, table) for name, (path, table) in PLACES.items() if (results / path).exists()}
+    frames = {name: _read(results, path, table) for name, (path, table) in places.items() if (results / path).exists()}
     stopped = next((gate for gate in GATES if _action(frames.get(f"gate_{gate}")) == "stop"), None)
     if stopped:
-        frames = {name: frame for name, frame in frames.items() if not _behind(PLACES[name][0], stopped)}
+        frames = {name: frame for name, frame in frames.items() if not _behind(places[name][0], stopped)}
     methods = {*config.training.methods, *_chosen(frames.get("ablation"))}
     for name, (file, table) in TRAINING.items():
         parts = []
@@ -146,7 +160,13 @@ def read_evidence(results: Path, config: Config) -> Evidence:
                 parts.append(_read(results, relative, table).assign(method=method, seed=int(seed)))
         if parts:
             frames[name] = pd.concat(parts, ignore_index=True)
-    return Evidence(results, frames, _artifacts(results, stopped), stopped)
+    # All methods of the curriculum share one search.
+    families = {"vialign" if method.startswith("vialign") else method for method in methods}
+    found = [path for path in sorted(results.glob(SEARCHES)) if path.stem in families]
+    if found and not (stopped and _behind(SEARCHES, stopped)):
+        searches = [_read(results, path.relative_to(results).as_posix(), tables.SEARCH) for path in found]
+        frames["search"] = pd.concat(searches, ignore_index=True)
+    return Evidence(results, frames, _artifacts(results, stopped), stopped, places)
 
 
 def _read(results: Path, path: str, table: Table) -> pd.DataFrame:

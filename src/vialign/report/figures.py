@@ -1,4 +1,4 @@
-"""Drawings: a frame in, one inline SVG out; nothing is read from disk and nothing depends on the clock.
+"""Drawings: a frame in, one inline SVG with the rows it shows out; nothing is read from disk or from the clock.
 
 Every drawing is one of four kinds: values with intervals, curves with bands, outlines of distributions, and paths.
 """
@@ -15,8 +15,9 @@ import pandas as pd
 from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from vialign.report.drawing import Drawing
 from vialign.report.style import DASHES, INK, MARKERS, MUTED, PALETTE, RC, VARIABLES, WIDTH
 
 Line = tuple[float, str]
@@ -40,7 +41,7 @@ def interval_plot(
     order: Sequence[str] = (),
     lines: Sequence[Line] = (),
     scale: float = 1.0,
-) -> str:
+) -> Drawing:
     """Values with their intervals as dots with bars: one line of dots a value of `row`, one colour a `series`.
 
     A row without an interval is a bare dot. `scale` multiplies values (100 turns fractions into percent). A series
@@ -51,9 +52,12 @@ def interval_plot(
     looks = _looks(names, order)
     labels = [_wrap(item) for item in rows]
     step = 0.8 / len(names)
-    height = max(0.18 + 0.13 * len(names), 0.19 * max(label.count("\n") + 1 for label in labels))
+    # Many series stand closer together: the drawing would grow taller than anyone scrolls.
+    each = 0.13 if len(names) <= len(PALETTE) else 0.09
+    height = max(0.18 + each * len(names), 0.19 * max(label.count("\n") + 1 for label in labels))
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, 0.85 + len(rows) * height), layout="constrained")
+        size = (WIDTH, 0.85 + len(rows) * height + _legend_room(names))
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         for place, label in enumerate(names):
             part = frame[frame[series] == label] if series else frame
@@ -72,9 +76,11 @@ def interval_plot(
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        if np.nanmax(drawn) >= 10_000:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlabel(axis)
         _legend(figure, axes, bool(series) or bool(lines))
-        return _svg(figure, name, title)
+        return Drawing(_svg(figure, name, title), name, frame, (row, series, value, low, high))
 
 
 def curve_plot(
@@ -93,7 +99,7 @@ def curve_plot(
     order: Sequence[str] = (),
     lines: Sequence[Line] = (),
     scale: float = 1.0,
-) -> str:
+) -> Drawing:
     """Curves over `x`, one colour and dash a `series`, one panel a `facet`.
 
     Uncertainty is a band between `low` and `high`, or, with `repeat`, one thin line for each repetition (seed) around
@@ -104,7 +110,8 @@ def curve_plot(
     rows = -(-len(facets) // columns)
     looks = _looks(list(dict.fromkeys(frame[series])), order)
     with matplotlib.rc_context(RC):
-        size = (WIDTH, 0.5 + (2.0 if rows == 1 and columns == 1 else 1.6) * rows)
+        panels = (2.0 if rows == 1 and columns == 1 else 1.6) * rows
+        size = (WIDTH, 0.5 + panels + _legend_room([*looks, *(label for _, label in lines)]))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for place, item in enumerate(facets):
@@ -121,7 +128,7 @@ def curve_plot(
         figure.supxlabel(axes_labels[0], fontsize=RC["font.size"])
         figure.supylabel(axes_labels[1], fontsize=RC["font.size"])
         _legend(figure, grid.flat[0], True)
-        return _svg(figure, name, title)
+        return Drawing(_svg(figure, name, title), name, frame, (facet, series, repeat, x, y, low, high))
 
 
 def _curve(
@@ -158,24 +165,26 @@ def distribution_plot(
     axis: str,
     order: Sequence[str] = (),
     bins: int = 40,
-) -> str:
+) -> Drawing:
     """Outlines of the distributions of `value`, one a `series`, each with area one, over common bins."""
     low, high = np.quantile(frame[value].to_numpy(float), [0.001, 0.999])
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
+    drawn = []
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.5 + _legend_room(frame[series].unique())), layout="constrained")
         axes = figure.subplots()
         for label, (colour, _, dash) in _looks(list(dict.fromkeys(frame[series])), order).items():
             values = frame.loc[frame[series] == label, value].clip(edges[0], edges[-1])
             heights, _ = np.histogram(values, bins=edges, density=True)
             axes.stairs(heights, edges, color=colour, linestyle=dash, linewidth=1.3, label=label)
+            drawn.append(pd.DataFrame({series: label, "from": edges[:-1], "to": edges[1:], "density": heights}))
         axes.set_xlabel(axis)
         axes.set_ylabel("density")
         axes.set_ylim(bottom=0)
         _legend(figure, axes, True)
-        return _svg(figure, name, title)
+        return Drawing(_svg(figure, name, title), name, pd.concat(drawn), (series, "from", "to", "density"))
 
 
 def path_plot(
@@ -189,10 +198,10 @@ def path_plot(
     repeat: str,
     labels: tuple[str, str],
     order: Sequence[str] = (),
-) -> str:
+) -> Drawing:
     """How two measures move together: one path a `series` and `repeat`, in row order, its last point filled."""
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.5 + _legend_room(frame[series].unique())), layout="constrained")
         axes = figure.subplots()
         for label, (colour, marker, _) in _looks(list(dict.fromkeys(frame[series])), order).items():
             for first, (_, one) in enumerate(frame[frame[series] == label].groupby(repeat)):
@@ -202,17 +211,20 @@ def path_plot(
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
         _legend(figure, axes, True)
-        return _svg(figure, name, title)
+        return Drawing(_svg(figure, name, title), name, frame, (series, repeat, x, y))
 
 
 def _looks(names: list[Any], order: Sequence[str]) -> dict[Any, Look]:
     """Colour, marker and dash of each series: by its place in `order`, or among `names` where it has none there."""
     known = list(dict.fromkeys([*order, *names]))
     places = {name: known.index(name) for name in names}
-    return {
-        name: (PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
-        for name, place in places.items()
-    }
+    looks = {}
+    for name, place in places.items():
+        # After all colours were used, each comes back with another marker and dash.
+        turn, colour = divmod(place, len(PALETTE))
+        other = (colour + turn) % len(MARKERS)
+        looks[name] = (PALETTE[colour], MARKERS[other], DASHES[other])
+    return looks
 
 
 def _reference_lines(axes: Axes, lines: Sequence[Line], *, vertical: bool) -> None:
@@ -225,9 +237,19 @@ def _legend(figure: Figure, axes: Axes, wanted: bool) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not wanted or not handles:
         return
-    longest = max(len(label) for label in labels)
-    columns = max(1, min(len(labels), int(48 / (longest + 5))))
+    columns = _legend_columns(labels)
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.2)
+
+
+def _legend_columns(labels: Sequence[object]) -> int:
+    longest = max(len(str(label)) for label in labels)
+    return max(1, min(len(labels), int(48 / (longest + 5))))
+
+
+def _legend_room(labels: Sequence[object]) -> float:
+    """Inches that a legend of more than three rows needs, so that it does not press the panels flat."""
+    rows = -(-len(labels) // _legend_columns(labels))
+    return 0.18 * max(0, rows - 3)
 
 
 def _wrap(label: object) -> str:

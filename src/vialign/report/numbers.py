@@ -86,7 +86,7 @@ def cite_config(config: Config, key: str, style: str) -> Markup:
     return template.format(value, key, shape(value, style))
 
 
-def derived(value: int, how: str, source: str) -> Markup:
-    """A count that the report itself took from a table, marked with how and from what."""
+def derived(value: float, how: str, source: str, style: str = "count") -> Markup:
+    """A number that the report itself took from a table, marked with how and from what."""
     template = Markup('<data value="{}" data-source="{}" data-derived="{}">{}</data>')
-    return template.format(value, source, how, shape(value, "count"))
+    return template.format(value, source, how, shape(value, style))

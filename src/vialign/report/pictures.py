@@ -23,8 +23,8 @@ class Album:
     files: dict[str, tuple[Path, tuple[float, ...]]]
     """File and the part of it that is seen (`crop` of IMAGES)."""
 
-    def thumbnail(self, image_id: str) -> str | None:
-        """The small copy as a data URI; None where the file is missing or cannot be read."""
+    def thumbnail(self, image_id: str, side: int = SIDE) -> str | None:
+        """The small copy as a data URI, at most `side` pixels wide and high; None where the file cannot be read."""
         if image_id not in self.files:
             return None
         path, crop = self.files[image_id]
@@ -33,7 +33,7 @@ class Album:
                 small = cropped(picture.convert("RGB"), crop)
         except (OSError, UnidentifiedImageError):
             return None
-        small.thumbnail((SIDE, SIDE))
+        small.thumbnail((side, side))
         buffer = io.BytesIO()
         small.save(buffer, format="JPEG", quality=85, optimize=True)
         return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

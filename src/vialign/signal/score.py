@@ -37,9 +37,23 @@ def local_similarity(
 ) -> Float[Tensor, "batch"]:
     """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1] (proposal 4.2).
 
+    The matches are those of `phrase_matches`.
+    """
+    return (weight * phrase_matches(prototypes, phrases, mass, moments, relations)[0]).sum(dim=-1)
+
+
+def phrase_matches(
+    prototypes: Float[Tensor, "batch prototype dim"],
+    phrases: Float[Tensor, "batch phrase dim"],
+    mass: Float[Tensor, "batch prototype"] | None = None,
+    moments: Float[Tensor, "batch prototype 5"] | None = None,
+    relations: RelationQueries | None = None,
+) -> tuple[Float[Tensor, "batch phrase"], Int[Tensor, "batch phrase"]]:
+    """Best match of each phrase among its image's prototypes, in [-1, 1], and which prototype that is.
+
     A prototype is its feature and the moments of its map. With `moments` and `relations`, a relation phrase whose both
     arguments are known is matched with the geometry of the two prototypes that its arguments match best; which concepts
-    are there cannot tell such a phrase from its converse.
+    are there cannot tell such a phrase from its converse. Its prototype is then that of its subject.
     """
     matches = einsum(phrases, prototypes, "b m d, b k d -> b m k")
     if mass is not None:
@@ -53,7 +67,8 @@ def local_similarity(
         )
         told = relations.direction.abs().sum(dim=-1) > 0
         best = torch.where(told, relation_matches(subject, object_, relations.direction), best)
-    return (weight * best).sum(dim=-1)
+        place = torch.where(told, place.gather(1, relations.subject.clamp_min(0)), place)
+    return best, place
 
 
 def match_entropy(

@@ -31,18 +31,17 @@ class Checkpoint:
     """AdamW's state, `<parameter>.<field>`."""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: str | Path, provenance: Mapping[str, str]) -> None:
-    """Write as safetensors; names are prefixed with the part they belong to."""
+def checkpoint_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """A checkpoint as named tensors; names are prefixed with the part they belong to."""
     tensors = {f"{part}.{name}": tensor for part in _PARTS for name, tensor in getattr(checkpoint, part).items()}
     tensors["progress.step"] = torch.tensor(checkpoint.step)
     tensors["progress.best_step"] = torch.tensor(checkpoint.best_step)
     tensors["progress.best_score"] = torch.tensor(checkpoint.best_score, dtype=torch.float64)
-    write_tensors(tensors, path, provenance)
+    return tensors
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote; raises UserError when the file holds something else."""
-    tensors = read_tensors(path)
+def read_checkpoint(tensors: Mapping[str, Tensor], path: str | Path) -> Checkpoint:
+    """The checkpoint from what `checkpoint_tensors` gave; raises UserError naming `path` for something else."""
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in (*_PARTS, "progress")}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -60,21 +59,40 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def save_trail(trail: Trail, path: str | Path, provenance: Mapping[str, str]) -> None:
-    """Write as safetensors, `<step>.<name>`; the trail of a method without the signal is an empty file of that kind."""
-    tensors = {f"{step}.{name}": tensor for step, state in trail.items() for name, tensor in state.items()}
-    write_tensors(tensors, path, provenance)
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write as safetensors."""
+    write_tensors(checkpoint_tensors(checkpoint), path, provenance)
 
 
-def load_trail(path: str | Path) -> Trail:
-    """Read what `save_trail` wrote, steps in order; raises UserError when the file holds something else."""
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; raises UserError when the file holds something else."""
+    return read_checkpoint(read_tensors(path), path)
+
+
+def trail_tensors(trail: Trail) -> dict[str, Tensor]:
+    """A trail as named tensors, `<step>.<name>`."""
+    return {f"{step}.{name}": tensor for step, state in trail.items() for name, tensor in state.items()}
+
+
+def trail_from(tensors: Mapping[str, Tensor], path: str | Path) -> Trail:
+    """The trail from what `trail_tensors` gave, steps in order; raises UserError naming `path` for something else."""
     trail: Trail = {}
-    for key, tensor in read_tensors(path).items():
+    for key, tensor in tensors.items():
         step, _, name = key.partition(".")
         if not step.isdigit() or not name:
             raise UserError(f"{path}: not a checkpoint trail (tensor {key!r}); delete it and run again")
         trail.setdefault(int(step), {})[name] = tensor
     return dict(sorted(trail.items()))
+
+
+def save_trail(trail: Trail, path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write as safetensors; the trail of a method without the signal is an empty file of that kind."""
+    write_tensors(trail_tensors(trail), path, provenance)
+
+
+def load_trail(path: str | Path) -> Trail:
+    """Read what `save_trail` wrote; raises UserError when the file holds something else."""
+    return trail_from(read_tensors(path), path)
 
 
 def load_best(objective: Objective, path: str | Path) -> Objective:

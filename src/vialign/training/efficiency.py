@@ -1,7 +1,8 @@
 """The ledger's subjects: what a method does end to end, from pixels and text to a score, and in one training step.
 
 Nothing is taken from a cache here. Each call runs the frozen towers, the disentanglers, the parser on the captions that
-the main path does not trust itself with, and the method's own modules.
+Nothing is taken from a cache here. Each call runs the frozen towers, the disentanglers, the parser on captions that
+baselines: they are drawn, as many an image as the config allows, and the detector that finds them is in no time.
 """
 
 import math
@@ -17,14 +18,14 @@ from torch import Tensor, nn
 from vialign.backbone import load_backbone
 from vialign.budget.ledger import Subject, Work, measure_subject
 from vialign.config import BackboneConfig, Config
-from vialign.curriculum.method import MODULES, method_name
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, VisualDisentangler, align_units
 from vialign.features import load_pixels
+from vialign.features.regions import Regions, drawn_regions
 from vialign.language.units import extract_units
 from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables import NEGATIVE_KINDS
-from vialign.training.methods import SUBSETS, build_method
+from vialign.training.methods import CURRICULUM, build_method
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -57,6 +58,8 @@ class Bench:
     """One a caption, for the training step."""
     parsed: int | None = None
     """Captions of the batch that go to the parser; none counts those that the main path does not trust."""
+    regions: Regions | None = None
+    """Of the pixels, for a method that needs them: drawn, since what finds regions runs before any method."""
 
 
 def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, batch: int, repeats: int) -> pd.DataFrame:
@@ -80,7 +83,10 @@ def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, bat
 def method_subject(bench: Bench, config: Config, name: str, plain: str | None = None) -> Subject:
     """One method; `plain` names the method whose step is the loop with every module removed."""
     method = build_method(name, config, bench.backbone, bench.calibration, config.seed)
-    local = name in SUBSETS
+    if "regions" in method.needs:
+        drawn = drawn_regions(len(bench.pixels), config.data, bench.backbone.dimension, config.seed)
+        bench = replace(bench, regions=drawn)
+    local = name in CURRICULUM
     # What a method shares with the backbone counts once.
     modules: tuple[nn.Module, ...] = (bench.backbone.model, method)
     if local:
@@ -110,7 +116,7 @@ def method_subject(bench: Bench, config: Config, name: str, plain: str | None = 
 def _step(bench: Bench, config: Config, name: str) -> Work:
     """One optimiser step of the training loop, from pixels and text."""
     method = build_method(name, config, bench.backbone, bench.calibration, config.seed).train()
-    local = bool(SUBSETS.get(name))
+    local = bool(CURRICULUM.get(name))
     optimiser = torch.optim.AdamW(method.trainable().values(), lr=1e-4)
     size = len(bench.pixels)
     batch = Batch(torch.arange(size), torch.arange(size), torch.arange(size) + size)
@@ -118,7 +124,7 @@ def _step(bench: Bench, config: Config, name: str) -> Work:
     def step() -> None:
         texts = _texts(bench, [*bench.captions, *bench.negatives], local, method.needs)
         images = _images(bench, local, method.needs)
-        own = {name: getattr(images, name) for name in ("image_pooled", "prototypes", "pixels", "patches")}
+        own = {name: getattr(images, name) for name in ("image_pooled", "prototypes", "pixels", "patches", "regions")}
         data = replace(texts, **own)
         optimiser.zero_grad()
         _loss(method, data, batch).backward()
@@ -166,6 +172,7 @@ def _images(bench: Bench, local: bool, needs: Needs) -> SplitData:
         phrases=_NO_PHRASES,
         pixels=bench.pixels,
         patches=patches,
+        regions=bench.regions,
     )
 
 
@@ -219,8 +226,10 @@ def measure_run(
     texts: pd.DataFrame,
     folders: Mapping[str, Path],
     config: Config,
+    methods: Sequence[str],
+    at_reference: Sequence[str],
 ) -> pd.DataFrame:
-    """The ledger of a run: every trained method on its own backbone, and the full model at the reference size.
+    """The ledger of a run: `methods` on its own backbone, and those `at_reference` at the reference size.
 
     At the reference size weights are random, since only sizes and times are measured there; the share of captions that
     goes to the parser is the one measured on the run's own captions.
@@ -251,7 +260,6 @@ def measure_run(
         text=text,
         calibration=calibration,
     )
-    methods = [method for method in config.training.methods if method != "frozen"]
     frames = [measure_methods(own, config, methods, batch=len(own.captions), repeats=law.repeats)]
     large = load_backbone(BackboneConfig(architecture=law.reference, checkpoint=None), config.seed)
     reference = bench(
@@ -262,11 +270,8 @@ def measure_run(
         **fresh_units(large, config),
         parsed=math.ceil(_doubtful_share(own) * law.reference_batch),
     )
-    # The law is about the project's own method; a baseline's cost is told on the run's backbone.
     frames.append(
-        measure_methods(
-            reference, config, [method_name(MODULES)], batch=len(reference.captions), repeats=law.reference_repeats
-        )
+        measure_methods(reference, config, at_reference, batch=len(reference.captions), repeats=law.reference_repeats)
     )
     return pd.concat(frames, ignore_index=True)
 

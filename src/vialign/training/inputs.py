@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from vialign.artifacts import read_table
 from vialign.features import read_images, read_texts
+from vialign.features.regions import read_regions
 from vialign.features.store import ImageFeatures, TextFeatures
 from vialign.objective import SplitData, assemble
 from vialign.signal.inputs import read_split_features
@@ -34,15 +35,16 @@ def read_split(
     images: pd.DataFrame | None = None,
     folders: Mapping[str, Path] | None = None,
     backbone: "Backbone | None" = None,
+    regions: str | Path | None = None,
 ) -> SplitData:
     """One split in memory; what else a method `needs` of it comes from IMAGES, their folders and the backbone.
 
     Bound: pixels take images x 3 x height x width bytes, patches and token states two bytes a number; everything else
-    is one vector an image or text and the encoded prototypes and phrases.
+    is one vector an image or text and the encoded prototypes and phrases. The file of `regions` is mapped, not read.
     """
     frame = read_table(texts, TEXTS)
     features = read_split_features(image_features, text_features, encoded)
-    pixels = trunk = token_ids = patches = states = mask = None
+    pixels = trunk = token_ids = patches = states = mask = marked = None
     if "pixels" in needs:
         from vialign.features import load_pixels
 
@@ -59,6 +61,9 @@ def read_split(
         patches = read_patches(read_images(image_features))
     if "states" in needs:
         states, mask = read_states(read_texts(text_features))
+    if "regions" in needs:
+        assert regions is not None
+        marked = read_regions(regions, list(features.image_ids))
     return assemble(
         frame,
         list(features.image_ids),
@@ -73,6 +78,7 @@ def read_split(
         patches=patches,
         states=states,
         mask=mask,
+        regions=marked,
     )
 
 

@@ -2,37 +2,25 @@
 
 import math
 import time
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from vialign.config import TrainingConfig
+from vialign.distributed import is_first, processes, sum_gradients
 from vialign.objective import Objective, SplitData
-from vialign.progress import track
-from vialign.tables import MONITOR, SIGNAL_MONITOR
+from vialign.progress import follow
+from vialign.tables import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.batches import BatchOrder
 from vialign.training.checkpoint import Checkpoint, Trail
-from vialign.training.monitor import Row, carries_signal, check, sample_images, validation_score
+from vialign.training.monitor import carries_signal, check, sample_images, validation_score
+from vialign.training.unfinished import TrainingResult, Unfinished, rows_of
 
 TERMS = ("loss", "contrastive", "negative", "regularisation")
 Parameters = dict[str, nn.Parameter]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a stretch of training leaves."""
-
-    checkpoint: Checkpoint
-    log: pd.DataFrame
-    """TRAINING_LOG of the steps of this stretch."""
-    monitor: pd.DataFrame
-    """MONITOR of the checks of this stretch; a stretch from the beginning has step 0 too."""
-    signal_monitor: pd.DataFrame
-    """SIGNAL_MONITOR of its light checks; none for a method without the signal."""
-    trail: Trail
-    """The weights at the light checks."""
 
 
 def check_steps(config: TrainingConfig, checks: int) -> set[int]:
@@ -60,55 +48,56 @@ def train(
     seed: int,
     to_step: int,
     start: Checkpoint | None = None,
+    unfinished: Unfinished | None = None,
     validation_batch: int = 256,
 ) -> TrainingResult:
     """Train up to `to_step`, from the beginning or from the checkpoint `start`, whose training it continues exactly.
 
-    Schedule and batches depend on the config and the seed alone, so two stretches give the same weights as one. A
-    method without trainable parameters goes the same way, with no step and the one check at step 0. The objective is
-    left with its last weights, in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient or the
-    loss is not finite: both are bugs of the method.
+    Schedule and batches depend on the config and the seed alone, so two stretches give the same weights as one. With
+    `unfinished` what is done so far is written there now and then, and a stretch that was killed goes on from it. Where
+    several processes share the batches, the first of them alone validates and keeps. A method without trainable
+    parameters goes the same way, with no step and the one check at step 0. The objective is left with its last weights,
+    in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient or the loss is not finite: both are
+    bugs of the method.
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
     watch = _Watch(objective, validation_data, config, validation_batch)
-    log: list[dict[str, float]] = []
+    done = None if unfinished is None else unfinished.read()
+    log: list[dict[str, Any]] = []
+    if done is not None:
+        start = done.checkpoint
+        log = rows_of(done.log)
+        watch.take_over(done)
     if start is None:
         watch.look(0)
     else:
         objective.load_state(start.weights)
         watch.step, watch.score, watch.state = start.best_step, start.best_score, start.best
+
+    def result(step: int) -> TrainingResult:
+        return watch.result(step, log, {} if optimiser is None else _optimiser_state(optimiser, parameters))
+
     if optimiser is not None:
         first = 1 if start is None else start.step + 1
         _load_optimiser(optimiser, parameters, {} if start is None else start.optimiser)
         order = BatchOrder(train_data, config.batch, seed)
         objective.train()
-        for step in track(range(first, to_step + 1), f"training {objective.name}, seed {seed}"):
+        steps = follow(range(first, to_step + 1), f"training {objective.name}, seed {seed}", shown=is_first())
+        for step in steps:
             began = time.perf_counter()
-            rate = rate_at(step, peak_rate, config)
             terms = objective.loss(train_data, order.draw(step))
+            rate = rate_at(step, peak_rate, config) * objective.rate_factor()
             norm = _update(objective.name, terms["loss"], parameters, optimiser, rate, config.clip)
             values = {name: float(terms[name].detach()) for name in TERMS}
             seconds = time.perf_counter() - began
             log.append({"step": step, **values, "learning_rate": rate, "gradient_norm": norm, "seconds": seconds})
             watch.look(step)
+            steps.say(loss=values["loss"], best_validation=watch.score)
+            if unfinished is not None and step < to_step and is_first():
+                unfinished.offer(partial(result, step))
         objective.eval()
-    checkpoint = Checkpoint(
-        step=to_step,
-        weights=objective.state(),
-        best=watch.state,
-        best_score=watch.score,
-        best_step=watch.step,
-        optimiser={} if optimiser is None else _optimiser_state(optimiser, parameters),
-    )
-    columns = ["step", *TERMS, "learning_rate", "gradient_norm", "seconds"]
-    return TrainingResult(
-        checkpoint,
-        pd.DataFrame(log, columns=columns),
-        pd.DataFrame(watch.rows, columns=list(MONITOR.columns)),
-        pd.DataFrame(watch.light_rows, columns=list(SIGNAL_MONITOR.columns)),
-        watch.trail,
-    )
+    return result(to_step)
 
 
 class _Watch:
@@ -121,23 +110,40 @@ class _Watch:
         if carries_signal(objective, data):
             self.light_steps = check_steps(config, config.monitor.checks)
         self.sample = sample_images(data, config.monitor.images)
-        self.rows: list[Row] = []
-        self.light_rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
+        self.light_rows: list[dict[str, Any]] = []
         self.trail: Trail = {}
         self.step, self.score, self.state = -1, -math.inf, dict[str, Tensor]()
         """The best check of the whole split so far, of equal ones the first, and the weights there."""
 
+    def take_over(self, done: TrainingResult) -> None:
+        """Go on from the checks of a stretch that was interrupted."""
+        self.rows, self.light_rows = rows_of(done.monitor), rows_of(done.signal_monitor)
+        self.trail = dict(done.trail)
+
     def look(self, step: int) -> None:
         """The checks that belong to this step, if any."""
+        if not is_first():
+            return
         if step in self.steps:
             row = check(self.objective, self.data, step, self.batch)
-            self.rows.append(row)
+            self.rows.append({**row})
             if validation_score(row) > self.score:
                 self.step, self.score, self.state = step, validation_score(row), self.objective.state()
         if step in self.light_steps:
             row = check(self.objective, self.data, step, self.batch, self.sample)
             self.light_rows.append({**row, "score": validation_score(row)})
             self.trail[step] = self.objective.state()
+
+    def result(self, step: int, log: list[dict[str, Any]], optimiser: dict[str, Tensor]) -> TrainingResult:
+        """Everything after so many steps."""
+        return TrainingResult(
+            Checkpoint(step, self.objective.state(), self.state, self.score, self.step, optimiser),
+            pd.DataFrame(log, columns=list(TRAINING_LOG.columns)),
+            pd.DataFrame(self.rows, columns=list(MONITOR.columns)),
+            pd.DataFrame(self.light_rows, columns=list(SIGNAL_MONITOR.columns)),
+            dict(self.trail),
+        )
 
 
 def _update(
@@ -147,8 +153,9 @@ def _update(
     if not bool(loss.isfinite()):
         raise RuntimeError(f"{name}: the loss is {float(loss.detach())}")
     optimiser.zero_grad()
-    loss.backward()
+    (loss / processes()).backward()
     require_gradients(name, parameters)
+    sum_gradients(parameters.values())
     norm = nn.utils.clip_grad_norm_(parameters.values(), clip)
     for group in optimiser.param_groups:
         group["lr"] = rate

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from vialign.config import Config, TrainingConfig
-from vialign.curriculum.method import MODULES, CurriculumMethod, method_name
+from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod, method_name
 from vialign.errors import UserError
 from vialign.objective import Objective
 from vialign.signal.calibration import SignalCalibration
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
 """The curriculum methods: name to active modules, from none to all."""
+CURRICULUM = {**SUBSETS, GUIDED: MODULES}
+"""All methods of `vialign.curriculum`: the subsets, and all modules with a guided learning rate."""
 BASELINES = {
     "frozen": "vialign.baselines.frozen",
     "lora": "vialign.baselines.lora",
@@ -25,14 +27,16 @@ BASELINES = {
     "prompt": "vialign.baselines.prompt",
     "coop": "vialign.baselines.coop",
     "filip": "vialign.baselines.filip",
+    "vinvl": "vialign.baselines.vinvl",
+    "uniter": "vialign.baselines.uniter",
 }
 """Name in the config to the module with `build(config, backbone, seed)`."""
-METHODS = (*BASELINES, *SUBSETS)
+METHODS = (*BASELINES, *CURRICULUM)
 
 
 def family(name: str) -> str:
-    """What shares a learning rate: all subsets of `vialign`; every baseline has its own."""
-    return method_name(MODULES) if name in SUBSETS else name
+    """What shares a learning rate: all methods of `vialign.curriculum`; every baseline has its own."""
+    return method_name(MODULES) if name in CURRICULUM else name
 
 
 def learning_rate(name: str, config: TrainingConfig) -> float:
@@ -54,14 +58,20 @@ def build_method(
 
     Raises UserError when no method has that name.
     """
+    method = _build(name, config, backbone, calibration, seed)
+    method.hardest_share = config.training.hardest
+    return method
+
+
+def _build(name: str, config: Config, backbone: "Backbone", calibration: SignalCalibration, seed: int) -> Objective:
     if name in BASELINES:
         method: Objective = import_module(BASELINES[name]).build(config, backbone, seed)
         return method
-    if name in SUBSETS:
+    if name in CURRICULUM:
         # One rank for all subsets, so that a comparison of subsets never is one of sizes.
         rank = sized_rank(config, backbone, calibration)
         return CurriculumMethod(
-            SUBSETS[name],
+            CURRICULUM[name],
             backbone.dimension,
             backbone.logit_scale,
             calibration,
@@ -69,5 +79,6 @@ def build_method(
             config.signal,
             config.training.negatives,
             seed,
+            guided=name == GUIDED,
         )
     raise UserError(f"config: training.methods names {name!r}; known methods: {', '.join(METHODS)}")

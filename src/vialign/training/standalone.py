@@ -20,7 +20,7 @@ from vialign.random import derive_seed, generator
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 from vialign.signal.toolkit.parsing import find_parser
 from vialign.training.efficiency import Bench, fresh_units, measure_methods
-from vialign.training.methods import SUBSETS, build_method
+from vialign.training.methods import CURRICULUM, build_method
 from vialign.training.sizing import extra_at_rank
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def find_nlp(method: str, config: Config, pipeline: Path | None) -> "Language":
 
     Raises UserError when the folder holds no pipeline.
     """
-    if pipeline is not None or SUBSETS.get(method):
+    if pipeline is not None or CURRICULUM.get(method):
         return find_parser(pipeline, None, config.language, config.seed)
     import spacy
 
@@ -91,7 +91,7 @@ def largest_allowed(method: str, config: Config, backbone: "Backbone") -> tuple[
     Returns the config value that sets the rank, the rank, and the extra parameters of the method at it. Raises
     UserError for methods without a rank, and when even rank 1 is too large.
     """
-    if method in SUBSETS:
+    if method in CURRICULUM:
         value, extra = "curriculum.rank", extra_at_rank(config, backbone, CALIBRATION)
     elif method == "lora":
         value, extra = "training.lora_rank", _lora_at_rank(config, backbone)

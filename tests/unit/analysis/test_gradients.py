@@ -95,16 +95,19 @@ def test_cosines_of_terms_by_hand(world, batch):
         assert cosine == pytest.approx(float(torch.cosine_similarity(*vectors, dim=0)), abs=1e-5)
 
 
-@pytest.mark.parametrize("modules", [(), ("correct",)])
-def test_sample_losses_have_the_loss_as_their_mean(world, batch, modules):
+@pytest.mark.parametrize(("modules", "hardest"), [((), 0.0), (("correct",), 0.0), ((), 0.4)])
+def test_sample_losses_have_the_loss_as_their_mean(world, batch, modules, hardest):
     method = moved(modules)
+    method.hardest_share = hardest
     assert bool((batch.negatives < 0).any()) and bool((batch.negatives >= 0).any())
     mean = sample_losses(method, world, batch).mean()
     loss = method.loss(world, batch)["loss"]
     assert float(mean.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     none = replace(batch, negatives=torch.full_like(batch.negatives, -1))
+    alone = method.loss(world, none)
+    assert bool(alone["negative"] > 0) == (hardest > 0)
     assert float(sample_losses(method, world, none).mean().detach()) == pytest.approx(
-        float(method.loss(world, none)["contrastive"].detach()), rel=1e-5
+        float(alone["loss"].detach()), rel=1e-5
     )
 
 

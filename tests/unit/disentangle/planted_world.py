@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from vialign.disentangle.boxes import box_coverage, object_labels
+from vialign.features.boxes import box_coverage, object_labels
 
 GRID = (7, 7)
 DIMENSION = 32

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from vialign import tables
+from vialign.analysis.failure_rates import failure_tables
 from vialign.artifacts import write_table
 from vialign.config import Config, load_config
 
@@ -38,6 +39,7 @@ def fake_config(**sections: object) -> Config:
 def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) -> Path:
     """Write the tables of a whole run, or of one that the gate `stop` ended; returns `folder`."""
     draw = np.random.default_rng(seed)
+    _theory(folder)
     _data(folder, draw)
     _quality(folder)
     _signal(folder, draw)
@@ -277,18 +279,33 @@ def _dynamics(folder: Path) -> None:
     _write(folder, "analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH, path)
 
 
+def _theory(folder: Path) -> None:
+    values, trends = [], []
+    for place, world in enumerate(tables.THEORY_WORLDS):
+        for order, measure in enumerate(tables.THEORY_MEASURES):
+            for level in range(4):
+                value = 0.3 + 0.04 * order + 0.05 * level * (place != 3)
+                about = dict(world=world, parameter=0.2 * level, mutual_information=float(level), measure=measure)
+                values.append(dict(**about, **_interval(value), seeds=6))
+            ends = dict(correlation=0.9 - 0.3 * place, low=0.8 - 0.3 * place, high=0.95 - 0.3 * place)
+            change = dict(change=0.15, change_low=0.12, change_high=0.18)
+            trends.append(dict(world=world, measure=measure, **ends, **change, seeds=6))
+    _write(folder, "analyse/theory.parquet", tables.THEORY, values)
+    _write(folder, "analyse/theory_trends.parquet", tables.THEORY_TRENDS, trends)
+
+
 def _budget(folder: Path) -> None:
     rows = []
     for method, extra, inference, train in (("lora", 0.004, 0.001, 0.06), ("vialign", 0.014, 0.05, 0.12)):
         for backbone in ("vialign-scenes", "ViT-B-32"):
             common = dict(method=method, backbone=backbone)
             for measure, value, limit in (
-                ("extra parameters", extra, 0.02),
-                ("inference", inference, 0.10),
-                ("training", train, 0.10),
+                ("parameters_extra_share", extra, 0.02),
+                ("inference_overhead", inference, 0.10),
+                ("training_overhead", train, 0.10),
             ):
                 ends = dict(value=value, low=value - 0.004, high=value + 0.004, kept=value + 0.004 < limit)
-                rows.append(dict(**common, measure=f"{measure} overhead", **ends, unit="of the backbone", limit=limit))
+                rows.append(dict(**common, measure=measure, **ends, unit="share of the reference", limit=limit))
             plain = dict(low=None, high=None, unit="parameters", limit=None, kept=None)
             rows.append(dict(**common, measure="total parameters", value=4.1e6, **plain))
     _write(folder, "budget/ledger.parquet", tables.BUDGET, rows)
@@ -350,16 +367,42 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
 
 
 def _failures(folder: Path) -> None:
-    rows = []
-    for method in METHODS:
-        for number in range(24):
-            failure = tables.FAILURE_CLASSES[number % 3]
-            texts = dict(true_text=HOSTILE, chosen_text="the blue square is above the red circle")
-            chosen = dict(chosen_image=f"test_{(number + 1) % 6}", evidence="worst match 0.11, threshold 0.2")
-            phrase = dict(worst_phrase="a red circle", worst_match=0.11) if number % 2 else {}
-            item = dict(method=method, seed=number % 2, benchmark="test/text_to_image", item_id=f"q{number // 2}")
-            rows.append(dict(**item, image_id=f"test_{number % 6}", **texts, **chosen, failure=failure, **phrase))
-    _write(folder, "analyse/failures.parquet", tables.FAILURES, rows)
+    """What became of 24 queries a benchmark: the later method solves more of them."""
+    outcomes, failures = [], []
+    for place, method in enumerate(METHODS):
+        for seed in (0,) if method == "frozen" else (0, 1):
+            for benchmark in ("test/text_to_image", "test/aro_relation", "test_domain/text_to_image"):
+                for number in range(24):
+                    key = dict(method=method, seed=seed, benchmark=benchmark, item_id=f"q{number}")
+                    image = f"{benchmark.split('/')[0]}_{number % 6}"
+                    level = (5 * number + 2 * seed) % 9
+                    failed = level > 2 + 2 * place
+                    outcomes.append(dict(**key, image_id=image, measure="r1", value=float(not failed)))
+                    if failed:
+                        failures.append(key | fake_failure(level, image, f"test_{(number + 1) % 6}", benchmark))
+    _write(folder, "analyse/failures.parquet", tables.FAILURES, failures)
+    frames = pd.DataFrame(outcomes), pd.DataFrame(failures)
+    rates, moves = failure_tables(*frames, draws=50, level=0.05, seed=0)
+    write_table(rates, tables.FAILURE_RATES, folder / "analyse/failure_rates.parquet", PROVENANCE)
+    write_table(moves, tables.FAILURE_MOVES, folder / "analyse/failure_moves.parquet", PROVENANCE)
+
+
+def fake_failure(number: int, image: str, other: str, benchmark: str) -> dict[str, object]:
+    """The columns of a failure that do not name its query; `number` picks class, rule and phrase."""
+    rival = "text" if "aro" in benchmark else "image"
+    rules = ("missing", "same words", "agreement", "none", "missing", "same concepts", "identical text", "none")
+    row: dict[str, object] = dict(
+        image_id=image, true_text=HOSTILE, chosen_text="the blue square is above the red circle", rival=rival,
+        chosen_image=other if rival == "image" else image, failure=tables.FAILURE_CLASSES[number % 4],
+        rule=rules[number % 8], phrase_kind=tables.PHRASE_KINDS[number % 4], worst_phrase=HOSTILE, worst_match=0.11,
+        worst_match_rival=0.3, missing_limit=0.2, local_true=0.5, local_rival=0.49, margin_limit=0.02, agreement=0.9,
+        agreement_limit=0.8, human=None, human_limit=0.5,
+    )  # fmt: skip
+    if row["phrase_kind"] == "none":
+        return row
+    where = dict(prototype=number % 8, prototype_image=image, prototype_x=0.1, prototype_y=0.9, prototype_area=0.05)
+    before = 0.05 if rival == "image" else None
+    return row | where | dict(phrase="a red circle", phrase_of="rival", phrase_match=0.11, phrase_match_true=before)
 
 
 def _benchmarks(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The section on monitoring and gradients: what it draws, what it says of warnings, and what it lacks."""
+"""The sections on monitoring and gradients: what it draws, what it says of warnings, and what it lacks."""
 
 import pytest
 
@@ -6,11 +6,13 @@ from unit.report.fake_results import fake_config, write_fake_results
 from unit.report.page import read_page
 from vialign.report.evidence import read_evidence
 from vialign.report.review import suggestions
-from vialign.report.sections.monitoring import monitoring
+from vialign.report.sections.monitoring import gradients, monitoring
 
 
 def section(folder):
-    return read_page("".join(monitoring(read_evidence(folder, fake_config()), fake_config()).blocks))
+    evidence = read_evidence(folder, fake_config())
+    blocks = [block for make in (monitoring, gradients) for block in make(evidence, fake_config()).blocks]
+    return read_page("".join(blocks))
 
 
 def sources(page):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ def evidence(whole_run) -> Evidence:
 
 
 def page(evidence: Evidence, **frames):
-    changed = Evidence(evidence.results, evidence.frames | frames, evidence.artifacts, evidence.stopped)
+    changed = replace(evidence, frames=evidence.frames | frames)
     return read_page("".join(stress(changed, fake_config())))
 
 

@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
-from vialign import tables
 from vialign.artifacts import write_table
 from vialign.report.evidence import PLACES, read_evidence
 from vialign.report.numbers import MINUS, shape
 from vialign.report.review import suggestions
+from vialign.report.sections.answers import answers
 from vialign.report.sections.blind import solved_blind
-from vialign.report.sections.failures import choose_examples, class_shares
 from vialign.report.sections.signal import signal
 from vialign.report.style import PALETTE
-from vialign.report.summary import badges, headline, sentences
+from vialign.report.summary import badges, headline
 from vialign.report.tables import Show, render_table
 
 
@@ -66,6 +65,11 @@ def folder(tmp_path_factory):
     return write_fake_results(tmp_path_factory.mktemp("words"))
 
 
+def said(evidence, place, config=None):
+    """The sentences of one of the answers of the summary: 0 signal, 1 LoRA, 2 cost, 3 failures, 4 repeating."""
+    return [str(sentence) for sentence in answers(evidence, config or fake_config())[place].said]
+
+
 def rewrite(folder, name, change):
     """The folder's table, changed; returns what puts it back."""
     path, table = PLACES[name]
@@ -107,7 +111,7 @@ GAIN, LOSS, NOTHING = (0.1, 0.001), (-0.1, 0.001), (0.01, 0.8)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (differences(0.04, 0.02), "Yes, on this data: the modules beat both .* combine and in retrieval"),
         (
@@ -130,10 +134,10 @@ GAIN, LOSS, NOTHING = (0.1, 0.001), (-0.1, 0.001), (0.01, 0.8)
         (lambda frame: frame[frame["reference"] == "frozen"], "Not known yet"),
     ],
 )
-def test_the_answer_follows_the_tables(folder, change, said):
+def test_the_answer_follows_the_tables(folder, change, expected):
     undo = rewrite(folder, "comparisons", change)
     try:
-        assert re.match(said, headline(read_evidence(folder, fake_config()), fake_config()))
+        assert re.match(expected, headline(read_evidence(folder, fake_config()), fake_config()))
     finally:
         undo()
 
@@ -143,7 +147,7 @@ def test_a_broken_budget_is_part_of_the_answer(folder):
     try:
         evidence = read_evidence(folder, fake_config())
         assert "outside the efficiency budget" in headline(evidence, fake_config())
-        assert "The efficiency budget is broken" in sentences(evidence, fake_config())[-1]
+        assert "The efficiency budget is broken" in said(evidence, 2)[0]
         assert [badge.action for badge in badges(evidence)] == ["go", "warn", "go"]
     finally:
         undo()
@@ -153,8 +157,7 @@ def test_the_challenge_is_held_against_its_threshold(folder):
     evidence = read_evidence(folder, fake_config())
 
     def challenge(**report):
-        config = fake_config(report=report)
-        return next(text for text in sentences(evidence, config) if "challenge" in text)
+        return next(text for text in said(evidence, 1, fake_config(report=report)) if "challenge" in text)
 
     assert "is not reached" in challenge(challenge=0.035) and "is reached" in challenge(challenge=0.03)
 
@@ -197,45 +200,6 @@ def test_a_noisy_limit_asks_for_repeats_and_a_broken_one_for_smaller_modules(tmp
     assert all("budget.repeats" in text for text in suggested(folder))
 
 
-def failures(seed=0, items=40, seeds=2):
-    """Items whose seeds fail together in the same class."""
-    draw = np.random.default_rng(seed)
-    rows = []
-    for item in range(items):
-        failure = tables.FAILURE_CLASSES[draw.choice(3, p=[0.6, 0.3, 0.1])]
-        rows += [("m", s, "test/b", f"q{item}", f"i{item % 7}", failure) for s in range(seeds)]
-    return pd.DataFrame(rows, columns=["method", "seed", "benchmark", "item_id", "image_id", "failure"])
-
-
-def test_class_shares_are_shares_and_their_intervals_resample_items():
-    frame = failures()
-    shares = class_shares(frame, draws=4000, level=0.05, seed=3).set_index("failure")
-    expected = frame["failure"].value_counts(normalize=True)
-    assert np.allclose(shares["share"], expected.reindex(shares.index, fill_value=0))
-    # Independent oracle: resample the list of items, one loop, another generator.
-    groups = [group["failure"].tolist() for _, group in frame.groupby("item_id")]
-    draw = np.random.default_rng(11)
-    means = []
-    for _ in range(4000):
-        picked = [name for place in draw.integers(len(groups), size=len(groups)) for name in groups[place]]
-        means.append(picked.count("concept missing") / len(picked))
-    low, high = np.quantile(means, [0.025, 0.975])
-    row = shares.loc["concept missing"]
-    assert row["low"] == pytest.approx(low, abs=0.02) and row["high"] == pytest.approx(high, abs=0.02)
-    # Control: treating seeds as further items would claim too much.
-    naive = class_shares(frame.assign(item_id=range(len(frame))), draws=4000, level=0.05, seed=3).set_index("failure")
-    width = naive.loc["concept missing", "high"] - naive.loc["concept missing", "low"]
-    assert width < 0.85 * (row["high"] - row["low"])
-
-
-def test_examples_take_the_classes_in_turn_and_each_image_once():
-    frame = failures(items=60)
-    chosen = choose_examples(frame, "m", 6)
-    assert len(chosen) == 6 and chosen["image_id"].is_unique
-    assert chosen["failure"].iloc[0] == "concept missing" and chosen["failure"].nunique() > 1
-    assert len(choose_examples(frame, "another method", 3)) == 3
-
-
 def luminance(colour):
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
@@ -263,7 +227,7 @@ def test_contrast_keeps_the_accessibility_rules_in_every_scheme():
 
 def test_a_signal_at_chance_is_not_said_to_tell_anything(folder):
     def first():
-        return str(sentences(read_evidence(folder, fake_config()), fake_config())[0])
+        return said(read_evidence(folder, fake_config()), 0)[1]
 
     assert "tells true captions from hard negatives, best" in first()
     undo = rewrite(folder, "diagnosis", lambda frame: frame.assign(auc=0.52, low=0.48, high=0.56))
@@ -274,10 +238,10 @@ def test_a_signal_at_chance_is_not_said_to_tell_anything(folder):
 
 
 def test_benchmarks_solved_or_misled_by_text_alone_are_named_and_no_others(folder):
-    said = str(solved_blind(read_evidence(folder, fake_config()), fake_config())[1])
-    assert "test/aro_order" in said and "may come from the words" in said
-    assert "test/aro_attribution" in said and "mislead" in said
-    assert "test/aro_relation" not in said and "winoground" not in said
+    found = str(solved_blind(read_evidence(folder, fake_config()), fake_config())[1])
+    assert "test/aro_order" in found and "may come from the words" in found
+    assert "test/aro_attribution" in found and "mislead" in found
+    assert "test/aro_relation" not in found and "winoground" not in found
     unsolved = dict(accuracy=0.4, low=0.3, high=0.6, chance=0.5, solved=False)
     undo = rewrite(folder, "blind", lambda frame: frame.assign(**unsolved))
     try:
@@ -287,14 +251,14 @@ def test_benchmarks_solved_or_misled_by_text_alone_are_named_and_no_others(folde
 
 
 def test_kinds_that_text_alone_tells_are_named_beside_the_reference_signals(folder):
-    def said():
+    def shown():
         return "".join(str(block) for block in signal(read_evidence(folder, fake_config()), fake_config()).blocks)
 
-    assert "Text alone tells true captions beyond chance from: random" in said()
+    assert "Text alone tells true captions beyond chance from: random" in shown()
     for name in ("FILIP tokens", "F-CLIPScore", "text alone"):
-        assert f"<strong>{name}</strong>" in said()
+        assert f"<strong>{name}</strong>" in shown()
     undo = rewrite(folder, "diagnosis", lambda frame: frame[frame["signal"] != "blind"])
     try:
-        assert "Text alone tells" not in said() and "Not available: the reference signal text alone" in said()
+        assert "Text alone tells" not in shown() and "Not available: the reference signal text alone" in shown()
     finally:
         undo()

@@ -39,6 +39,7 @@ METHOD_MEANINGS = {
     "coop": ("CoOp", "learned vectors in front of each caption, for retrieval (Zhou et al.)."),
     "filip": ("FILIP", "best matches between single patches and words, beside the embeddings (Yao et al.)."),
     "vialign": ("vialign", "the curriculum with all its modules."),
+    "vialign-guided": ("vialign, guided rate", "the same, with a learning rate that follows mean C (exploratory)."),
 }
 """What a method is called among people, and what it is, as a sentence after its name."""
 

@@ -81,7 +81,7 @@ def _examples(evidence: Evidence, config: Config, images: pd.DataFrame) -> Marku
 
 def backbone(evidence: Evidence, config: Config) -> Section:
     """The contract of the frozen encoder, the readout chosen, and its check against known numbers."""
-    section = Section("backbone", "Backbone")
+    section = Section("backbone", "Backbone and calibration")
     contract = evidence.contract()
     if contract:
         section.blocks.append(part("terms.html.j2", terms=list(contract.items()), title="Contract of the backbone"))

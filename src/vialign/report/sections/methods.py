@@ -11,7 +11,7 @@ from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import benchmark_name, by_method, method_meaning, method_order, words
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS
+from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS, SEARCH
 
 
 def training(evidence: Evidence, config: Config) -> Section:
@@ -56,7 +56,34 @@ def training(evidence: Evidence, config: Config) -> Section:
     ]
     last = by_method(config, last.sort_values("seed"))
     section.blocks.append(render_table(last, MONITOR, source=path, title="Last check", columns=columns))
+    section.blocks.extend(_search(evidence, config))
     return section
+
+
+def _search(evidence: Evidence, config: Config) -> list[Markup]:
+    """The candidates of every method's learning rate, and what validation said of them."""
+    frame, path = evidence.get("search"), evidence.path("search")
+    if frame is None:
+        return []
+    columns = [
+        Show("method", "Method"),
+        Show("learning_rate", "Peak rate", "number"),
+        Show("chosen", "Chosen", "flag"),
+        Show("score", "Score, %", "percent"),
+        Show("recall", "R@1, %", "percent"),
+        Show("negatives", "Against negatives, %", "percent"),
+        Show("steps", "Steps", "count"),
+    ]
+    title = "Search for the learning rate"
+    table = render_table(by_method(config, frame), SEARCH, source=path, title=title, columns=columns)
+    return [
+        heading(title, 4),
+        paragraph(
+            "Every trained method has the same candidates around its own rate, the same steps and one seed. What it "
+            "scores on validation after them decides: the mean of recall and accuracy against negatives."
+        ),
+        table,
+    ]
 
 
 def _loss(evidence: Evidence, config: Config, order: list[str], name: str) -> list[Markup]:
@@ -84,14 +111,21 @@ def _loss(evidence: Evidence, config: Config, order: list[str], name: str) -> li
 
 def comparison(evidence: Evidence, config: Config) -> Section:
     """Results with intervals, and paired differences to the frozen backbone and to LoRA."""
-    section = Section("comparison", "Comparison")
+    section = Section("comparison", "Comparison", results_blocks(evidence, config))
+    section.blocks.extend(_differences(evidence, config))
+    return section
+
+
+def results_blocks(evidence: Evidence, config: Config) -> list[Markup]:
+    """What every method reached on every benchmark, and what the methods are."""
+    blocks: list[Markup] = []
     results, path = evidence.get("results"), evidence.path("results")
     if results is None:
-        section.blocks.append(absent("the results", path, evidence.stopped))
+        blocks.append(absent("the results", path, evidence.stopped))
     else:
         rows = [Show("benchmark", "Benchmark"), Show("measure", "Measure"), Show("convention", "Mean")]
         value = Show("value", "Value, %", "percent", "low", "high")
-        section.blocks.append(
+        blocks.append(
             render_matrix(
                 by_method(config, results),
                 RESULTS,
@@ -111,12 +145,11 @@ def comparison(evidence: Evidence, config: Config) -> Section:
             Show("ties", "Ties", "count"),
         ]
         full = render_table(by_method(config, results), RESULTS, source=path, title="Results", columns=columns)
-        section.blocks.append(folded("Items, seeds and ties of every result", full))
-        section.blocks.append(folded("What the methods are", _meanings(by_method(config, results)["method"])))
-        section.blocks.append(heading("Solved without seeing an image"))
-        section.blocks.extend(solved_blind(evidence, config))
-    section.blocks.extend(_differences(evidence, config))
-    return section
+        blocks.append(folded("Items, seeds and ties of every result", full))
+        blocks.append(folded("What the methods are", _meanings(by_method(config, results)["method"])))
+        blocks.append(heading("Solved without seeing an image"))
+        blocks.extend(solved_blind(evidence, config))
+    return blocks
 
 
 def _meanings(methods: "pd.Series[str]") -> Markup:

@@ -1,4 +1,4 @@
-"""How C moved with the validation metric during training, and what the gradients asked for."""
+"""Phase 3: how C moved with the validation metric during training, and what the gradients asked for."""
 
 import pandas as pd
 from markupsafe import Markup
@@ -14,14 +14,17 @@ from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, MONITORING
 
 
 def monitoring(evidence: Evidence, config: Config) -> Section:
-    """Phase 3: the light checks, their rolling rank correlation with warnings, and the gradient analysis."""
-    section = Section("monitoring", "Monitoring and gradients")
+    """The light checks and their rolling rank correlation with warnings."""
+    section = Section("monitoring", "Monitoring of the signal")
     section.blocks.append(paragraph(_QUESTION))
     section.blocks.extend(_checks(evidence, config))
     section.blocks.extend(_correlation(evidence, config))
-    section.blocks.append(heading("Gradients after the fact"))
-    section.blocks.extend(_gradients(evidence, config))
     return section
+
+
+def gradients(evidence: Evidence, config: Config) -> Section:
+    """After training: cosines of the loss terms, samples by their C, and the optimisation path."""
+    return Section("gradients", "Gradients", _gradients(evidence, config))
 
 
 _QUESTION = (

@@ -8,8 +8,9 @@ from vialign.report.blocks import Section, bullets, figure, heading, paragraph, 
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
 from vialign.report.review import suggestions
+from vialign.report.sections.answers import answers
 from vialign.report.sections.common import SIGNAL_NAMES, benchmark_name, by_method, method_order, words
-from vialign.report.sections.signal import verdict_table
+from vialign.report.sections.gates import verdict_table
 
 QUESTION = (
     "A dual encoder that was trained contrastively knows which concepts an image and a caption share, but hardly how "
@@ -19,16 +20,14 @@ QUESTION = (
 
 
 def opening(evidence: Evidence, config: Config) -> Section:
-    """Question, answer, gates, and the one picture that carries the answer."""
+    """Question, answer, gates, what a reader asks next, and the one picture that carries the answer."""
     section = Section("summary", "Summary")
     if evidence.stopped:
         section.blocks.append(part("stopped.html.j2", gate=evidence.stopped))
     section.blocks.append(part("question.html.j2", question=QUESTION))
     section.blocks.append(part("answer.html.j2", headline=summary.headline(evidence, config)))
-    reasons = summary.sentences(evidence, config)
-    if reasons:
-        section.blocks.append(bullets(reasons))
     section.blocks.append(part("badges.html.j2", badges=summary.badges(evidence)))
+    section.blocks.append(part("answers.html.j2", answers=answers(evidence, config)))
     picture = _results_picture(evidence, config) or _signal_picture(evidence, config)
     if picture:
         section.blocks.append(picture)

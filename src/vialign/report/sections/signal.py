@@ -1,13 +1,15 @@
-"""Whether the signal is there: discrimination, distributions, probe, stress; and what the gates made of it."""
+"""Whether the signal is there: discrimination, distributions, probe, stress, and its course in training."""
+
+from collections.abc import Callable
 
 import pandas as pd
 from markupsafe import Markup
 
 from vialign.config import Config
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
-from vialign.report.evidence import GATES, Evidence
+from vialign.report.evidence import Evidence
 from vialign.report.figures import distribution_plot, interval_plot
-from vialign.report.numbers import cite
+from vialign.report.numbers import cite, cite_interval
 from vialign.report.sections.common import REFERENCE_MEANINGS, SIGNAL_NAMES, signal_name, words
 from vialign.report.sections.stress import stress
 from vialign.report.tables import Show, render_matrix, render_table
@@ -18,28 +20,36 @@ from vialign.tables import (
     REFERENCE_SIGNALS,
     SIGNAL_CALIBRATION,
     SIGNALS,
-    VERDICT,
 )
+
+Block = Callable[[Evidence, Config], list[Markup]]
 
 
 def signal(evidence: Evidence, config: Config) -> Section:
-    """Discrimination by signal and kind, distributions, probe, stress and agreement with people."""
-    section = Section("signal", "Signal")
+    """Phase 1 (discrimination, distributions, probe, people), phase 2 (stress), and what phase 3 found in training."""
+    section = Section("signal", "Signal: phases 1-3")
     section.blocks.append(
         paragraph(
             "The signal that the gate judges and that drives the modules is <code>{}</code>.", config.signal.driver
         )
     )
-    for title, block in (
-        ("Discrimination", _discrimination),
-        ("Distributions", _distributions),
-        ("Calibration of the similarities", _calibration),
-        ("Probe", _probe),
-        ("Stress", stress),
-        ("Agreement with people", _agreement),
-    ):
-        section.blocks.append(heading(title))
-        section.blocks.extend(block(evidence, config))
+    phases: dict[str, dict[str, Block]] = {
+        "Phase 1: diagnosis and probe": {
+            "Discrimination": _discrimination,
+            "Distributions": _distributions,
+            "Calibration of the similarities": _calibration,
+            "Probe": _probe,
+            "Agreement with people": _agreement,
+        },
+        "Phase 2: under stress": {"Stress": stress},
+        "Phase 3: during and after training": {"Monitoring": _monitoring},
+    }
+    for phase, parts in phases.items():
+        section.blocks.append(heading(phase))
+        for title, block in parts.items():
+            if len(parts) > 1:
+                section.blocks.append(heading(title, level=4))
+            section.blocks.extend(block(evidence, config))
     return section
 
 
@@ -232,33 +242,25 @@ def _agreement(evidence: Evidence, config: Config) -> list[Markup]:
     ]
 
 
-def verdict_table(frame: pd.DataFrame, path: str, title: str) -> Markup:
-    """Criteria of a gate with value, threshold, evidence and reason."""
-    columns = [
-        Show("criterion", "Criterion", "prose"),
-        Show("met", "Met", "verdict"),
-        Show("value", "Measured", "number", "low", "high"),
-        Show("threshold", "Threshold", "number"),
-        Show("reason", "Reason", "prose"),
-        Show("evidence", "Evidence"),
-    ]
-    return render_table(frame, VERDICT, source=path, title=title, columns=columns)
-
-
-def gates(evidence: Evidence, config: Config) -> Section:
-    """Every criterion of every gate that was reached: first those that decide, then those that only inform."""
-    section = Section("gates", "Gates")
-    for gate in GATES:
-        frame, path = evidence.get(f"gate_{gate}"), evidence.path(f"gate_{gate}")
-        section.blocks.append(heading(f"{gate.capitalize()} gate"))
-        if frame is None:
-            section.blocks.append(absent(f"the verdict of the {gate} gate", path, evidence.stopped))
-            continue
-        section.blocks.append(paragraph("Decision: <strong>{}</strong>.", frame["action"].iloc[0]))
-        required = frame[frame["required"]]
-        section.blocks.append(verdict_table(required, path, f"Criteria that decide the {gate} gate"))
-        informative = frame[~frame["required"]]
-        if not informative.empty:
-            title = f"Criteria that only inform, {gate} gate"
-            section.blocks.append(folded(title, verdict_table(informative, path, title)))
-    return section
+def _monitoring(evidence: Evidence, config: Config) -> list[Markup]:
+    """The last window of each training whose signal was followed; the rest stands in sections of its own."""
+    name = "monitoring" if evidence.get("monitoring") is not None else "early_monitoring"
+    frame, path = evidence.get(name), evidence.path(name)
+    known = None if frame is None else frame[(frame["of"] == "level") & frame["correlation"].notna()]
+    if known is None or known.empty:
+        blocks = [absent("the rolling correlation of C with the validation metric", path, evidence.stopped)]
+    else:
+        last = known.sort_values("step", kind="stable").groupby(["method", "seed"], sort=False).tail(1)
+        lines = [
+            say(
+                "<strong>{}</strong>, seed {}: {}",
+                row["method"],
+                cite(row, "seed", "plain"),
+                cite_interval(row, "correlation", "fraction"),
+            )
+            for _, row in last.sort_values(["method", "seed"], kind="stable").iterrows()
+        ]
+        text = "Rank correlation of mean C with the validation metric over the last window of each training:"
+        blocks = [paragraph(text), bullets(lines)]
+    text = 'Its course stands under <a href="#training">{}</a>, the gradients under <a href="#gradients">{}</a>.'
+    return [*blocks, paragraph(text, "Training and monitoring", "Gradients and theory")]

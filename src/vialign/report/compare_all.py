@@ -1,0 +1,151 @@
+"""The page of the full comparison: every method under one recipe, with more seeds than the main run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from vialign import tables
+from vialign.artifacts import write_text
+from vialign.config import Config
+from vialign.report import summary
+from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, paragraph, say
+from vialign.report.build import render_page, with_links
+from vialign.report.evidence import PLACES, Evidence, read_evidence
+from vialign.report.figures import interval_plot
+from vialign.report.sections import provenance
+from vialign.report.sections.common import MEASURE_NAMES, by_method, method_meaning, words
+from vialign.report.sections.methods import efficiency, results_blocks, training
+from vialign.report.tables import Show, render_table
+from vialign.tables import COMPARISONS
+
+FULL, GUIDED = "vialign", "vialign-guided"
+COMPARED = {
+    **PLACES,
+    "results": ("compare_all/results.parquet", tables.RESULTS),
+    "comparisons": ("compare_all/comparisons.parquet", tables.COMPARISONS),
+    "budget": ("compare_all/ledger.parquet", tables.BUDGET),
+}
+"""The run's tables, with those of the full comparison in the place of the main run's."""
+
+
+def build_compare_all(results: Path, config: Config, output: Path, made_by: Mapping[str, str]) -> None:
+    """Write the page of the full comparison. Raises UserError when a table is broken."""
+    methods = {"methods": config.training.compare, "seeds": config.training.compare_seeds}
+    config = config.model_copy(update={"training": config.training.model_copy(update=methods)})
+    evidence = read_evidence(results, config, COMPARED)
+    sections = [
+        overview(evidence, config),
+        guided_rate(evidence, config),
+        Section("results", "Results", results_blocks(evidence, config)),
+        training(evidence, config),
+        efficiency(evidence, config),
+        provenance(evidence, config),
+    ]
+    page = render_page(f"{config.title}: every method", "vialign comparison", sections, made_by)
+    write_text(with_links(page, results, output), output)
+
+
+def overview(evidence: Evidence, config: Config) -> Section:
+    """The project's method against every other, benchmark by benchmark."""
+    section = Section("summary", "Every method under one recipe")
+    frame, path = evidence.get("comparisons"), evidence.path("comparisons")
+    own = summary.main_method(evidence)
+    if frame is None or own is None:
+        section.blocks.append(absent("the paired comparisons", path, evidence.stopped))
+        return section
+    section.blocks.append(
+        paragraph(
+            "The combination that validation chose, <strong>{}</strong>, against every other method: same data, "
+            "batches, steps, search and seeds; paired by item and by seed. A gain is called significant when its "
+            "p-value stays under {} after Holm's correction over every comparison of this page.",
+            own,
+            f"{config.evaluation.level:g}",
+        )
+    )
+    against = frame[(frame["method"] == own) & frame["measure"].isin(summary.PRIMARY)]
+    section.blocks.append(bullets(_counts(against, config.evaluation.level)))
+    drawings = []
+    for (benchmark, measure), part in against.groupby(["benchmark", "measure"], sort=False):
+        split, _, name = str(benchmark).partition("/")
+        title = f"{words(name)}, {MEASURE_NAMES.get(str(measure), words(measure))} ({words(split)})"
+        svg = interval_plot(
+            part.sort_values("difference", kind="stable"),
+            name=f"all-{benchmark}-{measure}".replace("/", "-").replace("_", "-"),
+            title=title,
+            row="reference",
+            value="difference",
+            axis=f"points that {own} lies above each method",
+            lines=[(0.0, "no difference")],
+            scale=100,
+        )
+        reading = "A bar wholly to the right of the line is a gain over that method, wholly to the left a loss."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    section.blocks.append(gallery(drawings))
+    columns = [
+        Show("benchmark", "Benchmark"),
+        Show("measure", "Measure"),
+        Show("method", "Method"),
+        Show("reference", "Against"),
+        Show("difference", "Difference, points", "points", "low", "high"),
+        Show("p_holm", "p, Holm", "p"),
+        Show("detectable", "Detectable, points", "percent"),
+        Show("items", "Items", "count"),
+    ]
+    table = render_table(
+        by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns, limit=2000
+    )
+    section.blocks.append(folded("Every paired comparison with its tests", table))
+    return section
+
+
+def guided_rate(evidence: Evidence, config: Config) -> Section:
+    """The learning rate that C guides against the same schedule without it (exploratory)."""
+    section = Section("guided", "Signal-guided learning rate")
+    frame, path = evidence.get("comparisons"), evidence.path("comparisons")
+    rows = None if frame is None else frame[(frame["method"] == GUIDED) & (frame["reference"] == FULL)]
+    if rows is None or rows.empty:
+        section.blocks.append(absent(f"a comparison of {GUIDED} with {FULL}", path, evidence.stopped))
+        return section
+    section.blocks.append(
+        paragraph(
+            "In <code>{}</code> the scheduled rate is multiplied by mean C over that of the first batch, to a power. "
+            "All else is <code>{}</code>, so the difference is what the guidance gives.",
+            GUIDED,
+            FULL,
+        )
+    )
+    rows = rows[rows["measure"].isin(summary.PRIMARY)]
+    title = f"{GUIDED} against {FULL}"
+    svg = interval_plot(
+        rows.assign(label=rows["benchmark"].map(words) + ", " + rows["measure"].map(MEASURE_NAMES)),
+        name="guided-rate",
+        title=title,
+        row="label",
+        value="difference",
+        axis="points gained by the guided rate",
+        lines=[(0.0, "no difference")],
+        scale=100,
+    )
+    reading = "A bar wholly to the right of the line is a gain by the guided rate, across it undecided."
+    section.blocks.append(figure(svg, title=title, reading=reading, sources=[path]))
+    return section
+
+
+def _counts(against: pd.DataFrame, level: float) -> list[Markup]:
+    """One line a method: on how many benchmarks the project's method is significantly above it, and below."""
+    lines = []
+    for reference, part in against.groupby("reference", sort=False):
+        sure = part[part["p_holm"] < level]
+        above, below = int((sure["difference"] > 0).sum()), int((sure["difference"] < 0).sum())
+        lines.append(
+            say(
+                "<strong>{}</strong>: significantly better on {} of {} measures, significantly worse on {}.",
+                method_meaning(str(reference))[0],
+                above,
+                len(part),
+                below,
+            )
+        )
+    return lines

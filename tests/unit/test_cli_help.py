@@ -1,0 +1,94 @@
+"""Every command tells what it does, with an example that its own parser accepts."""
+
+import re
+import shlex
+import tomllib
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import vialign
+from vialign.cli import app
+
+EXAMPLE = re.compile(r"Example: `(vialign [^`]+)`")
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(command, path=()):
+    """Every command that does something, by its words."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield path, command
+        return
+    for name, found in inner.items():
+        yield from commands(found, (*path, name))
+
+
+COMMANDS = dict(commands(get_command(app)))
+
+
+def test_every_tool_is_found():
+    assert {("budget",), ("config", "reference"), ("data", "check"), ("signal", "score")} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_help_says_what_it_does_and_ends_in_an_example_that_parses(words, repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    command = COMMANDS[words]
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0 and "Example: " in shown.output
+    told = " ".join(command.help.split())
+    assert told.endswith("`") and told.count("Example: ") == 1 and not told.startswith("Example")
+    (example,) = EXAMPLE.findall(told)
+    assert shlex.split(example)[1 : 1 + len(words)] == list(words)
+    arguments = shlex.split(example.partition(" > ")[0])[1 + len(words) :]
+    command.make_context(" ".join(words), arguments)
+    with pytest.raises(Exception, match="[Nn]o such option"):
+        command.make_context(" ".join(words), [*arguments, "--no-such-option"])
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_argument_and_option_is_explained(words):
+    unexplained = [parameter.name for parameter in COMMANDS[words].params if not getattr(parameter, "help", None)]
+    assert unexplained == []
+
+
+def told_commands(folder):
+    """Every line of a shell block of the pages that calls vialign, with the page's name."""
+    for page in (folder / "README.md", *sorted((folder / "docs").rglob("*.md"))):
+        for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                if language in ("", "sh") and line.startswith("vialign "):
+                    yield page.name, line.partition(" > ")[0]
+
+
+def test_every_command_in_the_pages_parses(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    told = list(told_commands(repository))
+    assert len({page for page, _ in told}) > 4 and len(told) > 10
+    for page, line in told:
+        words = shlex.split(line, comments=True)[1:]
+        (path,) = [path for path in COMMANDS if tuple(words[: len(path)]) == path]
+        assert COMMANDS[path].make_context(" ".join(path), words[len(path) :]), page
+
+
+def test_the_first_page_names_every_tool_and_how_to_complete_it():
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert all(f" {words[0]} " in shown for words in COMMANDS)
+    for option in ("--version", "--install-completion", "--show-completion"):
+        assert option in shown
+
+
+def test_the_version_is_that_of_the_project(repository):
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    assert CliRunner().invoke(app, ["--version"]).output == f"vialign {project['version']}\n"
+    assert vialign.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("vialign con", "config"), ("vialign signal sc", "score")])
+def test_a_shell_completes_commands(typed, completed):
+    count = len(typed.split()) - 1
+    ask = {"_VIALIGN_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(count)}
+    answer = CliRunner().invoke(app, [], env=ask, prog_name="vialign")
+    assert completed in answer.output.split()

@@ -1,0 +1,224 @@
+"""The documentation says what is so: generated pages are fresh, examples run, diffs apply, lists are whole."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from vialign.config import Config
+from vialign.config_reference import reference_page, type_words
+from vialign.report.evidence import read_evidence
+from vialign.report.sections import SECTIONS, opening
+from vialign.training.methods import METHODS, SUBSETS
+
+NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*")
+INTERVAL = re.compile(r"\[[^]]*\d[^]]*\]\*?")
+
+
+def without_numbers(page):
+    """The page with the numbers, stars and verdicts on times out of what its cells printed, which no two runs share."""
+    parts = re.split(r"(```text\n.*?```)", page, flags=re.DOTALL)
+    for place, part in enumerate(parts):
+        if part.startswith("```text"):
+            lines = (INTERVAL.sub("[]", line) for line in part.splitlines())
+            lines = (re.sub("kept|BROKEN", "?", line) if "beyond the reference" in line else line for line in lines)
+            parts[place] = "\n".join(" ".join(NUMBER.sub("#", line).split()) for line in lines)
+    return "".join(parts)
+
+
+def aucs(table, kind):
+    """AUC and star of each score in the row of a kind of wrong caption."""
+    (row,) = re.findall(rf"^{kind} .*$", table, re.MULTILINE)
+    return [(float(value), star) for value, star in re.findall(r"(\d\.\d\d) \[[^]]*\](\*?)", row)]
+
+
+def environment(**changes):
+    return {**os.environ, "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1", **changes}
+
+
+@pytest.fixture(scope="module")
+def rendered(repository, tmp_path_factory):
+    """The page of an example script, made now."""
+    made = {}
+
+    def render(name):
+        if name not in made:
+            page = tmp_path_factory.mktemp("examples") / f"{name}.md"
+            folder = repository / "docs" / "examples"
+            command = [sys.executable, str(folder / "render.py"), str(folder / f"{name}.py"), str(page)]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+            assert done.returncode == 0, done.stderr[-3000:]
+            made[name] = page.read_text(encoding="utf-8")
+        return made[name]
+
+    return render
+
+
+@pytest.mark.parametrize("name", ["measure_budget", "verify_signal"])
+def test_an_example_page_is_what_its_script_prints(repository, rendered, name):
+    page = (repository / "docs" / "examples" / f"{name}.md").read_text(encoding="utf-8")
+    assert without_numbers(rendered(name)) == without_numbers(page), "run `make examples`"
+
+
+def test_the_examples_show_what_their_text_claims(rendered):
+    allowed, control = re.findall(r"```text\nAUC.*?```", rendered("verify_signal"), re.DOTALL)
+    assert "Verdict: agreement may be used here. It tells true captions from swap_attributes" in allowed
+    assert "Verdict: do not use agreement here." in control
+    agreement, _, s_global = aucs(allowed, "swap_attributes")[:3]
+    assert 0.6 < agreement[0] <= s_global[0] and agreement[1] == s_global[1] == "*"
+    for kind in ("random", "swap_roles", "swap_attributes", "replace_relation", "shuffle"):
+        assert all(star == "" for _, star in aucs(control, kind)[:5]), "a score that looks at the image keeps its star"
+    budget = rendered("measure_budget")
+    assert re.search(r"4,096 beyond the backbone, 0.196 % of it +limit 2 %: kept", budget)
+    assert "largest rank inside the law: 163, with 41,728 extra parameters" in budget
+    assert "15.9 % extra parameters, limit 2 %: kept is False" in budget
+
+
+def test_masked_numbers_hide_no_word():
+    assert without_numbers("a 1\n```text\nAUC 0.5 [0.1, 0.9]* kept\n```") == "a 1\n```text\nAUC # [] kept\n```"
+    assert without_numbers("```text\n1 % beyond the reference  limit 10 %: BROKEN\n```").count("?") == 1
+
+
+def test_the_configuration_page_is_the_generated_one_and_explains_every_key(repository):
+    page = (repository / "docs/configuration.md").read_text(encoding="utf-8")
+    assert page == reference_page(), "run `make schema`"
+    rows = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in page.splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows if len(row) != 4] == [], "a key without a docstring under it in config.py"
+    keys = {row[0].strip("`"): row[1:] for row in rows}
+    assert len(keys) == len(rows)
+    assert keys["signal.bootstrap"][:2] == ["integer ≥ 1", "`2000`"]
+    assert keys["gates.signal.minimum_auc"][:2] == ["number in [0, 1]", "`0.5`"]
+    assert keys["data.benchmarks.NAME.folder"][:2] == ["text", "required"]
+    assert keys["evaluation.expected[].percent"][:2] == ["number in [0, 100]", "required"]
+    assert {"name", "training.monitor.window", "baselines.filip_pooled"} <= set(keys)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"type": "integer", "minimum": 2}, "integer ≥ 2"),
+        ({"type": "number", "exclusiveMinimum": 0}, "number > 0"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "number in (0, 1]"),
+        ({"type": "number", "exclusiveMaximum": 1}, "number < 1"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text or null"),
+        ({"enum": ["a", "b"], "type": "string"}, '`"a"` or `"b"`'),
+        ({"type": "array", "items": {"type": "boolean"}}, "list of true or false"),
+        ({"type": "array", "prefixItems": [{"type": "integer"}] * 2}, "list of 2: integer, integer"),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer", "maximum": 9}},
+            "mapping of names to integer ≤ 9",
+        ),
+    ],
+)
+def test_types_are_told_in_words(node, words):
+    assert type_words(node) == words
+
+
+def test_every_method_has_its_place_on_the_page(repository):
+    page = (repository / "docs/methods.md").read_text(encoding="utf-8")
+    told = {
+        name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([a-z-]+)`", row)
+    }
+    assert told == set(METHODS)
+
+
+def test_every_section_of_the_report_is_explained_in_its_order(repository, tmp_path):
+    evidence = read_evidence(tmp_path, Config())
+    titles = [make(evidence, Config()).title for make in (opening, *SECTIONS)]
+    headings = re.findall(r"^## (.+)$", (repository / "docs/report.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings == [titles[0], "Design review", *titles[1:]]
+
+
+def test_the_workflow_lists_the_subsets_of_the_package(repository):
+    rules = (repository / "workflow/rules/common.smk").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^SUBSETS = \[(.*?)^\]", rules, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r'"([\w-]+)"', listed)) | {"vialign"} == set(SUBSETS)
+
+
+def test_the_pages_build_strictly_and_ask_the_network_for_nothing(repository, tmp_path):
+    pytest.importorskip("material", reason="the extra `docs` is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 15
+    for page in pages:
+        loaded = re.findall(
+            r'<(?:script|img|link|iframe)[^>]*?(?:src|href)="?([^" >]+)', page.read_text(encoding="utf-8")
+        )
+        assert [address for address in loaded if re.match(r"(https?:)?//", address)] == [], page
+    assert not list(tmp_path.rglob("render.py")) and (tmp_path / "examples/verify_signal.py").is_file()
+
+
+def test_a_broken_link_and_a_page_without_a_place_break_the_build(repository, tmp_path):
+    pytest.importorskip("material", reason="the extra `docs` is not installed")
+    shutil.copytree(repository / "docs", tmp_path / "docs")
+    shutil.copy(repository / "mkdocs.yml", tmp_path)
+    (tmp_path / "docs/orphan.md").write_text("nobody links here", encoding="utf-8")
+    with (tmp_path / "docs/index.md").open("a", encoding="utf-8") as file:
+        file.write("\n[gone](gone.md) [nowhere](concepts.md#nowhere) [outside](../README.md)\n")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 1
+    for broken in ("gone.md", "#nowhere", "../README.md", "orphan.md"):
+        assert broken in done.stderr
+
+
+def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_path):
+    page = (repository / "docs/cluster.md").read_text(encoding="utf-8")
+    assert "snakemake --workflow-profile profiles/slurm -- all" in page
+    profile = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text())
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--executor", "local"]
+    command += ["--dry-run", "--config", f"results={tmp_path}", "--", f"{tmp_path}/features/train/images"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    resources = re.findall(r"^rule (\w+):.*?^ +resources: (.*?)$", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+    of = {rule: dict(item.split("=", 1) for item in found.split(", ")) for rule, found in resources}
+    assert of["prepare_data"]["mem_mb"] == str(profile["default-resources"]["mem_mb"])
+    assert of["prepare_data"]["runtime"] == str(profile["default-resources"]["runtime"])
+    assert of["extract_features"]["mem_mb"] == str(profile["set-resources"]["extract_features"]["mem_mb"])
+
+
+@pytest.fixture(scope="module")
+def extended(repository, tmp_path_factory):
+    """A copy of the tree with all three diffs of docs/extending."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed, and the diffs are applied by it")
+    tree = tmp_path_factory.mktemp("extended")
+    for name in ("src", "tests", "workflow", "configs", "docs"):
+        leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.png")
+        shutil.copytree(repository / name, tree / name, ignore=leave)
+    shutil.copy(repository / "pyproject.toml", tree)
+    for name in ("dataset", "baseline", "module"):
+        diff = str(repository / "docs/extending" / f"{name}.diff")
+        done = subprocess.run(["git", "apply", diff], cwd=tree, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{name}.diff does not apply any more: {done.stderr}"
+    return tree
+
+
+def test_what_the_worked_diffs_add_passes_its_tests(extended):
+    chosen = ["unit/baselines/test_conformance.py", "unit/data/test_own.py", "unit/data/test_checking.py"]
+    chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py"]
+    names = (
+        "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper or lists_the_subsets"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+    command += [*(f"tests/{path}" for path in chosen), "-k", names]
+    settings = environment(PYTHONPATH=str(extended / "src"))
+    done = subprocess.run(command, cwd=extended, capture_output=True, text=True, env=settings, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 80
+
+
+def test_the_new_code_of_the_diffs_is_in_the_house_style(extended):
+    diffs = "".join(path.read_text(encoding="utf-8") for path in (extended / "docs/extending").glob("*.diff"))
+    new = re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+\.py)$", diffs, re.MULTILINE)
+    assert len(new) == 5
+    for check in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *check, *new]
+        done = subprocess.run(command, cwd=extended, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout

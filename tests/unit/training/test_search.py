@@ -1,0 +1,49 @@
+import pytest
+
+from planted import CALIBRATION, Vocabulary, planted_world
+from vialign.config import CurriculumConfig, SearchConfig, SignalConfig, TrainingConfig
+from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.errors import UserError
+from vialign.tables import SEARCH
+from vialign.training.loop import train
+from vialign.training.monitor import check, validation_score
+from vialign.training.search import search_rates
+
+RECIPE = TrainingConfig(batch=16, steps=30, early_steps=10, checks=3, search=SearchConfig(factors=(1.0, 1e-6, 3.0)))
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    vocabulary = Vocabulary(16)
+    return planted_world(vocabulary, 60, 1), planted_world(vocabulary, 30, 2)
+
+
+def build():
+    return CurriculumMethod(MODULES, 16, 20.0, CALIBRATION, CurriculumConfig(), SignalConfig(), 1.0, 0)
+
+
+def test_every_candidate_is_trained_alike_and_the_best_on_validation_is_chosen(worlds):
+    table = SEARCH.check(search_rates(build, *worlds, RECIPE, base_rate=1e-2, seed=7))
+    assert table["learning_rate"].tolist() == pytest.approx([1e-8, 1e-2, 3e-2])
+    assert (table["steps"] == 10).all() and (table["seed"] == 7).all() and (table["method"] == "vialign").all()
+    for row in table.to_dict("records"):
+        method = build()
+        train(method, *worlds, RECIPE, peak_rate=row["learning_rate"], seed=7, to_step=10)
+        assert validation_score(check(method, worlds[1], 10)) == row["score"]
+    assert table["chosen"].sum() == 1
+    best = table["score"].idxmax()
+    assert table["chosen"][best] and best > 0
+    assert table["score"][best] > table["score"][0], "a rate of almost nothing must not win"
+
+
+def test_of_equal_candidates_the_smallest_rate_is_chosen(worlds):
+    recipe = RECIPE.model_copy(update={"search": SearchConfig(factors=(2e-9, 1e-9))})
+    table = search_rates(build, *worlds, recipe, base_rate=1e-2, seed=7)
+    assert table["score"].nunique() == 1 and table["chosen"].tolist() == [True, False]
+
+
+def test_a_search_needs_a_candidate():
+    from vialign.config import load_config
+
+    with pytest.raises(UserError, match="training.search.factors"):
+        load_config({"training": {"search": {"factors": []}}})

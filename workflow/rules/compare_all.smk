@@ -1,0 +1,95 @@
+# Stage compare_all: every method under one recipe, with more seeds than the main run, on a page of its own.
+COMPARED_SEEDS = CONFIG.training.compare_seeds
+
+
+def compared():
+    """The configured methods and the chosen combination."""
+    return list(dict.fromkeys([*CONFIG.training.compare, chosen()]))
+
+
+def of_compared(output):
+    """The files of every compared method and seed; the frozen backbone has nothing to draw and runs once."""
+    return [
+        path
+        for method in compared()
+        for path in expand(
+            output,
+            method=method,
+            seed=COMPARED_SEEDS[:1] if method == "frozen" else COMPARED_SEEDS,
+        )
+    ]
+
+
+use rule compare as compare_methods with:
+    input:
+        outcomes=lambda wildcards: of_compared(rules.evaluate_method.output.outcomes),
+    output:
+        results=f"{RESULTS}/compare_all/results.parquet",
+        comparisons=f"{RESULTS}/compare_all/comparisons.parquet",
+    log:
+        f"{RESULTS}/logs/compare_methods.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_methods.tsv"
+    params:
+        config=section("evaluation", "backbone", "data", "training", "seed"),
+        code=code("compare"),
+        own=lambda wildcards: list(dict.fromkeys([chosen(), FULL, GUIDED])),
+
+
+use rule ledger as ledger_methods with:
+    output:
+        f"{RESULTS}/compare_all/ledger.parquet",
+    log:
+        f"{RESULTS}/logs/ledger_methods.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ledger_methods.tsv"
+    params:
+        config=section("budget", "curriculum", "training", "baselines", "seed"),
+        code=code("ledger"),
+        methods=[name for name in CONFIG.training.compare if name != "frozen"],
+        at_reference=[name for name in CONFIG.training.compare if name != "frozen"],
+
+
+rule compare_all_page:
+    input:
+        results=rules.compare_methods.output.results,
+        comparisons=rules.compare_methods.output.comparisons,
+        ledger=rules.ledger_methods.output[0],
+        search=[
+            f"{RESULTS}/search/{name}.parquet"
+            for name in CONFIG.training.compare
+            if searched_as(name) == name
+        ],
+        monitors=lambda wildcards: of_compared(rules.train_final.output.monitor),
+    output:
+        report(
+            f"{RESULTS}/report/compare_all.html",
+            caption="../report/compare_all.rst",
+            category="Report",
+        ),
+    log:
+        f"{RESULTS}/logs/compare_all_page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_all_page.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section(*type(CONFIG).model_fields),
+        code=code("compare_all_page"),
+    script:
+        "../scripts/compare_all_page.py"
+
+
+rule compare_all:
+    input:
+        when_passed(lambda: list(rules.compare_all_page.output)),
+
+
+rule search:
+    input:
+        [
+            f"{RESULTS}/search/{name}.parquet"
+            for name in CONFIG.training.compare
+            if searched_as(name) == name
+        ],

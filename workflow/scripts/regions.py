@@ -1,0 +1,18 @@
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.artifacts import read_table
+    from vialign.backbone import load_backbone
+    from vialign.features import read_images
+    from vialign.features.regions import make_regions
+    from vialign.tables import IMAGES, OBJECTS
+
+    make_regions(
+        run.config.data,
+        read_table(run.input.images, IMAGES),
+        read_table(run.input.objects, OBJECTS),
+        read_images(run.input.features),
+        load_backbone(run.config.backbone, run.config.seed),
+        run.output[0],
+        run.provenance,
+    )
