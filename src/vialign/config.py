@@ -338,7 +338,7 @@ LEARNING_RATES = {
     "prompt": 3e-3,
     "coop": 3e-2,
     "filip": 1e-2,
-    "vinvl": 1e-2,
+    "vinvl": 3e-4,
     "uniter": 3e-3,
     "vialign": 3e-3,
 }
@@ -427,8 +427,8 @@ class BaselinesConfig(Section):
     filip_pooled: Fraction = 0.5
     """Share of the pooled cosine in FILIP's score. The paper has none, because it trains the towers for single tokens;
     those of a frozen tower alone stay far below its pooled cosine."""
-    uniter_width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
-    """Width of UNITER's cross-encoder, with four attention heads; 768 in the paper."""
+    uniter_width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    """Width of UNITER's cross-encoder, which has two attention heads; 768 with twelve in the paper."""
     uniter_layers: Count = 2
     """Its layers; 12 in the paper."""
     uniter_transport: NonNegative = 0.1

@@ -6,7 +6,7 @@ import pytest
 
 from vialign.config import Config, digest
 from vialign.errors import UserError
-from vialign.stage import stage
+from vialign.stage import machine, stage
 
 
 @pytest.fixture
@@ -75,3 +75,13 @@ def test_a_bad_config_stops_before_the_stage_starts(snakemake):
     with pytest.raises(SystemExit), stage(snakemake):
         pytest.fail("the stage must not start")
     assert log(snakemake).startswith("vialign: config: unknown key `sead`")
+
+
+def test_the_machine_tells_what_the_system_tells(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: Some CPU\n")
+    assert machine(tmp_path).startswith("Some CPU @ 2 GHz, ") and "processors" in machine(tmp_path)
+    for place, text in enumerate(("Model: \t Some GPU\nIRQ: 4\n", "IRQ: 5\n")):
+        (tmp_path / f"driver/nvidia/gpus/{place}").mkdir(parents=True)
+        (tmp_path / f"driver/nvidia/gpus/{place}/information").write_text(text)
+    assert machine(tmp_path).endswith(", Some GPU, GPU")
+    assert "Some" not in machine(tmp_path / "nothing here") and "processors" in machine(tmp_path / "nothing here")

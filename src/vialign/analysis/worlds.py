@@ -80,7 +80,7 @@ class GaussianParts:
     parts: int = 4
     dimensions: int = 16
     """Of a part."""
-    information: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0)
+    information: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0)
     """Of the grid, nats."""
 
     @property
@@ -147,7 +147,7 @@ class Scenes:
     objects: int = 12
     """Kinds of the subject, and as many others of the object."""
     object_error: float = 0.02
-    errors: tuple[float, ...] = (0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+    errors: tuple[float, ...] = (0.75, 0.6, 0.45, 0.3, 0.15, 0.0)
     """Of the grid; 0.75 is a guess among four."""
     noise: float = 0.6
     """Length of the noise on the unit vector of an object, in image and caption alike."""

@@ -33,7 +33,7 @@ _SHADE = 0.6
 _PANEL = 320
 """Pixels of a picture in the page."""
 _COLUMNS = 4
-"""Panels in a row of the picture."""
+"""Panels in a row of the picture, at most: one fewer where that fills its last row better."""
 _INCHES, _GAP, _LINE = 2.3, 0.25, 0.17
 """Side of a panel of the picture, what lies between two, and a line of text; inches."""
 _ROLES = ("subject", "object")
@@ -82,7 +82,7 @@ def render_explanation(explanation: Explanation, provenance: Mapping[str, str]) 
 def draw_explanation(explanation: Explanation) -> bytes:
     """One PNG: the image with the numbers of the pair, then one panel a phrase."""
     panels = [(match, *_panel_text(explanation, match)) for match in (None, *explanation.matches)]
-    columns = min(_COLUMNS, len(panels))
+    columns = len(panels) if len(panels) <= _COLUMNS else min((_COLUMNS, _COLUMNS - 1), key=lambda n: -len(panels) % n)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     caption = textwrap.fill(explanation.caption, 34 * columns)
     below = [_LINE * max(f"{title}\n{text}".count("\n") + 2 for _, title, text in row) for row in rows]

@@ -126,7 +126,11 @@ def curve_plot(
         for axes in list(grid.flat)[len(facets) :]:
             axes.set_visible(False)
         figure.supxlabel(axes_labels[0], fontsize=RC["font.size"])
-        figure.supylabel(axes_labels[1], fontsize=RC["font.size"])
+        if rows == 1:
+            # The label of the whole figure would stand in the middle of panel and legend together.
+            grid[0, 0].set_ylabel(axes_labels[1])
+        else:
+            figure.supylabel(axes_labels[1], fontsize=RC["font.size"])
         _legend(figure, grid.flat[0], True)
         return Drawing(_svg(figure, name, title), name, frame, (facet, series, repeat, x, y, low, high))
 

@@ -201,12 +201,11 @@ def test_the_table_of_the_page_is_that_of_the_default_seed(repository, trends, c
         ):
             row = trends.loc[(world, measure)]
             numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", rank + change)]
-            assert numbers == pytest.approx(row[["correlation", "low", "high", "change"]].tolist(), abs=0.015)
-    combination = {name: values.dropna() for name, values in curves["combination"].items()}
-    assert (
-        combination["consistency auc exchanged"].iloc[0] < 0.55
-        and combination["consistency auc exchanged"].iloc[-1] > 0.9
-    )
-    assert combination["s_global"].min() > 0.9 and f"log {BATCH}" in page
-    gaussian = curves["gaussian"]
-    assert (gaussian["infonce s_local"] >= gaussian["infonce s_global"]).iloc[3:].dropna().sum() >= 6
+            assert numbers == pytest.approx(row[["correlation", "low", "high", "change"]].tolist(), abs=0.02)
+    combination = {name: values.dropna().tolist() for name, values in curves["combination"].items()}
+    exchanged, random = combination["consistency auc exchanged"], combination["consistency auc random"]
+    assert exchanged[0] < 0.55 and exchanged[-1] > 0.9 and random[0] < 0.4 and max(random) < 0.55
+    assert min(combination["agreement auc random"]) > 0.9 and min(combination["s_global"]) > 0.9
+    gaussian = curves["gaussian"].dropna(subset=["infonce"])
+    assert (gaussian["infonce s_local"] >= gaussian["infonce s_global"])[gaussian.index >= 2].all()
+    assert f"log {BATCH}" in page

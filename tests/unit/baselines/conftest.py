@@ -8,6 +8,7 @@ import torch
 from planted import Vocabulary, planted_world
 from vialign.backbone import load_backbone
 from vialign.config import BackboneConfig
+from vialign.features.regions import Regions
 from vialign.objective import Batch, SplitData
 
 DIMENSION = 16
@@ -66,8 +67,20 @@ def data(backbone, captions):
         "patches": output.patches["final"].half(),
         "states": (states * tokens.mask[..., None]).half(),
         "mask": tokens.mask,
+        "regions": some_regions(),
     }
     return SplitData(**{**vars(world), **parts})
+
+
+def some_regions():
+    """Three regions an image at most, and one image without any."""
+    stream = torch.Generator().manual_seed(1)
+    present = torch.arange(3) < torch.tensor([3, 1, 2, 0, 3, 2])[:, None]
+    boxes = torch.rand(IMAGES, 3, 2, 2, generator=stream).sort(dim=2).values.flatten(2)
+    features, tags = torch.randn(2, IMAGES, 3, DIMENSION, generator=stream)
+    parts = (features, boxes, torch.nn.functional.normalize(tags, dim=-1))
+    features, boxes, tags = (part * present[..., None] for part in parts)
+    return Regions(features.half(), boxes, tags.half(), present)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from torch import nn
 from planted import CALIBRATION
 from unit.baselines.conftest import DIMENSION
 from vialign.artifacts import read_tensors, write_tensors
-from vialign.config import load_config
+from vialign.config import REGION_METHODS, load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError
 from vialign.training.loop import require_gradients
@@ -19,8 +19,8 @@ from vialign.training.sizing import sized_rank
 
 CONFIG = load_config({"training": {"lora_rank": 2}, "baselines": {"image_prompts": 3, "text_prompts": 2}})
 TRAINED = [name for name in METHODS if name != "frozen"]
-START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", *SUBSETS}
-"""By their papers; prompts and context vectors are drawn, and FILIP has another score."""
+START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *SUBSETS}
+"""By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
 every_trained = pytest.mark.parametrize("name", TRAINED)
@@ -69,7 +69,12 @@ def loss(method, data, batch):
 
 def expected_parameters(name, backbone):
     """The formula of each method's docstring, by hand: text width 16, vision width 32, two blocks each."""
-    d, text, vision, blocks, lora_rank = DIMENSION, 16, 32, 2, 2
+    d, text, vision, blocks, lora_rank, context = DIMENSION, 16, 32, 2, 2, 16
+
+    def uniter(w, layers):
+        embedding = w * (d + 1) + 8 * w + w * (d + text + 1) + context * w + w + 4 * w
+        return embedding + layers * (8 * w * w + 11 * w) + 3 * w + 1
+
     vit = backbone.trunk_width == 0
     curriculum = CONFIG.curriculum
     if name in SUBSETS:
@@ -95,6 +100,8 @@ def expected_parameters(name, backbone):
         "prompt": blocks * 2 * text + (blocks * 3 * vision if vit else 0),
         "coop": 4 * text,
         "filip": 2 * (d * d + d),
+        "vinvl": d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2,
+        "uniter": uniter(CONFIG.baselines.uniter_width, CONFIG.baselines.uniter_layers),
     }[name]
 
 
@@ -177,7 +184,7 @@ def test_saved_and_loaded_weights_give_the_same_scores_bit_for_bit(name, backbon
 def test_it_names_all_it_reads(name, backbone, data):
     """With nothing of the optional data but what it says it needs, the scores are the same."""
     method = moved(build(name, backbone))
-    optional = {"pixels", "trunk", "token_ids", "patches", "states"} - method.needs
+    optional = {"pixels", "trunk", "token_ids", "patches", "states", "regions"} - method.needs
     given = replace(data, **dict.fromkeys(optional), mask=data.mask if "states" in method.needs else None)
     torch.testing.assert_close(scores(method, given), scores(method, data), atol=2e-5, rtol=0)
     for part in method.needs:
@@ -201,6 +208,13 @@ def test_every_method_has_a_name_a_learning_rate_and_code_that_is_watched():
     assert {family(name) for name in TRAINED} == set(CONFIG.training.learning_rates)
     assert family("clip-adapter") == "clip-adapter" and family("vialign-correct") == "vialign"
     assert set(BASELINES.values()) <= set(module_closure("vialign.training.methods"))
+
+
+def test_regions_are_made_for_the_methods_that_read_them(backbone):
+    assert {name for name in METHODS if "regions" in build(name, backbone).needs} == set(REGION_METHODS)
+
+
+def test_a_method_without_an_own_learning_rate_and_an_unknown_one_are_told():
     with pytest.raises(UserError, match="no entry 'clip-adapter'"):
         learning_rate("clip-adapter", CONFIG.training.model_copy(update={"learning_rates": {"clip": 1.0}}))
     with pytest.raises(UserError, match="names 'clip'; known methods: frozen, lora"):

@@ -15,10 +15,12 @@ from unit.report.page import Element, read_page
 from vialign.artifacts import read_provenance
 from vialign.errors import UserError
 from vialign.report import build_report
+from vialign.report.build import with_links
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import design_review, opening
 from vialign.report.sections.inputs import data
 from vialign.report.sections.methods import training
+from vialign.report.sections.provenance import provenance
 
 SECTIONS = [
     "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "comparison",
@@ -211,7 +213,7 @@ def test_landmarks_headings_and_skip_link(page):
 
 
 def test_images_are_embedded_up_to_the_number_asked_for(page):
-    cards = [item for item in page.named("failures").all("li")]
+    cards = [item for item in page.named("failures").all("li") if "data-source" in item.attributes]
     assert len(cards) == fake_config().report.examples
     for card in cards:
         assert all(image.attributes["src"].startswith("data:image/jpeg;base64,") for image in card.all("img"))
@@ -252,7 +254,9 @@ def test_a_stop_leaves_out_what_an_older_run_wrote(tmp_path):
     paths = [artifact.path for artifact in evidence.artifacts]
     paths += [path for frame in evidence.frames.values() for path in frame["_file"].unique()]
     assert "signal/probe.parquet" in paths and "evaluate/agreement.parquet" in paths
-    assert not [path for path in paths if path.startswith(behind)]
+    theory = ("analyse/theory.parquet", "analyse/theory_trends.parquet")  # reads no data, so it lies behind no gate
+    assert set(theory) <= set(paths)
+    assert not [path for path in paths if path.startswith(behind) and path not in theory]
 
 
 def test_methods_that_the_config_no_longer_names_are_left_out(tmp_path):
@@ -292,3 +296,31 @@ def test_provenance_lists_every_artifact_with_its_digests(page, whole_run):
     assert found <= shown
     titles = {code.attributes.get("title") for code in page.named("provenance").all("code")}
     assert {PROVENANCE["config_digest"], PROVENANCE["code_digest"], PROVENANCE["backbone_checkpoint"]} <= titles
+
+
+def test_provenance_counts_versions_and_adds_up_the_jobs_of_a_rule(tmp_path):
+    folder = write_fake_results(tmp_path)
+    for seed, seconds in ((0, 41.5), (1, 8.5)):
+        (folder / f"benchmarks/train/vialign/{seed}.tsv").write_text(
+            f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:41\t{800 + seed}\t{seconds}\n", encoding="utf-8"
+        )
+    page = section(provenance, folder)
+    versions, artifacts, rules, jobs = page.all("table")
+    values = {tuple(cell.text() for cell in line.all("th", "td")) for line in versions.all("tbody")[0].all("tr")}
+    shown = len(artifacts.all("tbody")[0].all("tr"))
+    assert ("backbone_checkpoint", PROVENANCE["backbone_checkpoint"], str(shown)) in values
+    first = [cell.text() for cell in rules.all("tbody")[0].all("tr")[0].all("th", "td")]
+    assert first == ["train", "2", "50.0", "50.0", "801"]
+    other = [cell.text() for cell in rules.all("tbody")[0].all("tr")[1].all("th", "td")]
+    assert other == ["extract_features", "1", "12.2", "\N{EN DASH}", "812"]
+    assert len(jobs.all("tbody")[0].all("tr")) == 3
+
+
+def test_links_go_from_the_page_to_the_results_wherever_it_lies(whole_run, tmp_path):
+    page = 'href="results:a b.parquet" and <q>href=&#34;results:x</q>'
+    assert with_links(page, tmp_path / "my run", tmp_path / "out/page.html") == (
+        'href="../my%20run/a b.parquet" and <q>href=&#34;results:x</q>'
+    )
+    text = (whole_run / "report/index.html").read_text(encoding="utf-8")
+    found = set(re.findall(r'href="\.\./([^"]+)"', text))
+    assert len(found) > 15 and all((whole_run / path).is_file() for path in found)

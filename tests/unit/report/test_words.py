@@ -262,3 +262,68 @@ def test_kinds_that_text_alone_tells_are_named_beside_the_reference_signals(fold
         assert "Text alone tells" not in shown() and "Not available: the reference signal text alone" in shown()
     finally:
         undo()
+
+
+def test_every_question_has_a_plain_answer_with_intervals_and_a_way_to_its_section(folder):
+    found = answers(read_evidence(folder, fake_config()), fake_config())
+    assert [answer.question.split()[0] for answer in found] == ["Did", "Did", "What", "Where", "How"]
+    for answer in found:
+        assert str(answer.said[0]).startswith(("<strong>", "With the same code")) and answer.sections
+    for answer in found[:4]:
+        assert 'class="interval"' in "".join(answer.said)
+    signal_said, lora, cost, fails, repeat = ("".join(answer.said) for answer in found)
+    assert "On random captions: AUC" in signal_said
+    assert "Recall at rank one" in lora and "image to text" in lora and "Against <em>frozen" in lora
+    assert "extra time of training" in cost and "vialign-scenes" in cost and "ViT-B-32" in cost
+    assert "concept missing" in fails and "Of all its queries" in fails
+    assert "snakemake --cores all --configfile config.yaml all" in repeat
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "answer"), [(0.02, 0.001, "Yes"), (-0.02, 0.001, "No"), (0.02, 0.5, "Not shown")]
+)
+def test_the_answer_about_lora_follows_the_comparisons(folder, difference, p, answer):
+    undo = rewrite(folder, "comparisons", differences(0.04, difference, p_lora=p))
+    try:
+        assert said(read_evidence(folder, fake_config()), 1)[0].startswith(f"<strong>{answer}</strong>")
+    finally:
+        undo()
+
+
+def test_a_signal_that_ranks_random_captions_above_true_ones_is_said(folder):
+    def mislead(frame):
+        random = frame["kind"] == "random"
+        return frame.assign(**{name: frame[name].mask(random, frame[name] - 0.7) for name in ("auc", "low", "high")})
+
+    undo = rewrite(folder, "diagnosis", mislead)
+    try:
+        assert "Captions of other images it ranks above the true ones" in "".join(
+            said(read_evidence(folder, fake_config()), 0)
+        )
+    finally:
+        undo()
+
+
+def test_a_loss_to_the_frozen_backbone_is_named(folder):
+    assert "On no measure of any test split" in "".join(said(read_evidence(folder, fake_config()), 3))
+    undo = rewrite(folder, "comparisons", differences(-0.04, 0.02))
+    try:
+        assert "Largest loss to the frozen backbone" in "".join(said(read_evidence(folder, fake_config()), 3))
+    finally:
+        undo()
+
+
+@pytest.mark.parametrize(("gate", "known"), [("signal", [0]), ("budget", [0, 2]), ("early", [0, 2])])
+def test_a_stopped_run_answers_what_it_can_and_says_what_it_cannot(tmp_path, gate, known):
+    evidence = read_evidence(write_fake_results(tmp_path, stop=gate), fake_config())
+    lead = "No" if gate == "signal" else "Yes"
+    assert said(evidence, 0)[0].startswith(f"<strong>{lead}</strong>")
+    for place in (1, 2, 3):
+        unknown = f"the {gate} gate stopped the run before it" in said(evidence, place)[0]
+        assert unknown == (place not in known)
+    assert "config.yaml" in said(evidence, 4)[0]
+
+
+def test_an_empty_folder_knows_none_of_the_answers(tmp_path):
+    evidence = read_evidence(tmp_path, fake_config())
+    assert all(said(evidence, place)[0].startswith("<strong>Not known</strong>") for place in range(4))

@@ -10,7 +10,14 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from vialign.disentangle.geometry import GEOMETRY, relative_geometry
-from vialign.signal.score import RelationQueries, agreement, consistency, local_similarity, match_entropy
+from vialign.signal.score import (
+    RelationQueries,
+    agreement,
+    consistency,
+    local_similarity,
+    match_entropy,
+    phrase_matches,
+)
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(2, 6))
 seeds = st.integers(0, 2**31)
@@ -82,6 +89,21 @@ def test_a_relation_is_matched_with_the_geometry_of_its_arguments_as_in_the_loop
                 match = (geometry / geometry.norm()) @ queries.direction[b, m]
             expected += float(weight[b, m] * match)
         assert float(found[b]) == pytest.approx(expected, abs=1e-12)
+
+
+@given(sizes, seeds)
+@settings(max_examples=20)
+def test_the_prototype_of_a_phrase_is_its_best_and_of_a_relation_that_of_its_subject(size, seed):
+    prototypes, mass, phrases, _ = draw(size, seed)
+    moments, queries = relational(size, seed)
+    _, plain = phrase_matches(prototypes, phrases, mass)
+    match, place = phrase_matches(prototypes, phrases, mass, moments, queries)
+    for b in range(size[0]):
+        best = torch.where(mass[b] > 0, phrases[b] @ prototypes[b].T, -1.0).max(dim=1)
+        assert plain[b].tolist() == best.indices.tolist()
+        for m, subject in enumerate(queries.subject[b].tolist()):
+            assert place[b, m] == best.indices[m if subject < 0 else subject]
+            assert subject >= 0 or float(match[b, m]) == pytest.approx(float(best.values[m]), abs=1e-12)
 
 
 def test_exchanged_roles_change_the_score_of_a_relation_and_of_nothing_else():

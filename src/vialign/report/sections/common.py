@@ -90,7 +90,7 @@ def method_meaning(method: str) -> tuple[str, str]:
 
 def method_order(config: Config, frame: pd.DataFrame) -> list[str]:
     """Methods in the config's order, then the rest by name: the order of colours in every figure."""
-    return [*config.training.methods, *sorted(set(frame["method"]) - set(config.training.methods))]
+    return [*config.training.methods, *sorted(set(frame["method"].unique()) - set(config.training.methods))]
 
 
 def by_method(config: Config, frame: pd.DataFrame) -> pd.DataFrame:

@@ -131,7 +131,7 @@ def _figures(table: pd.DataFrame, path: str) -> list[Markup]:
                 ("combination", "agreement auc random"): "agreement, random",
             },
             "Above chance the aligned pair has the higher value. C tells exchanged roles once captions name them, and "
-            "is on the wrong side for random captions, which both similarities refuse; agreement is not.",
+            "fails on random captions, which both similarities refuse; agreement does not.",
             [(0.5, "chance")],
         ),
         draw(
