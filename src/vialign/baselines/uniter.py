@@ -100,8 +100,8 @@ class Uniter(Objective):
             self.position = nn.Parameter(0.02 * torch.randn(context_length, width))
             self.first = nn.Parameter(0.02 * torch.randn(width))
             self.layers = nn.ModuleList(Layer(width) for _ in range(layers))
+            self.match = nn.Linear(width, 1)
         self.region_norm, self.word_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
-        self.match = nn.Linear(width, 1)
         nn.init.zeros_(self.match.weight)
         nn.init.zeros_(self.match.bias)
 

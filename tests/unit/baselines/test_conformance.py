@@ -208,14 +208,11 @@ def test_every_method_has_a_name_a_learning_rate_and_code_that_is_watched():
     assert {family(name) for name in TRAINED} == set(CONFIG.training.learning_rates)
     assert family("clip-adapter") == "clip-adapter" and family("vialign-correct") == "vialign"
     assert set(BASELINES.values()) <= set(module_closure("vialign.training.methods"))
-
-
-def test_regions_are_made_for_the_methods_that_read_them(backbone):
-    assert {name for name in METHODS if "regions" in build(name, backbone).needs} == set(REGION_METHODS)
-
-
-def test_a_method_without_an_own_learning_rate_and_an_unknown_one_are_told():
     with pytest.raises(UserError, match="no entry 'clip-adapter'"):
         learning_rate("clip-adapter", CONFIG.training.model_copy(update={"learning_rates": {"clip": 1.0}}))
     with pytest.raises(UserError, match="names 'clip'; known methods: frozen, lora"):
         build("clip", None)
+
+
+def test_regions_are_made_for_the_methods_that_read_them(backbone):
+    assert {name for name in METHODS if "regions" in build(name, backbone).needs} == set(REGION_METHODS)
