@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli_errors import one_line_errors
-from vialign.config import Config, digest, read_config
+from vialign.config import REGION_METHODS, Config, digest, read_config
 from vialign.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def budget(
         print(ledger_text(ledger))
         if CURRICULUM.get(model):
             print(f"  captions    {100 * parsed:g} % of them go to the parser; the ledger of a run measures that share")
+        if model in REGION_METHODS:
+            print(f"  regions     {config.data.region_limit} an image, drawn; what finds them is not measured")
         if sized is not None:
             print(f"\n{sized}")
         if out is not None:

@@ -62,8 +62,8 @@ class DataConfig(Section):
     tune_list: str | None = None
     """A file that names, line by line, the only training images to use: those the backbone has not seen."""
     regions: str | None = None
-    """Region features for the methods that need them (`REGION_METHODS`): a TSV file of bottom-up attention or VinVL, or a
-    folder of npz files (`vialign.data.regions`). Without it regions are the labelled boxes of the data set."""
+    """Region features for the methods that need them (`REGION_METHODS`): a TSV file of bottom-up attention or VinVL, or
+    a folder of npz files (`vialign.data.regions`). Without it regions are the labelled boxes of the data set."""
     region_width: Count = 2048
     """Numbers of a region's feature in that file: 2048 in bottom-up attention, 2054 in VinVL."""
     region_limit: Count = 36
@@ -339,7 +339,7 @@ LEARNING_RATES = {
     "coop": 3e-2,
     "filip": 1e-2,
     "vinvl": 3e-4,
-    "uniter": 3e-3,
+    "uniter": 1e-3,
     "vialign": 3e-3,
 }
 """Default peak of each method's learning rate."""

@@ -124,6 +124,17 @@ def test_logs_are_written(run: Path) -> None:
     assert (run / "results/logs/train_early/vialign/0.log").stat().st_size > 0
 
 
+def test_regions_are_made_only_for_the_methods_that_read_them(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    asked = {
+        method: listed_rules(
+            snakemake(tmp_path, "--dry-run", "--", f"results/evaluate/{method}/0/outcomes.parquet").stdout
+        )
+        for method in ("vinvl", "filip")
+    }
+    assert asked["vinvl"] - asked["filip"] == {"regions"} and "evaluate_method" in asked["filip"]
+
+
 def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(run: Path, tmp_path: Path) -> None:
     code = tmp_path / "src"
     shutil.copytree(ROOT / "src", code, ignore=shutil.ignore_patterns("__pycache__"))

@@ -37,6 +37,7 @@ checkpoint budget_gate:
             f"{RESULTS}/gates/budget.parquet",
             caption="../report/verdict.rst",
             category="Gates",
+            labels={"gate": "budget"},
         ),
     log:
         f"{RESULTS}/logs/budget_gate.log",

@@ -31,6 +31,7 @@ SUBSETS = [
     FULL,
 ]
 SEEDS = CONFIG.training.seeds
+COMPARED_SEEDS = CONFIG.training.compare_seeds
 DEMO = "vialign-scenes"
 
 
@@ -86,8 +87,34 @@ def each_run(output):
 
 
 def when_passed(make):
-    """Input function: what `make` lists, or nothing when a gate stopped the run."""
-    return lambda wildcards: make() if gates_passed() else []
+    """Input function: what `make` lists, or nothing when a gate stopped the run.
+
+    It asks for the ablation too: Snakemake resolves a checkpoint that is done already for the target that asks for it,
+    but not for a job that only comes into being with that answer.
+    """
+
+    def listed(wildcards):
+        return make() if gates_passed() and chosen() else []
+
+    return listed
+
+
+def compared():
+    """The configured methods and the chosen combination."""
+    return list(dict.fromkeys([*CONFIG.training.compare, chosen()]))
+
+
+def of_compared(output):
+    """The files of every compared method and seed; the frozen backbone has nothing to draw and runs once."""
+    return [
+        path
+        for method in compared()
+        for path in expand(
+            output,
+            method=method,
+            seed=COMPARED_SEEDS[:1] if method == "frozen" else COMPARED_SEEDS,
+        )
+    ]
 
 
 def finished_outcomes():

@@ -1,25 +1,4 @@
 # Stage compare_all: every method under one recipe, with more seeds than the main run, on a page of its own.
-COMPARED_SEEDS = CONFIG.training.compare_seeds
-
-
-def compared():
-    """The configured methods and the chosen combination."""
-    return list(dict.fromkeys([*CONFIG.training.compare, chosen()]))
-
-
-def of_compared(output):
-    """The files of every compared method and seed; the frozen backbone has nothing to draw and runs once."""
-    return [
-        path
-        for method in compared()
-        for path in expand(
-            output,
-            method=method,
-            seed=COMPARED_SEEDS[:1] if method == "frozen" else COMPARED_SEEDS,
-        )
-    ]
-
-
 use rule compare as compare_methods with:
     input:
         outcomes=lambda wildcards: of_compared(rules.evaluate_method.output.outcomes),

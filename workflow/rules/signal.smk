@@ -177,6 +177,7 @@ checkpoint signal_gate:
             f"{RESULTS}/signal/verdict.parquet",
             caption="../report/verdict.rst",
             category="Gates",
+            labels={"gate": "signal"},
         ),
     log:
         f"{RESULTS}/logs/signal_gate.log",

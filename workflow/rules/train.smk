@@ -96,6 +96,7 @@ checkpoint early_gate:
             f"{RESULTS}/gates/early.parquet",
             caption="../report/verdict.rst",
             category="Gates",
+            labels={"gate": "early"},
         ),
         monitoring=f"{RESULTS}/gates/early_monitoring.parquet",
     log:

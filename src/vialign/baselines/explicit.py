@@ -1,4 +1,4 @@
-"""What the two explicit baselines share: how regions and words come in, and the numbers that say where a region lies."""
+"""What the two explicit baselines share: how regions and words come in, and where a region lies, in numbers."""
 
 import torch
 import torch.nn.functional as F

@@ -6,12 +6,12 @@ alignment, an optimal transport between the last states of words and regions. As
 for true pairs and large for wrong ones: made small alone, it is met by giving all words and regions the same state.
 
 Not from the paper: the transformer is small and trained from its start under the common recipe, where the paper's has
-twelve layers and is pretrained on millions of pairs. Words enter by the stored states of the frozen text tower. The match
-adds to the frozen towers' cosine instead of standing alone, and is trained by the losses that all methods share, over all
-pairs of a batch, instead of on drawn pairs. Layers have their norms first, which needs no long warm-up.
+twelve layers and is pretrained on millions of pairs. Words enter by the stored states of the frozen text tower. The
+match adds to the frozen towers' cosine instead of standing alone, and is trained by the losses that all methods share,
+over all pairs of a batch, instead of on drawn pairs. Layers have their norms first, which needs no long warm-up.
 
-Every pair is a pass of its own through the transformer, so a gallery costs images times texts of them: about 30 µs a pair
-on one core at the default size with four regions. Large galleries are for re-ranking (`evaluation.rerank`).
+Every pair is a pass of its own through the transformer, so a gallery costs images times texts of them: some 35 µs a
+pair on one core at the default size with four regions. Large galleries are for re-ranking (`evaluation.rerank`).
 """
 
 from collections.abc import Iterator
@@ -59,10 +59,11 @@ class Layer(nn.Module):
     ) -> Float[Tensor, "pair asked width"]:
         """The next states of the first `asked` tokens, which see all that are `present`."""
         normed, states = self.norm(states), states[:, :asked]
-        query, (key, value) = self.query(normed[:, :asked]), self.key_value(normed).chunk(2, dim=-1)
-        heads = [part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (query, key, value)]
+        keys, values = self.key_value(normed).chunk(2, dim=-1)
+        parts = (self.query(normed[:, :asked]), keys, values)
+        query, key, value = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in parts)
         hidden = states.new_zeros(present.shape).masked_fill(~present, _HIDDEN)[:, None, None]
-        mixed = F.scaled_dot_product_attention(*heads, attn_mask=hidden)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=hidden)
         states = states + self.out(mixed.transpose(1, 2).flatten(2))
         return states + self.narrow(F.gelu(self.wide(self.norm_between(states))))
 
@@ -71,8 +72,8 @@ class Uniter(Objective):
     """A transformer over regions and words whose match adds to the frozen towers' cosine.
 
     Trainable parameters at width w with n layers, region features of F numbers, token states of S and a context of L:
-    w (F + 1) + 8 w for feature and place, w (S + 1) + L w for word and position, w for the first token, 4 w for the norms
-    of both, n (8 w² + 11 w), and 3 w + 1 for norm and match. Memory of a gallery's side: 4 w bytes a region or word.
+    w (F + 1) + 8 w for feature and place, w (S + 1) + L w for word and position, w for the first token, 4 w for their
+    norms, n (8 w² + 11 w), and 3 w + 1 for norm and match. Memory of a gallery's side: 4 w bytes a region or word.
     """
 
     name = "uniter"
@@ -153,8 +154,8 @@ class Uniter(Objective):
         """Optimal transport between the last states of words and regions of aligned pairs, all of equal mass."""
         states = F.normalize(self.together(images, texts, every=True)[:, 1:], dim=-1)
         regions, words = states.tensor_split([images["regions"].shape[1]], dim=1)
-        masses = [present / present.sum(dim=1, keepdim=True).clamp(min=1) for present in (images["marked"], texts["said"])]
-        return sinkhorn_loss(regions, masses[0].to(states), words, masses[1].to(states), EPSILON, ITERATIONS)
+        mass, weight = (_even(present).to(states) for present in (images["marked"], texts["said"]))
+        return sinkhorn_loss(regions, mass, words, weight, EPSILON, ITERATIONS)
 
     def together(self, images: Side, texts: Side, *, every: bool) -> Float[Tensor, "pair token width"]:
         """Last states of aligned pairs: of the first token, and where `every` is asked of regions and words too."""
@@ -192,6 +193,11 @@ class Uniter(Objective):
         """Pairs of a block when texts are that long."""
         tokens = 1 + images["marked"].shape[1] + said.shape[1]
         return max(1, _BLOCK // (2 * self.first.shape[0] * tokens))
+
+
+def _even(present: Bool[Tensor, "pair item"]) -> Float[Tensor, "pair item"]:
+    """One mass, spread evenly over what is present; none where nothing is."""
+    return present / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def added(cosine: Float[Tensor, "*pair"], match: Float[Tensor, "*pair"]) -> Float[Tensor, "*pair"]:

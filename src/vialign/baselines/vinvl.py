@@ -3,8 +3,9 @@
 From the papers: an image is a set of regions, each the detector's feature with six numbers of its box, and the text of
 its object tag; words are matched with regions and tags. Not from the papers: there a transformer of BERT's size is
 pretrained on millions of pairs of word, tag and region sequences. Under this recipe a region is one vector of the joint
-space, its tag's text embedding plus a linear map of feature and box. Words take the region that they match best, regions
-the word, and both means are mixed with the pooled cosine. The mixtures, and how much each word counts, are learned.
+space, its tag's text embedding plus a linear map of feature and box. Words take the region that they match best,
+regions the word, and both means are mixed with the pooled cosine. The mixtures, and how much each word counts, are
+learned.
 """
 
 from typing import TYPE_CHECKING

@@ -128,7 +128,7 @@ def curve_plot(
         figure.supxlabel(axes_labels[0], fontsize=RC["font.size"])
         if rows == 1:
             # The label of the whole figure would stand in the middle of panel and legend together.
-            grid[0, 0].set_ylabel(axes_labels[1])
+            grid[0, 0].set_ylabel(_wrap(axes_labels[1]))
         else:
             figure.supylabel(axes_labels[1], fontsize=RC["font.size"])
         _legend(figure, grid.flat[0], True)
@@ -152,7 +152,8 @@ def _curve(
         for _, one in part.groupby(repeat):
             axes.plot(one[x], scale * one[y], color=colour, linewidth=0.6, alpha=0.6)
         mean = part.groupby(x)[y].mean()
-        axes.plot(mean.index, scale * mean, color=colour, linestyle=dash, label=label)
+        alone = marker if len(mean) == 1 else "none"
+        axes.plot(mean.index, scale * mean, color=colour, linestyle=dash, marker=alone, label=label)
         return
     axes.plot(part[x], scale * part[y], color=colour, linestyle=dash, marker=marker, markersize=3.5, label=label)
     if low and high:
@@ -177,7 +178,7 @@ def distribution_plot(
     edges = np.linspace(low, high, bins + 1)
     drawn = []
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, 2.5 + _legend_room(frame[series].unique())), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.5 + _legend_room(list(frame[series].unique()))), layout="constrained")
         axes = figure.subplots()
         for label, (colour, _, dash) in _looks(list(dict.fromkeys(frame[series])), order).items():
             values = frame.loc[frame[series] == label, value].clip(edges[0], edges[-1])
@@ -205,7 +206,7 @@ def path_plot(
 ) -> Drawing:
     """How two measures move together: one path a `series` and `repeat`, in row order, its last point filled."""
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, 2.5 + _legend_room(frame[series].unique())), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.5 + _legend_room(list(frame[series].unique()))), layout="constrained")
         axes = figure.subplots()
         for label, (colour, marker, _) in _looks(list(dict.fromkeys(frame[series])), order).items():
             for first, (_, one) in enumerate(frame[frame[series] == label].groupby(repeat)):
@@ -251,9 +252,9 @@ def _legend_columns(labels: Sequence[object]) -> int:
 
 
 def _legend_room(labels: Sequence[object]) -> float:
-    """Inches that a legend of more than three rows needs, so that it does not press the panels flat."""
+    """Inches that a legend of more than two rows needs, so that it does not press the panels flat."""
     rows = -(-len(labels) // _legend_columns(labels))
-    return 0.18 * max(0, rows - 3)
+    return 0.18 * max(0, rows - 2)
 
 
 def _wrap(label: object) -> str:

@@ -32,7 +32,11 @@ def shape(value: Any, style: str) -> str:
         return str(value)[:10]
     if style in ("text", "prose"):
         return str(value)
-    return _numeric(float(value), style).replace("-", MINUS)
+    number = _numeric(float(value), style)
+    if number.strip("-0.") == "":
+        # A value that rounds to nothing has no side of zero to show.
+        number = number.replace("-", "+" if style == "points" else "")
+    return number.replace("-", MINUS)
 
 
 def _numeric(value: float, style: str) -> str:

@@ -86,6 +86,12 @@ def test_a_method_is_measured_without_weights_and_written_as_the_declared_table(
     assert len(about["config"]) == 64
 
 
+def test_a_method_with_regions_says_how_many_and_what_is_not_measured(file):
+    result = run(app, ["budget", "vinvl", file, "--repeats", "1"])
+    assert result.exit_code == 0, result.output
+    assert "regions     36 an image, drawn; what finds them is not measured" in result.stdout
+
+
 def test_the_full_model_pays_for_the_captions_that_are_parsed(settings, monkeypatch):
     monkeypatch.setattr("vialign.signal.toolkit.parsing._SCENES", {"train": 6, "validation": 1})
     config = load_config(settings)

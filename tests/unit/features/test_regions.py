@@ -110,7 +110,8 @@ def test_a_labelled_box_is_the_mean_of_its_patches_by_overlap(images, features, 
     assert found.features.dtype == found.tags.dtype == torch.half
     assert found.present.tolist() == [[False, False], [True, True], [True, False]]
     boxes = BOXED.set_index("name")[["x", "y", "width", "height"]]
-    for image, slot, name, label in (("a", 0, "dog", "a red dog"), ("a", 1, "cat", "a cat"), ("b", 0, "bird", "a bird")):
+    cases = ("a", 0, "dog", "a red dog"), ("a", 1, "cat", "a cat"), ("b", 0, "bird", "a bird")
+    for image, slot, name, label in cases:
         row = features.ids.index(image)
         expected = looped(features, image, boxes.loc[name].tolist())
         torch.testing.assert_close(found.features[row, slot].double(), expected, atol=0.02, rtol=0)
@@ -143,9 +144,10 @@ def test_boxes_of_a_part_of_a_picture_move_with_it(images, features, tmp_path):
 
 
 def test_a_split_without_boxes_says_what_to_set(images, features, tmp_path):
-    with pytest.raises(UserError, match=r"data.regions: is not set, and split 'train' has no labelled boxes; set it") as e:
+    message = r"data.regions: is not set, and split 'train' has no labelled boxes; set it"
+    with pytest.raises(UserError, match=message) as stopped:
         make(images, OBJECTS.empty(), features, tmp_path / "r.safetensors")
-    assert "leave vinvl and uniter out of training.methods" in str(e.value) and "\n" not in str(e.value)
+    assert "leave vinvl and uniter out of training.methods" in str(stopped.value) and "\n" not in str(stopped.value)
     assert not (tmp_path / "r.safetensors").exists()
 
 

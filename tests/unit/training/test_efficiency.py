@@ -9,12 +9,19 @@ import torch
 from planted import CALIBRATION
 from vialign.backbone import load_backbone
 from vialign.budget.ledger import count_flops, count_stored
-from vialign.config import BackboneConfig, load_config
+from vialign.config import REGION_METHODS, BackboneConfig, load_config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.training.efficiency import Bench, method_subject
 from vialign.training.methods import BASELINES, build_method
 
-CONFIG = load_config({"visual": {"atoms": 6, "prototypes": 2, "adapter_rank": 2}, "text": {"width": 4, "units": 3}})
+CONFIG = load_config(
+    {
+        "visual": {"atoms": 6, "prototypes": 2, "adapter_rank": 2},
+        "text": {"width": 4, "units": 3},
+        "data": {"region_limit": 2},
+        "baselines": {"uniter_width": 4},
+    }
+)
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 
@@ -61,3 +68,17 @@ def test_a_baseline_runs_each_tower_once_and_no_disentangler(name, bench):
         assert all(torch.equal(*pair) for pair in zip(before, subject.trainable, strict=True)), (
             "a step has its own copy"
         )
+
+
+@pytest.mark.parametrize("name", REGION_METHODS)
+def test_explicit_methods_are_measured_on_as_many_drawn_regions_as_the_config_allows(name, bench):
+    """More regions cost more in the pair and on the image side, and nothing on the text side."""
+    costs = []
+    for limit in (2, 12):
+        config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"region_limit": limit})})
+        subject = method_subject(bench, config, name)
+        with torch.no_grad():
+            costs.append({side: count_flops(getattr(subject, side)) for side in ("image", "text", "pair")})
+            assert torch.equal(subject.pair(), subject.pair()), "regions are drawn once, not in the measured call"
+    few, many = costs
+    assert few["image"] < many["image"] and few["pair"] < many["pair"] and few["text"] == many["text"]

@@ -345,7 +345,8 @@ def _repeat(evidence: Evidence, config: Config) -> list[Markup]:
     codes = {artifact.provenance["rule"]: artifact.provenance.get("code_digest", "") for artifact in evidence.artifacts}
     return [
         say(
-            "With the same code, save the configuration under Provenance as <code>config.yaml</code> and run "
+            "With the same code, take the configuration (<code>report/config.yaml</code> of the run, or what stands "
+            "under Provenance) as <code>config.yaml</code> and run "
             "<code>snakemake --cores all --configfile config.yaml all</code>; <code>make run</code> sets up a fresh "
             "machine first and runs the default."
         ),

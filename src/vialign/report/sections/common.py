@@ -38,10 +38,19 @@ METHOD_MEANINGS = {
     "prompt": ("Prompt tuning", "learned tokens in every block of both towers (VPT-deep, Jia et al.)."),
     "coop": ("CoOp", "learned vectors in front of each caption, for retrieval (Zhou et al.)."),
     "filip": ("FILIP", "best matches between single patches and words, beside the embeddings (Yao et al.)."),
+    "vinvl": ("VinVL", "words against boxes with object tags, beside the embeddings (Zhang et al.; Oscar, Li et al.)."),
+    "uniter": ("UNITER", "a small transformer over boxes and words, beside the embeddings (Chen et al.)."),
     "vialign": ("vialign", "the curriculum with all its modules."),
     "vialign-guided": ("vialign, guided rate", "the same, with a learning rate that follows mean C (exploratory)."),
 }
 """What a method is called among people, and what it is, as a sentence after its name."""
+
+METHOD_SUPERVISION = {
+    "vinvl": "boxes with labels of every image, those that it is tested on included",
+    "uniter": "boxes of every image, those that it is tested on included, and one pass for every pair of a gallery",
+    "vialign": "boxes with labels of some training images, for its dictionary, where the data set has them",
+}
+"""What a method is told beyond images and captions, as the end of a sentence; subsets of `vialign` are told as much."""
 
 _MODULE_WORDS = {
     "reweight": "reweighting",

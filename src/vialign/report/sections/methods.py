@@ -10,6 +10,7 @@ from vialign.report.evidence import Evidence
 from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import benchmark_name, by_method, method_meaning, method_order, words
+from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS, SEARCH
 
@@ -147,6 +148,7 @@ def results_blocks(evidence: Evidence, config: Config) -> list[Markup]:
         full = render_table(by_method(config, results), RESULTS, source=path, title="Results", columns=columns)
         blocks.append(folded("Items, seeds and ties of every result", full))
         blocks.append(folded("What the methods are", _meanings(by_method(config, results)["method"])))
+        blocks.extend(supervision(evidence, config, list(dict.fromkeys(by_method(config, results)["method"]))))
         blocks.append(heading("Solved without seeing an image"))
         blocks.extend(solved_blind(evidence, config))
     return blocks

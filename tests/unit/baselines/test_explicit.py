@@ -1,0 +1,237 @@
+"""The two baselines with regions against plain loops, torch's own transformer and POT; what padding must not change."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import ot
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from unit.baselines.conftest import DIMENSION
+from unit.baselines.naive import numbers
+from vialign.baselines import uniter, vinvl
+from vialign.baselines.explicit import box_numbers
+from vialign.config import load_config
+from vialign.features.regions import Regions
+
+CONFIG = load_config({"baselines": {"uniter_width": 8}})
+NONE = 3
+"""The image without regions in `data`."""
+
+
+def shaken(method):
+    stream = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in method.trainable().values():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=stream))
+    return method.eval()
+
+
+@pytest.fixture(scope="module", params=["vinvl", "uniter"])
+def method(request, backbone):
+    module = {"vinvl": vinvl, "uniter": uniter}[request.param]
+    return shaken(module.build(CONFIG, backbone, 0))
+
+
+@pytest.fixture(scope="module")
+def cross(backbone):
+    return shaken(uniter.build(CONFIG, backbone, 0))
+
+
+@torch.no_grad()
+def scores(method, data):
+    return method.scores(*sides(method, data))
+
+
+@torch.no_grad()
+def sides(method, data):
+    return method.images(data, torch.arange(len(data.image_ids))), method.texts(data, torch.arange(len(data.texts)))
+
+
+def cosine(one, other):
+    return float(one @ other / one.norm() / other.norm())
+
+
+def test_the_numbers_of_a_box_by_hand():
+    found = box_numbers(torch.tensor([[[0.25, 0.5, 0.75, 0.625]]]))
+    assert found.tolist() == [[[0.25, 0.5, 0.75, 0.625, 0.5, 0.125]]]
+
+
+def looped_vinvl(method, data, image, text):
+    """One pair, one region and one word at a time, in float64."""
+    pooled = float(numbers(data.image_pooled[image]) @ numbers(data.text_pooled[text]))
+    there = [n for n in range(3) if data.regions.present[image, n]]
+    if not there:
+        return pooled
+    standard = lambda x: (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt()  # noqa: E731
+    regions, words, counts = [], [], []
+    for n in there:
+        left, top, right, bottom = numbers(data.regions.boxes[image, n]).tolist()
+        box = torch.tensor([left, top, right, bottom, right - left, bottom - top], dtype=torch.float64)
+        seen = torch.cat([standard(numbers(data.regions.features[image, n])), box])
+        added = numbers(method.region) @ seen + numbers(method.region_offset)
+        regions.append(numbers(method.tag) @ numbers(data.regions.tags[image, n]) + added)
+    for n in range(data.mask.shape[1]):
+        if data.mask[text, n]:
+            state = numbers(data.states[text, n])
+            inner, lexical = state[:DIMENSION], state[DIMENSION:]
+            parts = torch.cat([inner / inner.norm(), standard(lexical)])
+            words.append(numbers(method.word) @ parts + numbers(method.word_offset))
+            counts.append(math.exp(float(numbers(method.count) @ standard(state))))
+    of_words = sum(c * max(cosine(w, r) for r in regions) for c, w in zip(counts, words, strict=True)) / sum(counts)
+    of_regions = sum(max(cosine(w, r) for w in words) for r in regions) / len(regions)
+    share, among = (1 / (1 + math.exp(-float(p.detach()))) for p in (method.local_share, method.regions_share))
+    return (1 - share) * pooled + share * ((1 - among) * of_words + among * of_regions)
+
+
+def test_vinvl_equals_plain_loops(backbone, data):
+    method = shaken(vinvl.build(CONFIG, backbone, 0))
+    found = scores(method, data)
+    for image in range(len(data.image_ids)):
+        for text in (0, 4, 8, 20):
+            assert float(found[image, text]) == pytest.approx(looped_vinvl(method, data, image, text), abs=2e-5)
+
+
+def padded(data, rubbish=7.0):
+    """The same split with two more regions and three more words of padding, full of rubbish."""
+    found = data.regions
+    wide = lambda part, value: F.pad(part, (0, 0, 0, 2), value=value)  # noqa: E731
+    regions = Regions(
+        wide(found.features, rubbish), wide(found.boxes, 0.5), wide(found.tags, rubbish), F.pad(found.present, (0, 2))
+    )
+    states, mask = F.pad(data.states, (0, 0, 0, 3), value=rubbish), F.pad(data.mask, (0, 3))
+    return replace(data, regions=regions, states=states, mask=mask)
+
+
+def test_padding_changes_no_score_and_the_order_of_regions_neither(method, data):
+    whole = scores(method, data)
+    torch.testing.assert_close(scores(method, padded(data)), whole, atol=1e-5, rtol=0)
+    order = torch.tensor([2, 0, 1])
+    parts = (getattr(data.regions, name)[:, order] for name in ("features", "boxes", "tags", "present"))
+    torch.testing.assert_close(scores(method, replace(data, regions=Regions(*parts))), whole, atol=1e-5, rtol=0)
+    unmasked = replace(data.regions, present=torch.ones_like(data.regions.present))
+    changed = (scores(method, replace(data, regions=unmasked)) - whole).abs().amax(dim=1)
+    assert bool((changed[~data.regions.present.all(dim=1)] > 1e-3).all()), "what is present counts"
+
+
+def test_an_image_without_regions_breaks_nothing(method, data, batch):
+    data = replace(data, regions=replace(data.regions, present=data.regions.present & (torch.arange(6) != 1)[:, None]))
+    assert not data.regions.present[NONE].any() and not data.regions.present[1].any() and 1 in batch.images
+    method.train()
+    method.loss(data, batch)["loss"].backward()
+    assert all(bool(p.grad.isfinite().all()) for p in method.trainable().values())
+    method.zero_grad()
+    method.eval()
+    if method.name == "vinvl":
+        expected = data.image_pooled[NONE] @ data.text_pooled.T
+        torch.testing.assert_close(scores(method, data)[NONE], expected, atol=1e-6, rtol=0)
+
+
+def test_small_blocks_give_the_same_scores(method, data, monkeypatch):
+    whole = scores(method, data)
+    for module in (vinvl, uniter):
+        monkeypatch.setattr(module, "_BLOCK", 1)
+    monkeypatch.setattr(uniter, "_IMAGES", 1)
+    torch.testing.assert_close(scores(method, data), whole, atol=1e-5, rtol=0)
+
+
+def reference_layer(layer, width):
+    """The same weights in torch's own transformer layer."""
+    known = nn.TransformerEncoderLayer(
+        width, uniter.HEADS, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    projections = torch.cat([layer.query.weight, layer.key_value.weight])
+    offsets = torch.cat([layer.query.bias, layer.key_value.bias])
+    with torch.no_grad():
+        known.self_attn.in_proj_weight.copy_(projections)
+        known.self_attn.in_proj_bias.copy_(offsets)
+    for own, other in (
+        (layer.out, known.self_attn.out_proj),
+        (layer.wide, known.linear1),
+        (layer.narrow, known.linear2),
+        (layer.norm, known.norm1),
+        (layer.norm_between, known.norm2),
+    ):
+        other.load_state_dict(own.state_dict())
+    return known.double().eval()
+
+
+def test_the_cross_encoder_is_torchs_transformer_over_first_token_regions_and_words(cross, data):
+    images, texts = sides(cross, data)
+    pairs = [(0, 0), (2, 7), (NONE, 20)]
+    for image, text in pairs:
+        there, said = images["marked"][image], texts["said"][text]
+        tokens = [cross.first[None], images["regions"][image][there], texts["words"][text][said]]
+        states = torch.cat(tokens).detach().double()[None]
+        for layer in cross.layers:
+            states = reference_layer(layer, 8)(states).detach()
+        scaled = F.layer_norm(states[0, 0], (8,), numbers(cross.norm.weight), numbers(cross.norm.bias))
+        match = (numbers(cross.match.weight)[0] @ scaled + numbers(cross.match.bias)[0]).item()
+        pooled = float(numbers(data.image_pooled[image]) @ numbers(data.text_pooled[text]))
+        expected = math.tanh(math.atanh(pooled) + match)
+        assert float(scores(cross, data)[image, text]) == pytest.approx(expected, abs=2e-5)
+
+
+@torch.no_grad()
+def test_word_region_alignment_is_the_optimal_transport_of_the_last_states(cross, data, monkeypatch):
+    monkeypatch.setattr(uniter, "ITERATIONS", 60)
+    images, texts = sides(cross, data)
+    texts = {name: part[: len(data.image_ids)] for name, part in texts.items()}
+    found = cross.transport(images, texts)
+    states = cross.together(images, texts, every=True)[:, 1:].double()
+    for row, value in enumerate(found.tolist()):
+        there, said = images["marked"][row], texts["said"][row]
+        regions = F.normalize(states[row, : len(there)][there], dim=-1).numpy()
+        words = F.normalize(states[row, len(there) :][said], dim=-1).numpy()
+        if row == NONE:
+            assert value == 0
+            continue
+        cost = 1 - regions @ words.T
+        masses = [np.full(size, 1 / size) for size in cost.shape]
+        plan = ot.bregman.sinkhorn_log(*masses, cost, uniter.EPSILON, numItermax=60, stopThr=-1, warn=False)
+        assert value == pytest.approx(float((plan * cost).sum()), abs=1e-5)
+        assert value >= ot.emd2(*masses, cost) - 1e-4
+    wrong = cross.transport(images, {name: part.roll(1, dims=0) for name, part in texts.items()})
+    expected = (found - wrong).mean() / 2
+    torch.testing.assert_close(cross.alignment(images, texts), expected)
+
+
+def test_the_alignment_is_the_regularisation_with_its_weight(cross, data, batch):
+    with torch.no_grad():
+        terms = cross.loss(data, batch)
+        alignment = cross.alignment(cross.images(data, batch.images), cross.texts(data, batch.texts))
+    assert float(terms["regularisation"]) == pytest.approx(cross.transport_weight * float(alignment), abs=1e-6)
+    assert cross.transport_weight > 0 and float(alignment) != 0
+
+
+@given(st.floats(-0.99, 0.99), st.floats(-6, 6), st.floats(0.001, 2))
+def test_a_match_adds_to_the_cosine_and_stays_a_similarity(cosine, match, more):
+    one = lambda value: torch.tensor([value], dtype=torch.float64)  # noqa: E731
+    assert float(uniter.added(one(cosine), one(0.0))) == pytest.approx(cosine, abs=1e-12)
+    low, high = float(uniter.added(one(cosine), one(match))), float(uniter.added(one(cosine), one(match + more)))
+    assert -1 <= low < high <= 1 or high == pytest.approx(1, abs=1e-6)
+
+
+def test_a_cross_encoder_can_learn_which_box_a_caption_means(backbone, data):
+    """A control that the regions reach the score: captions differ in nothing but which box of an image they fit."""
+    stream = torch.Generator().manual_seed(2)
+    method = uniter.build(CONFIG, backbone, 0).train()
+    boxes = torch.tensor([[0.0, 0.0, 0.3, 0.3], [0.6, 0.6, 1.0, 1.0]])[torch.arange(6) % 2][:, None].expand(-1, 3, -1)
+    pooled = F.normalize(torch.ones(6, DIMENSION), dim=-1)
+    world = replace(data, regions=replace(data.regions, boxes=boxes.contiguous()), image_pooled=pooled)
+    images, texts = torch.randperm(6, generator=stream), data.captions[:6]
+    optimiser = torch.optim.AdamW(method.trainable().values(), lr=1e-2)
+    fits = torch.arange(6)[:, None] % 2 == torch.arange(6)[None] % 2
+    for _ in range(60):
+        found = method.scores(method.images(world, images), method.texts(world, texts))[images.argsort()]
+        loss = F.binary_cross_entropy_with_logits(10 * found, fits.to(found))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    marked = world.regions.present.any(dim=1)
+    assert bool(((found > 0) == fits)[marked].float().mean() > 0.9)

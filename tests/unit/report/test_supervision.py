@@ -1,0 +1,53 @@
+"""What the page says of methods that are told or cost more than the others."""
+
+import pandas as pd
+import pytest
+
+from unit.report.fake_results import fake_config
+from unit.report.page import read_page
+from vialign.config import REGION_METHODS
+from vialign.report.evidence import FILE, ROW, Evidence
+from vialign.report.sections.common import METHOD_SUPERVISION
+from vialign.report.sections.supervision import supervision
+
+PATH = "budget/ledger.parquet"
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    rows = [
+        ("vinvl", "vialign-scenes", "inference_overhead", 0.31, 0.29, 0.33),
+        ("vinvl", "vialign-scenes", "training_overhead", 0.07, 0.05, 0.09),
+        ("vinvl", "ViT-B-32", "inference_overhead", 0.99, 0.98, 1.0),
+        ("lora", "vialign-scenes", "inference_overhead", 0.0, 0.0, 0.0),
+    ]
+    frame = pd.DataFrame(rows, columns=["method", "backbone", "measure", "value", "low", "high"])
+    frames = {"budget": frame.assign(**{FILE: PATH, ROW: range(len(frame))})}
+    return Evidence(tmp_path, frames, (), None, {})
+
+
+def page_of(evidence, methods):
+    return read_page("".join(supervision(evidence, fake_config(), methods)))
+
+
+def test_a_method_with_regions_stands_beside_its_supervision_and_its_cost(evidence):
+    page = page_of(evidence, ["frozen", "vinvl", "uniter", "vialign-correct"])
+    lines = [" ".join(line.text().split()) for line in page.all("li")]
+    assert [line.partition(":")[0] for line in lines] == ["vinvl", "uniter", "vialign-correct"]
+    assert "boxes with labels of every image, those that it is tested on included" in lines[0]
+    assert "31.0 [29.0, 33.0] % more time to score pairs, 7.0 [5.0, 9.0] % more time in a training step" in lines[0]
+    assert lines[0].endswith("What finds the regions is not in that.")
+    assert lines[1].endswith("The run's ledger has no times of it.") and "99" not in page.text()
+    cited = [element.attributes for element in page.all("data")]
+    assert {(mark["data-source"], mark["data-row"], mark["value"]) for mark in cited} >= {(PATH, "0", "0.31")}
+
+
+def test_a_run_of_methods_without_more_says_nothing(evidence):
+    assert supervision(evidence, fake_config(), ["frozen", "lora"]) == []
+    assert set(REGION_METHODS) <= set(METHOD_SUPERVISION)
+
+
+def test_without_a_ledger_the_supervision_is_still_said(evidence):
+    evidence.frames.clear()
+    text = page_of(evidence, ["uniter"]).text()
+    assert "boxes of every image" in text and "The run's ledger has no times of it." in text
