@@ -2,8 +2,9 @@
 
     python tests/workflow/kill_and_resume.py [kills] [seed]
 
-Both runs are `configs/tiny.yaml`. Moments are drawn over training, ablation and evaluation. It takes about ten minutes
-on two cores, so it is run by hand; docs/measurements.md states what it said. Exit status 1 when a table differs.
+Both runs are `configs/tiny.yaml` with longer trainings, so that kills hit them too. Moments are drawn over search,
+training, ablation and evaluation. It takes about fifteen minutes on two cores, so it is run by hand;
+docs/measurements.md states what it said. Exit status 1 when a table differs.
 """
 
 import os
@@ -21,7 +22,8 @@ import pandas as pd
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-FINAL = ("signal", "train", "ablate", "evaluate", "compare", "analyse")
+LONGER = "training: {early_steps: 60, steps: 160, keep_seconds: 0.5}\n"
+FINAL = ("signal", "search", "train", "ablate", "evaluate", "compare", "analyse")
 """Folders whose files must be the same; the ledger under `budget` measures time, which never is."""
 TIMES = ["seconds"]
 
@@ -29,7 +31,15 @@ TIMES = ["seconds"]
 def command(folder: Path, *arguments: str) -> list[str]:
     """One call of Snakemake in `folder`."""
     base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    return [*base, "--cores", "2", "--configfile", str(ROOT / "configs/tiny.yaml"), *arguments]
+    return [
+        *base,
+        "--cores",
+        "2",
+        "--configfile",
+        str(ROOT / "configs/tiny.yaml"),
+        str(folder / "longer.yaml"),
+        *arguments,
+    ]
 
 
 def run(folder: Path, *arguments: str) -> None:
@@ -84,6 +94,7 @@ def main(kills: int, seed: int) -> int:
         for folder in (whole, broken):
             folder.mkdir()
             shutil.copy(ROOT / "config.yaml", folder)
+            (folder / "longer.yaml").write_text(LONGER, encoding="utf-8")
         run(whole, "--", "all")
         run(broken, "--", "budget")
         hits = 0
@@ -91,11 +102,12 @@ def main(kills: int, seed: int) -> int:
             seconds = moments.uniform(8, 30)
             if not killed(broken, seconds):
                 print(f"the run came to its end before kill {hits + 1}; its last results are made once more")
-                for name in ("train", "ablate", "evaluate", "compare", "analyse", "report"):
+                for name in (*FINAL[1:], "report"):
                     shutil.rmtree(broken / "results" / name, ignore_errors=True)
                 continue
             hits += 1
-            print(f"kill {hits} after {seconds:.1f} s", flush=True)
+            under_way = [path.parent.parent.name for path in broken.glob("results/train/*/*/.*unfinished*")]
+            print(f"kill {hits} after {seconds:.1f} s; trainings kept half-way: {under_way or 'none'}", flush=True)
         run(broken, "--rerun-incomplete", "--", "all")
         files = [
             path.relative_to(whole)
