@@ -123,7 +123,7 @@ rule probe:
         f"{RESULTS}/benchmarks/probe.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    threads: TOWER_THREADS
     params:
         config=section("signal", "seed"),
         code=code("probe"),
@@ -156,7 +156,7 @@ rule stress:
         f"{RESULTS}/benchmarks/stress.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    threads: TOWER_THREADS
     params:
         config=section("signal", "seed"),
         code=code("stress"),

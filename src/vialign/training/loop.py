@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -49,12 +50,14 @@ def train(
     to_step: int,
     start: Checkpoint | None = None,
     unfinished: Unfinished | None = None,
+    looks: Collection[int] | None = None,
     validation_batch: int = 256,
 ) -> TrainingResult:
     """Train up to `to_step`, from the beginning or from the checkpoint `start`, whose training it continues exactly.
 
     Schedule and batches depend on the config and the seed alone, so two stretches give the same weights as one. With
-    `unfinished` what is done so far is written there now and then, and a stretch that was killed goes on from it. Where
+    `unfinished` what is done so far is written there now and then, and a stretch that was killed goes on from it.
+    `looks` are the steps after which validation is looked at, instead of those of the config. Where
     several processes share the batches, the first of them alone validates and keeps. A method without trainable
     parameters goes the same way, with no step and the one check at step 0. The objective is left with its last weights,
     in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient or the loss is not finite: both are
@@ -62,7 +65,7 @@ def train(
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
-    watch = _Watch(objective, validation_data, config, validation_batch)
+    watch = _Watch(objective, validation_data, config, validation_batch, looks)
     done = None if unfinished is None else unfinished.read()
     log: list[dict[str, Any]] = []
     if done is not None:
@@ -103,11 +106,13 @@ def train(
 class _Watch:
     """Looks at validation on the way: at all of it to keep the best weights, at a sample of it to follow the signal."""
 
-    def __init__(self, objective: Objective, data: SplitData, config: TrainingConfig, batch: int) -> None:
+    def __init__(
+        self, objective: Objective, data: SplitData, config: TrainingConfig, batch: int, looks: Collection[int] | None
+    ) -> None:
         self.objective, self.data, self.batch = objective, data, batch
-        self.steps = check_steps(config, config.checks)
+        self.steps = check_steps(config, config.checks) if looks is None else set(looks)
         self.light_steps: set[int] = set()
-        if carries_signal(objective, data):
+        if looks is None and carries_signal(objective, data):
             self.light_steps = check_steps(config, config.monitor.checks)
         self.sample = sample_images(data, config.monitor.images)
         self.rows: list[dict[str, Any]] = []

@@ -23,12 +23,11 @@ def search_rates(
 
     Of equal candidates the smallest rate is chosen: it changes the backbone least.
     """
-    quiet = config.model_copy(update={"checks": 1, "monitor": config.monitor.model_copy(update={"checks": 1})})
-    rows = []
+    rows, steps = [], config.early_steps
     for rate in sorted(base_rate * factor for factor in config.search.factors):
         method = build()
         result = train(
-            method, train_data, validation_data, quiet, peak_rate=rate, seed=seed, to_step=config.early_steps
+            method, train_data, validation_data, config, peak_rate=rate, seed=seed, to_step=steps, looks={steps}
         )
         row = result.monitor.iloc[-1]
         rows.append(
@@ -36,7 +35,7 @@ def search_rates(
                 "method": method.name,
                 "learning_rate": rate,
                 "seed": seed,
-                "steps": config.early_steps,
+                "steps": steps,
                 "recall": row["recall"],
                 "negatives": row["negatives"],
                 "score": row["recall"] if pd.isna(row["negatives"]) else (row["recall"] + row["negatives"]) / 2,

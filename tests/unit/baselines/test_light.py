@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planted import CALIBRATION
 from unit.baselines import naive
 from vialign.baselines.adapter import Adapter
 from vialign.baselines.bitfit import BitFit
@@ -16,7 +17,9 @@ from vialign.baselines.coop import Coop, make_room
 from vialign.baselines.filip import Filip, late_interaction, reduce_matches
 from vialign.baselines.prompt import Prompt, widen
 from vialign.baselines.tuned import TunedBackbone
+from vialign.config import load_config
 from vialign.errors import UserError
+from vialign.training.methods import build_method
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 IMAGES, TEXTS = torch.arange(2), torch.tensor([0, 3, 8])
@@ -267,3 +270,13 @@ def test_a_plain_copy_is_the_backbone_and_shares_its_memory(backbone, data):
     assert own == {name: tensor.data_ptr() for name, tensor in backbone.model.state_dict().items()}
     with pytest.raises(ValueError, match="coop needs token ids"):
         method.texts(replace(data, token_ids=None), TEXTS)
+
+
+@pytest.mark.parametrize("name", ["lora", "prompt", "coop"])
+def test_texts_in_groups_of_one_length_are_the_texts_at_once(name, backbone, data):
+    """The captions have 1 to 9 words, and come in no order of length."""
+    method = build_method(name, load_config({}), backbone, CALIBRATION, 0).eval()
+    ids = data.token_ids
+    assert len(ids) > 32 or len({int((row > 0).sum()) for row in ids}) > 3
+    with torch.no_grad():
+        torch.testing.assert_close(method.encode_by_length(ids), method.encode_text(ids), rtol=1e-5, atol=1e-6)
