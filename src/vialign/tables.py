@@ -493,9 +493,12 @@ SEARCH = Table(
     learning_rate=Column(pa.float64(), "candidate of its peak rate", low=0, key=True),
     seed=number_key("training seed"),
     steps=whole("optimiser steps of each candidate", low=1),
-    recall=unit_interval("mean any-hit R@1 of both directions on validation after them"),
+    recall=unit_interval(
+        "mean any-hit R@1 of both directions on validation after them; missing where the training diverged",
+        optional=True,
+    ),
     negatives=unit_interval("accuracy against rule-made negatives, as in `monitor`", optional=True),
-    score=unit_interval("mean of both, or recall alone without negatives: the validation metric"),
+    score=unit_interval("mean of both, or recall alone without negatives: the validation metric", optional=True),
     chosen=flag("whether the method is trained with it: the best score, of equal ones the smallest rate"),
 )
 

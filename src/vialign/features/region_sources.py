@@ -48,7 +48,7 @@ def boxed_regions(
     if kept.empty:
         raise UserError(
             f"data.regions: is not set, and split {images['split'].iloc[0]!r} has no labelled boxes; set it to region "
-            f"features of the images, or leave {_READERS} out of training.methods"
+            f"features of the images, or leave {_READERS} out of training.methods and training.compare"
         )
     tags = {name: vector.numpy() for name, vector in embed_labels(kept["label"], backbone).items()}
     return int(kept.groupby("row").size().max()), _pooled(kept, features, tags, backbone.dimension)
@@ -123,7 +123,7 @@ def _open(config: DataConfig, source: str) -> RegionIndex | RegionFolder:
     if path is None:
         raise UserError(
             f"data.benchmarks.{source}.regions: is not set, but data.regions is; set it to region features of the "
-            f"benchmark's images, or leave {_READERS} out of training.methods"
+            f"benchmark's images, or leave {_READERS} out of training.methods and training.compare"
         )
     return index_regions(path)
 
@@ -141,7 +141,7 @@ def _name_in(file: RegionIndex | RegionFolder, image_id: str, path: str) -> str:
             return name
     raise UserError(
         f"{file.path}: has no regions of image {image_id} (looked for {', '.join(dict.fromkeys(names))}); data.regions "
-        f"must have all images of the run, or {_READERS} be left out of training.methods"
+        f"must have all images of the run, or {_READERS} be left out of training.methods and training.compare"
     )
 
 

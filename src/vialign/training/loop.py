@@ -60,8 +60,8 @@ def train(
     `looks` are the steps after which validation is looked at, instead of those of the config. Where
     several processes share the batches, the first of them alone validates and keeps. A method without trainable
     parameters goes the same way, with no step and the one check at step 0. The objective is left with its last weights,
-    in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient or the loss is not finite: both are
-    bugs of the method.
+    in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient, which is a bug of the method,
+    and `Diverged` when the loss is not finite.
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
@@ -101,6 +101,10 @@ def train(
                 unfinished.offer(partial(result, step))
         objective.eval()
     return result(to_step)
+
+
+class Diverged(RuntimeError):
+    """A loss that is not finite."""
 
 
 class _Watch:
@@ -156,7 +160,7 @@ def _update(
 ) -> float:
     """One optimiser step; the gradient's norm before clipping."""
     if not bool(loss.isfinite()):
-        raise RuntimeError(f"{name}: the loss is {float(loss.detach())}")
+        raise Diverged(f"{name}: the loss is {float(loss.detach())}")
     optimiser.zero_grad()
     (loss / processes()).backward()
     require_gradients(name, parameters)

@@ -1,13 +1,15 @@
 """The search for a learning rate: the same few candidates, steps and seed for every trained method, on validation."""
 
+import sys
 from collections.abc import Callable
 
 import pandas as pd
 
 from vialign.config import TrainingConfig
+from vialign.errors import UserError
 from vialign.objective import Objective, SplitData
 from vialign.tables import SEARCH
-from vialign.training.loop import train
+from vialign.training.loop import Diverged, train
 
 
 def search_rates(
@@ -21,26 +23,30 @@ def search_rates(
 ) -> pd.DataFrame:
     """SEARCH: each candidate trained from the same start for the early steps, and the one that validation prefers.
 
-    Of equal candidates the smallest rate is chosen: it changes the backbone least.
+    Of equal candidates the smallest rate is chosen: it changes the backbone least. One that diverges is out. Raises
+    UserError when all of them do.
     """
     rows, steps = [], config.early_steps
     for rate in sorted(base_rate * factor for factor in config.search.factors):
         method = build()
-        result = train(
-            method, train_data, validation_data, config, peak_rate=rate, seed=seed, to_step=steps, looks={steps}
-        )
-        row = result.monitor.iloc[-1]
-        rows.append(
-            {
-                "method": method.name,
-                "learning_rate": rate,
-                "seed": seed,
-                "steps": steps,
-                "recall": row["recall"],
-                "negatives": row["negatives"],
-                "score": row["recall"] if pd.isna(row["negatives"]) else (row["recall"] + row["negatives"]) / 2,
-            }
-        )
+        found: dict[str, float | None] = {"recall": None, "negatives": None, "score": None}
+        try:
+            result = train(
+                method, train_data, validation_data, config, peak_rate=rate, seed=seed, to_step=steps, looks={steps}
+            )
+        except Diverged as error:
+            print(f"vialign: learning rate {rate:g} is out: {error}", file=sys.stderr)
+        else:
+            row = result.monitor.iloc[-1]
+            score = row["recall"] if pd.isna(row["negatives"]) else (row["recall"] + row["negatives"]) / 2
+            found = {"recall": row["recall"], "negatives": row["negatives"], "score": score}
+        rows.append({"method": method.name, "learning_rate": rate, "seed": seed, "steps": steps, **found})
     table = pd.DataFrame(rows)
-    table["chosen"] = table.index == table["score"].idxmax()
+    scores = table["score"].astype(float)
+    if scores.isna().all():
+        raise UserError(
+            f"training.learning_rates: {rows[0]['method']} diverges at every candidate from "
+            f"{rows[0]['learning_rate']:g} up; set a smaller rate"
+        )
+    table["chosen"] = table.index == scores.idxmax()
     return table[list(SEARCH.columns)]

@@ -14,12 +14,12 @@ from vialign.config import REGION_METHODS, load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError
 from vialign.training.loop import require_gradients
-from vialign.training.methods import BASELINES, METHODS, SUBSETS, build_method, family, learning_rate
+from vialign.training.methods import BASELINES, CURRICULUM, METHODS, build_method, family, learning_rate
 from vialign.training.sizing import sized_rank
 
 CONFIG = load_config({"training": {"lora_rank": 2}, "baselines": {"image_prompts": 3, "text_prompts": 2}})
 TRAINED = [name for name in METHODS if name != "frozen"]
-START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *SUBSETS}
+START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -77,8 +77,8 @@ def expected_parameters(name, backbone):
 
     vit = backbone.trunk_width == 0
     curriculum = CONFIG.curriculum
-    if name in SUBSETS:
-        rank, small, modules = sized_rank(CONFIG, backbone, CALIBRATION), curriculum.adapter_rank, SUBSETS[name]
+    if name in CURRICULUM:
+        rank, small, modules = sized_rank(CONFIG, backbone, CALIBRATION), curriculum.adapter_rank, CURRICULUM[name]
         head = 4 * d * curriculum.head_rank
         regularise = 4 * d * small if "regularise" in modules else 0
         return head + regularise + (rank * (3 * d + 22) + 2 * d * small + 4 if "correct" in modules else 0)

@@ -147,7 +147,9 @@ def test_a_split_without_boxes_says_what_to_set(images, features, tmp_path):
     message = r"data.regions: is not set, and split 'train' has no labelled boxes; set it"
     with pytest.raises(UserError, match=message) as stopped:
         make(images, OBJECTS.empty(), features, tmp_path / "r.safetensors")
-    assert "leave vinvl and uniter out of training.methods" in str(stopped.value) and "\n" not in str(stopped.value)
+    assert "leave vinvl and uniter out of training.methods and training.compare" in str(
+        stopped.value
+    ) and "\n" not in str(stopped.value)
     assert not (tmp_path / "r.safetensors").exists()
 
 

@@ -42,6 +42,15 @@ def test_of_equal_candidates_the_smallest_rate_is_chosen(worlds):
     assert table["score"].nunique() == 1 and table["chosen"].tolist() == [True, False]
 
 
+def test_a_candidate_that_diverges_is_out_and_a_search_where_all_do_says_so(worlds):
+    recipe = RECIPE.model_copy(update={"search": SearchConfig(factors=(1.0, 1e12))})
+    table = SEARCH.check(search_rates(build, *worlds, recipe, base_rate=1e-2, seed=7))
+    assert table["chosen"].tolist() == [True, False]
+    assert table["score"].isna().tolist() == [False, True]
+    with pytest.raises(UserError, match="diverges at every candidate from 1e\\+20 up; set a smaller rate"):
+        search_rates(build, *worlds, recipe, base_rate=1e20, seed=7)
+
+
 def test_a_search_needs_a_candidate():
     from vialign.config import load_config
 
