@@ -47,8 +47,6 @@ NOTE = SourceNote(
     expected={"aro_relation items": 23937, "aro_attribution items": 28748},
 )
 
-SMALLEST_PAIR = 25
-"""Items that a pair of attributes must have to count in the published macro average of VG-Attribution."""
 _LEFT_OUT = (
     "adjusting, attached to, between, bigger than, biting, boarding, brushing, chewing, cleaning, climbing, "
     "close to, coming from, coming out of, contain, crossing, dragging, draped over, drinking, drinking from, "

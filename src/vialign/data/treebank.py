@@ -223,25 +223,6 @@ def split_files(folder: str | Path) -> tuple[list[Path], list[Path]]:
     return files[:-held], files[-held:]
 
 
-def phrase_spans(tree: Tree) -> list[tuple[str, int, int]]:
-    """(category, first word, one past the last word) of every phrase, outer before inner."""
-    spans: list[tuple[str, int, int]] = []
-
-    def visit(node: Tree, start: int) -> int:
-        if node.word is not None:
-            return start + 1
-        place = len(spans)
-        spans.append((node.category, start, start))
-        end = start
-        for child in node.children:
-            end = visit(child, end)
-        spans[place] = (node.category, start, end)
-        return end
-
-    visit(tree, 0)
-    return spans
-
-
 def surface(word: str) -> str:
     """A bracket word as it stands in running text."""
     for written, plain in _SURFACE.items():

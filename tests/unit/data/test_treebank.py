@@ -15,7 +15,6 @@ from vialign.data.treebank import (
     detokenise,
     parse_tree,
     parse_trees,
-    phrase_spans,
     read_trees,
     split_files,
     strip_label,
@@ -111,11 +110,6 @@ def test_outer_bracket_traces_and_function_tags_are_removed():
         "-LRB-",
         "PRP$",
     ]
-
-
-def test_phrase_spans_are_words_first_to_past_the_last():
-    tree = parse_tree(f"(NP {NP_STAR} (PP (IN above) {NP_DOT}))")
-    assert phrase_spans(tree) == [("NP", 0, 6), ("NP", 0, 3), ("PP", 3, 6), ("NP", 4, 6)]
 
 
 @pytest.mark.parametrize(
