@@ -76,7 +76,7 @@ def overview(evidence: Evidence, config: Config) -> Section:
             title=title,
             row="reference",
             value="difference",
-            axis=f"points that {own} lies above each method",
+            axis="points gained over each method",
             lines=[(0.0, "no difference")],
             scale=100,
         )
