@@ -345,6 +345,13 @@ LEARNING_RATES = {
 """Default peak of each method's learning rate."""
 REGION_METHODS = ("vinvl", "uniter")
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
+CURRICULUM = "vialign"
+"""The method with all modules of the curriculum; the names of its variants begin with it."""
+
+
+def family(method: str) -> str:
+    """What shares one learning rate, one search and one supervision: the curriculum's methods; any other is alone."""
+    return CURRICULUM if method == CURRICULUM or method.startswith(f"{CURRICULUM}-") else method
 
 
 COMPARED = ("frozen", *(name for name in LEARNING_RATES), "vialign-guided")
@@ -445,7 +452,7 @@ class BudgetConfig(Section):
     training: Positive = 0.10
     """Extra time of a step over that of the same loop without the modules must stay below it."""
     repeats: Count = 12
-    """Rounds of every timing."""
+    """Rounds of every timing; up to four times as many while an overhead's interval holds its limit."""
     batch: Count = 64
     """Pairs of a timed batch."""
     reference: str = "ViT-B-32"

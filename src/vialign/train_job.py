@@ -39,6 +39,7 @@ class TrainingJob(BaseModel):
     outputs: dict[str, str]
     provenance: Provenance
     threads: int = 1
+    """Of all processes together."""
 
     @property
     def unfinished(self) -> Path:
@@ -53,12 +54,17 @@ def run_job(job: TrainingJob) -> None:
         train_job(job)
         return
     request = job.unfinished.with_suffix(".json")
-    write_text(job.model_dump_json(), request)
     count = job.config.training.processes
+    write_text(job.model_copy(update={"threads": max(1, job.threads // count)}).model_dump_json(), request)
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "vialign.train_job"]
-    done = subprocess.run([sys.executable, "-m", *command, str(request)], check=False, stderr=sys.stderr.fileno())
+    # Line by line, because a stage puts in the place of stderr an object that is no file of its own.
+    with subprocess.Popen(
+        [sys.executable, "-m", *command, str(request)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as torchrun:
+        for line in torchrun.stdout or ():
+            sys.stderr.write(line)
     request.unlink(missing_ok=True)
-    if done.returncode:
+    if torchrun.returncode:
         raise UserError(f"training {job.method}, seed {job.seed}: one of {count} processes failed; see the lines above")
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from vialign.artifacts import read_provenance, read_table
+from vialign.artifacts import read_provenance, read_table, read_tensors
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
 from vialign.data.winoground import image_name, write_published
@@ -108,6 +109,22 @@ def test_every_method_is_compared_on_a_page_of_its_own(run: Path) -> None:
     for target in ("all", "compare_all"):
         again = snakemake(run, "--dry-run", "--", target)
         assert "Nothing to be done" in again.stdout + again.stderr, target
+
+
+def test_two_processes_train_what_one_does(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    shutil.copytree(run, folder, symlinks=True)
+    checkpoint = "results/train/lora/0/early.safetensors"
+    (folder / checkpoint).unlink()
+    (folder / "shared.yaml").write_text("training: {processes: 2}\n")
+    done = snakemake(folder, str(folder / "shared.yaml"), "--rerun-triggers", "mtime", "--", checkpoint)
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone, shared = read_tensors(run / checkpoint), read_tensors(folder / checkpoint)
+    assert alone.keys() == shared.keys()
+    for name, expected in alone.items():
+        torch.testing.assert_close(
+            shared[name], expected, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_every_artifact_says_what_made_it(run: Path) -> None:

@@ -1,7 +1,7 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
 import sys
 
-from vialign.config import REGION_METHODS, load_config, section_digest
+from vialign.config import REGION_METHODS, family, load_config, section_digest
 from vialign.data.folders import EMBEDDED
 from vialign.digest import script_digest
 from vialign.errors import UserError
@@ -178,6 +178,11 @@ def cores(method):
     return TOWER_THREADS if runs_towers else 1
 
 
+def training_cores(method):
+    """Those of every process that shares the batches."""
+    return cores(method) * CONFIG.training.processes
+
+
 def training_splits(wildcards):
     """What training reads of its two splits."""
     found = {
@@ -200,7 +205,7 @@ def searched_as(method):
     """The method whose search gives this one its learning rate; none for the frozen backbone."""
     if method == "frozen" or len(CONFIG.training.search.factors) == 1:
         return None
-    return FULL if method.startswith(FULL) else method
+    return family(method)
 
 
 def searched(wildcards):

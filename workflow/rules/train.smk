@@ -44,7 +44,7 @@ rule train_early:
         f"{RESULTS}/benchmarks/train_early/{{method}}/{{seed}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: lambda wildcards: cores(wildcards.method)
+    threads: lambda wildcards: training_cores(wildcards.method)
     params:
         config=section("curriculum", "training", "baselines", "signal", "seed"),
         code=code("train"),
@@ -77,7 +77,7 @@ rule train_final:
         f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: lambda wildcards: cores(wildcards.method)
+    threads: lambda wildcards: training_cores(wildcards.method)
     params:
         config=section("curriculum", "training", "baselines", "signal", "seed"),
         code=code("train"),

@@ -27,6 +27,8 @@ WARM_UP = 2
 """Rounds that run before the first one counts: caches, allocators and lazy kernels."""
 
 RESAMPLES = 2000
+LOOKS = 4
+"""How often an overhead's rounds are run at most: again only while its limit lies inside its interval."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,25 @@ def time_rounds(
     return seconds
 
 
+def time_until_decided(
+    works: Mapping[str, Work], limit: float, repeats: int, seed: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[dict[str, Float[np.ndarray, "round"]], Overhead]:
+    """Rounds of the works `reference` and `method`, and the overhead that they give.
+
+    While the interval holds `1 + limit`, `repeats` more rounds are run, `LOOKS` times in all: a machine that is busy
+    for a moment costs time, not the verdict. Each look has the error of its interval, so a method exactly at the limit
+    is called kept in up to 10 % of all measurements instead of 2.5 %.
+    """
+    seconds = time_rounds(works, repeats, seed, clock)
+    for look in range(1, LOOKS + 1):
+        overhead = ratio_interval(seconds["reference"], seconds["method"], seed)
+        if look == LOOKS or not overhead.low <= 1 + limit <= overhead.high:
+            break
+        more = time_rounds(works, repeats, seed + look, clock)
+        seconds = {name: np.concatenate([seconds[name], more[name]]) for name in seconds}
+    return seconds, overhead
+
+
 def ratio_interval(
     reference: Float[np.ndarray, "round"], method: Float[np.ndarray, "round"], seed: int, resamples: int = RESAMPLES
 ) -> Overhead:
@@ -186,7 +207,8 @@ def measure_subject(
     parameters are what `method` stores beyond the reference. Operations, inference seconds and memory are of one
     sample, training seconds of one step. A method (or reference) without `step` has no rows on training, one without
     sides none on them.
-    A limit is kept when the interval's upper end is strictly under it.
+    An overhead that `repeats` rounds do not decide gets more (`time_until_decided`). A limit is kept when the
+    interval's upper end is strictly under it.
     """
     rows = _Rows(method.method, backbone)
     total = count_parameters(reference.modules)
@@ -201,18 +223,17 @@ def measure_subject(
             rows.add(f"flops_{side}", count_flops(work) / batch, "operations a sample")
     with torch.no_grad():
         rows.add("memory_peak", peak_memory(method.pair) / batch, "bytes a sample")
-        seconds = time_rounds({"reference": reference.pair, "method": method.pair}, repeats, seed, clock)
+        works = {"reference": reference.pair, "method": method.pair}
+        seconds, overhead = time_until_decided(works, limits.inference, repeats, seed, clock)
         apart = time_rounds(sides, repeats, seed, clock) if sides else {}
     rows.add_seconds("inference_seconds", seconds["method"] / batch, "seconds a sample", seed)
     for side, values in apart.items():
         rows.add_seconds(f"inference_seconds_{side}", values / batch, "seconds a sample", seed)
-    rows.add_overhead(
-        "inference_overhead", ratio_interval(seconds["reference"], seconds["method"], seed), limits.inference
-    )
+    rows.add_overhead("inference_overhead", overhead, limits.inference)
     if method.step is not None and reference.step is not None:
-        seconds = time_rounds({"reference": reference.step, "method": method.step}, repeats, seed, clock)
+        works = {"reference": reference.step, "method": method.step}
+        seconds, overhead = time_until_decided(works, limits.training, repeats, seed, clock)
         rows.add_seconds("training_seconds", seconds["method"], "seconds a step", seed)
-        overhead = ratio_interval(seconds["reference"], seconds["method"], seed)
         rows.add_overhead("training_overhead", overhead, limits.training)
     return rows.frame()
 

@@ -10,15 +10,13 @@ from vialign import tables
 from vialign.artifacts import write_text
 from vialign.config import Config
 from vialign.report import summary
-from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, paragraph, say
+from vialign.report.blocks import Section, absent, bullets, figure, gallery, paragraph, say
 from vialign.report.build import render_page, with_links
 from vialign.report.evidence import PLACES, Evidence, read_evidence
 from vialign.report.figures import interval_plot
 from vialign.report.sections import provenance
-from vialign.report.sections.common import MEASURE_NAMES, by_method, method_meaning, words
-from vialign.report.sections.methods import efficiency, results_blocks, training
-from vialign.report.tables import Show, render_table
-from vialign.tables import COMPARISONS
+from vialign.report.sections.common import MEASURE_NAMES, method_meaning, words
+from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks, training
 
 FULL, GUIDED = "vialign", "vialign-guided"
 COMPARED = {
@@ -83,20 +81,7 @@ def overview(evidence: Evidence, config: Config) -> Section:
         reading = "A bar wholly to the right of the line is a gain over that method, wholly to the left a loss."
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     section.blocks.append(gallery(drawings))
-    columns = [
-        Show("benchmark", "Benchmark"),
-        Show("measure", "Measure"),
-        Show("method", "Method"),
-        Show("reference", "Against"),
-        Show("difference", "Difference, points", "points", "low", "high"),
-        Show("p_holm", "p, Holm", "p"),
-        Show("detectable", "Detectable, points", "percent"),
-        Show("items", "Items", "count"),
-    ]
-    table = render_table(
-        by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns, limit=2000
-    )
-    section.blocks.append(folded("Every paired comparison with its tests", table))
+    section.blocks.append(comparison_table(frame, config, path))
     return section
 
 
@@ -116,20 +101,7 @@ def guided_rate(evidence: Evidence, config: Config) -> Section:
             FULL,
         )
     )
-    rows = rows[rows["measure"].isin(summary.PRIMARY)]
-    title = f"{GUIDED} against {FULL}"
-    svg = interval_plot(
-        rows.assign(label=rows["benchmark"].map(words) + ", " + rows["measure"].map(MEASURE_NAMES)),
-        name="guided-rate",
-        title=title,
-        row="label",
-        value="difference",
-        axis="points gained by the guided rate",
-        lines=[(0.0, "no difference")],
-        scale=100,
-    )
-    reading = "A bar wholly to the right of the line is a gain by the guided rate, across it undecided."
-    section.blocks.append(figure(svg, title=title, reading=reading, sources=[path]))
+    section.blocks.append(gallery(difference_figures(rows, FULL, config, path)))
     return section
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vialign import tables
 from vialign.artifacts import Provenance, read_provenance, read_table
-from vialign.config import Config
+from vialign.config import Config, family
 from vialign.errors import UserError
 from vialign.tables import Table
 
@@ -160,8 +160,7 @@ def read_evidence(results: Path, config: Config, places: Mapping[str, tuple[str,
                 parts.append(_read(results, relative, table).assign(method=method, seed=int(seed)))
         if parts:
             frames[name] = pd.concat(parts, ignore_index=True)
-    # All methods of the curriculum share one search.
-    families = {"vialign" if method.startswith("vialign") else method for method in methods}
+    families = {family(method) for method in methods}
     found = [path for path in sorted(results.glob(SEARCHES)) if path.stem in families]
     if found and not (stopped and _behind(SEARCHES, stopped)):
         searches = [_read(results, path.relative_to(results).as_posix(), tables.SEARCH) for path in found]

@@ -78,7 +78,8 @@ def interval_plot(
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         if np.nanmax(drawn) >= 10_000:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.set_xlabel(axis)
+        # In the middle of the figure: beside wide labels the axes alone have no room for it.
+        figure.supxlabel(axis, fontsize=RC["font.size"])
         _legend(figure, axes, bool(series) or bool(lines))
         return Drawing(_svg(figure, name, title), name, frame, (row, series, value, low, high))
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from vialign.config import Config, TrainingConfig
+from vialign.config import Config, TrainingConfig, family
 from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod, method_name
 from vialign.errors import UserError
 from vialign.objective import Objective
@@ -32,11 +32,6 @@ BASELINES = {
 }
 """Name in the config to the module with `build(config, backbone, seed)`."""
 METHODS = (*BASELINES, *CURRICULUM)
-
-
-def family(name: str) -> str:
-    """What shares a learning rate: all methods of `vialign.curriculum`; every baseline has its own."""
-    return method_name(MODULES) if name in CURRICULUM else name
 
 
 def learning_rate(name: str, config: TrainingConfig) -> float:

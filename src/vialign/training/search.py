@@ -38,8 +38,7 @@ def search_rates(
             print(f"vialign: learning rate {rate:g} is out: {error}", file=sys.stderr)
         else:
             row = result.monitor.iloc[-1]
-            score = row["recall"] if pd.isna(row["negatives"]) else (row["recall"] + row["negatives"]) / 2
-            found = {"recall": row["recall"], "negatives": row["negatives"], "score": score}
+            found = {"recall": row["recall"], "negatives": row["negatives"], "score": result.checkpoint.best_score}
         rows.append({"method": method.name, "learning_rate": rate, "seed": seed, "steps": steps, **found})
     table = pd.DataFrame(rows)
     scores = table["score"].astype(float)

@@ -10,11 +10,11 @@ from torch import nn
 from planted import CALIBRATION
 from unit.baselines.conftest import DIMENSION
 from vialign.artifacts import read_tensors, write_tensors
-from vialign.config import REGION_METHODS, load_config
+from vialign.config import REGION_METHODS, family, load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError
 from vialign.training.loop import require_gradients
-from vialign.training.methods import BASELINES, CURRICULUM, METHODS, build_method, family, learning_rate
+from vialign.training.methods import BASELINES, CURRICULUM, METHODS, build_method, learning_rate
 from vialign.training.sizing import sized_rank
 
 CONFIG = load_config({"training": {"lora_rank": 2}, "baselines": {"image_prompts": 3, "text_prompts": 2}})

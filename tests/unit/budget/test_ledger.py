@@ -18,6 +18,7 @@ from vialign.budget.ledger import (
     peak_memory,
     ratio_interval,
     time_rounds,
+    time_until_decided,
 )
 from vialign.config import BudgetConfig
 from vialign.tables import BUDGET
@@ -234,11 +235,31 @@ def test_each_limit_can_be_broken_and_the_limit_itself_is_not_under_the_limit():
 def test_an_interval_that_reaches_over_the_limit_is_not_kept_although_its_middle_is_under_it():
     clock = FakeClock()
     noisy = subject(clock, "noisy", 0, 1.0, None)
-    noisy = Subject(**{**vars(noisy), "pair": clock.work(1.0, 1.0, 1.0, 1.4)})
+    noisy = Subject(**{**vars(noisy), "pair": clock.work(1.0, 1.4)})
     rows = measure(clock, noisy, subject(clock, "none", 0, 1.0, None))
     overhead = rows.loc["inference_overhead"]
-    assert overhead["value"] < 0.1 < overhead["high"]
+    assert overhead["low"] < 0.1 < overhead["high"]
     assert not overhead["kept"]
+
+
+@pytest.mark.parametrize(
+    ("times", "rounds", "decided"),
+    [
+        ((1.05,), 5, True),
+        ((1.2,), 5, True),
+        # Of the first rounds after the warm-up two are disturbed; those that follow are not.
+        ((1.0, 1.0, 1.4, 1.4, *[1.0] * 36), 15, True),
+        ((1.0, 1.4), 20, False),
+    ],
+    ids=["kept", "broken", "disturbed", "unsteady"],
+)
+def test_rounds_are_added_only_while_the_limit_lies_inside_the_interval(times, rounds, decided):
+    clock = FakeClock()
+    works = {"reference": clock.work(1.0), "method": clock.work(*times)}
+    seconds, overhead = time_until_decided(works, 0.1, 5, seed=0, clock=clock)
+    assert {len(found) for found in seconds.values()} == {rounds}
+    assert (overhead.low <= 1.1 <= overhead.high) is not decided
+    assert overhead == ratio_interval(seconds["reference"], seconds["method"], seed=0)
 
 
 def test_a_method_without_training_has_no_rows_on_training():

@@ -165,29 +165,38 @@ def _differences(evidence: Evidence, config: Config) -> list[Markup]:
     if frame is None:
         return [absent("the paired comparisons", path, evidence.stopped)]
     blocks = []
-    order = method_order(config, frame)
-    primary = frame[frame["measure"].isin(summary.PRIMARY)]
     for reference in summary.FLOOR:
-        drawings = []
-        against = primary[primary["reference"] == reference]
-        for split, part in against.groupby(against["benchmark"].str.split("/").str[0], sort=False):
-            title = f"Difference to {reference}, {words(split)}"
-            svg = interval_plot(
-                by_method(config, part.assign(label=benchmark_name(part))),
-                name=f"difference-{reference}-{split}".replace("_", "-"),
-                title=title,
-                row="label",
-                value="difference",
-                series="method",
-                order=order,
-                axis=f"points above {reference}",
-                lines=[(0.0, "no difference")],
-                scale=100,
-            )
-            reading = "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided."
-            drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+        drawings = difference_figures(frame[frame["reference"] == reference], reference, config, path)
         blocks.append(heading(f"Against {reference}"))
         blocks.append(gallery(drawings) if drawings else absent(f"a comparison with {reference}", path, None))
+    return [*blocks, comparison_table(frame, config, path)]
+
+
+def difference_figures(against: pd.DataFrame, reference: str, config: Config, path: str) -> list[Markup]:
+    """Main measures of all methods against one reference, rows of COMPARISONS: a figure a split."""
+    drawings, order = [], method_order(config, against)
+    against = against[against["measure"].isin(summary.PRIMARY)]
+    for split, part in against.groupby(against["benchmark"].str.split("/").str[0], sort=False):
+        title = f"Difference to {reference}, {words(split)}"
+        svg = interval_plot(
+            by_method(config, part.assign(label=benchmark_name(part))),
+            name=f"difference-{reference}-{split}".replace("_", "-"),
+            title=title,
+            row="label",
+            value="difference",
+            series="method",
+            order=order,
+            axis=f"points above {reference}",
+            lines=[(0.0, "no difference")],
+            scale=100,
+        )
+        reading = "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    return drawings
+
+
+def comparison_table(frame: pd.DataFrame, config: Config, path: str) -> Markup:
+    """Every row of COMPARISONS, folded away."""
     columns = [
         Show("benchmark", "Benchmark"),
         Show("measure", "Measure"),
@@ -200,9 +209,9 @@ def _differences(evidence: Evidence, config: Config) -> list[Markup]:
         Show("items", "Items", "count"),
     ]
     table = render_table(
-        by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns
+        by_method(config, frame), COMPARISONS, source=path, title="Paired comparisons", columns=columns, limit=2000
     )
-    return [*blocks, folded("Every paired comparison with its tests", table)]
+    return folded("Every paired comparison with its tests", table)
 
 
 def ablation(evidence: Evidence, config: Config) -> Section:

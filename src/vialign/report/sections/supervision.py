@@ -3,7 +3,7 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import REGION_METHODS, Config
+from vialign.config import REGION_METHODS, Config, family
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_interval
@@ -14,12 +14,12 @@ _COSTS = {"inference_overhead": "to score pairs", "training_overhead": "in a tra
 
 def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """One line a method that is told more than images and captions: what, and what it costs; none without such."""
-    told = [method for method in methods if _family(method) in METHOD_SUPERVISION]
+    told = [method for method in methods if family(method) in METHOD_SUPERVISION]
     if not told:
         return []
     budget = evidence.get("budget")
     lines = [
-        say("<code>{}</code>: {}. {}", method, METHOD_SUPERVISION[_family(method)], _cost(budget, method, config))
+        say("<code>{}</code>: {}. {}", method, METHOD_SUPERVISION[family(method)], _cost(budget, method, config))
         for method in told
     ]
     blocks = [heading("What methods are told and cost"), bullets(lines)]
@@ -28,11 +28,6 @@ def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[
         "backbone, of a step over the same loop without modules."
     )
     return [*blocks, explained]
-
-
-def _family(method: str) -> str:
-    """All methods of the curriculum are told the same."""
-    return method.partition("-")[0] if method.startswith("vialign") else method
 
 
 def _cost(budget: pd.DataFrame | None, method: str, config: Config) -> Markup:
