@@ -343,6 +343,8 @@ LEARNING_RATES = {
     "vialign": 3e-3,
 }
 """Default peak of each method's learning rate."""
+TOWER_METHODS = ("lora", "adapter", "bitfit", "prompt", "coop")
+"""Methods that run the backbone's towers in every step; all others read its frozen features."""
 REGION_METHODS = ("vinvl", "uniter")
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
 CURRICULUM = "vialign"

@@ -20,6 +20,7 @@ from vialign.tables import IMAGES, MONITOR, OUTCOMES, SEARCH, SIGNAL_MONITOR, TR
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
+    from vialign.features import BackboneFacts
     from vialign.objective import SplitData
 
 SPLIT_PARTS = ("texts", "image_features", "text_features", "encoded")
@@ -72,18 +73,17 @@ def train_job(job: TrainingJob) -> None:
     """Train, and write what is left; where several processes share the batches, the first writes."""
     import torch
 
-    from vialign.backbone import load_backbone
     from vialign.distributed import is_first
     from vialign.evaluation.run import validation_outcomes
     from vialign.signal.calibration import read_calibration
     from vialign.training.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
     from vialign.training.loop import train
-    from vialign.training.methods import build_method
+    from vialign.training.methods import build_method, open_backbone
     from vialign.training.unfinished import Unfinished
 
     torch.set_num_threads(job.threads)
     config, outputs = job.config, job.outputs
-    backbone = load_backbone(config.backbone, config.seed)
+    backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     method = build_method(job.method, config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
     data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "validation")}
     early = job.until == "early"
@@ -122,13 +122,12 @@ def train_job(job: TrainingJob) -> None:
 
 def search_job(job: TrainingJob) -> None:
     """Try every candidate of the method's learning rate for the early steps; write the table `SEARCH`."""
-    from vialign.backbone import load_backbone
     from vialign.signal.calibration import read_calibration
-    from vialign.training.methods import build_method, learning_rate
+    from vialign.training.methods import build_method, learning_rate, open_backbone
     from vialign.training.search import search_rates
 
     config = job.config
-    backbone = load_backbone(config.backbone, config.seed)
+    backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     calibration = read_calibration(job.inputs["calibration"])
     needs = build_method(job.method, config, backbone, calibration, job.seed).needs
     data = {split: read_job_split(job, split, needs, backbone) for split in ("train", "validation")}
@@ -153,7 +152,9 @@ def found_rate(job: TrainingJob) -> float:
     return float(table.loc[table["chosen"], "learning_rate"].iloc[0])
 
 
-def read_job_split(job: TrainingJob, split: str, needs: frozenset[str], backbone: "Backbone") -> "SplitData":
+def read_job_split(
+    job: TrainingJob, split: str, needs: frozenset[str], backbone: "Backbone | BackboneFacts"
+) -> "SplitData":
     """A split with all that the method reads of it."""
     from vialign.data.folders import image_folders
     from vialign.training.inputs import read_split

@@ -16,7 +16,7 @@ def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_
         method="frozen",
         seed=0,
         until="early",
-        inputs={"calibration": str(tmp_path / "missing.json")},
+        inputs={"train_image_features": str(tmp_path / "missing")},
         outputs={"checkpoint": str(tmp_path / "early.safetensors")},
         provenance={"config_digest": "0"},
         threads=2,
@@ -25,5 +25,5 @@ def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_
     monkeypatch.setattr(sys, "stderr", log)
     with pytest.raises(UserError, match="training frozen, seed 0: one of 2 processes failed"):
         run_job(job)
-    assert "missing.json" in log.getvalue()
+    assert f"{tmp_path}/missing" in log.getvalue()
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,7 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
 import sys
 
-from vialign.config import REGION_METHODS, family, load_config, section_digest
+from vialign.config import REGION_METHODS, TOWER_METHODS, family, load_config, section_digest
 from vialign.data.folders import EMBEDDED
 from vialign.digest import script_digest
 from vialign.errors import UserError
@@ -168,14 +168,14 @@ def calibrated(method):
     return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
 
 
-# The demo backbone is too small to keep a second core busy: two jobs side by side are faster than one on two cores.
+# Of what runs the backbone's towers or fits the disentanglers. The demo backbone is too small to keep a second core busy:
+# two jobs side by side are faster than one on two cores.
 TOWER_THREADS = 1 if CONFIG.backbone.architecture == DEMO else 4
 
 
 def cores(method):
     """Those that the towers use for a method that runs one in each step; the others have no work for two."""
-    runs_towers = method in ("lora", "adapter", "bitfit", "prompt", "coop")
-    return TOWER_THREADS if runs_towers else 1
+    return TOWER_THREADS if method in TOWER_METHODS else 1
 
 
 def training_cores(method):

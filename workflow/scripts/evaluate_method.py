@@ -6,17 +6,16 @@ with stage(snakemake) as run:
     import pandas as pd
 
     from vialign.artifacts import read_table, write_table
-    from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
     from vialign.evaluation.run import evaluate, reranking_table
     from vialign.signal.calibration import read_calibration
     from vialign.tables import CHOICES, IMAGES, OUTCOMES, QUESTIONS, RERANKING
     from vialign.training.checkpoint import load_best
     from vialign.training.inputs import read_split
-    from vialign.training.methods import build_method
+    from vialign.training.methods import build_method, open_backbone
 
     config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
-    backbone = load_backbone(config.backbone, config.seed)
+    backbone = open_backbone(name, config, run.input[f"{config.test_splits[0]}_image_features"])
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
     load_best(method, run.input.checkpoint)
     images = read_table(run.input.images, IMAGES)

@@ -3,20 +3,19 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     from vialign.analysis.gradients import TrailedRun, analyse_gradients
     from vialign.artifacts import write_table
-    from vialign.backbone import load_backbone
     from vialign.signal.calibration import read_calibration
     from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
     from vialign.training.checkpoint import load_trail
     from vialign.training.inputs import read_split
-    from vialign.training.methods import build_method
+    from vialign.training.methods import build_method, open_backbone
     from vialign.training.records import training_of
 
     config = run.config
-    backbone = load_backbone(config.backbone, config.seed)
     calibration = read_calibration(run.input.calibration)
     runs = []
     for path in run.input.trails:
         name, seed = training_of(path)
+        backbone = open_backbone(name, config, run.input["image_features"])
         runs.append(TrailedRun(build_method(name, config, backbone, calibration, seed), seed, load_trail(path)))
     settings = config.evaluation
     terms, samples, path = analyse_gradients(

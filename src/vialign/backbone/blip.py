@@ -20,7 +20,7 @@ from vialign.backbone.attention import Heads, States, by_head, joined
 from vialign.backbone.checkpoint import fill, read_state, sha256
 from vialign.backbone.dual_encoder import DualEncoder, Preprocessing
 from vialign.backbone.image_towers import AttentionMaps, Patches, Pixels, Pooled, TransformerTower
-from vialign.backbone.registry import definition_digest
+from vialign.backbone.registry import BLIP, definition_digest
 from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.config import BackboneConfig
 from vialign.errors import UserError
@@ -29,7 +29,6 @@ from vialign.random import derive_seed
 if TYPE_CHECKING:
     from transformers import BlipConfig
 
-ARCHITECTURE = "blip"
 CONTEXT = 35
 """Tokens of a text in BLIP's own retrieval, start and end included."""
 NAMES = {
@@ -159,7 +158,7 @@ def load_blip(config: BackboneConfig, seed: int) -> DualEncoder:
         Preprocessing(vision.image_size, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, resize_mode="squash"),
         float(torch.tensor(settings.get("logit_scale_init_value", 2.6592)).exp()),
         {
-            "architecture": ARCHITECTURE,
+            "architecture": BLIP,
             "definition": definition_digest(settings),
             "activation": vision.hidden_act,
             "checkpoint": f"random:{seed}" if config.checkpoint is None else sha256(config.checkpoint),
@@ -186,7 +185,7 @@ def _draw(settings: dict[str, Any], config: BackboneConfig, seed: int) -> BlipTo
     from transformers import BlipConfig
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "backbone", ARCHITECTURE))
+        torch.manual_seed(derive_seed(seed, "backbone", BLIP))
         try:
             return BlipTowers(BlipConfig.from_dict(settings))
         except (TypeError, KeyError, ValueError, AttributeError) as error:

@@ -6,11 +6,10 @@ from typing import Any
 
 import open_clip
 
-from vialign.backbone import blip
 from vialign.backbone.checkpoint import SUFFIXES, declared_activation, load_weights, sha256
 from vialign.backbone.dual_encoder import DualEncoder
 from vialign.backbone.openclip import OpenClipBackbone
-from vialign.backbone.registry import ASSETS, DEMO, create_model, definition_digest, model_definition
+from vialign.backbone.registry import ASSETS, BLIP, DEMO, create_model, definition_digest, model_definition
 from vialign.backbone.tokenizers import make_tokenizer
 from vialign.config import BackboneConfig
 from vialign.errors import UserError
@@ -33,8 +32,10 @@ def load_backbone(config: BackboneConfig, seed: int = 0) -> DualEncoder:
     (downloaded once), or None for random weights drawn from `seed`. Raises UserError when the architecture is not
     known or not readable, the checkpoint is missing or does not fit it, or its activation is another.
     """
-    if config.architecture == blip.ARCHITECTURE:
-        return blip.load_blip(config, seed)
+    if config.architecture == BLIP:
+        from vialign.backbone.blip import load_blip  # and with it transformers' model
+
+        return load_blip(config, seed)
     definition = config.definition
     settings = model_definition(config.architecture, definition)
     activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"

@@ -21,6 +21,8 @@ from vialign.random import derive_seed
 
 DEMO = "vialign-scenes"
 """Architecture of the backbone that ships with vialign."""
+BLIP = "blip"
+"""Architecture of BLIP, which is of another library than the rest."""
 ASSETS = Path(__file__).parent / "assets"
 
 

@@ -4,8 +4,6 @@ The paper's two forms, on the image and on the text embedding, together; its few
 adapter is the paper's equation, without the second ReLU of the authors' code: behind a zero it would pass no gradient.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -13,11 +11,9 @@ from torch import Tensor, nn
 
 from vialign.baselines.cosine import CosineMethod
 from vialign.config import Config
+from vialign.features.facts import BackboneFacts
 from vialign.objective import Side, SplitData
 from vialign.random import derive_seed
-
-if TYPE_CHECKING:
-    from vialign.backbone import Backbone
 
 
 class EmbeddingAdapter(nn.Module):
@@ -64,7 +60,7 @@ class ClipAdapter(CosineMethod):
         return {"pooled": self.text(data.text_pooled[index])}
 
 
-def build(config: Config, backbone: "Backbone", seed: int) -> ClipAdapter:
+def build(config: Config, backbone: BackboneFacts, seed: int) -> ClipAdapter:
     """The method at its start, with the config's sizes and recipe."""
     return ClipAdapter(
         backbone.dimension,

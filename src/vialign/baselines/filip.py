@@ -9,18 +9,14 @@ the patches and the end token beside the caption's words, each as the tower's po
 similarity for each direction of retrieval; here their mean is taken, since a pair has one score.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vialign.config import Config
+from vialign.features.facts import BackboneFacts
 from vialign.objective import Objective, Side, SplitData
-
-if TYPE_CHECKING:
-    from vialign.backbone import Backbone
 
 _BLOCK = 1 << 24
 """Token similarities that one block of a gallery may hold."""
@@ -110,7 +106,7 @@ def reduce_matches(
     return (best_token.mean(dim=-1) + best_patch.sum(dim=-1) / present.sum(dim=-1)) / 2
 
 
-def build(config: Config, backbone: "Backbone", seed: int) -> Filip:
+def build(config: Config, backbone: BackboneFacts, seed: int) -> Filip:
     """The method at its start, with the config's recipe; nothing of it is drawn."""
     share = config.baselines.filip_pooled
     return Filip(backbone.dimension, backbone.logit_scale, share, config.training.negatives)

@@ -1,16 +1,12 @@
 """The backbone as loaded: nothing to train, the floor that every method is held against."""
 
-from typing import TYPE_CHECKING
-
 from jaxtyping import Int
 from torch import Tensor
 
 from vialign.baselines.cosine import CosineMethod
 from vialign.config import Config
+from vialign.features.facts import BackboneFacts
 from vialign.objective import Side, SplitData
-
-if TYPE_CHECKING:
-    from vialign.backbone import Backbone
 
 
 class Frozen(CosineMethod):
@@ -31,6 +27,6 @@ class Frozen(CosineMethod):
         return {"pooled": data.text_pooled[index]}
 
 
-def build(config: Config, backbone: "Backbone", seed: int) -> Frozen:
+def build(config: Config, backbone: BackboneFacts, seed: int) -> Frozen:
     """The method, with the config's recipe; nothing of it is drawn."""
     return Frozen(backbone.logit_scale, config.training.negatives)

@@ -15,7 +15,6 @@ pair on one core at the default size with four regions. Large galleries are for 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +24,11 @@ from torch import Tensor, nn
 from vialign.baselines.explicit import box_numbers, regions_of, standardised, words_of
 from vialign.config import Config
 from vialign.contrastive import contrastive_loss
+from vialign.features.facts import BackboneFacts
 from vialign.features.regions import feature_width
 from vialign.objective import Batch, Objective, Side, SplitData, select
 from vialign.random import derive_seed
 from vialign.signal.transport import sinkhorn_loss
-
-if TYPE_CHECKING:
-    from vialign.backbone import Backbone
 
 HEADS = 2
 EPSILON, ITERATIONS = 0.1, 20
@@ -205,14 +202,13 @@ def added(cosine: Float[Tensor, "*pair"], match: Float[Tensor, "*pair"]) -> Floa
     return torch.tanh(torch.atanh(cosine.clamp(-0.9999, 0.9999)) + match)
 
 
-def build(config: Config, backbone: "Backbone", seed: int) -> Uniter:
+def build(config: Config, backbone: BackboneFacts, seed: int) -> Uniter:
     """The method at its start, with the config's sizes and recipe."""
-    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
     return Uniter(
         config.baselines.uniter_width,
         config.baselines.uniter_layers,
         feature_width(config.data, backbone.dimension),
-        states.shape[-1],
+        backbone.state_width,
         backbone.context_length,
         logit_scale=backbone.logit_scale,
         negative_weight=config.training.negatives,

@@ -8,8 +8,6 @@ regions the word, and both means are mixed with the pooled cosine. The mixtures,
 learned.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -17,12 +15,10 @@ from torch import Tensor, nn
 
 from vialign.baselines.explicit import box_numbers, regions_of, standardised, words_of
 from vialign.config import Config
+from vialign.features.facts import BackboneFacts
 from vialign.features.regions import feature_width
 from vialign.objective import Objective, Side, SplitData
 from vialign.random import derive_seed
-
-if TYPE_CHECKING:
-    from vialign.backbone import Backbone
 
 _BLOCK = 1 << 24
 """Matches of words with regions that one block of a gallery may hold."""
@@ -113,12 +109,11 @@ def mean_best(
     return (best_region * count).sum(dim=-1), best_word.sum(dim=-1) / marked.sum(dim=-1).clamp(min=1)
 
 
-def build(config: Config, backbone: "Backbone", seed: int) -> Vinvl:
+def build(config: Config, backbone: BackboneFacts, seed: int) -> Vinvl:
     """The method at its start, with the config's recipe."""
-    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
     return Vinvl(
         backbone.dimension,
-        states.shape[-1] - backbone.dimension,
+        backbone.state_width - backbone.dimension,
         feature_width(config.data, backbone.dimension),
         backbone.logit_scale,
         config.training.negatives,

@@ -38,24 +38,17 @@ class Row(NamedTuple):
             raise UserError(f"{self.place}, field image_id: is not UTF-8 text; this is no region TSV file") from None
 
 
-def read_rows(path: Path, places: dict[str, tuple[int, int]], description: str) -> Iterator[Row]:
-    """Rows in the order of the file, without the empty ones; the place of each is noted in `places`.
+def index_rows(path: Path) -> Places:
+    """Where the row of each image starts; one pass over the file, of which only this is kept.
 
     Raises UserError when the file cannot be opened, a line is longer than `LINE_LIMIT`, or an image has two rows.
     """
-    for row in track(_lines(path), description):
+    places: dict[str, tuple[int, int]] = {}
+    for row in track(_lines(path), f"index {path.name}"):
         if row.image_id in places:
             line = places[row.image_id][0]
             raise UserError(f"{row.place}, field image_id: {row.image_id} is on line {line} too; remove one of them")
         places[row.image_id] = (row.number, row.offset)
-        yield row
-
-
-def index_rows(path: Path) -> Places:
-    """Where the row of each image starts; one pass over the file, of which only this is kept."""
-    places: dict[str, tuple[int, int]] = {}
-    for _ in read_rows(path, places, f"index {path.name}"):
-        pass
     return places
 
 

@@ -18,7 +18,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -27,10 +27,10 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import Field, ValidationError, model_validator
 
-from vialign.data.indexed_tsv import Places, Row, index_rows, read_row, read_rows
+from vialign.data.indexed_tsv import Places, Row, index_rows, read_row
 from vialign.data.published_files import Record, SourceNote, find_file
 from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
-from vialign.data.regions_npz import read_npz, region_files, stream_folder
+from vialign.data.regions_npz import read_npz, region_files
 from vialign.errors import UserError
 
 NOTE = SourceNote(
@@ -134,28 +134,6 @@ def index_regions(path: str | Path) -> RegionIndex | RegionFolder:
     if path.is_dir():
         return RegionFolder(path, region_files(path))
     return RegionIndex(path, index_rows(path), _companions(path))
-
-
-def stream_regions(path: str | Path, wanted: Set[str] | None = None) -> Iterator[RegionFeatures]:
-    """The regions of the wanted images (of all when None), in the order of the file, one image in memory at a time.
-
-    `path` is a TSV file or a folder of npz files. Raises UserError naming file, line and field where something is
-    wrong, and, at the end, when wanted images are missing.
-    """
-    path = Path(path)
-    missing = set(wanted or ())
-    for regions in stream_folder(path, wanted) if path.is_dir() else _stream_table(path, wanted):
-        missing.discard(regions.image_id)
-        yield regions
-    if missing:
-        raise UserError(f"{path}: has no regions of {len(missing)} of the images asked for, such as {min(missing)}")
-
-
-def _stream_table(path: Path, wanted: Set[str] | None) -> Iterator[RegionFeatures]:
-    companions = _companions(path)
-    for row in read_rows(path, {}, "read region features"):
-        if wanted is None or row.image_id in wanted:
-            yield _parse(row, companions)
 
 
 def _companions(path: Path) -> Companions:

@@ -7,7 +7,7 @@ names and are not read, nor is anything pickled.
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +15,9 @@ import numpy as np
 from vialign.data.base import object_label, safe_join
 from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
 from vialign.errors import UserError
-from vialign.progress import track
 
 BOXES, FEATURES = ("bbox", "boxes"), ("x", "features")
 FIELDS = frozenset({*BOXES, *FEATURES, "image_w", "image_h", "objects", "attrs"})
-
-
-def stream_folder(folder: Path, wanted: Set[str] | None) -> Iterator[RegionFeatures]:
-    """The regions of the wanted images that have a file (of all when None), by name.
-
-    Raises UserError naming file and field where something is wrong.
-    """
-    files = region_files(folder)
-    for name in track(sorted(files if wanted is None else files.keys() & wanted), "read region features"):
-        yield read_npz(files[name])
 
 
 def region_files(folder: Path) -> Mapping[str, Path]:

@@ -68,12 +68,6 @@ def read_conllu(path: str | Path) -> list[Sentence]:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
 
 
-def parse_conllu(lines: Iterable[str], source: str) -> Iterator[Sentence]:
-    """Sentences of a stream of lines; errors name `source`."""
-    for words in _blocks(lines, source):
-        yield _sentence(words)
-
-
 def _blocks(lines: Iterable[str], source: str) -> Iterator[list[_Word]]:
     words: list[_Word] = []
     first = 1

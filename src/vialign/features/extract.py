@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from vialign.errors import UserError
+from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import load_pixels
 from vialign.features.store import StoreWriter, contract_provenance
 from vialign.progress import track
@@ -46,7 +47,7 @@ def extract_images(
     }
     if backbone.trunk_width:
         widths["trunk"] = (pa.float32(), backbone.trunk_width)
-    facts = _facts(backbone, "images", provenance) | {"readout": readout, "grid": f"{rows},{cells}"}
+    facts = _facts(backbone, "images", provenance) | {"readout": readout}
     writer = StoreWriter(output, facts)
     starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
     for shard_rows in _split(images, _multiple(shard, batch)):
@@ -125,8 +126,8 @@ def _encode(backbone: "Backbone", texts: list[str]) -> tuple[np.ndarray, ...]:
 
 
 def _facts(backbone: "Backbone", kind: str, provenance: Mapping[str, str]) -> dict[str, str]:
-    own = {"kind": kind, "dimension": str(backbone.dimension)}
-    return {**provenance, **contract_provenance(backbone.contract), **own}
+    own = BackboneFacts.of(backbone).provenance()
+    return {**provenance, **contract_provenance(backbone.contract), **own, "kind": kind}
 
 
 def _split(frame: pd.DataFrame, size: int) -> list[pd.DataFrame]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vialign.artifacts import read_table
-from vialign.features import read_images, read_texts
+from vialign.features import BackboneFacts, read_images, read_texts
 from vialign.features.regions import read_regions
 from vialign.features.store import ImageFeatures, TextFeatures
 from vialign.objective import SplitData, assemble
@@ -34,7 +34,7 @@ def read_split(
     needs: frozenset[str] = frozenset(),
     images: pd.DataFrame | None = None,
     folders: Mapping[str, Path] | None = None,
-    backbone: "Backbone | None" = None,
+    backbone: "Backbone | BackboneFacts | None" = None,
     regions: str | Path | None = None,
 ) -> SplitData:
     """One split in memory; what else a method `needs` of it comes from IMAGES, their folders and the backbone.
@@ -48,14 +48,15 @@ def read_split(
     if "pixels" in needs:
         from vialign.features import load_pixels
 
-        assert images is not None and folders is not None and backbone is not None
+        assert images is not None and folders is not None
+        assert backbone is not None and not isinstance(backbone, BackboneFacts)
         pixels = load_pixels(
             images.set_index("image_id").loc[list(features.image_ids)].reset_index(), folders, backbone
         )
     if "trunk" in needs:
         trunk = read_images(image_features).trunk
     if "token_ids" in needs:
-        assert backbone is not None
+        assert backbone is not None and not isinstance(backbone, BackboneFacts)
         token_ids = backbone.tokenize(frame.set_index("text_id").loc[list(features.text_ids), "text"].tolist()).ids
     if "patches" in needs:
         patches = read_patches(read_images(image_features))

@@ -2,11 +2,13 @@
 
 from importlib import import_module
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vialign.config import Config, TrainingConfig, family
+from vialign.config import TOWER_METHODS, Config, TrainingConfig, family
 from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod, method_name
 from vialign.errors import UserError
+from vialign.features import BackboneFacts, read_images
 from vialign.objective import Objective
 from vialign.signal.calibration import SignalCalibration
 from vialign.training.sizing import sized_rank
@@ -46,34 +48,57 @@ def learning_rate(name: str, config: TrainingConfig) -> float:
     return config.learning_rates[family(name)]
 
 
+def open_backbone(name: str, config: Config, images: str | Path) -> "Backbone | BackboneFacts":
+    """What `build_method` needs for a method: the backbone where it runs the towers, else what is known of it.
+
+    `images` is a store of image features, which carries the facts. Raises UserError when either cannot be read.
+    """
+    if name in TOWER_METHODS:
+        from vialign.backbone import load_backbone
+
+        return load_backbone(config.backbone, config.seed)
+    return BackboneFacts.from_provenance(read_images(images).provenance, images)
+
+
 def build_method(
-    name: str, config: Config, backbone: "Backbone", calibration: SignalCalibration, seed: int
+    name: str, config: Config, backbone: "Backbone | BackboneFacts", calibration: SignalCalibration, seed: int
 ) -> Objective:
     """A method at its start; `seed` decides its random initial values.
 
-    Raises UserError when no method has that name.
+    Raises UserError when no method has that name, TypeError when it runs the towers and is given facts alone.
     """
     method = _build(name, config, backbone, calibration, seed)
     method.hardest_share = config.training.hardest
     return method
 
 
-def _build(name: str, config: Config, backbone: "Backbone", calibration: SignalCalibration, seed: int) -> Objective:
+def _build(
+    name: str, config: Config, backbone: "Backbone | BackboneFacts", calibration: SignalCalibration, seed: int
+) -> Objective:
+    if name not in METHODS:
+        raise UserError(f"config: training.methods names {name!r}; known methods: {', '.join(METHODS)}")
+    if name in TOWER_METHODS:
+        if isinstance(backbone, BackboneFacts):
+            raise TypeError(f"{name} runs the towers; load the backbone for it")
+        return _build_baseline(name, config, backbone, seed)
+    facts = backbone if isinstance(backbone, BackboneFacts) else BackboneFacts.of(backbone)
     if name in BASELINES:
-        method: Objective = import_module(BASELINES[name]).build(config, backbone, seed)
-        return method
-    if name in CURRICULUM:
-        # One rank for all subsets, so that a comparison of subsets never is one of sizes.
-        rank = sized_rank(config, backbone, calibration)
-        return CurriculumMethod(
-            CURRICULUM[name],
-            backbone.dimension,
-            backbone.logit_scale,
-            calibration,
-            config.curriculum.model_copy(update={"rank": rank}),
-            config.signal,
-            config.training.negatives,
-            seed,
-            guided=name == GUIDED,
-        )
-    raise UserError(f"config: training.methods names {name!r}; known methods: {', '.join(METHODS)}")
+        return _build_baseline(name, config, facts, seed)
+    # One rank for all subsets, so that a comparison of subsets never is one of sizes.
+    rank = sized_rank(config, facts, calibration)
+    return CurriculumMethod(
+        CURRICULUM[name],
+        facts.dimension,
+        facts.logit_scale,
+        calibration,
+        config.curriculum.model_copy(update={"rank": rank}),
+        config.signal,
+        config.training.negatives,
+        seed,
+        guided=name == GUIDED,
+    )
+
+
+def _build_baseline(name: str, config: Config, backbone: "Backbone | BackboneFacts", seed: int) -> Objective:
+    method: Objective = import_module(BASELINES[name]).build(config, backbone, seed)
+    return method

@@ -16,6 +16,7 @@ from vialign.config import Config
 from vialign.data.scenes.captions import scene_captions, tree_text
 from vialign.data.scenes.world import sample_scenes
 from vialign.errors import UserError
+from vialign.features import BackboneFacts
 from vialign.random import derive_seed, generator
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 from vialign.signal.toolkit.parsing import find_parser
@@ -92,7 +93,7 @@ def largest_allowed(method: str, config: Config, backbone: "Backbone") -> tuple[
     UserError for methods without a rank, and when even rank 1 is too large.
     """
     if method in CURRICULUM:
-        value, extra = "curriculum.rank", extra_at_rank(config, backbone, CALIBRATION)
+        value, extra = "curriculum.rank", extra_at_rank(config, BackboneFacts.of(backbone), CALIBRATION)
     elif method == "lora":
         value, extra = "training.lora_rank", _lora_at_rank(config, backbone)
     else:

@@ -13,6 +13,7 @@ from vialign.artifacts import read_tensors, write_tensors
 from vialign.config import REGION_METHODS, family, load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError
+from vialign.features import BackboneFacts
 from vialign.training.loop import require_gradients
 from vialign.training.methods import BASELINES, CURRICULUM, METHODS, build_method, learning_rate
 from vialign.training.sizing import sized_rank
@@ -78,7 +79,8 @@ def expected_parameters(name, backbone):
     vit = backbone.trunk_width == 0
     curriculum = CONFIG.curriculum
     if name in CURRICULUM:
-        rank, small, modules = sized_rank(CONFIG, backbone, CALIBRATION), curriculum.adapter_rank, CURRICULUM[name]
+        rank = sized_rank(CONFIG, BackboneFacts.of(backbone), CALIBRATION)
+        small, modules = curriculum.adapter_rank, CURRICULUM[name]
         head = 4 * d * curriculum.head_rank
         regularise = 4 * d * small if "regularise" in modules else 0
         return head + regularise + (rank * (3 * d + 22) + 2 * d * small + 4 if "correct" in modules else 0)

@@ -17,6 +17,7 @@ from unit.baselines.naive import numbers
 from vialign.baselines import uniter, vinvl
 from vialign.baselines.explicit import box_numbers
 from vialign.config import load_config
+from vialign.features import BackboneFacts
 from vialign.features.regions import Regions
 
 CONFIG = load_config({"baselines": {"uniter_width": 8}})
@@ -35,12 +36,12 @@ def shaken(method):
 @pytest.fixture(scope="module", params=["vinvl", "uniter"])
 def method(request, backbone):
     module = {"vinvl": vinvl, "uniter": uniter}[request.param]
-    return shaken(module.build(CONFIG, backbone, 0))
+    return shaken(module.build(CONFIG, BackboneFacts.of(backbone), 0))
 
 
 @pytest.fixture(scope="module")
 def cross(backbone):
-    return shaken(uniter.build(CONFIG, backbone, 0))
+    return shaken(uniter.build(CONFIG, BackboneFacts.of(backbone), 0))
 
 
 @torch.no_grad()
@@ -90,7 +91,7 @@ def looped_vinvl(method, data, image, text):
 
 
 def test_vinvl_equals_plain_loops(backbone, data):
-    method = shaken(vinvl.build(CONFIG, backbone, 0))
+    method = shaken(vinvl.build(CONFIG, BackboneFacts.of(backbone), 0))
     found = scores(method, data)
     for image in range(len(data.image_ids)):
         for text in (0, 4, 8, 20):
@@ -220,7 +221,7 @@ def test_a_match_adds_to_the_cosine_and_stays_a_similarity(cosine, match, more):
 def test_a_cross_encoder_can_learn_which_box_a_caption_means(backbone, data):
     """A control that the regions reach the score: captions differ in nothing but which box of an image they fit."""
     stream = torch.Generator().manual_seed(2)
-    method = uniter.build(CONFIG, backbone, 0).train()
+    method = uniter.build(CONFIG, BackboneFacts.of(backbone), 0).train()
     boxes = torch.tensor([[0.0, 0.0, 0.3, 0.3], [0.6, 0.6, 1.0, 1.0]])[torch.arange(6) % 2][:, None].expand(-1, 3, -1)
     pooled = F.normalize(torch.ones(6, DIMENSION), dim=-1)
     world = replace(data, regions=replace(data.regions, boxes=boxes.contiguous()), image_pooled=pooled)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vialign.data import indexed_tsv
-from vialign.data.regions import NOTE, index_regions, stream_regions
+from vialign.data.regions import NOTE, index_regions
 from vialign.errors import UserError
 
 SIZES = {"391895": (640, 480), "cafés": (30, 40), "12": (100, 50)}
@@ -89,9 +89,15 @@ def npz_folder(folder):
 FORMS = {"bottom-up": bottom_up, "retrieval": retrieval, "captioning": captioning, "npz": npz_folder}
 
 
+def all_regions(path):
+    """The regions of every image of a file or folder, one after the other."""
+    index = index_regions(path)
+    return (index.read(name) for name in index.names)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_published_form_gives_the_same_regions(tmp_path, form):
-    found = {regions.image_id: regions for regions in stream_regions(FORMS[form](tmp_path))}
+    found = {regions.image_id: regions for regions in all_regions(FORMS[form](tmp_path))}
     assert set(found) == set(SIZES)
     for number, (image_id, size) in enumerate(SIZES.items()):
         boxes, features = regions_of(number)
@@ -107,7 +113,7 @@ def test_every_published_form_gives_the_same_regions(tmp_path, form):
 def test_an_indexed_file_gives_single_images_in_any_order(tmp_path, form):
     path = FORMS[form](tmp_path)
     index = index_regions(path)
-    for expected in reversed(list(stream_regions(path))):
+    for expected in reversed(list(all_regions(path))):
         found = index.read(expected.image_id)
         np.testing.assert_array_equal(found.features, expected.features)
         np.testing.assert_array_equal(found.boxes, expected.boxes)
@@ -116,25 +122,15 @@ def test_an_indexed_file_gives_single_images_in_any_order(tmp_path, form):
         index.read("7")
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_only_wanted_images_are_parsed_and_missing_ones_are_told(tmp_path, form):
-    path = FORMS[form](tmp_path)
-    assert [regions.image_id for regions in stream_regions(path, {"12"})] == ["12"]
-    stream = stream_regions(path, {"12", "77", "78"})
-    assert next(stream).image_id == "12"
-    with pytest.raises(UserError, match="has no regions of 2 of the images asked for, such as 77"):
-        next(stream)
-
-
 def test_names_in_npz_files_become_labels(tmp_path):
     arrays = npz_arrays(0, (640, 480))
     np.savez(tmp_path / "1.npz", **arrays, objects=np.array(["dog", "ball"]), attrs=np.array(["brown", "red"]))
     np.savez(tmp_path / "2.npz", **arrays, objects=np.array(["dog", "ball"]))
-    labels = {regions.image_id: regions.labels for regions in stream_regions(tmp_path)}
+    labels = {regions.image_id: regions.labels for regions in all_regions(tmp_path)}
     assert labels == {"1": ("brown dog", "red ball"), "2": ("dog", "ball")}
 
 
-def test_streaming_holds_a_few_rows_in_memory_however_long_the_file_is(tmp_path):
+def test_reading_holds_a_few_rows_in_memory_however_long_the_file_is(tmp_path):
     boxes = np.tile(np.array([[0, 0, 10, 20]], dtype=np.float32), (36, 1))
     features = np.ones((36, 512), dtype=np.float32)
     rows = [[f"{number}", 640, 480, 36, encode(boxes), encode(features)] for number in range(200)]
@@ -143,7 +139,7 @@ def test_streaming_holds_a_few_rows_in_memory_however_long_the_file_is(tmp_path)
     del rows
     tracemalloc.start()
     try:
-        assert sum(len(regions.boxes) for regions in stream_regions(path)) == 200 * 36
+        assert sum(len(regions.boxes) for regions in all_regions(path)) == 200 * 36
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -153,10 +149,10 @@ def test_streaming_holds_a_few_rows_in_memory_however_long_the_file_is(tmp_path)
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
     path = bottom_up(tmp_path)
     monkeypatch.setattr(indexed_tsv, "LINE_LIMIT", 1000)
-    assert len(list(stream_regions(path))) == 3
+    assert len(list(all_regions(path))) == 3
     path.write_bytes(path.read_bytes() + b"x" * 5000)
     with pytest.raises(UserError, match=r"train\.tsv, line 4: has 1000 bytes or more"):
-        list(stream_regions(path))
+        list(all_regions(path))
 
 
 BOXES, FEATURES = regions_of(0)
@@ -193,31 +189,31 @@ def test_an_error_names_the_file_the_line_and_the_field(tmp_path, case):
     rows[1][:3] = ["391896", 640, 480]
     rows[1][column] = value
     path = table(tmp_path, rows)
-    stream = stream_regions(path)
+    stream = all_regions(path)
     assert next(stream).image_id == "391895"
     with pytest.raises(UserError, match=f"train.tsv, line 2, {message}") as stopped:
         next(stream)
     assert "\n" not in str(stopped.value)
-    assert [regions.image_id for regions in stream_regions(path, {"12"})] == ["12"]
+    assert index_regions(path).read("12").image_id == "12"
 
 
 def test_boxes_may_leave_the_image_by_rounding(tmp_path):
     rows = bottom_up_rows()
     rows[0][4] = with_box(-0.5, 0, 640.9, 480.5)
-    assert next(stream_regions(table(tmp_path, rows))).boxes[1, 2] == np.float32(640.9)
+    assert next(all_regions(table(tmp_path, rows))).boxes[1, 2] == np.float32(640.9)
 
 
 def test_rows_of_another_table_are_refused(tmp_path):
     with pytest.raises(UserError, match="line 1: has 4 columns; bottom-up attention has 6"):
-        list(stream_regions(table(tmp_path, [["1", "a dog", "3", "4"]])))
+        list(all_regions(table(tmp_path, [["1", "a dog", "3", "4"]])))
     rows = bottom_up_rows()
     with pytest.raises(UserError, match="line 4, field image_id: 391895 is on line 1 too"):
-        list(stream_regions(table(tmp_path, [*rows, rows[0]])))
+        list(all_regions(table(tmp_path, [*rows, rows[0]])))
     with pytest.raises(UserError, match="gone.tsv: cannot be opened"):
-        list(stream_regions(tmp_path / "gone.tsv"))
+        list(all_regions(tmp_path / "gone.tsv"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: has no npz file"):
-        list(stream_regions(tmp_path / "empty"))
+        list(all_regions(tmp_path / "empty"))
 
 
 def change(path, image_id, edit):
@@ -232,25 +228,25 @@ def change(path, image_id, edit):
 def test_vinvl_files_must_belong_together(tmp_path):
     path = retrieval(tmp_path)
     predictions = tmp_path / "predictions.tsv"
-    assert len(list(stream_regions(path))) == 3
+    assert len(list(all_regions(path))) == 3
     change(predictions, "12", lambda cell: {**cell, "objects": cell["objects"][:1]})
     with pytest.raises(UserError, match=r"predictions.tsv, line 1, field objects: has 1 regions, but .*line 3 has 2"):
-        list(stream_regions(path))
+        list(all_regions(path))
     change(predictions, "12", lambda cell: {**cell, "objects": [{"class": "dog", "rect": [0, 0, "x", 1]}] * 2})
     with pytest.raises(UserError, match=r"predictions.tsv, line 1, field objects.0.rect.2: "):
-        list(stream_regions(path))
+        list(all_regions(path))
     change(predictions, "12", lambda cell: [])
     with pytest.raises(UserError, match="line 1: has no image_w and image_h; put <name>.hw.tsv beside features.tsv"):
-        list(stream_regions(path))
+        list(all_regions(path))
     predictions.write_text("391895\t{\n")
     with pytest.raises(UserError, match="predictions.tsv, line 1, field 2: is not JSON"):
-        list(stream_regions(path))
+        list(all_regions(path))
     predictions.write_text("1\t{}\n")
     with pytest.raises(UserError, match="predictions.tsv: has no row of image 391895"):
-        list(stream_regions(path))
+        list(all_regions(path))
     predictions.unlink()
     with pytest.raises(UserError, match="features.tsv: has features without boxes; put VinVL's predictions.tsv beside"):
-        list(stream_regions(path))
+        list(all_regions(path))
 
 
 NPZ = {
@@ -272,7 +268,7 @@ def test_a_broken_npz_file_is_one_line(tmp_path, case):
     arrays = {**npz_arrays(0, (640, 480)), **changes}
     np.savez(tmp_path / "1.npz", **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(UserError, match=rf"1\.npz.* {message}") as stopped:
-        list(stream_regions(tmp_path))
+        list(all_regions(tmp_path))
     assert "\n" not in str(stopped.value)
 
 
@@ -294,7 +290,7 @@ def test_damaged_bytes_give_all_regions_or_one_line_and_never_another_error(room
     file.write_bytes(content)
     found = 0
     try:
-        for regions in stream_regions(path):
+        for regions in all_regions(path):
             found += 1
             assert np.isfinite(regions.boxes).all() and np.isfinite(regions.features).all()
             assert len(regions.boxes) == len(regions.features) >= 1

@@ -20,7 +20,7 @@ from vialign.data.treebank import (
     strip_label,
     write,
 )
-from vialign.data.universal_dependencies import parse_conllu, read_conllu
+from vialign.data.universal_dependencies import read_conllu
 from vialign.errors import UserError
 
 NP_STAR = "(NP (DT a) (JJ red) (NN star))"
@@ -256,11 +256,18 @@ def conllu(*rows: str) -> list[str]:
     return [row.replace(" ", "\t") + "\n" for row in rows] + ["\n"]
 
 
+def read_lines(folder, lines):
+    """Sentences of a file with these lines."""
+    path = folder / "x.conllu"
+    path.write_text("".join(lines), encoding="utf-8")
+    return read_conllu(path)
+
+
 def row(number, form, tag, head, relation, misc="_"):
     return f"{number} {form} _ X {tag} _ {head} {relation} _ {misc}"
 
 
-def test_universal_dependencies_get_prepositions_and_copulas_as_heads():
+def test_universal_dependencies_get_prepositions_and_copulas_as_heads(tmp_path):
     lines = conllu(
         row(1, "the", "DT", 2, "det"),
         row(2, "star", "NN", 6, "nsubj"),
@@ -270,7 +277,7 @@ def test_universal_dependencies_get_prepositions_and_copulas_as_heads():
         row(6, "dot", "NN", 0, "root", "SpaceAfter=No"),
         row(7, ".", ".", 6, "punct"),
     )
-    (sentence,) = parse_conllu(lines, "x")
+    (sentence,) = read_lines(tmp_path, lines)
     brackets = (
         "(S (NP (DT the) (NN star)) (VP (VBZ is) (PP (IN above) (NP (DT a) (NN dot)))) (. .))"  # an independent oracle
     )
@@ -278,7 +285,7 @@ def test_universal_dependencies_get_prepositions_and_copulas_as_heads():
     assert sentence.text == "the star is above a dot."
 
 
-def test_comparatives_agree_between_both_treebank_families():
+def test_comparatives_agree_between_both_treebank_families(tmp_path):
     lines = conllu(
         row(1, "star", "NN", 3, "nsubj"),
         row(2, "is", "VBZ", 3, "cop"),
@@ -287,12 +294,12 @@ def test_comparatives_agree_between_both_treebank_families():
         row(5, "a", "DT", 6, "det"),
         row(6, "dot", "NN", 3, "obl"),
     )
-    (sentence,) = parse_conllu(lines, "x")
+    (sentence,) = read_lines(tmp_path, lines)
     brackets = f"(S (NP (NN star)) (VP (VBZ is) (ADJP (JJR larger) (PP (IN than) {NP_DOT}))))"
     assert sentence == dependencies(parse_tree(brackets))
 
 
-def test_coordinated_prepositional_phrases_stay_coordinated():
+def test_coordinated_prepositional_phrases_stay_coordinated(tmp_path):
     lines = conllu(
         row(1, "runs", "VBZ", 0, "root"),
         row(2, "in", "IN", 3, "case"),
@@ -301,13 +308,13 @@ def test_coordinated_prepositional_phrases_stay_coordinated():
         row(5, "on", "IN", 6, "case"),
         row(6, "sand", "NN", 3, "conj"),
     )
-    (sentence,) = parse_conllu(lines, "x")
+    (sentence,) = read_lines(tmp_path, lines)
     found = arcs(sentence)
     assert found["in"] == ("runs", "prep") and found["grass"] == ("in", "pobj")
     assert found["on"] == ("in", "conj") and found["sand"] == ("on", "pobj")
 
 
-def test_multiword_tokens_are_split_and_empty_nodes_left_out():
+def test_multiword_tokens_are_split_and_empty_nodes_left_out(tmp_path):
     lines = conllu(
         "# text = don't go",
         "1-2 don't _ _ _ _ _ _ _ _",
@@ -316,7 +323,7 @@ def test_multiword_tokens_are_split_and_empty_nodes_left_out():
         "2.1 extra _ _ _ _ _ _ _ _",
         row(3, "go", "VB", 0, "root"),
     )
-    (sentence,) = parse_conllu(lines, "x")
+    (sentence,) = read_lines(tmp_path, lines)
     assert sentence.words == ["do", "n't", "go"]
     assert sentence.text == "don't go"
 
