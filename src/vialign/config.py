@@ -276,13 +276,24 @@ class SignalConfig(Section):
     """Negative control: gives every image the prototypes of another, so that the gate must stop the run."""
 
 
+class GroundingConfig(Section):
+    """Word grounding: a ridge regression from a caption's words to its image, fitted before the first step."""
+
+    share: NonNegative = 0.0
+    """Of the grounded words in a caption's embedding, beside 1 of the tower's own; 0 leaves the grounding out. It
+    stores (2 S - D) (D + 2) numbers, S the width of a token state, which count as extra parameters."""
+    ridge: Positive = 0.03
+    """Penalty of the regression on standardised words, in mean squared errors of a caption."""
+
+
 class CurriculumConfig(Section):
-    """The three removable modules."""
+    """The three removable modules, and the head that all of them share."""
 
     rank: Count = 32
     """Of the feature correction, at most: it is sized down until the full model obeys `budget.parameters`."""
     head_rank: Count = 8
     """Of the residual on each tower's output."""
+    grounding: GroundingConfig = GroundingConfig()
     adapter_rank: Count = 6
     """Of the residuals on prototypes and phrases (regularisation) and on the attention queries (correction)."""
     alpha: NonNegative = 1.0

@@ -60,6 +60,9 @@ class SplitData:
     none unless a method needs them."""
     mask: Bool[Tensor, "text token"] | None = None
     """The texts' own tokens among `states`."""
+    words: Float[Tensor, "text width"] | None = None
+    """What the texts' words say by themselves (`vialign.curriculum.ground.word_summary`); none unless a method needs
+    it."""
     regions: "Regions | None" = None
     """Explicit regions of the images; none unless a method needs them."""
 
@@ -84,7 +87,7 @@ class Objective(nn.Module, ABC):
     """As in the config, such as `lora` or `vialign-correct`."""
     needs: frozenset[str] = frozenset()
     """Which optional parts of the data it reads: `pixels`, `trunk`, `token_ids`, `patches`, `states` (with `mask`),
-    `regions`."""
+    `words`, `regions`."""
     logit_scale: float
     negative_weight: float
     """Weight of the hard-negative term."""
@@ -149,6 +152,9 @@ class Objective(nn.Module, ABC):
             "negative": negative,
             "regularisation": regularisation,
         }
+
+    def begin(self, data: SplitData) -> None:
+        """Fit on the training split what has a closed form; called once, before the first step of a training."""
 
     def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"] | None:
         """C of the texts at these positions with their own images; None for a method without the signal."""
@@ -226,6 +232,7 @@ def assemble(
     patches: Tensor | None = None,
     states: Tensor | None = None,
     mask: Tensor | None = None,
+    words: Tensor | None = None,
     regions: "Regions | None" = None,
 ) -> SplitData:
     """One split from what the stages before made of it.
@@ -258,6 +265,7 @@ def assemble(
         patches=patches,
         states=states,
         mask=mask,
+        words=words,
         regions=regions,
     )
 

@@ -16,7 +16,7 @@ rule fit_visual:
         f"{RESULTS}/benchmarks/fit_visual.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: TOWER_THREADS
+    threads: 2
     params:
         config=section("visual", "seed"),
         code=code("fit_visual"),
@@ -46,7 +46,7 @@ rule fit_text:
         f"{RESULTS}/benchmarks/fit_text.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: TOWER_THREADS
+    threads: 2
     params:
         config=section("text", "backbone", "seed"),
         code=code("fit_text"),
@@ -101,7 +101,7 @@ rule ablate_losses:
         f"{RESULTS}/benchmarks/ablate_losses.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: TOWER_THREADS
+    threads: 2
     params:
         config=section("visual", "text", "seed"),
         code=code("ablate_losses"),

@@ -20,7 +20,10 @@ with stage(snakemake) as run:
     settings = config.evaluation
     terms, samples, path = analyse_gradients(
         runs,
-        read_split(*(run.input[part] for part in ("texts", "image_features", "text_features", "encoded"))),
+        read_split(
+            *(run.input[part] for part in ("texts", "image_features", "text_features", "encoded")),
+            needs=frozenset().union(*(trailed.method.needs for trailed in runs)),
+        ),
         config.gradients,
         level=settings.level,
         replicates=settings.bootstrap,

@@ -14,6 +14,7 @@ from torch import Tensor
 from vialign.artifacts import Provenance, check_contract, read_provenance
 from vialign.backbone import load_backbone
 from vialign.config import Config
+from vialign.curriculum.ground import word_summary
 from vialign.digest import code_digest
 from vialign.disentangle import Phrases, Prototypes, align_units, load_text, load_visual
 from vialign.disentangle.caption_data import require_tokens
@@ -225,6 +226,17 @@ def _matches(prototypes: Prototypes, phrases: Phrases, words: list[str], grid: t
     return tuple(result)
 
 
+def _words_said(run: RunSignal, texts: list[str]) -> Tensor | None:
+    """`word_summary` of the texts, where the run's config grounds words."""
+    if run.config.curriculum.grounding.share == 0:
+        return None
+    backbone = run.encoder.backbone
+    tokens = backbone.tokenize(texts)
+    with torch.inference_mode():
+        _, states = backbone.text_tokens(tokens.ids.to(backbone.device))
+    return word_summary(states.cpu(), tokens.mask, backbone.dimension)
+
+
 def _method_scores(
     run: RunSignal, texts: pd.DataFrame, features: SplitFeatures
 ) -> dict[str, Float[np.ndarray, "text seed"]]:
@@ -237,6 +249,7 @@ def _method_scores(
         features.text_pooled,
         replace(features.prototypes, maps=None),
         features.phrases,
+        words=_words_said(run, texts["text"].tolist()),
     )
     ablation = run.results / "ablate/ablation.parquet"
     names = dict.fromkeys([*METHODS, *([chosen_method(str(ablation))] if ablation.is_file() else [])])

@@ -14,6 +14,7 @@ from torch import Tensor
 from vialign.config import CurriculumConfig, SignalConfig
 from vialign.contrastive import contrastive_loss
 from vialign.curriculum.correct import FeatureCorrection, local_matches, local_scores
+from vialign.curriculum.ground import WordGrounding
 from vialign.curriculum.guide import SignalGuide
 from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.regularise import ConsistencyRegulariser
@@ -47,7 +48,8 @@ class CurriculumMethod(Objective):
     """Head, reweighting, regularisation and correction on frozen prototypes and phrases.
 
     Trainable parameters in D dimensions, with head rank h, adapter rank a and correction rank r: 4 D h for the head,
-    4 D a for the regularisation, r (3 D + 22) + 2 D a + 4 for the correction, none for the reweighting.
+    4 D a for the regularisation, r (3 D + 22) + 2 D a + 4 for the correction, none for the reweighting. A grounding of
+    the captions' words is fitted before the first step and adds no trainable one.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class CurriculumMethod(Objective):
         negative_weight: float,
         seed: int,
         guided: bool = False,
+        word_width: int = 0,
     ) -> None:
         super().__init__()
         active = set(modules)
@@ -68,6 +71,11 @@ class CurriculumMethod(Objective):
         self.logit_scale, self.negative_weight = logit_scale, negative_weight
         self.calibration, self.driver, self.temperature = calibration, signal.driver, signal.temperature
         self.head = ContrastiveHead(dimension, curriculum.head_rank, seed)
+        self.grounding = None
+        if curriculum.grounding.share > 0:
+            share, ridge = curriculum.grounding.share, curriculum.grounding.ridge
+            self.grounding = WordGrounding(dimension, word_width, share, ridge)
+            self.needs = frozenset({"words"})
         self.guide = None
         if guided:
             self.guide = SignalGuide(curriculum.guide_power, curriculum.smoothing, curriculum.guide_range)
@@ -102,7 +110,7 @@ class CurriculumMethod(Objective):
 
     def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
         """Head output; with correction also the phrases and what they generate."""
-        side = {"pooled": self.head.text(data.text_pooled[index])}
+        side = {"pooled": self._text(data, index)}
         if self.correct is not None:
             phrases = self.adapted_phrases(data.phrases.index(index))
             asked = directions(phrases)
@@ -132,6 +140,12 @@ class CurriculumMethod(Objective):
         one_image = {name: tensor[:, None] for name, tensor in images.items()}
         one_text = {name: tensor[:, None] for name, tensor in texts.items()}
         return self._corrected(one_image, one_text)[:, 0, 0]
+
+    def begin(self, data: SplitData) -> None:
+        """Fit the grounding, where there is one."""
+        if self.grounding is not None:
+            assert data.words is not None
+            self.grounding.fit(data.words, data.image_pooled, data.captions, data.image_of_text[data.captions])
 
     def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
         """Weighted contrastive loss, hard negatives, and the regulariser."""
@@ -166,15 +180,20 @@ class CurriculumMethod(Objective):
         image = data.image_of_text[index]
         return self._signal(
             self.head.image(data.image_pooled[image]),
-            self.head.text(data.text_pooled[index]),
+            self._text(data, index),
             self.adapted_prototypes(data.prototypes.index(image)),
             self.adapted_phrases(data.phrases.index(index)),
         )
 
     def statistics(self) -> dict[str, Tensor]:
-        """The smoothed level of ambiguity, where samples are reweighted, and that of C, where it guides the rate."""
+        """The smoothed level of ambiguity, where samples are reweighted, that of C, where it guides the rate, and the
+        grounding.
+        """
         found = {} if self.reweight is None else {"reweight.level": self.reweight.level}
-        return found if self.guide is None else {**found, **dict(self.guide.named_buffers(prefix="guide"))}
+        parts = {"guide": self.guide, "grounding": self.grounding}
+        for name, part in parts.items():
+            found |= {} if part is None else dict(part.named_buffers(prefix=name))
+        return found
 
     def rate_factor(self) -> float:
         """What C makes of the scheduled learning rate, where it guides it."""
@@ -191,6 +210,14 @@ class CurriculumMethod(Objective):
         if self.regularise is None:
             return phrases
         return replace(phrases, features=self.regularise.phrases(phrases.features))
+
+    def _text(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text dim"]:
+        """Caption embeddings, grounded where that is asked for, after the head."""
+        pooled = data.text_pooled[index]
+        if self.grounding is not None:
+            assert data.words is not None
+            pooled = self.grounding(pooled, data.words[index])
+        return self.head.text(pooled)
 
     def _signal(
         self,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vialign.backbone import load_backbone
 from vialign.budget.ledger import Subject, Work, measure_subject
 from vialign.config import BackboneConfig, Config
+from vialign.curriculum.ground import word_summary
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, VisualDisentangler, align_units
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
@@ -180,10 +181,13 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
     """The text half of a split, made now from text: token ids, pooled, with token states, or with phrases."""
     tokens = bench.backbone.tokenize(list(captions))
     pooled, states, phrases = torch.empty(len(captions), bench.backbone.dimension), None, _NO_PHRASES
+    words = None
     if needs.isdisjoint(FROM_TOKENS):
         with torch.no_grad():
-            if local or "states" in needs:
+            if local or not needs.isdisjoint({"states", "words"}):
                 pooled, states = bench.backbone.text_tokens(tokens.ids)
+                if "words" in needs:
+                    words = word_summary(states, tokens.mask, bench.backbone.dimension)
                 if local:
                     phrases = _phrases(bench, list(captions), states, tokens.mask, tokens.offsets)
             else:
@@ -197,6 +201,7 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
         token_ids=tokens.ids,
         states=states,
         mask=tokens.mask,
+        words=words,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vialign.artifacts import read_table
+from vialign.curriculum.ground import word_summary
 from vialign.features import BackboneFacts, read_images, read_texts
 from vialign.features.regions import read_regions
 from vialign.features.store import ImageFeatures, TextFeatures
@@ -44,7 +45,7 @@ def read_split(
     """
     frame = read_table(texts, TEXTS)
     features = read_split_features(image_features, text_features, encoded)
-    pixels = trunk = token_ids = patches = states = mask = marked = None
+    pixels = trunk = token_ids = patches = states = mask = words = marked = None
     if "pixels" in needs:
         from vialign.features import load_pixels
 
@@ -62,6 +63,8 @@ def read_split(
         patches = read_patches(read_images(image_features))
     if "states" in needs:
         states, mask = read_states(read_texts(text_features))
+    if "words" in needs:
+        words = read_words(read_texts(text_features))
     if "regions" in needs:
         assert regions is not None
         marked = read_regions(regions, list(features.image_ids))
@@ -79,6 +82,7 @@ def read_split(
         patches=patches,
         states=states,
         mask=mask,
+        words=words,
         regions=marked,
     )
 
@@ -95,6 +99,13 @@ def read_states(features: TextFeatures) -> tuple[Float[Tensor, "text token state
     longest = max(mask.shape[1] for _, mask in parts)
     states = torch.cat([pad(values, (0, 0, 0, longest - values.shape[1])) for values, _ in parts])
     return states, torch.cat([pad(mask, (0, longest - mask.shape[1])) for _, mask in parts])
+
+
+def read_words(features: TextFeatures) -> Float[Tensor, "text width"]:
+    """`word_summary` of all texts; of their token states one block is in memory at a time."""
+    dimension = int(features.provenance["dimension"])
+    blocks = (features.block(start, stop)[:2] for start, stop in _ranges(len(features)))
+    return torch.cat([word_summary(states, mask, dimension) for states, mask in blocks])
 
 
 def _ranges(rows: int) -> list[tuple[int, int]]:

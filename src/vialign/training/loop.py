@@ -73,6 +73,7 @@ def train(
         log = rows_of(done.log)
         watch.take_over(done)
     if start is None:
+        objective.begin(train_data)
         watch.look(0)
     else:
         objective.load_state(start.weights)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vialign.config import TOWER_METHODS, Config, TrainingConfig, family
+from vialign.curriculum.ground import word_width
 from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod, method_name
 from vialign.errors import UserError
 from vialign.features import BackboneFacts, read_images
@@ -96,6 +97,7 @@ def _build(
         config.training.negatives,
         seed,
         guided=name == GUIDED,
+        word_width=word_width(facts),
     )
 
 

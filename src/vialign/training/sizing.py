@@ -7,6 +7,7 @@ import torch
 from vialign.budget import largest_rank
 from vialign.budget.ledger import count_stored
 from vialign.config import Config
+from vialign.curriculum.ground import word_width
 from vialign.curriculum.method import MODULES, CurriculumMethod
 from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.features.facts import BackboneFacts
@@ -43,7 +44,15 @@ def extra_at_rank(config: Config, facts: BackboneFacts, calibration: SignalCalib
     def extra(rank: int) -> int:
         curriculum = config.curriculum.model_copy(update={"rank": rank})
         method = CurriculumMethod(
-            MODULES, facts.dimension, facts.logit_scale, calibration, curriculum, config.signal, 1.0, 0
+            MODULES,
+            facts.dimension,
+            facts.logit_scale,
+            calibration,
+            curriculum,
+            config.signal,
+            negative_weight=1.0,
+            seed=0,
+            word_width=word_width(facts),
         )
         return shared + count_stored([method])
 

@@ -1,0 +1,88 @@
+"""Word grounding: what the words of a caption look like in the tuning images, fitted in closed form.
+
+A frozen text tower knows the words of its own training. On images that it never saw, a ridge regression (Hoerl and
+Kennard 1970) from the words of a caption to the embedding of its image learns what they look like here, without a step
+of gradient descent, which would learn so few captions by heart (docs/measurements.md, Real photographs).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vialign.features.facts import BackboneFacts
+
+_ROWS = 4096
+"""Captions of one step of the fit: its memory does not grow with their number."""
+
+
+def word_width(facts: BackboneFacts) -> int:
+    """Numbers of a text's `word_summary`."""
+    return 2 * facts.state_width - facts.dimension
+
+
+def word_summary(
+    states: Float[Tensor, "text token state"], mask: Bool[Tensor, "text token"], dimension: int
+) -> Float[Tensor, "text width"]:
+    """Mean token state of each text, and the largest value of each number of its words' own embeddings.
+
+    The mean blurs what single words say in a long caption; the largest value keeps a word however many others there
+    are. `states` are as `Backbone.text_tokens` gives them, with the words' own embeddings behind the first `dimension`
+    numbers. A text without a token of its own has zeros.
+    """
+    present = mask[..., None]
+    states = states.float()
+    mean = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+    largest = states[..., dimension:].masked_fill(~present, -torch.inf).amax(dim=1)
+    return torch.cat([mean, torch.where(mask.any(dim=1)[:, None], largest, 0.0)], dim=1)
+
+
+class WordGrounding(nn.Module):
+    """`norm(t + share · norm(W (words - mean) / deviation))` for unit vectors t; the identity until it is fitted.
+
+    Nothing of it is trained by steps. With words of width w in D dimensions it stores w D + 2 w numbers.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    weight: Tensor
+
+    def __init__(self, dimension: int, width: int, share: float, ridge: float) -> None:
+        super().__init__()
+        self.share, self.ridge = share, ridge
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.register_buffer("weight", torch.zeros(width, dimension))
+
+    def forward(
+        self, pooled: Float[Tensor, "text dim"], words: Float[Tensor, "text width"]
+    ) -> Float[Tensor, "text dim"]:
+        """Caption embeddings with their grounded words, unit length."""
+        seen = (words - self.mean) / self.deviation @ self.weight
+        return F.normalize(pooled + self.share * F.normalize(seen, dim=-1), dim=-1)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        words: Float[Tensor, "text width"],
+        images: Float[Tensor, "image dim"],
+        captions: Int[Tensor, "caption"],
+        image_of_caption: Int[Tensor, "caption"],
+    ) -> None:
+        """Minimise, over W, the mean squared error of a caption's standardised words to its image's centred embedding
+        plus `ridge` · ‖W‖², in double precision, over the captions at these positions.
+        """
+        chosen = words[captions].double()
+        mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)
+        # A number that never changes says nothing, and must not be divided by.
+        deviation = torch.where(deviation > 1e-6, deviation, 1.0)
+        target = images.double() - images.double().mean(dim=0)
+        gram = self.ridge * len(captions) * torch.eye(words.shape[1], dtype=torch.float64)
+        moment = torch.zeros(words.shape[1], images.shape[1], dtype=torch.float64)
+        for part in torch.arange(len(captions)).split(_ROWS):
+            standardised = (chosen[part] - mean) / deviation
+            gram += standardised.T @ standardised
+            moment += standardised.T @ target[image_of_caption[part]]
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+        self.weight.copy_(torch.linalg.solve(gram, moment))
