@@ -33,7 +33,11 @@ def word_summary(
     present = mask[..., None]
     states = states.float()
     mean = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
-    largest = states[..., dimension:].masked_fill(~present, -torch.inf).amax(dim=1)
+    own = states[..., dimension:]
+    # A split without texts has no token to take the largest of either.
+    largest = (
+        own.masked_fill(~present, -torch.inf).amax(dim=1) if mask.shape[1] else own.new_zeros(len(own), own.shape[2])
+    )
     return torch.cat([mean, torch.where(mask.any(dim=1)[:, None], largest, 0.0)], dim=1)
 
 

@@ -9,7 +9,7 @@ import torch
 from planted import CALIBRATION
 from vialign.backbone import load_backbone
 from vialign.budget.ledger import count_flops, count_stored
-from vialign.config import REGION_METHODS, BackboneConfig, load_config
+from vialign.config import REGION_METHODS, BackboneConfig, GroundingConfig, load_config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.training.efficiency import Bench, method_subject
 from vialign.training.methods import BASELINES, build_method
@@ -82,3 +82,18 @@ def test_explicit_methods_are_measured_on_as_many_drawn_regions_as_the_config_al
             assert torch.equal(subject.pair(), subject.pair()), "regions are drawn once, not in the measured call"
     few, many = costs
     assert few["image"] < many["image"] and few["pair"] < many["pair"] and few["text"] == many["text"]
+
+
+def test_grounded_words_are_stored_beyond_the_backbone_and_read_from_text(bench):
+    """16 dimensions, token states of 32: words of 48 numbers, each with a row of 16, a mean and a deviation."""
+    grounding = CONFIG.curriculum.model_copy(update={"grounding": GroundingConfig(share=0.5)})
+    subjects = [
+        method_subject(bench, CONFIG.model_copy(update={"curriculum": curriculum}), "vialign-none")
+        for curriculum in (CONFIG.curriculum, grounding)
+    ]
+    plain, grounded = (count_stored(subject.modules) for subject in subjects)
+    assert grounded - plain == 48 * (16 + 2)
+    with torch.no_grad():
+        assert count_flops(subjects[1].text) - count_flops(subjects[0].text) == 2 * 3 * 48 * 16
+        assert subjects[1].pair().shape == (3,)
+    subjects[1].step()

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from vialign.curriculum.ground import word_summary
 from vialign.features.store import StoreWriter, read_images, read_texts
 from vialign.training import inputs
 
@@ -72,6 +73,8 @@ def test_states_of_all_texts_are_as_stored_and_padded_to_the_longest(tmp_path, r
             assert mask[row].tolist() == [place < length for place in range(6)]
             row += 1
     assert row == 7
+    words = word_summary(states, mask, dimension=3)
+    assert words.shape == (7, 5 + 2) and torch.equal(inputs.read_words(read_texts(tmp_path)), words)
 
 
 def test_an_empty_split_has_no_tokens(tmp_path):
@@ -79,4 +82,4 @@ def test_an_empty_split_has_no_tokens(tmp_path):
     write(tmp_path / "texts", "texts", [])
     assert inputs.read_patches(read_images(tmp_path / "images")).shape == (0, 2, 3)
     states, mask = inputs.read_states(read_texts(tmp_path / "texts"))
-    assert len(states) == len(mask) == 0
+    assert len(states) == len(mask) == len(inputs.read_words(read_texts(tmp_path / "texts"))) == 0

@@ -27,7 +27,20 @@ def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[
         "The other methods read nothing but images and captions. Times are the ledger's: of scoring over the frozen "
         "backbone, of a step over the same loop without modules."
     )
-    return [*blocks, explained]
+    return [*blocks, explained, *_grounding(config)]
+
+
+def _grounding(config: Config) -> list[Markup]:
+    """What the curriculum's methods have beside their modules, where the config asks for it."""
+    if config.curriculum.grounding.share == 0:
+        return []
+    return [
+        paragraph(
+            "In this run every method of <code>vialign</code>, with or without modules, also grounds the words of a "
+            "caption: a ridge regression from its words to its image, solved on the training split before the first "
+            "step. No other method has it."
+        )
+    ]
 
 
 def _cost(budget: pd.DataFrame | None, method: str, config: Config) -> Markup:
