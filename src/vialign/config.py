@@ -405,7 +405,8 @@ class TrainingConfig(Section):
     clip: Positive = 1.0
     """Largest norm of the gradient."""
     negatives: NonNegative = 1.0
-    """Weight of the hard-negative term, the same for every trained method."""
+    """Weight of the hard-negative term, the same for every trained method; 0 leaves negatives out of the choice of
+    weights, rates and combinations too, which then looks at recall alone."""
     hardest: Fraction = 0.0
     """Share of the hardest pairs of the batch in that term; the rest are rule-made negatives of the captions."""
     processes: Count = 1

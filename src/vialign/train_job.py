@@ -7,6 +7,7 @@ In one process it is a function call. With `training.processes` above 1 the same
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -155,11 +156,11 @@ def found_rate(job: TrainingJob) -> float:
 def read_job_split(
     job: TrainingJob, split: str, needs: frozenset[str], backbone: "Backbone | BackboneFacts"
 ) -> "SplitData":
-    """A split with all that the method reads of it."""
+    """A split with all that the method reads of it, without negatives where they have no weight."""
     from vialign.data.folders import image_folders
     from vialign.training.inputs import read_split
 
-    return read_split(
+    data = read_split(
         *(job.inputs[f"{split}_{part}"] for part in SPLIT_PARTS),
         needs=needs,
         images=read_table(job.inputs["images"], IMAGES),
@@ -167,6 +168,7 @@ def read_job_split(
         backbone=backbone,
         regions=job.inputs.get(f"{split}_regions"),
     )
+    return data if job.config.training.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
 
 
 def state_of(inputs: dict[str, str]) -> str:
