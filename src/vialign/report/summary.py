@@ -41,7 +41,7 @@ _IN_COMBINING = {
     "worse": "on how concepts combine they are worse",
     "mixed": "on how concepts combine they win some measures and lose others",
     "undecided": "on how concepts combine no gain over both the frozen backbone and LoRA could be shown",
-    "unmeasured": "how concepts combine was not measured",
+    "unmeasured": "no benchmark that needs the image asks how concepts combine",
 }
 
 
@@ -116,8 +116,9 @@ def outcome(part: pd.DataFrame, config: Config) -> str:
 def _combining(evidence: Evidence, config: Config) -> str:
     """How the modules fare, against both references, where only the combination of concepts decides.
 
-    `better` when they win a measure against both and lose none to either, `worse` the other way round, `mixed` when
-    they win and lose, `undecided` when neither can be shown, `unmeasured` without such a benchmark.
+    Benchmarks that a classifier solves without seeing an image say nothing about it and do not count. `better` when
+    they win a measure against both and lose none to either, `worse` the other way round, `mixed` when they win and
+    lose, `undecided` when neither can be shown, `unmeasured` without such a benchmark.
     """
     method, comparisons = main_method(evidence), evidence.get("comparisons")
     if method is None or comparisons is None:
@@ -125,7 +126,8 @@ def _combining(evidence: Evidence, config: Config) -> str:
     split = config.evaluation.splits[0]
     own = comparisons[comparisons["method"].eq(method) & comparisons["reference"].isin(FLOOR)]
     names = own["benchmark"].astype(str)
-    own = own[names.str.startswith(f"{split}/") & ~names.isin(_retrieval_names(config)) & own["measure"].isin(PRIMARY)]
+    asked = names.str.startswith(f"{split}/") & ~names.isin([*_retrieval_names(config), *solved_blind(evidence)])
+    own = own[asked & own["measure"].isin(PRIMARY)]
     if own.empty:
         return "unmeasured"
     significant = own["p_holm"] < config.evaluation.level
@@ -135,6 +137,12 @@ def _combining(evidence: Evidence, config: Config) -> str:
     return {(True, False): "better", (False, True): "worse", (True, True): "mixed", (False, False): "undecided"}[
         won, lost
     ]
+
+
+def solved_blind(evidence: Evidence) -> set[str]:
+    """Benchmarks that the text alone solves."""
+    blind = evidence.get("blind")
+    return set() if blind is None else set(blind.loc[blind["solved"], "benchmark"].astype(str))
 
 
 def _retrieval_names(config: Config) -> tuple[str, str]:

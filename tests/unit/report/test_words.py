@@ -253,6 +253,25 @@ def test_benchmarks_solved_or_misled_by_text_alone_are_named_and_no_others(folde
         undo()
 
 
+def test_a_gain_on_what_text_alone_solves_is_no_answer(folder):
+    """Here the modules win in retrieval too, so without such a benchmark the answer is about retrieval alone."""
+
+    def answer():
+        return headline(read_evidence(folder, fake_config()), fake_config())
+
+    assert "on how concepts combine and in retrieval" in answer()
+    names = [f"test/{name}" for name in ("winoground", "aro_relation", "vqa")]
+    undo = rewrite(
+        folder,
+        "blind",
+        lambda frame: pd.concat([frame.head(1).assign(benchmark=name, solved=True) for name in names]),
+    )
+    try:
+        assert answer() == "Yes, on this data: the modules beat both the frozen backbone and LoRA in retrieval."
+    finally:
+        undo()
+
+
 def test_kinds_that_text_alone_tells_are_named_beside_the_reference_signals(folder):
     def shown():
         return "".join(str(block) for block in signal(read_evidence(folder, fake_config()), fake_config()).blocks)

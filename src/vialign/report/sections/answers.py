@@ -196,7 +196,16 @@ def _extremes(evidence: Evidence, config: Config) -> Markup | None:
         return None
     ordered = part.assign(label=benchmark_name(part)).sort_values("difference", kind="stable")
     ends = [ordered.iloc[-1], ordered.iloc[0]] if len(ordered) > 1 else [ordered.iloc[0]]
-    said = [say("{} ({})", cite_interval(row, "difference", "points"), row["label"]) for row in ends]
+    blind = summary.solved_blind(evidence)
+    said = [
+        say(
+            "{} ({}{})",
+            cite_interval(row, "difference", "points"),
+            row["label"],
+            ", which the text alone solves" if row["benchmark"] in blind else "",
+        )
+        for row in ends
+    ]
     return say(
         "Where only the combination of concepts decides, {} points.", Markup(" at most and at least ").join(said)
     )
