@@ -1,7 +1,13 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
 import sys
 
-from vialign.config import REGION_METHODS, TOWER_METHODS, family, load_config, section_digest
+from vialign.config import (
+    REGION_METHODS,
+    TOWER_METHODS,
+    family,
+    load_config,
+    section_digest,
+)
 from vialign.data.folders import EMBEDDED
 from vialign.digest import script_digest
 from vialign.errors import UserError

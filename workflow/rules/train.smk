@@ -75,10 +75,10 @@ rule train_final:
         f"{RESULTS}/logs/train_final/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
-    conda:
-        "../../envs/vialign.yaml"
     # The longest jobs first: evaluations fill what is left of the cores.
     priority: 1
+    conda:
+        "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
         config=section("curriculum", "training", "baselines", "signal", "seed"),
