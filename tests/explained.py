@@ -10,7 +10,7 @@ from captioned import QUICK, tiny_model
 from vialign.analysis.explain import open_run
 from vialign.artifacts import write_table
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig, CurriculumConfig, TrainingConfig
+from vialign.config import BackboneConfig, CurriculumConfig, GroundingConfig, TrainingConfig
 from vialign.disentangle import save_text, save_visual
 from vialign.features import contract_provenance
 from vialign.language.pipeline import save_pipeline
@@ -38,7 +38,7 @@ def finished_run():
             "results": str(FOLDER / "results"),
             "backbone": settings,
             "training": TrainingConfig(methods=("frozen", "vialign"), seeds=SEEDS),
-            "curriculum": CurriculumConfig(rank=2),
+            "curriculum": CurriculumConfig(rank=2, grounding=GroundingConfig(share=0.4)),
         }
     )
     backbone = load_backbone(settings, config.seed)

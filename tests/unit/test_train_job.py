@@ -3,9 +3,12 @@ import sys
 
 import pytest
 
+from planted import Vocabulary, planted_world
+from vialign.artifacts import write_table
 from vialign.config import Config
 from vialign.errors import UserError
-from vialign.train_job import TrainingJob, run_job
+from vialign.tables import IMAGES
+from vialign.train_job import SPLIT_PARTS, TrainingJob, read_job_split, run_job
 
 
 def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_path, monkeypatch):
@@ -27,3 +30,22 @@ def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_
         run_job(job)
     assert f"{tmp_path}/missing" in log.getvalue()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_negatives_are_left_out_of_the_splits_where_they_have_no_weight(tmp_path, monkeypatch, weight):
+    data = planted_world(Vocabulary(8), 6, 0)
+    monkeypatch.setattr("vialign.training.inputs.read_split", lambda *parts, **options: data)
+    write_table(IMAGES.empty(), IMAGES, tmp_path / "images.parquet", {})
+    job = TrainingJob(
+        config=Config.model_validate({"training": {"negatives": weight}}),
+        method="frozen",
+        seed=0,
+        until="early",
+        inputs={"images": str(tmp_path / "images.parquet"), **{f"train_{part}": part for part in SPLIT_PARTS}},
+        outputs={},
+        provenance={},
+    )
+    found = read_job_split(job, "train", frozenset(), None)
+    assert found.image_pooled is data.image_pooled and data.negatives.shape[1] > 0
+    assert found.negatives.shape == (len(data.texts), 0 if weight == 0 else data.negatives.shape[1])

@@ -16,7 +16,7 @@ from vialign.artifacts import read_provenance, read_table, read_tensors
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
 from vialign.data.winoground import image_name, write_published
-from vialign.tables import COMPARISONS, MONITOR, OUTCOMES, RESULTS, SEARCH, VERDICT
+from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, SEARCH, VERDICT
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
@@ -125,23 +125,6 @@ def test_two_processes_train_what_one_does(run: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(
             shared[name], expected, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
-
-
-def test_negatives_without_weight_choose_nothing_and_words_are_grounded(run: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "plain"
-    shutil.copytree(run, folder, symlinks=True)
-    trained = folder / "results/train/vialign/0"
-    (trained / "early.safetensors").unlink()
-    settings = "{training: {negatives: 0}, curriculum: {grounding: {share: 0.5}}}"
-    (folder / "plain.yaml").write_text(settings)
-    target = "results/train/vialign/0/early.safetensors"
-    done = snakemake(folder, str(folder / "plain.yaml"), "--rerun-triggers", "mtime", "--", target)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert read_table(trained / "early_monitor.parquet", MONITOR)["negatives"].isna().all()
-    assert not read_table(run / "results/train/vialign/0/early_monitor.parquet", MONITOR)["negatives"].isna().any()
-    outcomes = read_table(trained / "early_outcomes.parquet", OUTCOMES)
-    assert set(outcomes["benchmark"]) == {"validation/image_to_text", "validation/text_to_image"}
-    assert read_tensors(trained / "early.safetensors")["weights.grounding.weight"].any()
 
 
 def test_every_artifact_says_what_made_it(run: Path) -> None:

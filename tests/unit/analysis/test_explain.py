@@ -10,6 +10,7 @@ from PIL import Image
 
 from explained import CAPTION, SEEDS, finished_run
 from vialign.analysis.explain import _words, explain_pair, open_run
+from vialign.curriculum.ground import word_summary
 from vialign.errors import UserError
 from vialign.objective import assemble
 from vialign.signal.toolkit.encoder import image_features, to_pixels
@@ -100,7 +101,10 @@ def test_the_score_of_a_method_is_that_of_its_weights_on_the_pair_alone(run, pic
     sides = run.encoder.images([picture]), run.encoder.texts([CAPTION])
     row = {"text_id": "t", "split": "test", "image_id": "i", "kind": "caption", "text": CAPTION}
     features = [sides[0].pooled, sides[1].pooled, sides[0].prototypes, sides[1].phrases]
-    data = assemble(pd.DataFrame([row]), ["i"], ["t"], *features)
+    tokens = run.encoder.backbone.tokenize([CAPTION])
+    _, states = run.encoder.backbone.text_tokens(tokens.ids)
+    words = word_summary(states, tokens.mask, run.encoder.backbone.dimension)
+    data = assemble(pd.DataFrame([row]), ["i"], ["t"], *features, words=words)
     first = torch.zeros(1, dtype=torch.long)
     for place, seed in enumerate(SEEDS):
         method = build_method("vialign", run.config, run.encoder.backbone, run.calibration, seed)
