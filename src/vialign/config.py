@@ -466,7 +466,9 @@ class BudgetConfig(Section):
     training: Positive = 0.10
     """Extra time of a step over that of the same loop without the modules must stay below it."""
     repeats: Count = 12
-    """Rounds of every timing; up to four times as many while an overhead's interval holds its limit."""
+    """Rounds of every timing."""
+    looks: Count = 4
+    """How often an overhead's rounds are run at most: again only while its limit lies inside its interval."""
     batch: Count = 64
     """Pairs of a timed batch."""
     reference: str = "ViT-B-32"

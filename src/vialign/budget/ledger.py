@@ -27,8 +27,6 @@ WARM_UP = 2
 """Rounds that run before the first one counts: caches, allocators and lazy kernels."""
 
 RESAMPLES = 2000
-LOOKS = 4
-"""How often an overhead's rounds are run at most: again only while its limit lies inside its interval."""
 
 
 @dataclass(frozen=True)
@@ -157,18 +155,24 @@ def time_rounds(
 
 
 def time_until_decided(
-    works: Mapping[str, Work], limit: float, repeats: int, seed: int, clock: Callable[[], float] = time.perf_counter
+    works: Mapping[str, Work],
+    limit: float,
+    repeats: int,
+    seed: int,
+    *,
+    looks: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, Float[np.ndarray, "round"]], Overhead]:
     """Rounds of the works `reference` and `method`, and the overhead that they give.
 
-    While the interval holds `1 + limit`, `repeats` more rounds are run, `LOOKS` times in all: a machine that is busy
+    While the interval holds `1 + limit`, `repeats` more rounds are run, `looks` times in all: a machine that is busy
     for a moment costs time, not the verdict. Each look has the error of its interval, so a method exactly at the limit
-    is called kept in up to 10 % of all measurements instead of 2.5 %.
+    is called kept in at most `looks` times 2.5 % of all measurements.
     """
     seconds = time_rounds(works, repeats, seed, clock)
-    for look in range(1, LOOKS + 1):
+    for look in range(1, looks + 1):
         overhead = ratio_interval(seconds["reference"], seconds["method"], seed)
-        if look == LOOKS or not overhead.low <= 1 + limit <= overhead.high:
+        if look == looks or not overhead.low <= 1 + limit <= overhead.high:
             break
         more = time_rounds(works, repeats, seed + look, clock)
         seconds = {name: np.concatenate([seconds[name], more[name]]) for name in seconds}
@@ -224,7 +228,7 @@ def measure_subject(
     with torch.no_grad():
         rows.add("memory_peak", peak_memory(method.pair) / batch, "bytes a sample")
         works = {"reference": reference.pair, "method": method.pair}
-        seconds, overhead = time_until_decided(works, limits.inference, repeats, seed, clock)
+        seconds, overhead = time_until_decided(works, limits.inference, repeats, seed, looks=limits.looks, clock=clock)
         apart = time_rounds(sides, repeats, seed, clock) if sides else {}
     rows.add_seconds("inference_seconds", seconds["method"] / batch, "seconds a sample", seed)
     for side, values in apart.items():
@@ -232,7 +236,7 @@ def measure_subject(
     rows.add_overhead("inference_overhead", overhead, limits.inference)
     if method.step is not None and reference.step is not None:
         works = {"reference": reference.step, "method": method.step}
-        seconds, overhead = time_until_decided(works, limits.training, repeats, seed, clock)
+        seconds, overhead = time_until_decided(works, limits.training, repeats, seed, looks=limits.looks, clock=clock)
         rows.add_seconds("training_seconds", seconds["method"], "seconds a step", seed)
         rows.add_overhead("training_overhead", overhead, limits.training)
     return rows.frame()

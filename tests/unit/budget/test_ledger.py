@@ -256,7 +256,7 @@ def test_an_interval_that_reaches_over_the_limit_is_not_kept_although_its_middle
 def test_rounds_are_added_only_while_the_limit_lies_inside_the_interval(times, rounds, decided):
     clock = FakeClock()
     works = {"reference": clock.work(1.0), "method": clock.work(*times)}
-    seconds, overhead = time_until_decided(works, 0.1, 5, seed=0, clock=clock)
+    seconds, overhead = time_until_decided(works, 0.1, 5, seed=0, looks=4, clock=clock)
     assert {len(found) for found in seconds.values()} == {rounds}
     assert (overhead.low <= 1.1 <= overhead.high) is not decided
     assert overhead == ratio_interval(seconds["reference"], seconds["method"], seed=0)
