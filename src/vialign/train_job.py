@@ -78,7 +78,7 @@ def train_job(job: TrainingJob) -> None:
     from vialign.evaluation.run import validation_outcomes
     from vialign.signal.calibration import read_calibration
     from vialign.training.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
-    from vialign.training.loop import train
+    from vialign.training.loop import Diverged, train
     from vialign.training.methods import build_method, open_backbone
     from vialign.training.unfinished import Unfinished
 
@@ -91,17 +91,23 @@ def train_job(job: TrainingJob) -> None:
     unfinished = Unfinished(
         job.unfinished, {**job.provenance, "inputs": state_of(job.inputs)}, config.training.keep_seconds
     )
-    result = train(
-        method,
-        data["train"],
-        data["validation"],
-        config.training,
-        peak_rate=found_rate(job),
-        seed=job.seed,
-        to_step=config.training.early_steps if early else config.training.steps,
-        start=None if early else load_checkpoint(job.inputs["start"]),
-        unfinished=unfinished,
-    )
+    rate = found_rate(job)
+    try:
+        result = train(
+            method,
+            data["train"],
+            data["validation"],
+            config.training,
+            peak_rate=rate,
+            seed=job.seed,
+            to_step=config.training.early_steps if early else config.training.steps,
+            start=None if early else load_checkpoint(job.inputs["start"]),
+            unfinished=unfinished,
+        )
+    except Diverged as error:
+        raise UserError(
+            f"training.learning_rates: {error} on the way, seed {job.seed}, peak rate {rate:g}; set a smaller rate"
+        ) from None
     if not is_first():
         return
     log, monitor, signal_monitor, trail = result.log, result.monitor, result.signal_monitor, result.trail
