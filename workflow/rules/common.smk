@@ -174,8 +174,7 @@ def calibrated(method):
     return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
 
 
-# Of what runs the backbone's towers or fits the disentanglers. The demo backbone is too small to keep a second core busy:
-# two jobs side by side are faster than one on two cores.
+# The demo backbone is too small to keep a second core busy: two jobs side by side are faster than one on two cores.
 TOWER_THREADS = 1 if CONFIG.backbone.architecture == DEMO else 4
 
 
