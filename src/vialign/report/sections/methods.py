@@ -81,7 +81,8 @@ def _search(evidence: Evidence, config: Config) -> list[Markup]:
         heading(title, 4),
         paragraph(
             "Every trained method has the same candidates around its own rate, the same steps and one seed. What it "
-            "scores on validation after them decides: the mean of recall and accuracy against negatives."
+            "scores on validation after them decides: the mean of recall and accuracy against negatives, or recall "
+            "alone where no negatives are used."
         ),
         table,
     ]
@@ -234,7 +235,10 @@ def ablation(evidence: Evidence, config: Config) -> Section:
             axis="validation score, %",
             scale=100,
         )
-        reading = "The score is the mean of recall and accuracy against negatives; best on top, bars are intervals."
+        reading = (
+            "The score is the mean of recall and accuracy against negatives, or recall alone where none are used; best "
+            "on top, bars are intervals."
+        )
         drawings = [figure(svg, title=title, reading=reading, sources=[path]), *_path(frame, path)]
         section.blocks.append(gallery(drawings))
         columns = [

@@ -29,8 +29,8 @@ def gradients(evidence: Evidence, config: Config) -> Section:
 
 _QUESTION = (
     "A signal that drives training should stand for what training is to reach. So the mean consistency C is followed "
-    "beside the validation metric (mean of R@1 and accuracy against negatives), in light checks on a fixed sample of "
-    "the validation images; weights are chosen by the checks on all of them."
+    "beside the validation metric (mean of R@1 and accuracy against negatives, or R@1 alone where none are used), in "
+    "light checks on a fixed sample of the validation images; weights are chosen by the checks on all of them."
 )
 
 
