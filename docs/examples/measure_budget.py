@@ -21,7 +21,6 @@ from vialign.budget import ModulePair, largest_pair_rank, ledger_text, measure_p
 from vialign.config import BudgetConfig
 from vialign.signal.toolkit import open_backbone
 
-torch.set_num_threads(1)
 backbone = open_backbone("vialign-scenes", "package")
 
 
@@ -66,13 +65,13 @@ pair = ModulePair(
     loss=lambda scores: (1 - scores).square().mean(),
     at_rank=lambda rank: PatchMatch(backbone, rank),
 )
-ledger = measure_pair(pair, name="patch match", backbone="the demo CLIP", repeats=8)
+ledger = measure_pair(pair, name="patch match", backbone="the demo CLIP", rounds=20)
 print(ledger_text(ledger))
 
 # %% [markdown]
-# The first block is exact: numbers beyond the backbone, and their share of it. Times are medians with an interval
-# over rounds, so yours will differ. A limit counts as kept only where the *upper end* of the interval is under it: a
-# time that may be too long is not kept.
+# Numbers, operations and bytes are counted and the same everywhere. Times are CPU times of one thread, the mean of the
+# faster half of the rounds with an interval, so yours will differ. A limit is *kept* where the whole interval lies
+# under it, *broken* where it lies above, and *undecided* otherwise, also where the reference differs from itself too much.
 #
 # Training is the line to look at twice. The backbone is frozen, so the reference has nothing to learn and its step is
 # no more than a call and its loss; what the module adds is its forward pass, its own gradients and the optimiser's
@@ -91,9 +90,9 @@ print(f"largest rank inside the law: {rank}, with {extra:,} extra parameters")
 
 # %%
 large = ModulePair(pair.reference, PatchMatch(backbone, rank=8 * rank), pair.inputs)
-share = measure_pair(large, name="patch match, large", backbone="the demo CLIP", repeats=3).set_index("measure")
+share = measure_pair(large, name="patch match, large", backbone="the demo CLIP", rounds=3).set_index("measure")
 row = share.loc["parameters_extra_share"]
-print(f"{100 * row['value']:.1f} % extra parameters, limit {100 * row['limit']:.0f} %: kept is {row['kept']}")
+print(f"{100 * row['value']:.1f} % extra parameters, limit {100 * row['limit']:.0f} %: it is {row['outcome']}")
 
 # %% [markdown]
 # ## What to take from it

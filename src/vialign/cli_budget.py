@@ -25,10 +25,9 @@ def budget(
     out: Annotated[Path | None, typer.Option(help="Parquet file to write: the table BUDGET.")] = None,
     size: Annotated[bool, typer.Option("--size", help="Also the largest rank that the law allows.")] = False,
     batch: Count = None,
-    repeats: Count = None,
+    rounds: Count = None,
     parsed: Share = 1.0,
     pipeline: Annotated[Path | None, typer.Option(help="Parser to time, such as results/language/pipeline.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
 ) -> None:
     """Measure the ledger of a method at the size of a config's backbone, with random weights.
 
@@ -42,29 +41,25 @@ def budget(
         from vialign.artifacts import write_table
         from vialign.budget import ledger_text
         from vialign.tables import BUDGET
-        from vialign.training.methods import CURRICULUM
 
-        torch.set_num_threads(threads)
         config = read_config(*files)
         if ":" in model:
-            ledger, sized = _of_pair(model, config, repeats, size)
+            ledger, sized = _of_pair(model, config, rounds, size)
         else:
-            ledger, sized = _of_method(model, config, batch, repeats, parsed, pipeline, size)
+            ledger, sized = _of_method(model, config, batch, rounds, parsed, pipeline, size)
         print(ledger_text(ledger))
-        if CURRICULUM.get(model):
-            print(f"  captions    {100 * parsed:g} % of them go to the parser; the ledger of a run measures that share")
         if model in REGION_METHODS:
             print(f"  regions     {config.data.region_limit} an image, drawn; what finds them is not measured")
         if sized is not None:
             print(f"\n{sized}")
         if out is not None:
-            versions = {"torch": torch.__version__, "threads": str(threads)}
+            versions = {"torch": torch.__version__}
             about = {"rule": "vialign budget", "model": model, "config": digest(config), "seed": str(config.seed)}
             write_table(ledger, BUDGET, out, {**about, **versions})
             print(f"{out}: written")
 
 
-def _of_pair(model: str, config: Config, repeats: int | None, size: bool) -> tuple["pd.DataFrame", str | None]:
+def _of_pair(model: str, config: Config, rounds: int | None, size: bool) -> tuple["pd.DataFrame", str | None]:
     from vialign.budget import ModulePair, largest_pair_rank, measure_pair
 
     pair = load_factory(model)(config)
@@ -74,7 +69,7 @@ def _of_pair(model: str, config: Config, repeats: int | None, size: bool) -> tup
         pair,
         name=model.partition(":")[2],
         backbone=type(pair.reference).__name__,
-        repeats=repeats or config.budget.repeats,
+        rounds=rounds or config.budget.rounds,
         limits=config.budget,
         seed=config.seed,
     )
@@ -90,7 +85,7 @@ def _of_method(
     model: str,
     config: Config,
     batch: int | None,
-    repeats: int | None,
+    rounds: int | None,
     parsed: float,
     pipeline: Path | None,
     size: bool,
@@ -101,12 +96,12 @@ def _of_method(
     if model not in METHODS:
         raise UserError(f"budget: no method {model!r}; there are {', '.join(METHODS)}, and package.module:factory")
     backbone = random_backbone(config)
+    nlp = find_nlp(model, config, pipeline)
     sized = None
     if size:
-        value, rank, extra = largest_allowed(model, config, backbone)
+        value, rank, extra = largest_allowed(model, config, backbone, nlp)
         sized = _sized(value, rank, extra, config)
-    nlp = find_nlp(model, config, pipeline)
-    ledger = measure_alone(model, config, backbone, nlp, parsed=parsed, batch=batch, repeats=repeats)
+    ledger = measure_alone(model, config, backbone, nlp, parsed=parsed, batch=batch, rounds=rounds)
     return ledger, sized
 
 

@@ -457,7 +457,7 @@ class BaselinesConfig(Section):
 
 
 class BudgetConfig(Section):
-    """The efficiency law."""
+    """The efficiency budget."""
 
     parameters: Positive = 0.02
     """Extra parameters over those of the backbone must stay below it."""
@@ -465,22 +465,20 @@ class BudgetConfig(Section):
     """Extra time of scoring a batch of pairs over the backbone's must stay below it."""
     training: Positive = 0.10
     """Extra time of a step over that of the same loop without the modules must stay below it."""
-    repeats: Count = 12
-    """Rounds of every timing."""
-    looks: Count = 4
-    """How often an overhead's rounds are run at most: again only while its limit lies inside its interval."""
+    strict: bool = False
+    """Stop where a limit is undecided too; otherwise only a broken one stops."""
+    rounds: Annotated[int, Field(ge=50)] = 50
+    """Rounds of every timing, a fixed number: looking until the answer fits would make it fit."""
     batch: Count = 64
     """Pairs of a timed batch."""
     reference: str = "ViT-B-32"
     """The architecture at whose size the ledger is measured too, with random weights."""
-    times_bind: Literal["reference", "everywhere"] = "reference"
-    """Where the limits of time decide the gate. The law is about ViT-B/32; a demo backbone seventy times smaller
-    spends its time in fixed costs of each operation, so there the times are measured and shown, but inform only.
-    The limit of size binds everywhere."""
     reference_batch: Count = 8
-    """The same at the size of `reference`."""
-    reference_repeats: Count = 6
-    """The same at the size of `reference`."""
+    """The same as `batch`, at the size of `reference`."""
+    binds: Literal["reference", "everywhere"] = "reference"
+    """Where limits decide the gate. The budget is about ViT-B/32. A demo backbone seventy times smaller spends its time
+    in fixed costs of each operation, and the parser of the captions, whose size depends on no backbone, is a quarter of
+    it: there everything is measured and shown, but informs only."""
 
 
 class GateConfig(Section):

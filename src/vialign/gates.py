@@ -1,5 +1,7 @@
 """What the tables of the checkpoints decided: read by the workflow, which must not import anything heavy for it."""
 
+import pandas as pd
+
 from vialign.artifacts import read_table
 from vialign.tables import ABLATION, VERDICT
 
@@ -13,6 +15,18 @@ def gate_action(path: str) -> str:
     if len(actions) != 1:
         raise ValueError(f"{path}: the rows of a verdict must carry one action, found {sorted(actions)}")
     return str(actions.pop())
+
+
+def missed(verdict: pd.DataFrame) -> pd.DataFrame:
+    """The required criteria that do not hold; where none is, those that a strict gate stopped at undecided."""
+    open_ = verdict[verdict["required"] & ~verdict["met"]]
+    broken = open_[~open_["undecided"]]
+    return broken if len(broken) or (verdict["action"] == "go").any() else open_
+
+
+def undecided(verdict: pd.DataFrame) -> pd.DataFrame:
+    """The required criteria of which the measurement could tell nothing."""
+    return verdict[verdict["required"] & verdict["undecided"]]
 
 
 def chosen_method(path: str) -> str:

@@ -460,7 +460,8 @@ VERDICT = Table(
     low=number("lower end of the interval", optional=True),
     high=number("upper end of the interval", optional=True),
     threshold=number("limit", optional=True),
-    met=flag("whether the criterion holds"),
+    met=flag("whether the criterion is shown to hold"),
+    undecided=flag("whether the measurement can tell neither that it holds nor that it does not"),
     required=flag("whether the gate stops when it does not hold"),
     action=category(("go", "warn", "stop"), "what the gate decided as a whole, the same on each of its rows"),
     evidence=text("table that holds the evidence, relative to results/"),
@@ -543,17 +544,24 @@ MONITORING = Table(
     warned=flag("whether the whole interval lies under 0"),
 )
 
+LIMIT_OUTCOMES = ("kept", "broken", "undecided")
+
 BUDGET = Table(
     "budget",
     method=key("method"),
     backbone=key("backbone at whose size it was measured"),
-    measure=key("total, trainable or extra parameters; flops; inference, training, image, text, pair; memory"),
+    measure=key("parameters, operations (flops, elementwise), bytes, memory; seconds, overheads and their A/A control"),
     value=number("value"),
     low=number("lower end of the 95 % interval", optional=True),
     high=number("upper end of the 95 % interval", optional=True),
     unit=text("unit of the value"),
-    limit=number("limit of the law, where there is one", optional=True),
-    kept=Column(pa.bool_(), "whether the interval's upper end is under the limit", optional=True),
+    limit=number("limit of the budget, where there is one", optional=True),
+    outcome=category(
+        LIMIT_OUTCOMES,
+        "kept: the interval lies under the limit; broken: it lies above; undecided: it holds the limit, or `reason`",
+        optional=True,
+    ),
+    reason=text("why a limit is undecided", optional=True),
 )
 
 # ---------------------------------------------------------------------------------------------- evaluation

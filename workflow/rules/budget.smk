@@ -9,6 +9,11 @@ rule ledger:
         visual=rules.fit_visual.output.weights,
         text=rules.fit_text.output.weights,
         calibration=rules.calibrate_signal.output[0],
+        # What the fits took, once; Snakemake measures it.
+        language_cost=rules.train_language.benchmark,
+        visual_cost=rules.fit_visual.benchmark,
+        text_cost=rules.fit_text.benchmark,
+        calibration_cost=rules.calibrate_signal.benchmark,
     output:
         f"{RESULTS}/budget/ledger.parquet",
     log:
@@ -20,7 +25,7 @@ rule ledger:
     # Timings mean nothing beside another job, so this one asks for every core.
     threads: workflow.cores
     params:
-        config=section("budget", "curriculum", "training", "baselines", "seed"),
+        config=section("budget", "curriculum", "training", "baselines", "language", "text", "seed"),
         code=code("ledger"),
         methods=[method for method in CONFIG.training.methods if method != "frozen"],
         # The law is about the project's own method.

@@ -5,13 +5,14 @@ It trains from pixels and token ids, since its gradient passes through the backb
 and what it gave when the features were extracted is read instead of the pixels.
 """
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from vialign.baselines.attention import open_attention
-from vialign.baselines.tuned import TunedBackbone
+from vialign.baselines.tuned import TunedBackbone, own_parameters
 from vialign.config import Config
 from vialign.errors import UserError
 from vialign.random import derive_seed
@@ -44,6 +45,28 @@ class Lora(TunedBackbone):
             inject_adapter_in_model(settings, self.model)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_("lora_" in name)
+
+    def merged(self) -> "Lora":
+        """A copy with the adapters added to the weights that they change, which costs what the backbone costs.
+
+        The same scores but for rounding. Weights without an adapter are shared with this method.
+        """
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        adapted = [part for part in self.model.modules() if isinstance(part, BaseTunerLayer)]
+        changed = {id(parameter) for part in adapted for parameter in part.parameters()}
+        tokenizer = getattr(self.backbone, "tokenizer", None)
+        kept: list[Any] = [*self.model.parameters(), *self.model.buffers(), tokenizer]
+        result = copy.deepcopy(self, {id(part): part for part in kept if id(part) not in changed})
+        names = [name for name, part in result.model.named_modules() if isinstance(part, BaseTunerLayer)]
+        for name in names:
+            parent, _, last = name.rpartition(".")
+            layer = result.model.get_submodule(name)
+            layer.merge()
+            base = layer.get_base_layer()
+            own_parameters(base, [own for own, _ in base.named_parameters(recurse=False)])
+            setattr(result.model.get_submodule(parent), last, base.requires_grad_(False))
+        return result
 
 
 def build(config: Config, backbone: "Backbone", seed: int) -> Lora:

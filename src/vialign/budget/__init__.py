@@ -1,18 +1,25 @@
 """The efficiency law: a ledger that measures any pair of models, and the sizing of modules to fit inside it."""
 
-from vialign.budget.ledger import Overhead, Subject, measure_overhead, measure_subject
+from vialign.budget.counting import Counts, count_work
+from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
 from vialign.budget.pair import ModulePair, largest_pair_rank, measure_pair
 from vialign.budget.printing import ledger_text
 from vialign.budget.sizing import largest_rank
+from vialign.budget.timing import Interval, overhead, time_rounds
 
 __all__ = [
+    "Counts",
+    "Interval",
     "ModulePair",
-    "Overhead",
+    "Parser",
+    "Reading",
     "Subject",
+    "count_work",
     "largest_pair_rank",
     "largest_rank",
     "ledger_text",
-    "measure_overhead",
     "measure_pair",
     "measure_subject",
+    "overhead",
+    "time_rounds",
 ]

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from vialign.budget.ledger import Subject, Work, count_parameters, count_stored, measure_subject
+from vialign.budget.counting import Work, count_parameters, count_stored
+from vialign.budget.ledger import Subject, measure_subject
 from vialign.budget.sizing import largest_rank
 from vialign.config import BudgetConfig
 
@@ -40,7 +41,7 @@ def measure_pair(
     *,
     name: str,
     backbone: str,
-    repeats: int = 12,
+    rounds: int = 50,
     limits: BudgetConfig | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def measure_pair(
             reference,
             backbone=backbone,
             batch=pair.batch,
-            repeats=repeats,
+            rounds=rounds,
             limits=limits or BudgetConfig(),
             seed=seed,
         )

@@ -1,5 +1,8 @@
 """Two of the three stop-loss gates: early validation against LoRA, and the efficiency law."""
 
+from collections.abc import Hashable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -111,37 +114,55 @@ def budget_verdict(
 ) -> pd.DataFrame:
     """VERDICT of the budget gate: the limits that the ledger (BUDGET) sets the full method are kept.
 
-    Limits of size bind on every backbone in the ledger, the run's own and the reference size; limits of time where
-    `law.times_bind` says. What does not bind, and limits of other methods, is informative. Raises ValueError when the
-    ledger sets the method no limit.
+    Limits bind where `law.binds` says; elsewhere, and for other methods, they inform. Only a *broken* limit stops, an
+    undecided one too where `law.strict`. Counted operations and bytes decide what the clock cannot: they bind at a
+    stage whose time is undecided. Raises ValueError when the ledger sets the method no limit.
     """
     BUDGET.check(budget)
     limited = budget[budget["limit"].notna()]
     if method not in set(limited["method"]):
         raise ValueError(f"budget gate: the ledger sets no limit for {method}")
-    rows = [
-        {
-            "criterion": f"{row['method']} on {row['backbone']}: {row['measure']} stays under {row['limit']:g} "
-            f"({row['unit']})",
-            "value": row["value"],
-            "low": row["low"],
-            "high": row["high"],
-            "threshold": row["limit"],
-            "met": bool(row["kept"]) if pd.notna(row["kept"]) else False,
-            "required": row["method"] == method and _binds(row["measure"], row["backbone"], law),
-            "evidence": evidence,
-            "reason": "limit of the efficiency law; kept only when the interval's upper end is under it"
-            + ("" if _binds(row["measure"], row["backbone"], law) else "; for information on this backbone"),
-        }
-        for row in limited.to_dict("records")
-    ]
+    undecided = {
+        (row["backbone"], str(row["measure"]).removesuffix("_overhead"))
+        for row in limited[limited["method"].eq(method) & limited["outcome"].eq("undecided")].to_dict("records")
+    }
+    rows = []
+    for row in limited.to_dict("records"):
+        measure = str(row["measure"])
+        stage, counted, _ = measure.partition("_operations" if "_operations" in measure else "_bytes")
+        informs = counted and (row["backbone"], stage) not in undecided
+        binds = row["method"] == method and law_binds(str(row["backbone"]), law)
+        rows.append(
+            {
+                "criterion": f"{row['method']} on {row['backbone']}: {measure} stays under {row['limit']:g} "
+                f"({row['unit']})",
+                "value": row["value"],
+                "low": row["low"],
+                "high": row["high"],
+                "threshold": row["limit"],
+                "met": row["outcome"] == "kept",
+                "undecided": row["outcome"] == "undecided",
+                "required": binds and not informs,
+                "evidence": evidence,
+                "reason": _limit_reason(row, binds, bool(counted)),
+            }
+        )
     rows.sort(key=lambda row: not row["required"])
-    return _verdict("budget", rows, gate)
+    return _verdict("budget", rows, gate, strict=law.strict)
 
 
-def _binds(measure: str, backbone: str, law: BudgetConfig) -> bool:
-    """Whether a limit decides the gate; the ledger names the reference size by its architecture first."""
-    return measure.startswith("parameters") or law.times_bind == "everywhere" or backbone.startswith(law.reference)
+def _limit_reason(row: dict[Hashable, Any], binds: bool, counted: bool) -> str:
+    said = "kept when the interval's upper end is under the limit, broken when its lower end is above it"
+    if counted:
+        said = "counted, the same on every machine; decides where the clock cannot"
+    if row["outcome"] == "undecided":
+        said = f"undecided: {row['reason']}"
+    return said if binds else f"{said}; for information"
+
+
+def law_binds(backbone: str, law: BudgetConfig) -> bool:
+    """Whether limits on this backbone decide the gate; the ledger names a backbone by its architecture first."""
+    return law.binds == "everywhere" or backbone.startswith(law.reference)
 
 
 _NAMES = {
@@ -183,9 +204,11 @@ def _validation_means(
     return value, drawn
 
 
-def _verdict(name: str, rows: list[dict[str, object]], gate: GateConfig) -> pd.DataFrame:
-    stopped = any(row["required"] and not row["met"] for row in rows)
-    frame = pd.DataFrame(rows)
+def _verdict(name: str, rows: list[dict[str, object]], gate: GateConfig, *, strict: bool = True) -> pd.DataFrame:
+    """The rows with what follows: an undecided criterion counts as missed only where the gate is strict."""
+    frame = pd.DataFrame([{"undecided": False, **row} for row in rows])
+    missed = frame["required"] & ~frame["met"]
+    stopped = bool((missed if strict else missed & ~frame["undecided"]).any())
     frame["gate"] = name
     frame["action"] = gate.action if stopped else "go"
     for column in ("value", "low", "high", "threshold"):

@@ -15,6 +15,7 @@ from vialign.data.treebank import Sentence, Tree, parse_tree
 from vialign.errors import UserError
 from vialign.language.gold import bracket_noun_phrases, sentence_units
 from vialign.language.stage import Treebank, read_treebank
+from vialign.language.typos import add_typos
 from vialign.random import generator
 from vialign.tables import CAPTIONS, IMAGES
 
@@ -65,6 +66,22 @@ def read_domains(config: LanguageConfig, seed: int) -> list[Domain]:
         bank = read_treebank(settings, CAPTIONS.empty(), IMAGES.empty(), seed)
         domains.append(_parts(name, bank, config, seed))
     return domains
+
+
+def out_of_domain_texts(
+    captions: Sequence[str], config: LanguageConfig, typos: float, seed: int
+) -> tuple[list[str], str]:
+    """Texts unlike the captions of a run, and what they are: held-out sentences of the first treebank in
+    `language.domains`; without one the captions themselves with this share of their words mistyped.
+
+    Raises UserError as `read_domains`.
+    """
+    if config.domains:
+        domain = read_domains(config, seed)[1]
+        return [sentence.text for sentence in domain.held_out], f"held-out sentences of {domain.name}"
+    random = generator(seed, "out of domain")
+    typed = [add_typos(text, typos, random).text for text in captions]
+    return typed, f"captions with {100 * typos:g} % of their words mistyped"
 
 
 def gold_texts(sentences: Sequence[Sentence], trees: Sequence[Tree] = ()) -> GoldTexts:

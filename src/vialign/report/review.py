@@ -195,10 +195,10 @@ def _broken_limits(evidence: Evidence, config: Config) -> list[Suggestion]:
     if ledger is None:
         return []
     found = []
-    for _, row in ledger[ledger["kept"].eq(False) & ledger["limit"].notna()].iterrows():
-        noisy = pd.notna(row["low"]) and row["low"] <= row["limit"]
+    for _, row in ledger[ledger["outcome"].isin(("broken", "undecided"))].iterrows():
+        noisy = row["outcome"] == "undecided"
         advice = (
-            "the interval holds the limit: raise <code>budget.repeats</code> on an idle machine first"
+            "the measurement cannot tell: raise <code>budget.rounds</code>, or measure on a quieter machine"
             if noisy
             else "shrink <code>curriculum.rank</code>, <code>curriculum.head_rank</code> or <code>text.width</code>"
         )

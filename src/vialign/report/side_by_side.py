@@ -115,6 +115,7 @@ def _gates(first: StoredRun, second: StoredRun) -> Section:
                 for side in "ab"
                 for column, title, style, ends in (
                     ("met", "Met", "verdict", ()),
+                    ("undecided", "Undecided", "flag", ()),
                     ("value", "Measured", "number", (f"low_{side}", f"high_{side}")),
                 )
             ),
@@ -237,8 +238,8 @@ def _efficiency(first: StoredRun, second: StoredRun) -> Section:
         Show("backbone", "At the size of"),
         Show("measure", "Measure"),
         *_beside("value", "number"),
-        Show("kept_a", "Kept, A", "verdict"),
-        Show("kept_b", "Kept, B", "verdict"),
+        Show("outcome_a", "Outcome, A"),
+        Show("outcome_b", "Outcome, B"),
         Show("unit", "Unit"),
     ]
     limited = frame[frame["limit_a"].notna() | frame["limit_b"].notna()]

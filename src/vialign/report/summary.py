@@ -1,14 +1,18 @@
 """The answer in plain words, computed from the tables: also when it is no, and also when it is not known."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
 from vialign.config import Config
+from vialign.gates import undecided
 from vialign.report.evidence import GATES, Evidence
 
 PRIMARY = ("r1", "text", "image", "group", "accuracy", "soft_accuracy")
 """Measures that count for the answer; recall at larger k is shown, but says the same thing twice."""
+
+LimitOutcome = Literal["kept", "undecided", "broken"]
 
 FLOOR = ("frozen", "lora")
 """The methods that the modules must beat."""
@@ -20,6 +24,11 @@ _STOPS = {
     "early": "at the early check the full model fell behind the strong baseline, or C moved against it",
 }
 
+_LAW = {
+    "kept": "",
+    "undecided": "; whether that is inside the efficiency budget this machine could not tell",
+    "broken": ", but outside the efficiency budget",
+}
 _OUTCOMES = ("better", "worse", "partly", "undecided")
 _NO_GAIN = "no gain in recall at rank one over the frozen backbone could be shown"
 _HALF_A_GAIN = (
@@ -61,7 +70,8 @@ def badges(evidence: Evidence) -> list[Badge]:
     for gate in GATES:
         verdict = evidence.get(f"gate_{gate}")
         action = "none" if verdict is None else str(verdict["action"].iloc[0])
-        found.append(Badge(gate, action, words[action]))
+        open_ = action == "go" and verdict is not None and len(undecided(verdict))
+        found.append(Badge(gate, action, "not stopped, in part undecided" if open_ else words[action]))
     return found
 
 
@@ -85,7 +95,7 @@ def headline(evidence: Evidence, config: Config) -> str:
         return "Not known yet: this run did not hold the modules against both the frozen backbone and LoRA."
     frozen, lora = (outcome(part, config) for part in wins.values() if part is not None)
     combining, retrieval = _combining(evidence, config), frozen == "better" and lora == "better"
-    law = "" if budget_kept(evidence) else ", but outside the efficiency budget"
+    law = _LAW[budget_outcome(evidence)]
     both = "the modules beat both the frozen backbone and LoRA"
     if combining == "better" and retrieval:
         return f"Yes, on this data: {both} on how concepts combine and in retrieval{law}."
@@ -161,7 +171,15 @@ def recall_comparisons(evidence: Evidence, config: Config, reference: str) -> pd
     return None if part.empty else part
 
 
-def budget_kept(evidence: Evidence) -> bool:
-    """Whether every limit of the efficiency budget that binds is kept."""
+def budget_outcome(evidence: Evidence) -> LimitOutcome:
+    """`broken` when a binding limit of the efficiency budget is, `undecided` when none is but of one nothing is known.
+
+    A run without the gate's verdict has kept nothing: that is `undecided` too.
+    """
     verdict = evidence.get("gate_budget")
-    return verdict is not None and bool(verdict.loc[verdict["required"], "met"].all())
+    if verdict is None:
+        return "undecided"
+    open_ = verdict[verdict["required"] & ~verdict["met"]]
+    if open_.empty:
+        return "kept"
+    return "undecided" if open_["undecided"].all() else "broken"

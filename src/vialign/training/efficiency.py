@@ -1,13 +1,13 @@
 """The ledger's subjects: what a method does end to end, from pixels and text to a score, and in one training step.
 
-Nothing is taken from a cache here. Each call runs the frozen towers, the disentanglers, the parser on the captions that
-Nothing is taken from a cache here. Each call runs the frozen towers, the disentanglers, the parser on captions that
-baselines: they are drawn, as many an image as the config allows, and the detector that finds them is in no time.
+Nothing is taken from a cache here. Each call runs the frozen towers, the disentanglers, the parser on a stated share of
+the captions, and the method. Explicit regions are the exception, which two baselines read: they are drawn, as many an
+image as the config allows, and the detector that finds them is in no time.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from vialign.backbone import load_backbone
-from vialign.budget.ledger import Subject, Work, measure_subject
+from vialign.budget.counting import Counts, Work, count_parser, parser_counts
+from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
 from vialign.config import BackboneConfig, Config
 from vialign.curriculum.ground import word_summary
-from vialign.disentangle import Phrases, Prototypes, TextDisentangler, VisualDisentangler, align_units
+from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
 from vialign.language.units import extract_units
 from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables import BUDGET, NEGATIVE_KINDS
 from vialign.training.methods import CURRICULUM, build_method
 
 if TYPE_CHECKING:
@@ -57,13 +58,15 @@ class Bench:
     """One a row of `pixels`."""
     negatives: Sequence[str]
     """One a caption, for the training step."""
-    parsed: int | None = None
-    """Captions of the batch that go to the parser; none counts those that the main path does not trust."""
+    shares: Mapping[str, float] = field(default_factory=lambda: {"all": 1.0})
+    """Shares of captions that go to the parser and at which the overhead is reported (`budget.printing.SHARES`)."""
+    timed: str = "all"
+    """The share that is timed end to end and held against the limits."""
     regions: Regions | None = None
     """Of the pixels, for a method that needs them: drawn, since what finds regions runs before any method."""
 
 
-def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, batch: int, repeats: int) -> pd.DataFrame:
+def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, rounds: int) -> pd.DataFrame:
     """BUDGET rows of every method on one bench, beside the frozen backbone and the plain loop."""
     reference = method_subject(bench, config, "frozen", plain="vialign-none")
     frames = [
@@ -71,8 +74,8 @@ def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, bat
             method_subject(bench, config, method),
             reference,
             backbone=bench.name,
-            batch=batch,
-            repeats=repeats,
+            batch=len(bench.captions),
+            rounds=rounds,
             limits=config.budget,
             seed=config.seed,
         )
@@ -93,15 +96,8 @@ def method_subject(bench: Bench, config: Config, name: str, plain: str | None = 
     if local:
         modules = (*modules, bench.visual, bench.text)
 
-    def image() -> Side:
-        return method.images(_images(bench, local, method.needs), torch.arange(len(bench.pixels)))
-
-    def text() -> Side:
-        return method.texts(_texts(bench, bench.captions, local, method.needs), torch.arange(len(bench.captions)))
-
-    def pair() -> Tensor:
-        return method.pair_scores(image(), text())
-
+    deployed = method.merged()
+    image, text, pair = _inference(bench, deployed, local)
     trained = name if plain is None else plain
     return Subject(
         method=name,
@@ -111,6 +107,44 @@ def method_subject(bench: Bench, config: Config, name: str, plain: str | None = 
         text=text,
         pair=pair,
         step=None if trained == "frozen" else _step(bench, config, trained),
+        unmerged=None if deployed is method else _inference(bench, method, local)[2],
+        parser=_parser(bench) if local else None,
+    )
+
+
+def _inference(bench: Bench, method: Objective, local: bool) -> tuple[Work, Work, Work]:
+    """Image side, text side, and pairs of one batch."""
+
+    def image() -> Side:
+        return method.images(_images(bench, local, method.needs), torch.arange(len(bench.pixels)))
+
+    def text() -> Side:
+        return method.texts(_texts(bench, bench.captions, local, method.needs), torch.arange(len(bench.captions)))
+
+    def pair() -> Tensor:
+        return method.pair_scores(image(), text())
+
+    return image, text, pair
+
+
+def _parser(bench: Bench) -> Parser:
+    """What the parser stores and does for the bench's captions, at every share."""
+    tokens = bench.backbone.tokenize(list(bench.captions))
+
+    def reading(share: float) -> Reading:
+        rows = _parsed_rows(share, len(bench.captions))
+        return Reading(share, lambda: _structure(bench, bench.captions, rows, tokens.offsets, tokens.mask))
+
+    def counts(captions: Sequence[str]) -> Counts:
+        rows = _parsed_rows(bench.shares[bench.timed], len(captions))
+        return parser_counts(bench.nlp, sum(len(bench.nlp.make_doc(captions[row])) for row in rows.tolist()))
+
+    return Parser(
+        numbers=count_parser(bench.nlp),
+        readings={name: reading(share) for name, share in bench.shares.items()},
+        timed=bench.timed,
+        text=counts(bench.captions),
+        step=counts([*bench.captions, *bench.negatives]),
     )
 
 
@@ -206,18 +240,24 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
 
 
 def _phrases(bench: Bench, captions: list[str], states: Tensor, mask: Tensor, offsets: Tensor) -> Phrases:
-    """Phrase units as at inference: the parser reads only captions that the main path does not trust itself with."""
+    """Phrase units as at inference: the main path reads every caption, the parser the share that is timed."""
     reading = bench.text.read(states, mask)
-    doubtful = (~bench.text.trusted(reading.distributions, mask)).nonzero().squeeze(1)
-    if bench.parsed is not None:
-        doubtful = torch.arange(min(bench.parsed * len(captions) // len(bench.captions), len(captions)))
-    structure = None
-    if len(doubtful):
-        names = [str(row) for row in range(len(captions))]
-        asked = pd.DataFrame({"text_id": [names[row] for row in doubtful], "text": [captions[row] for row in doubtful]})
-        units, _ = extract_units(asked, bench.nlp)
-        structure = align_units(units, names, offsets, mask)
+    rows = _parsed_rows(bench.shares[bench.timed], len(captions))
+    structure = _structure(bench, captions, rows, offsets, mask) if len(rows) else None
     return bench.text.phrases(reading, mask, bench.text.decide(reading.distributions, mask, structure))
+
+
+def _parsed_rows(share: float, captions: int) -> Tensor:
+    """Positions of the captions that the parser reads; which ones they are makes no difference to the time."""
+    return torch.arange(math.ceil(share * captions - 1e-9))
+
+
+def _structure(bench: Bench, captions: Sequence[str], rows: Tensor, offsets: Tensor, mask: Tensor) -> TokenStructure:
+    """The parser's reading of some captions of a batch, on its tokens."""
+    names = [str(row) for row in range(len(captions))]
+    asked = pd.DataFrame({"text_id": [names[row] for row in rows], "text": [captions[row] for row in rows]})
+    units, _ = extract_units(asked, bench.nlp)
+    return align_units(units, names, offsets, mask)
 
 
 def measure_run(
@@ -229,6 +269,7 @@ def measure_run(
     calibration: SignalCalibration,
     images: pd.DataFrame,
     texts: pd.DataFrame,
+    foreign: Sequence[str],
     folders: Mapping[str, Path],
     config: Config,
     methods: Sequence[str],
@@ -236,8 +277,9 @@ def measure_run(
 ) -> pd.DataFrame:
     """The ledger of a run: `methods` on its own backbone, and those `at_reference` at the reference size.
 
-    At the reference size weights are random, since only sizes and times are measured there; the share of captions that
-    goes to the parser is the one measured on the run's own captions.
+    At the reference size weights are random, since only sizes and times are measured there. The shares of captions that
+    go to the parser are measured on the run's own backbone: of its captions (in-domain), and of `foreign` texts, at
+    whose share the times are held against the limits.
     """
     law = config.budget
     captions = texts[texts["kind"] == "caption"].groupby("image_id", sort=False).head(1)
@@ -253,9 +295,17 @@ def measure_run(
             pixels=load_pixels(shown, folders, tower),
             captions=rows["text"].tolist(),
             negatives=(wrong * len(rows))[: len(rows)],
+            shares=shares,
+            timed="out_of_domain",
             **parts,
         )
 
+    shares = {
+        "none": 0.0,
+        "in_domain": doubtful_share(backbone, text, captions["text"].tolist()),
+        "out_of_domain": doubtful_share(backbone, text, foreign),
+        "all": 1.0,
+    }
     own = bench(
         config.backbone.architecture,
         backbone,
@@ -265,7 +315,7 @@ def measure_run(
         text=text,
         calibration=calibration,
     )
-    frames = [measure_methods(own, config, methods, batch=len(own.captions), repeats=law.repeats)]
+    frames = [measure_methods(own, config, methods, rounds=law.rounds)]
     large = load_backbone(BackboneConfig(architecture=law.reference, checkpoint=None), config.seed)
     reference = bench(
         f"{law.reference} (random weights)",
@@ -273,12 +323,27 @@ def measure_run(
         law.reference_batch,
         calibration=calibration,
         **fresh_units(large, config),
-        parsed=math.ceil(_doubtful_share(own) * law.reference_batch),
     )
-    frames.append(
-        measure_methods(reference, config, at_reference, batch=len(reference.captions), repeats=law.reference_repeats)
-    )
+    frames.append(measure_methods(reference, config, at_reference, rounds=law.rounds))
     return pd.concat(frames, ignore_index=True)
+
+
+def one_off_rows(costs: Mapping[str, str | Path], backbone: str) -> pd.DataFrame:
+    """BUDGET rows of what is fitted once, before the first training step of the full method.
+
+    `costs` holds, by what is fitted, the file in which Snakemake measured its job.
+    """
+    rows = [
+        {
+            "method": "vialign",
+            "backbone": backbone,
+            "measure": f"one_off_seconds_{part}",
+            "value": float(pd.read_csv(path, sep="\t")["s"].iloc[0]),
+            "unit": "seconds, once",
+        }
+        for part, path in costs.items()
+    ]
+    return pd.DataFrame(rows, columns=list(BUDGET.columns))
 
 
 def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
@@ -293,9 +358,14 @@ def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _doubtful_share(bench: Bench) -> float:
-    """Share of the bench's captions that the main path hands to the parser."""
-    tokens = bench.backbone.tokenize(list(bench.captions))
-    _, states = bench.backbone.text_tokens(tokens.ids)
-    trusted = bench.text.trusted(bench.text.read(states, tokens.mask).distributions, tokens.mask)
-    return float((~trusted).float().mean())
+def doubtful_share(backbone: "Backbone", text: TextDisentangler, captions: Sequence[str], batch: int = 256) -> float:
+    """Share of the captions that the main path hands to the parser. Raises ValueError when there are none."""
+    if not captions:
+        raise ValueError("doubtful_share: no captions")
+    doubtful = 0
+    for start in range(0, len(captions), batch):
+        tokens = backbone.tokenize(list(captions[start : start + batch]))
+        _, states = backbone.text_tokens(tokens.ids)
+        trusted = text.trusted(text.read(states, tokens.mask).distributions, tokens.mask)
+        doubtful += int((~trusted).sum())
+    return doubtful / len(captions)

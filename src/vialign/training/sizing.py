@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from vialign.budget import largest_rank
-from vialign.budget.ledger import count_stored
+from vialign.budget.counting import count_stored
 from vialign.config import Config
 from vialign.curriculum.ground import word_width
 from vialign.curriculum.method import MODULES, CurriculumMethod

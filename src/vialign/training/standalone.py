@@ -1,6 +1,5 @@
 """The ledger of one method without a run: sizes and times depend on no weights and no pictures, so both are drawn."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import torch
 
 from vialign.backbone import load_backbone
 from vialign.budget import largest_rank
-from vialign.budget.ledger import count_parameters, count_stored
+from vialign.budget.counting import count_parameters, count_parser, count_stored
 from vialign.config import Config
 from vialign.data.scenes.captions import scene_captions, tree_text
 from vialign.data.scenes.world import sample_scenes
@@ -58,17 +57,16 @@ def measure_alone(
     *,
     parsed: float = 1.0,
     batch: int | None = None,
-    repeats: int | None = None,
+    rounds: int | None = None,
 ) -> pd.DataFrame:
     """Every measure of one method at the backbone's size, columns as `BUDGET`.
 
-    `parsed` is the share of captions that go to the parser `nlp`. Without `batch` and `repeats` they are those of
-    `config.budget`, which has its own for the reference size. Raises UserError when no method has that name.
+    `parsed` is the share of captions that go to the parser `nlp`. Without `batch` and `rounds` they are those of
+    `config.budget`, which has a batch of its own for the reference size. Raises UserError when no method has that name.
     """
     law = config.budget
     at_reference = config.backbone.architecture == law.reference
     batch = batch or (law.reference_batch if at_reference else law.batch)
-    repeats = repeats or (law.reference_repeats if at_reference else law.repeats)
     captions, others = drawn_captions(batch, config.seed)
     side = backbone.image_size
     random = torch.Generator().manual_seed(derive_seed(config.seed, "budget", "pixels"))
@@ -80,20 +78,24 @@ def measure_alone(
         pixels=torch.randint(0, 256, (batch, 3, side, side), generator=random, dtype=torch.uint8),
         captions=captions,
         negatives=others,
-        parsed=math.ceil(parsed * batch),
+        shares={"none": 0.0, "asked": parsed, "all": 1.0},
+        timed="asked",
         **fresh_units(backbone, config),
     )
-    return measure_methods(bench, config, [method], batch=batch, repeats=repeats)
+    return measure_methods(bench, config, [method], rounds=rounds or law.rounds)
 
 
-def largest_allowed(method: str, config: Config, backbone: "Backbone") -> tuple[str, int, int]:
+def largest_allowed(method: str, config: Config, backbone: "Backbone", nlp: "Language") -> tuple[str, int, int]:
     """The largest rank that the law on parameters allows a method, up to the dimension of the joint space.
 
-    Returns the config value that sets the rank, the rank, and the extra parameters of the method at it. Raises
-    UserError for methods without a rank, and when even rank 1 is too large.
+    What the parser `nlp` stores counts for a method that parses. Returns the config value that sets the rank, the rank,
+    and the extra parameters of the method at it. Raises UserError for methods without a rank, and when even rank 1 is
+    too large.
     """
     if method in CURRICULUM:
-        value, extra = "curriculum.rank", extra_at_rank(config, BackboneFacts.of(backbone), CALIBRATION)
+        value, parser = "curriculum.rank", count_parser(nlp)
+        modules = extra_at_rank(config, BackboneFacts.of(backbone), CALIBRATION)
+        extra: Callable[[int], int] = lambda rank: modules(rank) + parser  # noqa: E731
     elif method == "lora":
         value, extra = "training.lora_rank", _lora_at_rank(config, backbone)
     else:

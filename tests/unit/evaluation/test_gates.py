@@ -4,6 +4,7 @@ import pytest
 
 from vialign.config import BudgetConfig, EarlyGateConfig, GateConfig
 from vialign.evaluation.gates import budget_verdict, early_verdict
+from vialign.gates import missed
 from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables import VERDICT
 
@@ -130,16 +131,17 @@ def test_an_early_warning_informs_or_stops_as_the_config_says(draws, warning, wa
 
 
 def ledger(*rows):
-    columns = ["method", "backbone", "measure", "value", "low", "high", "unit", "limit", "kept"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["method", "backbone", "measure", "value", "low", "high", "unit", "limit", "outcome"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(reason=["a restless machine" if found == "undecided" else None for found in frame["outcome"]])
 
 
 def test_one_broken_limit_of_the_full_method_stops():
     rows = [
-        ("vialign", "vialign-scenes", "parameters_extra_share", 0.012, None, None, "share", 0.02, True),
-        ("vialign", "ViT-B-32", "inference_overhead", 0.09, 0.07, 0.11, "share", 0.10, False),
+        ("vialign", "ViT-B-32", "parameters_extra_share", 0.012, None, None, "share", 0.02, "kept"),
+        ("vialign", "ViT-B-32", "inference_overhead", 0.15, 0.11, 0.19, "share", 0.10, "broken"),
         ("vialign", "ViT-B-32", "flops", 1e9, None, None, "operations", None, None),
-        ("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, False),
+        ("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, "broken"),
     ]
     stopped = VERDICT.check(budget_verdict(ledger(*rows), GateConfig(), BudgetConfig()))
     assert stopped[["required", "met"]].values.tolist() == [[True, True], [True, False], [False, False]]
@@ -149,18 +151,45 @@ def test_one_broken_limit_of_the_full_method_stops():
     assert set(kept["action"]) == {"go"}
 
 
-def test_times_on_a_small_backbone_inform_unless_the_config_binds_them():
+def test_what_is_measured_on_a_small_backbone_informs_unless_the_config_binds_it():
     rows = ledger(
-        ("vialign", "vialign-scenes", "parameters_extra_share", 0.012, None, None, "share", 0.02, True),
-        ("vialign", "vialign-scenes", "inference_overhead", 0.3, 0.2, 0.4, "share", 0.10, False),
+        ("vialign", "vialign-scenes", "parameters_extra_share", 0.25, None, None, "share", 0.02, "broken"),
+        ("vialign", "vialign-scenes", "inference_overhead", 0.3, 0.2, 0.4, "share", 0.10, "broken"),
     )
     informed = budget_verdict(rows, GateConfig(), BudgetConfig())
-    assert set(informed["action"]) == {"go"} and not informed["met"].all()
-    bound = budget_verdict(rows, GateConfig(), BudgetConfig(times_bind="everywhere"))
+    assert set(informed["action"]) == {"go"} and not informed["met"].any()
+    bound = budget_verdict(rows, GateConfig(), BudgetConfig(binds="everywhere"))
     assert set(bound["action"]) == {"stop"}
 
 
+@pytest.mark.parametrize(
+    ("operations", "strict", "action"),
+    [("kept", False, "go"), ("kept", True, "stop"), ("broken", False, "stop"), ("broken", True, "stop")],
+)
+def test_an_undecided_time_goes_on_unless_strict_and_what_is_counted_decides_beside_it(operations, strict, action):
+    large, small = ("vialign", "ViT-B-32"), ("vialign", "vialign-scenes")
+    value = 0.2 if operations == "broken" else 0.02
+    rows = ledger(
+        (*large, "inference_overhead", 0.09, -0.3, 0.24, "share", 0.10, "undecided"),
+        (*large, "inference_operations_overhead", value, None, None, "share", 0.10, operations),
+        (*large, "training_overhead", 0.02, 0.01, 0.03, "share", 0.10, "kept"),
+        (*large, "training_bytes_overhead", 0.2, None, None, "share", 0.10, "broken"),
+        (*small, "inference_operations_overhead", 0.5, None, None, "share", 0.10, "broken"),
+    )
+    verdict = VERDICT.check(budget_verdict(rows, GateConfig(), BudgetConfig(strict=strict)))
+    assert set(verdict["action"]) == {action}
+    required = verdict[verdict["required"]]
+    assert len(required) == 3  # operations decide where the clock did not, bytes of training only inform
+    time = required[required["undecided"]]
+    assert len(time) == 1 and not time["met"].any() and "a restless machine" in time["reason"].iloc[0]
+    told = missed(verdict)
+    if operations == "broken":
+        assert "operations" in told["criterion"].iloc[0] and len(told) == 1
+    else:
+        assert len(told) == (1 if strict else 0)
+
+
 def test_a_ledger_without_limits_for_the_method_cannot_pass():
-    rows = ledger(("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, True))
+    rows = ledger(("lora", "ViT-B-32", "training", 0.5, 0.4, 0.6, "share", 0.10, "broken"))
     with pytest.raises(ValueError, match="no limit for vialign"):
         budget_verdict(rows, GateConfig(), BudgetConfig())

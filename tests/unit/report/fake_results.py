@@ -217,6 +217,7 @@ def _gate(folder: Path, gate: str, stop: str | None) -> None:
     common = dict(gate=gate, action=action, evidence=evidence, reason="0.5 is what guessing gives")
     first = dict(criterion=f"the {gate} evidence lies beyond chance", **_interval(0.61), threshold=0.5, required=True)
     second = dict(criterion="human ratings agree", value=None, low=None, high=None, threshold=None, required=False)
+    common |= dict(undecided=False)
     rows = [dict(**first, met=action == "go", **common), dict(**second, met=False, **common)]
     _write(folder, "signal/verdict.parquet" if gate == "signal" else f"gates/{gate}.parquet", tables.VERDICT, rows)
 
@@ -304,9 +305,17 @@ def _budget(folder: Path) -> None:
                 ("inference_overhead", inference, 0.10),
                 ("training_overhead", train, 0.10),
             ):
-                ends = dict(value=value, low=value - 0.004, high=value + 0.004, kept=value + 0.004 < limit)
+                outcome = "kept" if value + 0.004 < limit else "broken"
+                ends = dict(value=value, low=value - 0.004, high=value + 0.004, outcome=outcome, reason=None)
                 rows.append(dict(**common, measure=measure, **ends, unit="share of the reference", limit=limit))
-            plain = dict(low=None, high=None, unit="parameters", limit=None, kept=None)
+            if method == "vialign":
+                for name, share in (("none", 0.0), ("in_domain", 0.1), ("out_of_domain", 0.6), ("all", 1.0)):
+                    nothing = dict(limit=None, outcome=None, reason=None)
+                    read = dict(value=share, low=None, high=None, unit="share of captions", **nothing)
+                    rows.append(dict(**common, measure=f"parser_share_{name}", **read))
+                    slower = dict(**_interval(0.02 + 0.03 * share), unit="share beyond the reference", **nothing)
+                    rows.append(dict(**common, measure=f"inference_overhead_{name}", **slower))
+            plain = dict(low=None, high=None, unit="parameters", limit=None, outcome=None, reason=None)
             rows.append(dict(**common, measure="total parameters", value=4.1e6, **plain))
     _write(folder, "budget/ledger.parquet", tables.BUDGET, rows)
 

@@ -22,6 +22,7 @@ def evidence(tmp_path):
         ("lora", "vialign-scenes", "inference_overhead", 0.0, 0.0, 0.0),
     ]
     frame = pd.DataFrame(rows, columns=["method", "backbone", "measure", "value", "low", "high"])
+    frame["outcome"] = "kept"
     frames = {"budget": frame.assign(**{FILE: PATH, ROW: range(len(frame))})}
     return Evidence(tmp_path, frames, (), None, {})
 

@@ -156,6 +156,22 @@ def test_a_broken_budget_is_part_of_the_answer(folder):
         undo()
 
 
+def test_an_undecided_budget_is_said_and_called_neither_kept_nor_broken(folder):
+    def open_limit(frame):
+        return frame.assign(met=False, undecided=True, action="go", reason="undecided: the machine is too restless")
+
+    undo = rewrite(folder, "gate_budget", open_limit)
+    try:
+        evidence = read_evidence(folder, fake_config())
+        assert "this machine could not tell" in headline(evidence, fake_config())
+        costs = " ".join(str(line) for line in said(evidence, 2))
+        assert "Undecided" in costs and "too restless" in costs
+        assert "No more than allowed" not in costs and "More than allowed" not in costs
+        assert [badge.words for badge in badges(evidence)][1] == "not stopped, in part undecided"
+    finally:
+        undo()
+
+
 def test_the_challenge_is_held_against_its_threshold(folder):
     evidence = read_evidence(folder, fake_config())
 
@@ -196,11 +212,11 @@ def test_a_near_miss_asks_for_more_pairs_only_when_nothing_passed(tmp_path):
     assert any("signal.pairs" in text for text in suggested(folder))
 
 
-def test_a_noisy_limit_asks_for_repeats_and_a_broken_one_for_smaller_modules(tmp_path):
+def test_an_undecided_limit_asks_for_rounds_and_a_broken_one_for_smaller_modules(tmp_path):
     folder = write_fake_results(tmp_path, stop="budget")
     assert all("shrink" in text for text in suggested(folder))
-    rewrite(folder, "budget", lambda frame: frame.assign(low=frame["low"] - 0.03))
-    assert all("budget.repeats" in text for text in suggested(folder))
+    rewrite(folder, "budget", lambda frame: frame.assign(outcome=frame["outcome"].replace("broken", "undecided")))
+    assert all("budget.rounds" in text for text in suggested(folder))
 
 
 def luminance(colour):

@@ -1,6 +1,7 @@
 """The ledger's subjects: what it counts for each baseline, from pixels and text."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import spacy
@@ -8,7 +9,8 @@ import torch
 
 from planted import CALIBRATION
 from vialign.backbone import load_backbone
-from vialign.budget.ledger import count_flops, count_stored
+from vialign.budget.counting import count_parser, count_stored, count_work
+from vialign.budget.ledger import measure_subject
 from vialign.config import REGION_METHODS, BackboneConfig, GroundingConfig, load_config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.training.efficiency import Bench, method_subject
@@ -59,7 +61,7 @@ def test_a_baseline_runs_each_tower_once_and_no_disentangler(name, bench):
     subject, frozen = (method_subject(bench, CONFIG, each) for each in (name, "frozen"))
     with torch.no_grad():
         for side in ("image", "text", "pair"):
-            ratio = count_flops(getattr(subject, side)) / count_flops(getattr(frozen, side))
+            ratio = count_work(getattr(subject, side)).products / count_work(getattr(frozen, side)).products
             assert 1 <= ratio < 2
         assert subject.pair().shape == (3,)
     if name != "frozen":
@@ -78,7 +80,7 @@ def test_explicit_methods_are_measured_on_as_many_drawn_regions_as_the_config_al
         config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"region_limit": limit})})
         subject = method_subject(bench, config, name)
         with torch.no_grad():
-            costs.append({side: count_flops(getattr(subject, side)) for side in ("image", "text", "pair")})
+            costs.append({side: count_work(getattr(subject, side)).products for side in ("image", "text", "pair")})
             assert torch.equal(subject.pair(), subject.pair()), "regions are drawn once, not in the measured call"
     few, many = costs
     assert few["image"] < many["image"] and few["pair"] < many["pair"] and few["text"] == many["text"]
@@ -94,6 +96,76 @@ def test_grounded_words_are_stored_beyond_the_backbone_and_read_from_text(bench)
     plain, grounded = (count_stored(subject.modules) for subject in subjects)
     assert grounded - plain == 48 * (16 + 2)
     with torch.no_grad():
-        assert count_flops(subjects[1].text) - count_flops(subjects[0].text) == 2 * 3 * 48 * 16
+        plain, grounded = (count_work(subject.text).products for subject in subjects)
+        assert grounded - plain == 2 * 3 * 48 * 16
         assert subjects[1].pair().shape == (3,)
     subjects[1].step()
+
+
+@pytest.mark.parametrize("part", ["visual", "text"])
+def test_both_disentanglers_and_the_parser_count_as_extra(part, bench):
+    """The full model stores what the modules, either disentangler and the parser store, each once."""
+    subject = method_subject(bench, CONFIG, "vialign")
+    without = [module for module in subject.modules if module is not getattr(bench, part)]
+    assert len(without) == len(subject.modules) - 1
+    size = sum(tensor.numel() for tensor in getattr(bench, part).state_dict().values() if tensor.is_floating_point())
+    assert count_stored(subject.modules) - count_stored(without) == size > 0
+    ledger = measure_subject(
+        subject,
+        method_subject(bench, CONFIG, "frozen"),
+        backbone="tiny",
+        batch=3,
+        rounds=1,
+        limits=CONFIG.budget,
+        seed=0,
+    ).set_index("measure")["value"]
+    own = build_method("vialign", CONFIG, bench.backbone, CALIBRATION, 0)
+    parts = (bench.visual, bench.text, own)
+    assert ledger["parameters_extra"] == sum(count_stored([each]) for each in parts) + count_parser(bench.nlp)
+
+
+def test_the_parser_reads_the_share_that_is_timed(bench):
+    read = []
+    nlp = bench.nlp
+
+    class Counting:
+        vocab, components, make_doc = nlp.vocab, nlp.components, nlp.make_doc
+
+        def pipe(self, texts, **options):
+            read.append(len(list(texts)))
+            return nlp.pipe(texts, **options)
+
+    for share, expected in ((0.0, []), (0.3, [1]), (0.5, [2]), (1.0, [3])):
+        shared = replace(bench, nlp=Counting(), shares={"asked": share}, timed="asked")
+        subject = method_subject(shared, CONFIG, "vialign")
+        read.clear()
+        with torch.no_grad():
+            subject.pair()
+        assert read == expected
+        subject.step()  # captions and negatives
+        assert sum(read[len(expected) :]) == (0 if not expected else {1: 2, 2: 3, 3: 6}[expected[0]])
+
+
+def test_lora_is_timed_merged_and_unmerged(bench):
+    subject = method_subject(bench, CONFIG, "lora")
+    method = build_method("lora", CONFIG, bench.backbone, CALIBRATION, 0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in method.trainable().items():
+            if "lora_B" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        before = {name: tensor.clone() for name, tensor in bench.backbone.model.state_dict().items()}
+        merged = method.merged()
+        images, texts = torch.randn(2, 3, 32, 32, generator=generator), bench.backbone.tokenize(["a dog", "a cat"]).ids
+        plain = bench.backbone.encode_image(images)
+        for encode in ("encode_image", "encode_text"):
+            given = images if encode == "encode_image" else texts
+            expected = getattr(method.backbone, encode)(given)
+            torch.testing.assert_close(getattr(merged.backbone, encode)(given), expected, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(method.backbone.encode_image(images), plain, atol=1e-3), "the adapters do something"
+        assert torch.equal(bench.backbone.encode_image(images), plain)
+        operations = [count_work(work).products for work in (subject.pair, subject.unmerged)]
+    after = bench.backbone.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before), "merging leaves the backbone alone"
+    frozen = count_work(method_subject(bench, CONFIG, "frozen").pair).products
+    assert operations[0] == frozen < operations[1]

@@ -6,11 +6,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.config import Config, digest
+from vialign.gates import missed, undecided
 from vialign.report import summary
 from vialign.report.blocks import say
 from vialign.report.evidence import FILE, PLACES, ROW, Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval, derived
-from vialign.report.sections.common import benchmark_name, words
+from vialign.report.sections.common import benchmark_name, cost_caveat, words
 from vialign.tables import NEGATIVE_KINDS
 
 
@@ -252,11 +253,11 @@ def _costs(evidence: Evidence) -> list[Markup]:
         return _unknown(evidence, "no ledger of parameters and times")
     there = set(ledger["method"])
     method = next((name for name in (summary.main_method(evidence), "vialign") if name in there), None)
-    own = ledger[ledger["method"].eq(method or "") & ledger["limit"].notna() & ledger["unit"].str.startswith("share")]
+    own = ledger[ledger["method"].eq(method or "") & ledger["limit"].notna() & ledger["measure"].isin(_COSTS)]
     found = []
     for backbone, part in own.groupby("backbone", sort=False):
         costs = Markup(", ").join(
-            say("{} {} %", _COSTS.get(row["measure"], words(row["measure"])), cite_interval(row, "value", "percent"))
+            say("{} {} %{}", _COSTS[row["measure"]], cite_interval(row, "value", "percent"), cost_caveat(row))
             for _, row in part.iterrows()
         )
         found.append(say("<em>{}</em> on <code>{}</code>: {}.", method, backbone, costs))
@@ -267,7 +268,18 @@ def _law(evidence: Evidence) -> Markup | None:
     verdict = evidence.get("gate_budget")
     if verdict is None:
         return None
-    broken = verdict[verdict["required"] & ~verdict["met"]]
+    broken, open_ = missed(verdict), undecided(verdict)
+    if broken.empty and len(open_):
+        first = open_.iloc[0]
+        return say(
+            "<strong>Undecided</strong>: no limit of the efficiency budget is broken, and of {} this machine could not "
+            "tell whether it is kept (measured {}, limit {}; {}). Operations and bytes, which no clock measures, stand "
+            "beside it (Efficiency).",
+            quote(first, "criterion"),
+            cite_interval(first, "value", "number"),
+            cite(first, "threshold", "number"),
+            quote(first, "reason"),
+        )
     if broken.empty:
         # Times on a small backbone inform without binding; a reader must not take them for kept.
         if bool((verdict["criterion"].str.startswith("vialign on") & ~verdict["met"]).any()):

@@ -112,3 +112,8 @@ def benchmark_name(frame: pd.DataFrame) -> pd.Series:
     """Benchmark without its split, and measure, as a label."""
     benchmark = frame["benchmark"].str.split("/").str[-1].map(words)
     return benchmark + ", " + frame["measure"].map(lambda name: MEASURE_NAMES.get(name, words(name)))
+
+
+def cost_caveat(row: pd.Series) -> str:
+    """What must stand beside a cost whose limit is undecided; nothing beside others."""
+    return " (undecided)" if row["outcome"] == "undecided" else ""

@@ -3,6 +3,7 @@
 import pandas as pd
 from markupsafe import Markup
 
+from vialign.budget.printing import SHARES
 from vialign.config import Config
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
@@ -304,6 +305,36 @@ def _contributions(evidence: Evidence) -> list[Markup]:
     ]
 
 
+def _parser_curve(frame: pd.DataFrame, path: str) -> list[Markup]:
+    """Overhead of inference over the share of captions that go to the parser."""
+    points = []
+    for _, row in frame[frame["measure"].str.startswith("parser_share_")].iterrows():
+        name = str(row["measure"]).removeprefix("parser_share_")
+        same = frame["method"].eq(row["method"]) & frame["backbone"].eq(row["backbone"])
+        found = frame[same & frame["measure"].eq(f"inference_overhead_{name}")]
+        if row["method"] == "vialign" and not found.empty:
+            shown = SHARES[name] + f" ({100 * row['value']:.0f} %)"
+            points.append(found.iloc[0].to_dict() | {"share": shown})
+    if not points:
+        return []
+    curve = pd.DataFrame(points)
+    title = "Overhead of inference over the share of captions that are parsed"
+    svg = interval_plot(
+        curve,
+        name="budget-parser",
+        title=title,
+        row="share",
+        value="value",
+        series="backbone",
+        axis="share of time beyond the frozen backbone",
+        lines=[(0.0, "no overhead")],
+    )
+    reading = (
+        "Each row hands another share of the captions to the parser; the limit holds at the share outside the domain."
+    )
+    return [figure(svg, title=title, reading=reading, sources=[path])]
+
+
 def efficiency(evidence: Evidence, config: Config) -> Section:
     """The ledger: cost of every method, with the law's limits and whether they are kept."""
     section = Section("efficiency", "Efficiency")
@@ -327,19 +358,24 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
             axis=f"{words(measure)}, {unit}",
             lines=[(float(part["limit"].iloc[0]), "limit")],
         )
-        reading = "A limit counts as kept only when the whole bar lies to the left of the line."
+        reading = (
+            "A limit is kept when the whole bar lies to the left of the line, broken when the whole bar lies to the "
+            "right; a bar that crosses it, or a control that does not hold zero, leaves it undecided."
+        )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     section.blocks.append(gallery(drawings))
     columns = [
         Show("method", "Method"),
         Show("backbone", "At the size of"),
         Show("measure", "Measure"),
-        Show("kept", "Kept", "verdict"),
+        Show("outcome", "Outcome"),
         Show("value", "Value", "number", "low", "high"),
         Show("limit", "Limit", "number"),
         Show("unit", "Unit"),
+        Show("reason", "Undecided because", "prose"),
     ]
     section.blocks.append(render_table(limited, BUDGET, source=path, title="Limits of the law", columns=columns))
+    section.blocks.extend(_parser_curve(frame, path))
     full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
     section.blocks.append(folded("The whole ledger", full))
     return section

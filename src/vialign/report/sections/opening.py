@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from vialign.config import Config
+from vialign.gates import missed
 from vialign.report import summary
 from vialign.report.blocks import Section, bullets, figure, heading, paragraph, part, say
 from vialign.report.evidence import Evidence
@@ -85,7 +86,7 @@ def design_review(evidence: Evidence, config: Config) -> Section:
     verdict = evidence.get(f"gate_{evidence.stopped}")
     if verdict is None:
         raise ValueError("a design review needs the verdict of the gate that stopped the run")
-    broken = verdict[verdict["required"] & ~verdict["met"]]
+    broken = missed(verdict)
     section.blocks.append(
         paragraph("A stop is a result: what depends on the claim was skipped. These required criteria do not hold.")
     )

@@ -7,7 +7,7 @@ from vialign.config import REGION_METHODS, Config, family
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_interval
-from vialign.report.sections.common import METHOD_SUPERVISION
+from vialign.report.sections.common import METHOD_SUPERVISION, cost_caveat
 
 _COSTS = {"inference_overhead": "to score pairs", "training_overhead": "in a training step"}
 
@@ -52,7 +52,7 @@ def _cost(budget: pd.DataFrame | None, method: str, config: Config) -> Markup:
     if own.empty:
         return say("The run's ledger has no times of it.")
     parts = [
-        say("{} % more time {}", cite_interval(row, "value", "percent"), what)
+        say("{} % more time {}{}", cite_interval(row, "value", "percent"), what, cost_caveat(row))
         for name, what in _COSTS.items()
         for _, row in own[own["measure"] == name].iterrows()
     ]

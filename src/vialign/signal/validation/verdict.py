@@ -61,7 +61,8 @@ def signal_verdict(
     ]
     failed = any(row.required and not row.met for row in criteria)
     frame = pd.DataFrame([asdict(row) for row in criteria])
-    return VERDICT.check(frame.assign(gate="signal", action=gate.action if failed else "go"))
+    action = gate.action if failed else "go"
+    return VERDICT.check(frame.assign(gate="signal", undecided=False, action=action))
 
 
 def _calibration_rows(calibration: pd.DataFrame, config: SignalConfig) -> list[_Criterion]:
