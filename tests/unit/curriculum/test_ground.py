@@ -102,6 +102,24 @@ def test_it_finds_what_the_tower_leaves_out_and_only_where_words_say_it():
     assert gains[True] > 0.1 > 0.02 > gains[False], gains
 
 
+def test_it_is_fitted_on_captions_and_not_on_their_negatives():
+    """What a wrong caption says of an image is not so: its words may change nothing of the fit."""
+    training, _, _ = worlds()
+    wrong = training.negatives[training.captions]
+    assert wrong.numel() and bool((wrong >= 0).any())
+    fitted, expected = build(0.6), WordGrounding(DIMENSION, WIDTH, 0.6, CurriculumConfig().grounding.ridge)
+    owner = training.image_of_text[training.captions]
+    expected.fit(training.words, training.image_pooled, training.captions, owner)
+    words = training.words.clone()
+    words[wrong[wrong >= 0]] = 100 * torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
+    fitted.begin(replace(training, words=words))
+    for name in ("mean", "deviation", "weight"):
+        assert torch.equal(getattr(fitted.grounding, name), getattr(expected, name)), name
+    everything, texts = build(0.6), torch.arange(len(training.texts))
+    everything.grounding.fit(training.words, training.image_pooled, texts, training.image_of_text)
+    assert (everything.grounding.weight - expected.weight).abs().max() > 0.01  # the control: it would be seen
+
+
 @pytest.mark.parametrize("modules", [(), MODULES], ids=["none", "all"])
 def test_without_a_share_there_is_nothing_and_with_one_all_scores_agree(modules):
     training, _, test = worlds()
