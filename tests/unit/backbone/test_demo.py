@@ -2,6 +2,7 @@ import hashlib
 
 import torch
 
+from tolerance import close, transformer
 from vialign.backbone import load_backbone
 from vialign.backbone.byte_pairs import vocabulary_size
 from vialign.backbone.registry import ASSETS, DEMO
@@ -18,4 +19,5 @@ def test_the_default_config_loads_the_shipped_weights_with_their_own_tokenizer()
     tokens = backbone.tokenize(["a red circle is above a blue square", "there is a green star"])
     assert int(tokens.mask[1].sum()) == 5  # every word of the world is one token
     whole = backbone.model.encode_text(backbone.tokenizer(["there is a green star"]), normalize=True)
-    torch.testing.assert_close(backbone.encode_text(tokens.ids)[1:], whole, atol=1e-5, rtol=0)
+    allowed = close(torch.float32, transformer(width=128, layers=3))
+    torch.testing.assert_close(backbone.encode_text(tokens.ids)[1:], whole, atol=allowed, rtol=0)

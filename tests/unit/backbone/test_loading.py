@@ -10,10 +10,14 @@ from open_clip.transformer import QuickGELU
 from PIL import Image
 from safetensors.torch import save_file
 
+from tolerance import close, transformer
 from vialign.artifacts import write_tensors
 from vialign.backbone import Backbone, create_model, load_backbone
 from vialign.config import BackboneConfig
 from vialign.errors import UserError
+
+TOWER = close(torch.float32, transformer(width=32, layers=4))
+"""Two ways through the towers of these tests."""
 
 
 def save(model, path, **metadata):
@@ -35,7 +39,7 @@ def test_random_weights_are_named_by_their_seed_and_frozen(define):
     assert (backbone.dimension, backbone.grid, backbone.context_length, backbone.image_size) == (24, (4, 4), 16, 32)
     assert not backbone.model.training
     assert not any(parameter.requires_grad for parameter in backbone.model.parameters())
-    assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+    assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=close(torch.float32, 16))
     assert all(isinstance(value, str) for value in backbone.contract.values())
 
 
@@ -183,7 +187,9 @@ def test_preprocessing_is_open_clips_to_the_last_digit(define, mode):
     image = picture(mode)
     pixels = backbone.preprocess(image)
     assert pixels.dtype == torch.uint8
-    torch.testing.assert_close(backbone.normalise(pixels[None])[0], oracle(image), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        backbone.normalise(pixels[None])[0], oracle(image), atol=close(torch.float32, 4, scale=4), rtol=0
+    )
     as_float = (pixels[None].float() / 255).requires_grad_()
     backbone.normalise(as_float).sum().backward()
     torch.testing.assert_close(as_float.grad[0, :, 0, 0], 1 / torch.tensor(open_clip.OPENAI_DATASET_STD))
@@ -193,10 +199,10 @@ def test_image_tokens_and_encode_image_agree_and_an_unknown_readout_is_an_error(
     backbone = load_backbone(config(define, "load-image", None))
     pixels = backbone.normalise(torch.stack([backbone.preprocess(picture()), backbone.preprocess(picture("L"))]))
     expected = backbone.model.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(backbone.encode_image(pixels), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone.encode_image(pixels), expected, atol=TOWER, rtol=0)
     for readout in backbone.readouts:
         pooled, patches = backbone.image_tokens(pixels, readout)
-        torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(pooled, expected, atol=TOWER, rtol=0)
         assert patches.shape == (2, 16, 24)
     with pytest.raises(ValueError, match="no readout 'attention'"):
         backbone.image_tokens(pixels, "attention")
@@ -209,7 +215,7 @@ def test_a_deep_copy_is_independent(define):
         for parameter in twin.model.parameters():
             parameter.zero_()
     ids = backbone.tokenize(["red"]).ids
-    assert backbone.encode_text(ids).norm() == pytest.approx(1, abs=1e-5)
+    assert backbone.encode_text(ids).norm() == pytest.approx(1, abs=close(torch.float32, 24))
     assert twin.encode_text(ids).norm() == 0
 
 
@@ -219,12 +225,13 @@ def test_the_published_size_runs_from_pixels_to_patches(architecture):
     assert sum(parameter.numel() for parameter in backbone.model.parameters()) == 151_277_313
     assert (backbone.grid, backbone.dimension, backbone.context_length) == ((7, 7), 512, 77)
     pixels = backbone.normalise(torch.stack([backbone.preprocess(picture(size=(300, 240)))] * 2))
+    allowed = close(torch.float32, transformer(width=768, layers=12))
     with torch.inference_mode():
         pooled, patches, _ = backbone.image_outputs(pixels, backbone.readouts)
-        torch.testing.assert_close(pooled, backbone.model.encode_image(pixels, normalize=True), atol=1e-5, rtol=0)
+        torch.testing.assert_close(pooled, backbone.model.encode_image(pixels, normalize=True), atol=allowed, rtol=0)
         tokens = backbone.tokenize(["a photo of a cat", "a person rides a horse"])
         whole = backbone.model.encode_text(backbone.tokenizer(["a photo of a cat", "a person rides a horse"]), True)
-        torch.testing.assert_close(backbone.encode_text(tokens.ids), whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(backbone.encode_text(tokens.ids), whole, atol=allowed, rtol=0)
     assert {tuple(value.shape) for value in patches.values()} == {(2, 49, 512)}
     assert tokens.ids.shape == (2, 7)
     assert backbone.contract["activation"] == ("quick_gelu" if "quick" in architecture else "gelu")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from planted import CALIBRATION
+from tolerance import close, transformer
 from unit.baselines.test_lora_families import blip, coca
 from vialign.backbone import load_backbone
 from vialign.config import BackboneConfig, load_config
@@ -41,4 +42,4 @@ def test_it_trains_all_that_it_adds_or_says_that_it_cannot(name, backbone):
     (images[:, 0] * texts[:, 1]).sum().backward()
     require_gradients(name, method.trainable())
     alone = method.encode_text(backbone.tokenize(TEXTS[1:2]).ids)
-    torch.testing.assert_close(alone[0], texts[1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(alone[0], texts[1], atol=close(torch.float32, transformer(width=48, layers=4)), rtol=0)

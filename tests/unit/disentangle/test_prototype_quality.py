@@ -12,6 +12,8 @@ from vialign.disentangle.boxes import box_targets
 from vialign.disentangle.prototype_quality import box_iou, ceiling_iou, threshold, visual_quality
 from vialign.disentangle.visual import VisualDisentangler
 
+SUBJECTS = ("dictionary", "random atoms")
+
 
 def iou_by_hand(mask, coverage):
     shared = sum(c for m, c in zip(mask, coverage, strict=True) if m)
@@ -81,6 +83,30 @@ def test_attention_is_measured_like_any_other_map(measured, test_images):
     ]
     few = box_iou(threshold(anywhere[:20]), objects.coverage[:20]).amax(dim=-1)
     assert few.mean().item() == pytest.approx(np.mean(by_hand))
+
+
+def test_the_floor_is_of_atoms_that_nothing_was_fitted_to(test_images):
+    """Two dictionaries, one that knows the classes of the world: their own maps differ, their floor is the same."""
+    objects = box_targets(test_images.boxes, test_images.images, (7, 7))
+    inside = torch.stack([(objects.coverage * (objects.label == k)[..., None]).sum(1) for k in range(6)])
+    patches = test_images.patches - test_images.patches.mean(dim=(0, 1))
+    classes = torch.einsum("kbn,bnd->kd", inside, patches)
+    found = {}
+    for name in ("fitted", "drawn"):
+        torch.manual_seed(1)
+        visual = VisualDisentangler(32, (7, 7), 6, 2, 4, 0.1, 4)
+        visual.mean.copy_(test_images.patches.mean(dim=(0, 1)))
+        if name == "fitted":
+            with torch.no_grad():
+                visual.dictionary[:6] = classes
+        frame = visual_quality(visual, test_images.patches, test_images.images, test_images.boxes, "planted", 0).frame()
+        found[name] = frame[frame["measure"] == "iou mean"].set_index("subject")
+    dictionary, floor = ({name: rows.loc[subject] for name, rows in found.items()} for subject in SUBJECTS)
+    assert dictionary["fitted"]["low"] > dictionary["drawn"]["high"] + 0.05
+    assert dictionary["fitted"]["low"] > floor["fitted"]["high"] + 0.05
+    assert floor["fitted"].equals(floor["drawn"])
+    # Nor is it the very dictionary that is measured, drawn as it was before fitting.
+    assert floor["drawn"]["value"] != dictionary["drawn"]["value"]
 
 
 def test_every_mean_over_images_has_an_interval_and_counts_have_none(measured):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tolerance import close
 from vialign.config import VisualConfig
 from vialign.disentangle.visual import VisualDisentangler, chosen_maps
 
@@ -25,7 +26,7 @@ def test_invariants(seed, batch):
     torch.testing.assert_close(prototypes.features.norm(dim=-1), torch.ones(batch, 3))
     torch.testing.assert_close(prototypes.mass.sum(dim=-1), torch.ones(batch))
     torch.testing.assert_close(prototypes.maps.sum(dim=-1), torch.ones(batch, 3))
-    assert bool((prototypes.mass.diff(dim=-1) <= 1e-6).all())  # most active first
+    assert bool((prototypes.mass.diff(dim=-1) <= close(torch.float32, 16)).all())  # most active first
     assert bool(((prototypes.moments >= 0) & (prototypes.moments <= 1)).all())
 
 
@@ -44,7 +45,9 @@ def test_a_common_component_in_the_mean_changes_nothing():
     visual, patches, common = disentangler(), torch.randn(2, 12, 16), torch.randn(16) * 10
     before = visual(patches)
     visual.mean += common
-    torch.testing.assert_close(visual(patches + common).features, before.features, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        visual(patches + common).features, before.features, atol=close(torch.float32, 64, scale=10), rtol=0
+    )
 
 
 def test_moments_of_a_planted_map():
@@ -97,4 +100,4 @@ def test_the_softmax_is_over_cosines():
     logits = [float(torch.cosine_similarity(patches[0, 5], atom, dim=0)) / 0.1 for atom in atoms]
     total = sum(math.exp(value) for value in logits)
     expected = [math.exp(value) / total for value in logits]
-    assert visual.parts(patches).assignment[0, 5].tolist() == pytest.approx(expected, abs=1e-5)
+    assert visual.parts(patches).assignment[0, 5].tolist() == pytest.approx(expected, abs=close(torch.float32, 32))

@@ -107,6 +107,32 @@ def test_the_p_value_is_mcnemars_for_single_items_and_the_bootstraps_for_cluster
     assert copies["high"] == pytest.approx(alone["high"], abs=0.02)
 
 
+def test_mcnemar_compares_the_first_seed_of_both_methods():
+    """Any other choice of columns, on either side, would give another p-value."""
+    rng = np.random.default_rng(8)
+    columns = {
+        (name, seed): rng.random(300) < base + 0.04 * seed
+        for name, base in (("frozen", 0.5), ("m", 0.62))
+        for seed in range(3)
+    }
+    # The order of the rows says nothing about which seed is the first.
+    frames = [outcomes_of(name, seed, columns[name, seed]) for name, seed in reversed(columns)]
+    by_choice = {
+        (one, other): reference_mcnemar(
+            [
+                [0, (columns["m", one] & ~columns["frozen", other]).sum()],
+                [(columns["frozen", other] & ~columns["m", one]).sum(), 0],
+            ],
+            exact=True,
+        ).pvalue
+        for one in range(3)
+        for other in range(3)
+    }
+    expected = by_choice.pop((0, 0))
+    assert all(abs(value / expected - 1) > 0.05 for value in by_choice.values())
+    assert comparison_table(pd.concat(frames), [("m", "frozen")])["p_value"][0] == pytest.approx(expected)
+
+
 def test_same_seeds_are_paired():
     """Two methods that share the luck of each seed differ by a constant: no spread is left."""
     hard = np.random.default_rng(0).permutation(1000)

@@ -2,8 +2,14 @@ import pandas as pd
 import pytest
 import torch
 
+from tolerance import close, transformer
 from vialign.errors import UserError
 from vialign.features import extract_images, extract_texts, load_pixels, read_images, read_texts
+
+TOWER = close(torch.float32, transformer(width=160, layers=4))
+"""Two ways through the towers of these tests."""
+STORED = close(torch.float16, 1)
+"""What is kept in half precision, relative to its size."""
 
 OPTIONS = {"batch": 4, "shard": 7, "provenance": {"seed": "3"}}
 
@@ -24,8 +30,8 @@ def test_stored_images_are_what_the_backbone_gives(backbone, pictures, tmp_path,
     for row in range(len(images)):
         pixels = backbone.normalise(load_pixels(images.iloc[row : row + 1], folders, backbone))
         pooled, patches = backbone.image_tokens(pixels, readout)
-        torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=1e-5, rtol=0)
-        torch.testing.assert_close(features.patches(row, row + 1), patches, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=TOWER, rtol=0)
+        torch.testing.assert_close(features.patches(row, row + 1), patches, atol=TOWER, rtol=STORED)
 
 
 def test_the_output_of_a_convolutional_trunk_is_stored_where_there_is_one(backbone, trunk_backbone, pictures, tmp_path):
@@ -36,8 +42,8 @@ def test_the_output_of_a_convolutional_trunk_is_stored_where_there_is_one(backbo
     features = read_images(tmp_path / "trunk")
     pixels = trunk_backbone.normalise(load_pixels(images, folders, trunk_backbone))
     with torch.inference_mode():
-        torch.testing.assert_close(features.trunk, trunk_backbone.model.visual.trunk(pixels), atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(trunk_backbone.encode_trunk(features.trunk), features.pooled)
+        torch.testing.assert_close(features.trunk, trunk_backbone.model.visual.trunk(pixels), atol=TOWER, rtol=TOWER)
+        torch.testing.assert_close(trunk_backbone.encode_trunk(features.trunk), features.pooled, atol=TOWER, rtol=0)
 
 
 def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(backbone, tmp_path):
@@ -51,8 +57,8 @@ def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(back
         tokens = backbone.tokenize([text])
         pooled, expected = backbone.text_tokens(tokens.ids)
         length = tokens.ids.shape[1]
-        torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=1e-5, rtol=0)
-        torch.testing.assert_close(states[row : row + 1, :length], expected, atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(features.pooled[row : row + 1], pooled, atol=TOWER, rtol=0)
+        torch.testing.assert_close(states[row : row + 1, :length], expected, atol=TOWER, rtol=STORED)
         assert not states[row, length:].any()
         assert torch.equal(mask[row, :length], tokens.mask[0])
         assert not mask[row, length:].any()

@@ -11,12 +11,16 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tolerance import close
 from vialign.config import DataConfig
 from vialign.data.base import image_table
 from vialign.errors import UserError
 from vialign.features.regions import drawn_regions, feature_width, make_regions, read_regions
 from vialign.features.store import StoreWriter, read_images
 from vialign.tables import OBJECTS
+
+CORNERS = close(torch.float32, 4)
+"""Corners of boxes, relative to their picture."""
 
 GRID, DIMENSION = (3, 4), 5
 
@@ -117,8 +121,8 @@ def test_a_labelled_box_is_the_mean_of_its_patches_by_overlap(images, features, 
         torch.testing.assert_close(found.features[row, slot].double(), expected, atol=0.02, rtol=0)
         np.testing.assert_array_equal(found.tags[row, slot].numpy(), tag(label))
     # By hand: the crop of `a` is x from 10 to 70, that of `b` y from 30 to 90.
-    np.testing.assert_allclose(found.boxes[1, 0], [0, 0, 0.5, 1], atol=1e-6)
-    np.testing.assert_allclose(found.boxes[2, 0], [3.5 / 60, 1 / 60, 44.5 / 60, 1], atol=1e-6)
+    np.testing.assert_allclose(found.boxes[1, 0], [0, 0, 0.5, 1], atol=CORNERS)
+    np.testing.assert_allclose(found.boxes[2, 0], [3.5 / 60, 1 / 60, 44.5 / 60, 1], atol=CORNERS)
     hidden = ~found.present
     assert not found.features[hidden].any() and not found.boxes[hidden].any() and not found.tags[hidden].any()
     assert set(found.tags[found.present].float().norm(dim=-1).round(decimals=2).tolist()) == {1.0}
@@ -207,7 +211,7 @@ def test_a_detectors_file_is_read_as_published(form, images, features, tmp_path)
     assert found.features.shape == (3, 3, 6) and found.present.tolist() == [[True, True, False]] * 3
     for row, name in enumerate(features.ids):
         boxes, vectors = detections("abc".index(name))
-        np.testing.assert_allclose(found.boxes[row, :2], boxes / 50, atol=1e-6)
+        np.testing.assert_allclose(found.boxes[row, :2], boxes / 50, atol=CORNERS)
         np.testing.assert_array_equal(found.features[row, :2], vectors.astype(np.float16))
         expected = np.array([tag("a dog"), tag("an owl")]) if form == "vinvl" else np.zeros((2, DIMENSION))
         np.testing.assert_array_equal(found.tags[row, :2], expected)
@@ -233,7 +237,7 @@ def test_only_what_lies_in_the_seen_part_of_a_picture_is_kept(images, features, 
     found = make(cropped, BOXED, features, tmp_path / "r.safetensors", **config)
     row = features.ids.index("a")
     assert found.present[row].sum() == 2
-    np.testing.assert_allclose(found.boxes[row, :2], [[0, 0, 0.5, 0.5], [0.1, 0.2, 1, 0.4]], atol=1e-6)
+    np.testing.assert_allclose(found.boxes[row, :2], [[0, 0, 0.5, 0.5], [0.1, 0.2, 1, 0.4]], atol=CORNERS)
     np.testing.assert_array_equal(found.features[row, :2], np.eye(3, 6)[1:])
     assert (found.present.sum(dim=1) == torch.tensor([3, 2, 3])).all()
 

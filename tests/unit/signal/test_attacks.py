@@ -3,7 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tolerance import close
 from vialign.signal.validation.attacks import climb, fgsm, pgd
+
+REACHED = close(torch.float32, 75 + 72 + 256 + 12)
+"""Two ways through the small tower of these tests to a cosine: the terms of its sums, layer by layer."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def cosine(encode, pixels, texts) -> torch.Tensor:
 def test_inside_the_ball_and_inside_the_range(name, epsilon, encode, case):
     pixels, texts = case
     found = attack(name, encode, pixels, texts, epsilon)
-    assert float((found - pixels).abs().max()) <= epsilon + 1e-6
+    assert float((found - pixels).abs().max()) <= epsilon + close(torch.float32, 4)
     assert float((found - pixels).abs().max()) > 0.5 * epsilon
     assert found.min() >= 0 and found.max() <= 1 and not found.requires_grad
 
@@ -168,7 +172,9 @@ def foolbox():
 def test_fgsm_is_that_of_foolbox(targeted, epsilon, foolbox, encode, case):
     pixels, texts = case
     theirs = FoolboxCosine(foolbox, encode, texts, targeted)(pixels, epsilon)
-    torch.testing.assert_close(fgsm(encode, pixels, texts, epsilon, targeted=targeted), theirs, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        fgsm(encode, pixels, texts, epsilon, targeted=targeted), theirs, atol=close(torch.float32, 4), rtol=0
+    )
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -186,8 +192,8 @@ def test_pgd_takes_the_way_of_foolbox_from_the_same_start_and_keeps_its_best_poi
     reached = torch.stack([cosine(encode, point, texts) for point in visited])
     best = reached.amax(dim=0) if targeted else reached.amin(dim=0)
     found, gain = climb(encode, pixels, texts, epsilon, start, steps=steps, targeted=targeted)
-    torch.testing.assert_close(cosine(encode, found, texts), best, atol=1e-5, rtol=0)
-    torch.testing.assert_close(gain if targeted else -gain, best, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cosine(encode, found, texts), best, atol=REACHED, rtol=0)
+    torch.testing.assert_close(gain if targeted else -gain, best, atol=REACHED, rtol=0)
     assert (best - cosine(encode, pixels, texts)).abs().min() > 0.005
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tolerance import close
 from vialign.signal.transport import sinkhorn_loss, sinkhorn_plan
 
 
@@ -74,7 +75,7 @@ def test_padding_changes_neither_loss_nor_gradients(dtype):
     other = sinkhorn_loss(
         padded[0], torch.cat([mass, zeros], dim=1), padded[1], torch.cat([weight, zeros], dim=1), 0.1, 30
     )
-    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    tolerance = close(dtype, 30 * 2 * 4)  # two sums over the other side in each of thirty iterations
     assert torch.allclose(one, other, atol=tolerance)
     one.sum().backward()
     other.sum().backward()

@@ -5,6 +5,7 @@ import spacy
 import torch
 from spacy.tokens import Doc
 
+from tolerance import close, transformer
 from vialign.backbone import load_backbone
 from vialign.config import BackboneConfig
 from vialign.language.negatives import replace_spans
@@ -24,6 +25,10 @@ CAPTIONS = [
     "the grey heart is larger than the dotted zebra",
 ]
 WRONG = ["a red square is above a blue circle", "the green ring is above the small star", "a red zebra is above a ring"]
+
+
+TOWER = close(torch.float32, transformer(width=128, layers=3))
+"""Two ways through the demo text tower."""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +144,7 @@ def test_with_every_try_the_first_word_is_the_best_there_is(attack, backbone):
             if forms([word]).isdisjoint(forbidden[row])
         ]
         scores = cosines(single, images[row], backbone)
-        assert cosines([found[row]], images[row], backbone).item() == pytest.approx(scores.max().item(), abs=1e-5)
+        assert cosines([found[row]], images[row], backbone).item() == pytest.approx(scores.max().item(), abs=TOWER)
 
 
 def test_more_words_reach_more_and_only_allowed_words_come_in(attack, backbone):
@@ -147,7 +152,7 @@ def test_more_words_reach_more_and_only_allowed_words_come_in(attack, backbone):
     results = substitute_words(*attack, words=3)
     reached = [cosines(list(texts), images, backbone)] + [cosines(found, images, backbone) for found in results]
     for before, after in itertools.pairwise(reached):
-        assert (after >= before - 1e-6).all()
+        assert (after >= before - TOWER).all()
     assert (reached[1] > reached[0] + 0.01).any() and (reached[2] > reached[1] + 1e-3).any()
     known = {word: tag for (tag, _), pool in pools.items() for word in pool.words}
     for count, found in enumerate(results, start=1):

@@ -1,0 +1,176 @@
+"""Faults put into a copy of the code, each with the test that must notice it.
+
+    python tests/mutations.py            # all of them
+    python tests/mutations.py mcnemar    # those whose name holds this word
+
+A test that passes on broken code checks nothing. Each fault replaces one piece of text, which must stand in its file
+exactly once; the test must pass on the code as it is and fail, by an assertion, on the faulty copy. `make test` runs
+all of them. To add one, add a line to FAULTS.
+"""
+
+import contextlib
+import io
+import multiprocessing
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PRELOADED = [
+    "pytest",
+    "torch",
+    "pandas",
+    "pydantic",
+    "jaxtyping",
+    "hypothesis.strategies",
+    "scipy.stats",
+    "statsmodels.api",
+]
+"""Imported once for all runs of tests; nothing of vialign, which each run reads from its own copy."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One piece of code, what it becomes, and the test that must fail then."""
+
+    name: str
+    file: str
+    """Below src/vialign."""
+    right: str
+    wrong: str
+    test: str
+    """As pytest names it, below tests/unit."""
+
+    def apply(self, source: Path) -> None:
+        """Put the fault into a copy of src; ValueError when its text is not there exactly once."""
+        file = source / "vialign" / self.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(self.right) != 1:
+            raise ValueError(f"{self.name}: {self.file} holds {self.right!r} {text.count(self.right)} times, not once")
+        file.write_text(text.replace(self.right, self.wrong), encoding="utf-8")
+
+
+_MCNEMAR = "evaluation/test_compare.py::test_mcnemar_compares_the_first_seed_of_both_methods"
+_FLOOR = "disentangle/test_prototype_quality.py::test_the_floor_is_of_atoms_that_nothing_was_fitted_to"
+_GROUNDING = "curriculum/test_ground.py::test_it_is_fitted_on_captions_and_not_on_their_negatives"
+
+FAULTS = (
+    Fault(
+        "mcnemar of the method's last seed",
+        "evaluation/compare.py",
+        "mcnemar(first[method] == 1,",
+        "mcnemar(part.values[:, part.methods[method][-1]] == 1,",
+        _MCNEMAR,
+    ),
+    Fault(
+        "mcnemar of the reference's next seed",
+        "evaluation/compare.py",
+        "first[reference] == 1)",
+        "part.values[:, part.methods[reference][1]] == 1)",
+        _MCNEMAR,
+    ),
+    Fault(
+        "mcnemar of both last seeds",
+        "evaluation/compare.py",
+        "part.values[:, columns[0]] for",
+        "part.values[:, columns[-1]] for",
+        _MCNEMAR,
+    ),
+    Fault(
+        "floor of random atoms from the fitted maps",
+        "disentangle/prototype_quality.py",
+        "_maps(_random_atoms(visual, seed), taken)[1]",
+        "maps",
+        _FLOOR,
+    ),
+    Fault(
+        "random atoms are the fitted ones",
+        "disentangle/prototype_quality.py",
+        "random.mean.copy_(visual.mean)\n",
+        "random.load_state_dict(visual.state_dict())\n",
+        _FLOOR,
+    ),
+    Fault(
+        "grounding fitted on negatives too",
+        "curriculum/method.py",
+        "data.captions, data.image_of_text[data.captions])",
+        "torch.arange(len(data.texts)), data.image_of_text)",
+        _GROUNDING,
+    ),
+    Fault(
+        "grounding standardised by negatives too",
+        "curriculum/ground.py",
+        "mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)",
+        "mean, deviation = words.double().mean(dim=0), words.double().std(dim=0, correction=0)",
+        _GROUNDING,
+    ),
+)
+
+
+def outcome(source: Path, tests: list[str]) -> tuple[int, str]:
+    """Exit status and output of pytest on these tests with the code in this folder, in a process of its own."""
+    # A server that has the large libraries already and starts every run as a copy of itself: one import for all.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(sender, source, tests))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        return -1, "the process of the tests died"
+    finally:
+        process.join()
+
+
+def _run(sender, source: Path, tests: list[str]) -> None:
+    import os
+
+    os.chdir(ROOT)
+    sys.path.insert(0, str(source))
+    import pytest
+
+    import vialign
+
+    assert Path(vialign.__file__).is_relative_to(source), vialign.__file__
+    printed = io.StringIO()
+    # Shapes are not checked here: it is the test that must notice.
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib"]
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = pytest.main([*options, *(f"tests/unit/{test}" for test in tests)])
+    sender.send((int(status), printed.getvalue()))
+
+
+def unnoticed(faults: tuple[Fault, ...]) -> list[str]:
+    """What is wrong, a line each: a test that does not pass on the code as it is, or does not fail on a fault."""
+    problems = []
+    status, printed = outcome(ROOT / "src", sorted({fault.test for fault in faults}))
+    if status != 0:
+        return [f"the tests do not pass on the code as it is:\n{printed}"]
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, fault in enumerate(faults):
+            source = Path(scratch) / str(number) / "src"
+            shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            fault.apply(source)
+            status, printed = outcome(source, [fault.test])
+            if status == 0:
+                problems.append(f"{fault.name}: {fault.test} passes all the same")
+            elif status != 1 or "AssertionError" not in printed:
+                problems.append(f"{fault.name}: {fault.test} ended otherwise than by an assertion:\n{printed}")
+    return problems
+
+
+def main() -> None:
+    """Print what goes unnoticed and exit 1, or say that all is noticed."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    faults = tuple(fault for fault in FAULTS if word in fault.name)
+    problems = unnoticed(faults)
+    print("\n".join(problems) or f"{len(faults)} faults, each noticed by its test")
+    sys.exit(bool(problems) or not faults)
+
+
+if __name__ == "__main__":
+    main()

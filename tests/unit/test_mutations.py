@@ -1,0 +1,24 @@
+"""Every known fault of tests/mutations.py is noticed by its test, and a fault that is not would be named."""
+
+from dataclasses import replace
+
+import pytest
+
+from mutations import FAULTS, unnoticed
+
+
+def test_every_fault_is_noticed_by_its_test():
+    assert unnoticed(FAULTS) == []
+
+
+def test_what_goes_unnoticed_is_named():
+    harmless = replace(FAULTS[0], name="the same in other words", wrong="mcnemar(part.values[:, columns[0]] == 1,")
+    broken = replace(FAULTS[0], name="no Python", wrong="mcnemar(((")
+    first, second = unnoticed((harmless, broken))
+    assert first == f"the same in other words: {harmless.test} passes all the same"
+    assert second.startswith("no Python:") and "SyntaxError" in second
+
+
+def test_a_fault_whose_code_has_changed_is_refused():
+    with pytest.raises(ValueError, match="holds 'no such code' 0 times, not once"):
+        unnoticed((replace(FAULTS[0], right="no such code"),))
