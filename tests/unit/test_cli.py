@@ -57,7 +57,9 @@ def test_the_traceback_is_shown_where_it_is_asked_for(monkeypatch):
 
 
 def test_an_error_of_the_system_names_the_file_and_the_reason_only(monkeypatch):
-    monkeypatch.setattr("vialign.cli.read_config", lambda *files: _raise(PermissionError(13, "Permission denied", "/x")))
+    monkeypatch.setattr(
+        "vialign.cli.read_config", lambda *files: _raise(PermissionError(13, "Permission denied", "/x"))
+    )
     assert run(app, ["config", "check", "c.yaml"]).stderr == "vialign: /x: Permission denied\n"
 
 
