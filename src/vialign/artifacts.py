@@ -155,6 +155,10 @@ def check_contract(path: str | Path, contract: Mapping[str, str]) -> None:
             )
 
 
+def _damaged(path: str | Path, kind: str) -> UserError:
+    return UserError(f"{path}: {not_the_file(path) or f'not a {kind} file, or cut off; get it again'}")
+
+
 def _open_parquet(path: str | Path) -> pq.ParquetFile:
     with reading(path):
         try:

@@ -42,7 +42,7 @@ def test_a_users_error_passes_and_so_does_an_interrupt():
 
 def test_a_file_that_is_not_there_is_named_by_its_own_name(tmp_path):
     with pytest.raises(UserError, match="b.bin: no such file"), reading(tmp_path / "a.bin"):
-        open(tmp_path / "b.bin")
+        (tmp_path / "b.bin").read_bytes()
 
 
 @pytest.mark.parametrize(

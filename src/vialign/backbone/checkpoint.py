@@ -127,8 +127,8 @@ def _unpickled(path: Path) -> Any:
 def _ends_with(path: Path, name: str) -> bool:
     """Whether a file stops in the middle of the name of an object: then it is cut off, and the name is not whole."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(name)))
-        return file.read() == name.encode()
+        file.seek(max(0, path.stat().st_size - len(name) - 1))
+        return name.encode() in file.read()
 
 
 def declared_activation(path: str | Path) -> str | None:

@@ -133,9 +133,9 @@ def refuse_other_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
 def other_library(state: Mapping[str, Tensor]) -> str | None:
     """What model of the transformers library the names are those of; None where they are not."""
     for beginnings, kind in _OTHER_KINDS.items():
-        if all(name.startswith((*beginnings, "logit_", "visual_projection", "text_projection")) for name in state):
-            if any(name.startswith(beginnings) for name in state):
-                return kind
+        around = (*beginnings, "logit_", "visual_projection", "text_projection")
+        if all(name.startswith(around) for name in state) and any(name.startswith(beginnings) for name in state):
+            return kind
     return None
 
 
