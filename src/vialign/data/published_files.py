@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -155,17 +155,49 @@ def image_size(folder: Path, name: str) -> tuple[int, int] | str:
         return f"{name} cannot be read as an image ({' '.join(str(error).split())})"
 
 
+def photograph_folders(folder: Path, names: Sequence[str]) -> list[str]:
+    """Those of the folders `names` that are in `folder`, and, after them, what lies one level deeper.
+
+    Archives are often unpacked into a folder of their own: `images/VG_100K`, `flickr30k_images/flickr30k_images`.
+    """
+    there = [name for name in names if (folder / name).is_dir()]
+    inside = [f"{name}/{part}" for name in there for part in subfolders(folder / name)]
+    below = [f"{part}/{name}" for part in subfolders(folder) for name in names if (folder / part / name).is_dir()]
+    return list(dict.fromkeys([*there, *inside, *below]))
+
+
 def image_paths(folder: Path, names: Sequence[str], dataset: str) -> dict[str, str]:
-    """File name to path relative to `folder`, of everything in those of its sub-folders `names` that are there.
+    """File name to path relative to `folder`, of everything in its sub-folders `names` (`photograph_folders`).
 
     The first sub-folder wins where two hold the same name. Raises UserError when none of them is there.
     """
-    there = [name for name in names if (folder / name).is_dir()]
+    there = photograph_folders(folder, names)
     if not there:
         raise UserError(
             f"{dataset}: {folder}: has no folder {' or '.join(names)} with the photographs; see docs/data.md"
         )
     return {file: f"{name}/{file}" for name in reversed(there) for file in os.listdir(folder / name)}
+
+
+def require_photographs(
+    named: Collection[str], present: Container[str], file: str, folder: Path, names: Sequence[str], dataset: str
+) -> None:
+    """Raises UserError when `file` names photographs and not one of them is among those that are present.
+
+    `folder` and `names` say where was looked, as in `image_paths`.
+    """
+    if named and not any(name in present for name in named):
+        there = ", ".join(photograph_folders(folder, names))
+        raise UserError(
+            f"{dataset}: {folder}: none of the {len(named)} photographs that {file} names is in its folders {there} "
+            f"(looked for {next(iter(named))} and the others); put them there as docs/data.md says"
+        )
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
 
 
 def read_photographs(

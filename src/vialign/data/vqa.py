@@ -27,6 +27,7 @@ from vialign.data.published_files import (
     image_size,
     json_list,
     numbered,
+    photograph_folders,
     read_json,
     records,
     require_file,
@@ -307,7 +308,8 @@ def _drawn(numbers: Iterable[int], limit: int | None, seed: int) -> set[int]:
 
 def _image_folder(config: BenchmarkConfig) -> Path:
     root = Path(config.folder if config.images is None else config.images)
-    for folder in (root / IMAGE_FOLDER, root):
+    below = photograph_folders(root, [IMAGE_FOLDER]) if root.is_dir() else []
+    for folder in (*(root / name for name in below), root):
         if folder.is_dir() and next(folder.glob("COCO_val2014_*.jpg"), None) is not None:
             return folder
     raise UserError(

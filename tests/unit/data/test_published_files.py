@@ -173,6 +173,15 @@ def test_images_are_found_in_every_folder_that_is_there_and_the_first_wins(tmp_p
         image_paths(tmp_path, ["none", "neither"], "x")
 
 
+def test_images_are_found_one_level_deeper_too_and_those_that_are_not_too_deep_win(tmp_path):
+    for name in ("one/a.png", "one/part/a.png", "one/part/b.png", "pack/one/c.png", "other/d.png", "one/part/x/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    paths = image_paths(tmp_path, ["one"], "x")
+    files = {name: path for name, path in paths.items() if name.endswith(".png")}
+    assert files == {"a.png": "one/a.png", "b.png": "one/part/b.png", "c.png": "pack/one/c.png"}
+
+
 def test_photographs_have_their_sizes_and_unreadable_ones_are_counted(tmp_path, problems):
     (tmp_path / "images").mkdir()
     Image.new("RGB", (7, 5)).save(tmp_path / "images" / "a.png")
