@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vialign.data.base import Problems, image_table, safe_join
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file
 from vialign.progress import track
 from vialign.tables import CAPTIONS
 
@@ -66,6 +66,9 @@ def require_file(folder: Path, names: Sequence[str], dataset: str) -> Path:
 
 def text_lines(path: Path, dataset: str) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file without their ends, numbered from 1. Raises UserError where it cannot be read as such."""
+    instead = not_the_file(path)
+    if instead is not None and path.stat().st_size:
+        raise UserError(f"{dataset}: {path}: {instead}")
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
@@ -82,6 +85,9 @@ def read_json(path: Path, dataset: str) -> Any:
         with path.open(encoding="utf-8") as file:
             return json.load(file)
     except json.JSONDecodeError as error:
+        instead = not_the_file(path)
+        if instead is not None:
+            raise UserError(f"{dataset}: {path}: {instead}") from None
         raise UserError(
             f"{dataset}: {path}: line {error.lineno}, column {error.colno}: is not JSON ({error.msg}); "
             "the file may be cut off, download it again"
@@ -94,6 +100,8 @@ def read_json(path: Path, dataset: str) -> Any:
         raise UserError(f"{dataset}: {path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise UserError(f"{dataset}: {path}: holds a number too long to be this file; download it again") from None
+    except MemoryError:
+        raise UserError(f"{dataset}: {path}: does not fit into memory; use a machine with more, or a part") from None
 
 
 def json_list(value: Any, path: Path, dataset: str, key: str | None = None) -> list[Any]:
