@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, reading
 from vialign.tables import Table
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_table(frame: pd.DataFrame, table: Table, path: str | Path, provenance:
     metadata = {_KEY: json.dumps({**provenance, "table": table.name}, sort_keys=True).encode()}
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
     with atomic_path(path) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd")
+        pq.write_table(arrow, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: str | Path, table: Table) -> pd.DataFrame:
@@ -71,17 +71,19 @@ def read_table(path: str | Path, table: Table) -> pd.DataFrame:
     Raises UserError when the file is missing, is not Parquet, or holds another table.
     """
     file = _open_parquet(path)
-    found = _metadata(file.schema_arrow.metadata).get("table")
-    if found != table.name:
-        raise UserError(f"{path}: holds table {found!r}, expected {table.name!r}; delete it and run again")
-    return table.check(file.read().to_pandas())
+    with reading(path, "delete it and run again"):
+        found = _metadata(file.schema_arrow.metadata).get("table")
+        if found != table.name:
+            raise UserError(f"{path}: holds table {found!r}, expected {table.name!r}; delete it and run again")
+        return table.check(file.read().to_pandas())
 
 
 def read_provenance(path: str | Path) -> Provenance:
     """What made the Parquet or safetensors file at `path`."""
     if Path(path).suffix == ".safetensors":
         return _read_header(path)
-    return _metadata(_open_parquet(path).schema_arrow.metadata)
+    with reading(path, "delete it and run again"):
+        return _metadata(_open_parquet(path).schema_arrow.metadata)
 
 
 def write_tensors(tensors: Mapping[str, "Tensor"], path: str | Path, provenance: Mapping[str, str]) -> None:
@@ -130,12 +132,13 @@ def read_tensors(path: str | Path) -> dict[str, "Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file: {error}") from None
+    with reading(path):
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise UserError(
+                f"{path}: {not_the_file(path) or 'not a safetensors file, or cut off; get it again'}"
+            ) from error
 
 
 def check_contract(path: str | Path, contract: Mapping[str, str]) -> None:
@@ -152,28 +155,35 @@ def check_contract(path: str | Path, contract: Mapping[str, str]) -> None:
             )
 
 
+def _damaged(path: str | Path, kind: str) -> UserError:
+    return UserError(f"{path}: {not_the_file(path) or f'not a {kind} file, or cut off; get it again'}")
+
+
 def _open_parquet(path: str | Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file: {error}") from None
+    with reading(path):
+        try:
+            return pq.ParquetFile(path, page_checksum_verification=True)
+        except pa.ArrowInvalid as error:
+            raise UserError(
+                f"{path}: {not_the_file(path) or 'not a Parquet file, or cut off; get it again'}"
+            ) from error
 
 
 def _metadata(metadata: Mapping[bytes, bytes] | None) -> Provenance:
     raw = (metadata or {}).get(_KEY)
-    return json.loads(raw) if raw else {}
+    said = json.loads(raw) if raw else {}
+    return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
 
 
 def _read_header(path: str | Path) -> Provenance:
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file: {error}") from None
-    return json.loads(metadata.get("vialign", "{}"))
+    with reading(path):
+        try:
+            with safe_open(path, framework="np") as file:
+                said = json.loads((file.metadata() or {}).get("vialign", "{}"))
+        except SafetensorError as error:
+            raise UserError(
+                f"{path}: {not_the_file(path) or 'not a safetensors file, or cut off; get it again'}"
+            ) from error
+    return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}

@@ -126,7 +126,7 @@ def data_notes(
 @data_app.command("unpack")
 def data_unpack(
     benchmark: Annotated[str, typer.Argument(help="The benchmark; `winoground` is the one that comes packed.")],
-    folder: Annotated[Path, typer.Argument(help="The folder with the Parquet file; it gets the images too.")],
+    folder: Annotated[Path, typer.Argument(help="The folder with the Parquet file or its parts; it gets the images.")],
 ) -> None:
     """Make the folder that the reader wants from the packed form that a data hub serves.
 
@@ -138,9 +138,10 @@ def data_unpack(
         if benchmark != "winoground":
             raise UserError(f"data unpack: {benchmark!r} does not come packed; only winoground does")
         packed = find_parquet(folder)
-        if packed is None:
+        if not packed:
             raise UserError(f"winoground: {folder}: has no test-*.parquet; download it as docs/data.md says")
-        print(f"{unpack_parquet(packed, folder)} items of {packed} unpacked to {folder}")
+        names = ", ".join(str(path) for path in packed)
+        print(f"{unpack_parquet(packed, folder)} items of {names} unpacked to {folder}")
 
 
 @data_app.command("order")

@@ -1,4 +1,15 @@
-"""The one exception a user may cause: it carries a single readable line and never shows a traceback."""
+"""The one exception a user may cause, and the boundary that makes it of whatever goes wrong while a file is read."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_HEAD = 512
+"""Bytes that are looked at to tell what a file is in place of what it should be."""
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE)
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f]+")
 
 
 class UserError(Exception):
@@ -6,3 +17,58 @@ class UserError(Exception):
 
     The message names what was read (file, row, field), what is wrong with it and what to do.
     """
+
+
+def one_line(error: BaseException, longest: int = 200) -> str:
+    """What an exception of a library says, as one line without control characters; its kind where it says nothing."""
+    words = " ".join(_CONTROL.sub(" ", str(error)).split())
+    return (words if len(words) <= longest else f"{words[:longest]} ...") or type(error).__name__
+
+
+def not_the_file(path: str | Path) -> str | None:
+    """What lies at `path` in place of a data file, with the mend: nothing at all, a pointer, a web page; else None."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    except (OSError, ValueError):
+        return None
+    if not head:
+        return "is empty; get it again"
+    if head.startswith(_POINTER):
+        return "is a Git LFS pointer, not the file that it stands for; fetch that with `git lfs pull`"
+    if _PAGE.match(head):
+        return "is a web page (such as a server's error page), not the file that was asked for; download it again"
+    return None
+
+
+@contextmanager
+def reading(file: str | Path, mend: str = "get it again", dataset: str = "") -> Iterator[None]:
+    """Around all that reads or parses `file`: whatever is raised inside becomes a UserError with one line.
+
+    A UserError passes as it is. `mend` says what to do with a file that is broken, `dataset` stands before its name.
+    The original exception is the cause, so that a log can hold its traceback.
+    """
+    place = f"{dataset}: {file}" if dataset else str(file)
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        name = file if error.filename is None else error.filename
+        raise UserError(f"{dataset + ': ' if dataset else ''}{name}: no such file") from error
+    except Exception as error:
+        raise UserError(f"{place}: {not_the_file(file) or _reason(error, mend)}") from error
+
+
+def _reason(error: Exception, mend: str) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return f"is nested too deeply to be such a file; {mend}"
+    if isinstance(error, MemoryError):
+        return f"asks for more memory than there is; {mend}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror}); {mend}"
+    said = one_line(error)
+    kind = type(error).__name__
+    return f"cannot be read ({said if said == kind else f'{kind}: {said}'}); {mend}"

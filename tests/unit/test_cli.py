@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -29,6 +31,36 @@ def test_a_bad_config_is_one_line_and_status_one(tmp_path):
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == "vialign: config: unknown key `trainin`; remove it or check its spelling\n"
+
+
+def _raise(error):
+    raise error
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_with_its_place_and_its_traceback_lies_in_a_file(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("vialign.cli.read_config", lambda *files: _raise(KeyError("a\nkey")))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("VIALIGN_TRACEBACK", raising=False)
+    result = run(app, ["config", "check", "c.yaml"])
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    found = re.search(r"unforeseen error at cli.py, line \d+: KeyError: .*\((/.*\.log)\)$", result.stderr.strip())
+    assert found and "Traceback" in Path(found[1]).read_text() and "in config_check" in Path(found[1]).read_text()
+
+
+def test_the_traceback_is_shown_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr("vialign.cli.read_config", lambda *files: _raise(ZeroDivisionError()))
+    monkeypatch.setenv("VIALIGN_TRACEBACK", "1")
+    stderr = run(app, ["config", "check", "c.yaml"]).stderr
+    assert "Traceback" in stderr and "vialign: unforeseen error at cli.py" in stderr.splitlines()[-1]
+
+
+def test_an_error_of_the_system_names_the_file_and_the_reason_only(monkeypatch):
+    monkeypatch.setattr(
+        "vialign.cli.read_config", lambda *files: _raise(PermissionError(13, "Permission denied", "/x"))
+    )
+    assert run(app, ["config", "check", "c.yaml"]).stderr == "vialign: /x: Permission denied\n"
 
 
 def test_overlays_are_checked_together(tmp_path):

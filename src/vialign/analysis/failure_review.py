@@ -75,6 +75,8 @@ def read_sheet(path: Path, failures: pd.DataFrame) -> pd.Series:
             rows, fields = list(reader), reader.fieldnames or []
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); save it as comma-separated UTF-8") from None
     for field in (*KEYS, LABEL):

@@ -23,7 +23,7 @@ from vialign.backbone.image_towers import AttentionMaps, Patches, Pixels, Pooled
 from vialign.backbone.registry import BLIP, definition_digest
 from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.config import BackboneConfig
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, one_line
 from vialign.random import derive_seed
 
 if TYPE_CHECKING:
@@ -174,8 +174,10 @@ def _settings(config: BackboneConfig) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"backbone.definition: {path}: no such file; name the folder of a BLIP model") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {not_the_file(path) or f'not JSON ({one_line(error)}); get it again'}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: it is no object; name the folder of a BLIP model")
     if settings.get("model_type") != "blip":
         raise UserError(f"{path}: model_type is {settings.get('model_type')!r}, not 'blip'; name a BLIP model's folder")
     return settings
@@ -188,11 +190,11 @@ def _draw(settings: dict[str, Any], config: BackboneConfig, seed: int) -> BlipTo
         torch.manual_seed(derive_seed(seed, "backbone", BLIP))
         try:
             return BlipTowers(BlipConfig.from_dict(settings))
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:200]
+        except Exception as error:  # whatever numbers and names the settings may hold
+            reason = one_line(error)
             raise UserError(
-                f"{config.definition}/config.json: not a model that transformers can build: {reason}"
-            ) from None
+                f"{config.definition}/config.json: not a model that transformers can build ({reason}); correct it"
+            ) from error
 
 
 def _load(model: BlipTowers, checkpoint: str) -> None:

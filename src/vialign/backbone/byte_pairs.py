@@ -7,6 +7,7 @@ definition's folder; without it the merges are open_clip's.
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from vialign.backbone.offsets import Span, encode_with_offsets
 from vialign.backbone.registry import ASSETS, DEMO
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, one_line
 
 DEMO_MERGES = "scenes_merges.txt.gz"
 _HEADER = "#version: 0.2"
@@ -86,8 +87,9 @@ def read_merges(path: str | Path) -> list[tuple[str, str]]:
         raise UserError(f"{path}: no such merges file; text_cfg.tokenizer_kwargs.bpe_path names it") from None
     try:
         text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a merges file: {error}") from None
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        said = not_the_file(path) or f"not a merges file ({one_line(error)}); get it again"
+        raise UserError(f"{path}: {said}") from None
     merges = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or (number == 1 and line.startswith("#version")):

@@ -1,20 +1,28 @@
 """Weights of a backbone: read without unpickling, and refused unless they fit the architecture exactly."""
 
 import hashlib
-import json
-import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
-from vialign.artifacts import read_tensors
-from vialign.errors import UserError
+from vialign.artifacts import read_provenance, read_tensors
+from vialign.backbone.checkpoint_fits import fitting_architectures
+from vialign.backbone.checkpoint_kinds import (
+    named_tensors,
+    python_objects,
+    refuse_other_files,
+    refuse_other_library,
+    refuse_other_weights,
+    without_wrappers,
+)
+from vialign.errors import UserError, one_line, reading
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -31,12 +39,15 @@ def load_weights(model: nn.Module, path: str | Path, architecture: str) -> None:
     Raises UserError when the file is missing or unreadable, or when a tensor is missing, has another shape, or has no
     place in the model; the message names the first such tensor, with both shapes.
     """
-    state = convert_state_dict(model, read_state(path))
+    published = read_state(path)
+    refuse_other_library(published, path)
+    with reading(path, "use a checkpoint of open_clip"):
+        state = convert_state_dict(model, published)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
     scale = state.get("logit_scale")
-    if scale is not None and scale.numel() == 1:
+    if scale is not None and scale.numel() == 1 and "logit_scale" in expected:
         state["logit_scale"] = scale.reshape(expected["logit_scale"].shape)
     fill(model, state, path, architecture)
 
@@ -55,9 +66,11 @@ def fill(
     expected = {published(name): tensor for name, tensor in model.state_dict().items()}
     difference = first_difference(state, expected)
     if difference is not None:
+        fitting = fitting_architectures(state)
+        named = f", such as {' or '.join(fitting)}" if fitting else ""
         raise UserError(
             f"{path}: not a checkpoint of {architecture}: {difference}; "
-            "set backbone.architecture to the model it was made with"
+            f"set backbone.architecture to the model it was made with{named}"
         )
     model.load_state_dict({name: state[published(name)] for name in model.state_dict()})
 
@@ -79,28 +92,43 @@ def first_difference(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The named tensors of a safetensors or torch file; a training checkpoint gives its `state_dict`.
 
-    Raises UserError when the file is missing, damaged, or can only be read by running code that it carries.
+    The prefix that data-parallel training puts before every name is taken off. Raises UserError when the file is
+    missing, damaged, can only be read by running code that it carries, or holds no whole, plain and finite weights.
     """
-    if Path(path).suffix == ".safetensors":
-        return read_tensors(path)
+    path = Path(path)
+    with reading(path, "download it again"):
+        refuse_other_files(path)
+        state = read_tensors(path) if path.suffix == ".safetensors" else named_tensors(_unpickled(path), path)
+    state = without_wrappers(state)
+    refuse_other_weights(state, path)
+    return state
+
+
+def _unpickled(path: Path) -> Any:
+    """What a torch file of any age holds, as far as that is plain data."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces what it does with a TorchScript archive; refused below
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        if "TorchScript" in str(error):
+            warnings.simplefilter("ignore")  # torch announces what it does with a file of its older forms
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is cut off makes the unpickler stumble in any of many ways
+        found = python_objects(str(error))
+        if found is not None and not _ends_with(path, found.rpartition(".")[2]):
             raise UserError(
-                f"{path}: a TorchScript archive (the form of OpenAI's own release), which carries code; "
-                "save its state_dict as safetensors, or name the open_clip tag `openai` instead"
-            ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a checkpoint of plain tensors: {reason}; save it as safetensors") from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no state_dict of named tensors; save the model's state_dict")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+                f"{path}: not a checkpoint of plain tensors: it carries Python objects ({found}), which could run "
+                "code; only its state_dict is wanted: save that alone where the file was made "
+                "(torch.save(model.state_dict(), ...) or safetensors), or get such a file"
+            ) from error
+        raise UserError(
+            f"{path}: not a checkpoint of plain tensors, or cut off ({one_line(error, 80)}); download it again, or "
+            "save the state_dict as safetensors"
+        ) from error
+
+
+def _ends_with(path: Path, name: str) -> bool:
+    """Whether a file stops in the middle of the name of an object: then it is cut off, and the name is not whole."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(name) - 1))
+        return name.encode() in file.read()
 
 
 def declared_activation(path: str | Path) -> str | None:
@@ -112,21 +140,10 @@ def declared_activation(path: str | Path) -> str | None:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        declared = _provenance(path).get("activation")
+        refuse_other_files(path)
+        declared = read_provenance(path).get("activation")
         if declared is not None:
             return declared
     named = [path.name, *(part for part in path.parts[:-1] if part.startswith("models--"))]
     openai = any(re.search(r"openai|quick_?gelu", part, re.IGNORECASE) for part in named)
     return "quick_gelu" if openai else None
-
-
-def _provenance(path: Path) -> dict[str, str]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("vialign", "{}"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file: {error}") from None

@@ -12,7 +12,7 @@ from vialign.backbone.openclip import OpenClipBackbone
 from vialign.backbone.registry import ASSETS, BLIP, DEMO, create_model, definition_digest, model_definition
 from vialign.backbone.tokenizers import make_tokenizer
 from vialign.config import BackboneConfig
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ def load_backbone(config: BackboneConfig, seed: int = 0) -> DualEncoder:
         from vialign.backbone.blip import load_blip  # and with it transformers' model
 
         return load_blip(config, seed)
+    with reading(config.definition or config.architecture, "correct the definition"):
+        return _load(config, seed)
+
+
+def _load(config: BackboneConfig, seed: int) -> DualEncoder:
     definition = config.definition
     settings = model_definition(config.architecture, definition)
     activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"

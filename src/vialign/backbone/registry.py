@@ -16,7 +16,7 @@ import open_clip
 import torch
 from torch import nn
 
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, one_line
 from vialign.random import derive_seed
 
 DEMO = "vialign-scenes"
@@ -61,9 +61,12 @@ def create_model(architecture: str, definition: str | Path | None = None, seed: 
             return open_clip.create_model(
                 architecture, load_weights=False, pretrained_image=False, pretrained_text=False, **settings
             )
-        except (TypeError, KeyError, ValueError, AssertionError) as error:
+        except Exception as error:  # whatever numbers and names of layers a definition may hold
             where = definition or architecture
-            raise UserError(f"{where}: not a model that open_clip can build: {error}; correct the definition") from None
+            reason = one_line(error)
+            raise UserError(
+                f"{where}: not a model that open_clip can build ({reason}); correct the definition"
+            ) from error
 
 
 def _register(architecture: str, path: Path) -> None:
@@ -73,8 +76,11 @@ def _register(architecture: str, path: Path) -> None:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"backbone.definition: {path}: no such file") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        said = not_the_file(path) or f"not JSON ({one_line(error)}); correct the definition"
+        raise UserError(f"{path}: {said}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: not an open_clip model definition: it is no object; correct the definition")
     missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in settings]
     if missing:
         raise UserError(f"{path}: not an open_clip model definition: {', '.join(missing)} missing")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from open_clip.tokenizer import get_clean_fn
 
 from vialign.backbone.offsets import Span, align
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, one_line, reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,6 +30,10 @@ class FileTokenizer:
         self, path: str | Path, context_length: int, table: int, clean: str | None, *, strip_end: bool = False
     ) -> None:
         path = Path(path) / FILE if Path(path).is_dir() else Path(path)
+        with reading(path):
+            self._open(path, context_length, table, clean, strip_end)
+
+    def _open(self, path: Path, context_length: int, table: int, clean: str | None, strip_end: bool) -> None:
         self._tokenizer = _read(path)
         self._clean: Callable[[str], str] = str if clean is None else get_clean_fn(clean)
         self.context_length = context_length
@@ -95,8 +99,8 @@ def _read(path: Path) -> "Tokenizer":
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises a bare Exception for every kind of damage
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a {FILE} of the tokenizers library: {reason}") from None
+        said = not_the_file(path) or f"not a {FILE} of the tokenizers library ({one_line(error)}); get it again"
+        raise UserError(f"{path}: {said}") from None
     tokenizer.no_truncation()
     return tokenizer
 
@@ -111,8 +115,9 @@ def _padding(tokenizer: "Tokenizer", path: Path) -> int:
         tokenizer.no_padding()
         return padding
     beside = path.with_name(BESIDE)
-    settings: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-    token = settings.get("pad_token")
+    with reading(beside):
+        settings: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        token = settings.get("pad_token")
     name = token.get("content") if isinstance(token, dict) else token
     found = tokenizer.token_to_id(name) if isinstance(name, str) else None
     if found is None:

@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError
 
 from vialign.artifacts import write_text
 from vialign.data.published_files import Record, SourceNote
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file
 from vialign.progress import track
 from vialign.random import generator
 from vialign.tables import CHOICES
@@ -122,6 +122,9 @@ def read_order_file(path: Path) -> OrderFile:
     Raises UserError when it is missing, is none, is of another version, or is no longer what was written.
     """
     mend = "restore it, or make it again from the captions"
+    instead = not_the_file(path)
+    if instead is not None:
+        raise UserError(f"{path}: {instead}")
     try:
         head, _, body = path.read_text(encoding="utf-8").partition("\n")
         header = _Header.model_validate_json(head)

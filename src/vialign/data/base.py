@@ -1,10 +1,12 @@
 """What every reader of a data set returns, the checks it must pass, and how broken rows are counted."""
 
+import html
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import pandas as pd
 
@@ -119,6 +121,12 @@ class Problems:
         return f"{self.dataset}: {place}: {problem}"
 
 
+def has_words(text: str) -> bool:
+    """Whether a tokenizer finds anything in a text: open_clip's unescape HTML (`&nbsp;`) before they look."""
+    plain = html.unescape(html.unescape(text))
+    return any(category(letter)[0] not in "ZC" for letter in plain)
+
+
 def safe_join(folder: str | Path, name: str) -> Path:
     """`folder/name`, where `name` was read from data and must stay inside the folder.
 
@@ -147,7 +155,7 @@ def check_references(tables: DatasetTables, dataset: str, strict: bool) -> tuple
     def caption(row: Any) -> str | None:
         if row.image_id not in split:
             return f"names image {row.image_id}, which is not in images"
-        return None if row.text.strip() else "has no text"
+        return None if has_words(row.text) else f"its text {row.text[:40]!r} has no words"
 
     captions = _filter(tables.captions, "captions", "caption_id", caption, problems)
 
@@ -174,11 +182,15 @@ def check_references(tables: DatasetTables, dataset: str, strict: bool) -> tuple
         for name in row.images:
             if split.get(name) != row.split:
                 return f"names image {name}, which is not in split {row.split}"
+        if not all(map(has_words, row.texts)):
+            return "has a candidate text without words"
         return None if len(row.texts) >= 2 else "has fewer than two candidate texts"
 
     def question(row: Any) -> str | None:
         if split.get(row.image_id) != row.split:
             return f"names image {row.image_id}, which is not in split {row.split}"
+        if not all(map(has_words, row.statements)):
+            return "has a statement without words"
         return None if len(row.candidates) == len(row.statements) else "has not one statement a candidate"
 
     caption_ids = set(captions["caption_id"])

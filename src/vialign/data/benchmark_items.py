@@ -2,8 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, StringConstraints
 from vialign.config import BenchmarkConfig
 from vialign.data.base import BOX_TOLERANCE, DatasetTables, Problems, image_table
 from vialign.data.folders import benchmark_folder
-from vialign.data.published_files import image_size
+from vialign.data.published_files import image_size, photograph_folders, subfolders
 from vialign.data.splits import at_most
 from vialign.errors import UserError
 from vialign.progress import track
@@ -72,7 +72,7 @@ def find_images(
     root = benchmark_folder(config)
     if not root.is_dir():
         raise UserError(f"{benchmark}: {root}: no such folder; {obtain}; set {key} to where they are")
-    place = next((name for name in names if (root / name).is_dir()), None)
+    place = next(iter(photograph_folders(root, names)), None)
     if place is None and config.images is None:
         raise UserError(
             f"{benchmark}: {root}: has no folder {' or '.join(names)}; {obtain}; put them there, or set {key}"
@@ -91,6 +91,7 @@ def benchmark_tables(
     Raises UserError when no item is left.
     """
     names = dict.fromkeys(chain.from_iterable(items["images"]))
+    files = _one_level_down(files, names)
     folder = files.folder / files.place
     sizes = {
         name: image_size(folder, name + files.suffix)
@@ -121,6 +122,24 @@ def benchmark_tables(
         problems=problems.frame(),
         image_folder=files.folder,
     )
+
+
+def _one_level_down(files: ImageFiles, names: Iterable[str]) -> ImageFiles:
+    """The files themselves where any of them is there, else those of the first folder below that has one."""
+    for place in (
+        files.place,
+        *(str(PurePosixPath(files.place, part)) for part in subfolders(files.folder / files.place)),
+    ):
+        if any(_is_file(files.folder / place / (name + files.suffix)) for name in names):
+            return replace(files, place=place)
+    return files
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _images(

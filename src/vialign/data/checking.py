@@ -20,7 +20,7 @@ from vialign.data.base import DatasetTables, Problems
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
 from vialign.data.registry import BENCHMARKS, DATASETS, known, source_note
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.tables import DATA_CHECK
 
 TREEBANKS = {
@@ -179,7 +179,8 @@ def count_tables(tables: DatasetTables) -> dict[str, int]:
 def _report(name: str, key: str, read: Callable[[], DatasetTables]) -> SourceReport:
     note = source_note(name)
     try:
-        tables = read()
+        with reading(name, "get it again as docs/data.md says"):
+            tables = read()
     except UserError as error:
         return SourceReport(name, key, note, str(error), {}, None)
     return SourceReport(name, key, note, None, count_tables(tables), tables.problems)
@@ -190,7 +191,8 @@ def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
     if not folder.is_dir():
         return {}
     try:
-        items = module.read_items(folder, Problems(name, strict=False))
+        with reading(folder):
+            items = module.read_items(folder, Problems(name, strict=False))
     except UserError:
         return {}
     if "benchmark" not in items:

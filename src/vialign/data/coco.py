@@ -29,6 +29,7 @@ from vialign.data.published_files import (
     read_photographs,
     records,
     require_folder,
+    require_photographs,
 )
 from vialign.data.splits import assign_splits
 from vialign.errors import UserError
@@ -102,6 +103,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     files = image_paths(folder, IMAGE_FOLDERS, "coco")
     published = _with_number(read_karpathy(_splits_file(folder), "coco", problems), problems)
     paths = _paths(published, files)
+    require_photographs([image.name for image in published], paths, KARPATHY_FILE, folder, IMAGE_FOLDERS, "coco")
     listed, captions = listed_and_captions(published, paths, KARPATHY_FILE, problems)
     images = read_photographs(assign_splits(listed, config, seed, "coco", problems), paths, folder, problems)
     names = {image.cocoid: image.name for image in published if image.cocoid is not None}

@@ -26,9 +26,10 @@ from vialign.data.published_files import (
     read_photographs,
     require_file,
     require_folder,
+    require_photographs,
     text_lines,
 )
-from vialign.data.splits import assign_splits, read_lists
+from vialign.data.splits import assign_splits, list_names, read_lists
 from vialign.errors import UserError
 
 NOTE = SourceNote(
@@ -60,6 +61,8 @@ KARPATHY_FILE = "dataset_flickr30k.json"
 TOKEN_FILE = "results_20130124.token"
 CSV_FILE = "results.csv"
 CSV_LINE = re.compile(r"(?P<image>[^|]+)\|\s*(?P<number>[0-9]+)\s*\|(?P<text>.*)")
+WITHOUT_BAR = re.compile(r"(?P<image>[^|]+)\|\s*(?P<number>[0-9]+)\s+(?P<text>[^|\s][^|]*)")
+"""A row of results.csv whose second bar is missing; the number after the first tells where the caption begins."""
 LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 """Split to the list of its images, which may have `flickr30k_` in front."""
 
@@ -69,9 +72,9 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
 
     The training images (only those of `data.tune_list`, where it is given) are divided by seed into calibration,
     diagnosis and train. `data.sizes` holds the most images that a split may have, drawn by seed. Broken rows are
-    skipped, counted and listed in `problems`; results.csv as it is handed around has one, caption 4 of image
-    2199200615.jpg. Raises UserError when files are missing, when nothing is left for training, and at the first
-    broken row when `data.strict`.
+    skipped, counted and listed in `problems`. A row of results.csv without its second bar (as it is handed around it
+    has one, caption 4 of image 2199200615.jpg) is read all the same, and noted. Raises UserError when files are
+    missing, when nothing is left for training, and at the first broken row when `data.strict`.
     """
     folder = require_folder(config.folder, "flickr30k")
     problems = Problems("flickr30k", config.strict)
@@ -88,19 +91,31 @@ def _published(folder: Path, paths: dict[str, str], problems: Problems) -> tuple
     """Split to images, and CAPTIONS, of the first of the three forms that is there."""
     path = require_file(folder, [KARPATHY_FILE, TOKEN_FILE, CSV_FILE], "flickr30k")
     if path.name == KARPATHY_FILE:
-        return listed_and_captions(read_karpathy(path, "flickr30k", problems), paths, KARPATHY_FILE, problems)
-    listed = read_lists(_lists(folder, path.name), paths, "flickr30k", problems, ending=".jpg")
+        images = read_karpathy(path, "flickr30k", problems)
+        require_photographs([image.name for image in images], paths, KARPATHY_FILE, folder, IMAGE_FOLDERS, "flickr30k")
+        return listed_and_captions(images, paths, KARPATHY_FILE, problems)
+    lists = _lists(folder, path.name)
+    named = [name if name in paths else f"{name}.jpg" for name in list_names(lists, "flickr30k")]
+    require_photographs(named, paths, "its lists", folder, IMAGE_FOLDERS, "flickr30k")
+    listed = read_lists(lists, paths, "flickr30k", problems, ending=".jpg")
     if path.name == TOKEN_FILE:
         lines, pattern, form = text_lines(path, "flickr30k"), TOKEN_LINE, TOKEN_FORM
     else:
-        lines, pattern, form = _below_header(path), CSV_LINE, "`<image>| <number>| <caption>`"
+        lines, pattern, form = _below_header(path, problems), CSV_LINE, "`<image>| <number>| <caption>`"
     return listed, read_caption_lines(lines, pattern, form, path.name, paths, problems)
 
 
-def _below_header(path: Path) -> Iterator[tuple[int, str]]:
+def _below_header(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    """The rows of results.csv, a missing second bar put in and noted."""
     for line, content in text_lines(path, "flickr30k"):
-        if line > 1 or not content.startswith("image_name|"):
-            yield line, content
+        if line == 1 and content.startswith("image_name|"):
+            continue
+        broken = WITHOUT_BAR.fullmatch(content)
+        if broken is not None:
+            image, number, text = broken["image"], broken["number"], broken["text"]
+            problems.note(path.name, f"line {line}", f"has no second bar; read as caption {number} of image {image}")
+            content = f"{image}| {number}| {text}"
+        yield line, content
 
 
 def _lists(folder: Path, captions: str) -> dict[str, Path]:

@@ -27,9 +27,10 @@ from vialign.data.published_files import (
     records,
     require_file,
     require_folder,
+    require_photographs,
     text_lines,
 )
-from vialign.data.splits import assign_splits, read_lists
+from vialign.data.splits import assign_splits, list_names, read_lists
 from vialign.progress import track
 from vialign.tables import RATINGS
 
@@ -124,8 +125,11 @@ def _published(folder: Path, paths: dict[str, str], problems: Problems) -> tuple
     """Split to images, and CAPTIONS: of the official files, or of Karpathy's where there is no official one."""
     captions = require_file(folder, [*_places(CAPTION_FILE), KARPATHY_FILE], "flickr8k")
     if captions.name == KARPATHY_FILE:
-        return listed_and_captions(read_karpathy(captions, "flickr8k", problems), paths, KARPATHY_FILE, problems)
+        images = read_karpathy(captions, "flickr8k", problems)
+        require_photographs([image.name for image in images], paths, KARPATHY_FILE, folder, IMAGE_FOLDERS, "flickr8k")
+        return listed_and_captions(images, paths, KARPATHY_FILE, problems)
     lists = {split: require_file(folder, _places(name), "flickr8k") for split, name in LISTS.items()}
+    require_photographs(list_names(lists, "flickr8k"), paths, "its lists", folder, IMAGE_FOLDERS, "flickr8k")
     listed = read_lists(lists, paths, "flickr8k", problems)
     lines = text_lines(captions, "flickr8k")
     return listed, read_caption_lines(lines, TOKEN_LINE, TOKEN_FORM, CAPTION_FILE, paths, problems)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file
 from vialign.progress import track
 
 LINE_LIMIT = 64 * 2**20
@@ -67,6 +67,9 @@ def _lines(path: Path) -> Iterator[Row]:
         file = path.open("rb")
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); name a file with region features") from None
+    instead = not_the_file(path)
+    if instead is not None:
+        raise UserError(f"{path}: {instead}")
     with file:
         number, offset = 0, 0
         while line := file.readline(LINE_LIMIT):

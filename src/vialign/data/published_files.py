@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vialign.data.base import Problems, image_table, safe_join
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file
 from vialign.progress import track
 from vialign.tables import CAPTIONS
 
@@ -66,6 +66,9 @@ def require_file(folder: Path, names: Sequence[str], dataset: str) -> Path:
 
 def text_lines(path: Path, dataset: str) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file without their ends, numbered from 1. Raises UserError where it cannot be read as such."""
+    instead = not_the_file(path)
+    if instead is not None and path.stat().st_size:
+        raise UserError(f"{dataset}: {path}: {instead}")
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
@@ -82,6 +85,9 @@ def read_json(path: Path, dataset: str) -> Any:
         with path.open(encoding="utf-8") as file:
             return json.load(file)
     except json.JSONDecodeError as error:
+        instead = not_the_file(path)
+        if instead is not None:
+            raise UserError(f"{dataset}: {path}: {instead}") from None
         raise UserError(
             f"{dataset}: {path}: line {error.lineno}, column {error.colno}: is not JSON ({error.msg}); "
             "the file may be cut off, download it again"
@@ -94,6 +100,8 @@ def read_json(path: Path, dataset: str) -> Any:
         raise UserError(f"{dataset}: {path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise UserError(f"{dataset}: {path}: holds a number too long to be this file; download it again") from None
+    except MemoryError:
+        raise UserError(f"{dataset}: {path}: does not fit into memory; use a machine with more, or a part") from None
 
 
 def json_list(value: Any, path: Path, dataset: str, key: str | None = None) -> list[Any]:
@@ -155,17 +163,49 @@ def image_size(folder: Path, name: str) -> tuple[int, int] | str:
         return f"{name} cannot be read as an image ({' '.join(str(error).split())})"
 
 
+def photograph_folders(folder: Path, names: Sequence[str]) -> list[str]:
+    """Those of the folders `names` that are in `folder`, and, after them, what lies one level deeper.
+
+    Archives are often unpacked into a folder of their own: `images/VG_100K`, `flickr30k_images/flickr30k_images`.
+    """
+    there = [name for name in names if (folder / name).is_dir()]
+    inside = [f"{name}/{part}" for name in there for part in subfolders(folder / name)]
+    below = [f"{part}/{name}" for part in subfolders(folder) for name in names if (folder / part / name).is_dir()]
+    return list(dict.fromkeys([*there, *inside, *below]))
+
+
 def image_paths(folder: Path, names: Sequence[str], dataset: str) -> dict[str, str]:
-    """File name to path relative to `folder`, of everything in those of its sub-folders `names` that are there.
+    """File name to path relative to `folder`, of everything in its sub-folders `names` (`photograph_folders`).
 
     The first sub-folder wins where two hold the same name. Raises UserError when none of them is there.
     """
-    there = [name for name in names if (folder / name).is_dir()]
+    there = photograph_folders(folder, names)
     if not there:
         raise UserError(
             f"{dataset}: {folder}: has no folder {' or '.join(names)} with the photographs; see docs/data.md"
         )
     return {file: f"{name}/{file}" for name in reversed(there) for file in os.listdir(folder / name)}
+
+
+def require_photographs(
+    named: Collection[str], present: Container[str], file: str, folder: Path, names: Sequence[str], dataset: str
+) -> None:
+    """Raises UserError when `file` names photographs and not one of them is among those that are present.
+
+    `folder` and `names` say where was looked, as in `image_paths`.
+    """
+    if named and not any(name in present for name in named):
+        there = ", ".join(photograph_folders(folder, names))
+        raise UserError(
+            f"{dataset}: {folder}: none of the {len(named)} photographs that {file} names is in its folders {there} "
+            f"(looked for {next(iter(named))} and the others); put them there as docs/data.md says"
+        )
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
 
 
 def read_photographs(

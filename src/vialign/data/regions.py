@@ -31,7 +31,7 @@ from vialign.data.indexed_tsv import Places, Row, index_rows, read_row
 from vialign.data.published_files import Record, SourceNote, find_file
 from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
 from vialign.data.regions_npz import read_npz, region_files
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 
 NOTE = SourceNote(
     title="Region features of bottom-up attention (Anderson et al. 2018) and VinVL (Zhang et al. 2021)",
@@ -105,7 +105,8 @@ class RegionIndex:
 
     def read(self, image_id: str) -> RegionFeatures:
         """The regions of one image. Raises UserError when the file has none of it or they are broken."""
-        return _parse(read_row(self.path, self.places, image_id), self.companions)
+        with reading(self.path, "write it again"):
+            return _parse(read_row(self.path, self.places, image_id), self.companions)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ where their author added them, the names `objects` and `attrs`. Numbers of class
 names and are not read, nor is anything pickled.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import numpy as np
 
 from vialign.data.base import object_label, safe_join
 from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, one_line
 
 BOXES, FEATURES = ("bbox", "boxes"), ("x", "features")
 FIELDS = frozenset({*BOXES, *FEATURES, "image_w", "image_h", "objects", "attrs"})
@@ -36,9 +34,11 @@ def read_npz(path: Path) -> RegionFeatures:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             kept = {name: arrays[name] for name in arrays.files if name in FIELDS}
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: is not a readable npz file ({reason}); write it again") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # zip, deflate, the header of an array: each stumbles over damage in its own way
+        said = not_the_file(path) or f"is not a readable npz file ({one_line(error)}); write it again"
+        raise UserError(f"{path}: {said}") from error
     width, height = (
         check_whole_number(f"{path}, field {name}", _first(kept, (name,), path)) for name in ("image_w", "image_h")
     )

@@ -13,7 +13,7 @@ from vialign.data.aro_order import order_choices, read_order_file
 from vialign.data.base import TABLES, DatasetTables, Problems, check_references
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 
 DATASETS = {
     "scenes": "vialign.data.scenes.build",
@@ -45,11 +45,13 @@ def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTa
     name = known(config.dataset, DATASETS, "data.dataset")
     folders = image_folders(config, output)
     module = import_module(DATASETS[name])
-    own = module.build(config, seed, Path(output)) if name in EMBEDDED else module.read(config, seed)
+    with reading(folders["data"], "get it again as docs/data.md says", name):
+        own = module.build(config, seed, Path(output)) if name in EMBEDDED else module.read(config, seed)
     parts = [_with_order(_relative_to(own, folders["data"], "data"), config)]
     for benchmark, source in config.benchmarks.items():
         reader = import_module(BENCHMARKS[known(benchmark, BENCHMARKS, "data.benchmarks")])
-        parts.append(_relative_to(reader.read(source, seed), benchmark_folder(source), benchmark))
+        with reading(source.folder, "get it again as docs/data.md says", benchmark):
+            parts.append(_relative_to(reader.read(source, seed), benchmark_folder(source), benchmark))
     tables, lines = check_references(_together(parts), name, config.strict)
     for line in lines:
         print(f"vialign: {line}", file=sys.stderr)

@@ -58,6 +58,11 @@ def assign_splits(
     return {name: split for split, names in parts.items() for name in sorted(names)}
 
 
+def list_names(lists: Mapping[str, Path], dataset: str) -> list[str]:
+    """The images that the lists name, a name a line, as they stand there."""
+    return [name for path in lists.values() for _, line in text_lines(path, dataset) if (name := line.strip())]
+
+
 def read_lists(
     lists: Mapping[str, Path], present: Container[str], dataset: str, problems: Problems, ending: str = ""
 ) -> dict[str, list[str]]:

@@ -203,6 +203,8 @@ def read_trees(path: str | Path, functions: bool = True) -> list[Tree]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
+    except RecursionError:
+        raise UserError(f"{path}: has brackets nested too deeply to be a sentence; get it again") from None
     return [tree for tree in trees if tree is not None]
 
 

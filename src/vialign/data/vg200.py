@@ -30,6 +30,7 @@ from vialign.data.published_files import (
     records,
     require_file,
     require_folder,
+    require_photographs,
     text_lines,
 )
 from vialign.data.splits import assign_splits
@@ -179,9 +180,12 @@ def _split_lines(
 def _read_images(named: Sequence[str], folder: Path, config: DataConfig, seed: int, problems: Problems) -> pd.DataFrame:
     """IMAGES of the photographs that the lines name; each one that is missing or unreadable is a problem."""
     files = image_paths(folder, IMAGE_FOLDERS, NAME)
+    distinct = list(dict.fromkeys(named))
+    lines = "Attributes.txt or Relations.txt"
+    require_photographs([f"{name}.jpg" for name in distinct], files, lines, folder, IMAGE_FOLDERS, NAME)
     aside = _coco_test_names(folder, problems)
     paths = {}
-    for name in dict.fromkeys(named):
+    for name in distinct:
         file = f"{name}.jpg"
         if file not in files:
             reason = f"names image {file}, which is not there"
@@ -189,7 +193,10 @@ def _read_images(named: Sequence[str], folder: Path, config: DataConfig, seed: i
         elif name not in aside:
             paths[name] = files[file]
     if not paths:
-        raise UserError(f"{NAME}: {folder}: has none of the photographs that Attributes.txt names; see docs/data.md")
+        raise UserError(
+            f"{NAME}: {folder}: Attributes.txt and Relations.txt name no photograph that can be used; get both again, "
+            "or take dataset_coco.json away where all of them are in COCO's Karpathy test split"
+        )
     splits = assign_splits(deal(list(paths), config.sizes, seed, NAME), config, seed, NAME, problems)
     return read_photographs(splits, paths, folder, problems)
 

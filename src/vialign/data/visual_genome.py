@@ -36,6 +36,7 @@ from vialign.data.published_files import (
     records,
     require_file,
     require_folder,
+    require_photographs,
 )
 from vialign.data.splits import assign_splits
 from vialign.data.visual_genome_annotations import NAME, read_captions, read_objects, read_relations
@@ -122,6 +123,8 @@ def read_images(
 ) -> pd.DataFrame:
     """IMAGES of the splits; a photograph that is missing, unreadable or of another size is counted as a problem."""
     files = image_paths(folder, IMAGE_FOLDERS, NAME)
+    named = [f"{number}.jpg" for number in published]
+    require_photographs(named, files, "image_data.json", folder, IMAGE_FOLDERS, NAME)
     aside = coco_test_images(folder, published, NAME, problems)
     paths = {}
     for number in published:
@@ -131,7 +134,10 @@ def read_images(
         elif number not in aside:
             paths[str(number)] = files[file]
     if not paths:
-        raise UserError(f"{NAME}: {folder / 'image_data.json'}: names no image that can be used; download it again")
+        raise UserError(
+            f"{NAME}: {folder / 'image_data.json'}: names no image that can be used: all that are there are in COCO's "
+            "Karpathy test split, or it names none; download it again, or take dataset_coco.json away"
+        )
     splits = assign_splits(deal(list(paths), config.sizes, seed, NAME), config, seed, NAME, problems)
     images = read_photographs(splits, paths, folder, problems)
     right_size = []

@@ -27,12 +27,14 @@ from vialign.data.published_files import (
     image_size,
     json_list,
     numbered,
+    photograph_folders,
     read_json,
     records,
     require_file,
     require_folder,
 )
 from vialign.data.splits import at_most
+from vialign.data.vqa_answers import distinct_answers, normalise_answer
 from vialign.data.vqa_rules import asks_yes_or_no, find_rule, plain, sentence
 from vialign.errors import UserError
 from vialign.progress import track
@@ -103,6 +105,9 @@ class Candidates(Entry):
         """Candidate j is ranked by statement j."""
         if len(self.statements) != len(self.candidates):
             raise ValueError(f"{len(self.statements)} statements for {len(self.candidates)} candidates")
+        found = Counter(map(normalise_answer, self.candidates)).most_common(1)[0]
+        if found[1] > 1:
+            raise ValueError(f"the evaluation takes {found[1]} of the candidates for one answer, {found[0]!r}")
         return self
 
 
@@ -179,15 +184,15 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
 def frequent_answers(items: pd.DataFrame, count: int = CANDIDATES) -> dict[str, list[str]]:
     """The answers that people give most often to each question type, most frequent first, ties by the alphabet.
 
-    `items` as `read_items` gives them; each of the ten answers of a question counts.
+    `items` as `read_items` gives them; each of the ten answers of a question counts. Answers that the evaluation takes
+    for one (`normalise_answer`) are one candidate, spelled as it is most often given, and their votes are added.
     """
-    counts: dict[str, Counter[str]] = {}
+    given: dict[str, list[str]] = {}
     for question_type, answers in zip(items["question_type"], items["answers"], strict=True):
-        given = (plain(answer) for answer in answers)
-        counts.setdefault(question_type, Counter()).update(answer for answer in given if answer)
+        given.setdefault(question_type, []).extend(answers)
     return {
-        question_type: sorted(counter, key=lambda answer: (-counter[answer], answer))[:count]
-        for question_type, counter in counts.items()
+        question_type: [answer for answer, _ in distinct_answers(answers)[:count]]
+        for question_type, answers in given.items()
     }
 
 
@@ -280,7 +285,7 @@ def question_table(
         name = f"vqa/{item.question_id}"
         image = _image_id(item.image)
         rows.append((name, SPLIT, image, item.question, item.kind, item.answers, candidates, statements))
-        absent += plain(item.answer) not in {plain(candidate) for candidate in candidates}
+        absent += normalise_answer(item.answer) not in {normalise_answer(candidate) for candidate in candidates}
     if rows:
         share = f"{absent} of {len(rows)} questions ({absent / len(rows):.1%})"
         problems.note(ANNOTATION_FILE, "", f"{share} have a majority answer that is not among their candidates")
@@ -307,7 +312,8 @@ def _drawn(numbers: Iterable[int], limit: int | None, seed: int) -> set[int]:
 
 def _image_folder(config: BenchmarkConfig) -> Path:
     root = Path(config.folder if config.images is None else config.images)
-    for folder in (root / IMAGE_FOLDER, root):
+    below = photograph_folders(root, [IMAGE_FOLDER]) if root.is_dir() else []
+    for folder in (*(root / name for name in below), root):
         if folder.is_dir() and next(folder.glob("COCO_val2014_*.jpg"), None) is not None:
             return folder
     raise UserError(

@@ -6,6 +6,7 @@ Parquet file that holds the photographs too; `unpack_parquet` makes the folder o
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +30,7 @@ from vialign.data.published_files import (
     require_folder,
     text_lines,
 )
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file, reading
 from vialign.progress import track
 
 SPLIT = "winoground"
@@ -47,6 +48,8 @@ NOTE = SourceNote(
     expected={"winoground items": 400, "images": 800},
 )
 
+_PART = re.compile(r"test-(\d{5})-of-(\d{5})")
+"""How the hub names the parts of a split, from 0."""
 _BATCH = 8
 """Rows of the Parquet file in memory at a time; each holds two photographs of about half a megabyte."""
 
@@ -93,10 +96,11 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
     Caption j is true of image j. Raises UserError when the file is missing or not text.
     """
     names = (EXAMPLES, f"data/{EXAMPLES}")
-    packed = find_parquet(folder)
-    if packed is not None and find_file(folder, names) is None:
+    unpacked = find_file(folder, names)
+    packed = [] if unpacked is not None else find_parquet(folder)
+    if packed:
         raise UserError(
-            f"winoground: {folder}: holds the images packed in {packed.name}; "
+            f"winoground: {folder}: holds the images packed in {packed[0].name}; "
             f"run `vialign data unpack winoground {folder}`"
         )
     path = require_file(folder, names, "winoground")
@@ -151,33 +155,69 @@ def write_published(choices: Sequence[Mapping[str, Any]], files: Mapping[str, st
     write_text("".join(lines), folder / EXAMPLES)
 
 
-def find_parquet(folder: Path) -> Path | None:
-    """The hub's Parquet file in a folder, or in `data/` of it, where there is one."""
-    return next(iter(sorted([*folder.glob("test-*.parquet"), *folder.glob("data/test-*.parquet")])), None)
+def find_parquet(folder: Path) -> list[Path]:
+    """The hub's Parquet file in a folder, or in `data/` of it: all its parts, in order; empty without any.
+
+    Raises UserError naming the part that is missing, or one that is there twice or of another division.
+    """
+    found = sorted(folder.glob("test-*.parquet")) or sorted(folder.glob("data/test-*.parquet"))
+    named = [(path, match) for path in found if (match := _PART.match(path.name)) is not None]
+    parts: dict[int, Path] = {}
+    for path, match in named:
+        number, count = int(match[1]), int(match[2])
+        first, total = named[0][0], int(named[0][1][2])
+        if count != total or number in parts:
+            other = parts.get(number, first)
+            raise UserError(f"winoground: {path}: does not go with {other.name}; keep the parts of one download only")
+        parts[number] = path
+    missing = [number for number in range(int(named[0][1][2]) if named else 0) if number not in parts]
+    if missing:
+        name = f"test-{missing[0]:05d}-of-{int(named[0][1][2]):05d}"
+        raise UserError(
+            f"winoground: {named[0][0].parent}: {len(missing)} of {int(named[0][1][2])} parts of the data set are "
+            f"missing, the first of them {name}-*.parquet; download it too"
+        )
+    if len(found) > max(1, len(named)):
+        raise UserError(f"winoground: {found[-1]}: is no part of {found[0].name}; keep one download only")
+    return found
 
 
-def unpack_parquet(parquet: Path, folder: Path) -> int:
-    """Write the photographs of the hub's Parquet file to `folder/images` and its text to `folder/examples.jsonl`.
+def unpack_parquet(parts: Sequence[Path], folder: Path) -> int:
+    """Write the photographs of the hub's Parquet files to `folder/images` and their text to `folder/examples.jsonl`.
 
-    The text is written last: a folder that has it is whole. Returns the number of items. Raises UserError when the
-    file cannot be read, is not Winoground, or holds something that is no image.
+    The text is written last: a folder that has it is whole. Returns the number of items. Raises UserError when a file
+    cannot be read, is not Winoground, or holds an id that was there before or something that is no image.
     """
     problems = Problems("winoground", strict=False)
-    lines = []
-    examples = records(_parquet_rows(parquet), _ExampleWithPictures, "items", parquet.name, problems)
-    for label, example in examples:
-        names = {f"image_{place}": image_name(example.id, place) for place in (0, 1)}
-        for (field, name), picture in zip(names.items(), (example.image_0, example.image_1), strict=True):
-            if not _is_image(picture.content):
-                raise UserError(f"winoground: {parquet}: {label}: field {field}: is no image; download the file again")
-            with atomic_path(folder / "images" / f"{name}{SUFFIX}") as temporary:
-                temporary.write_bytes(picture.content)
-        text = example.model_dump(exclude={"image_0", "image_1"})
-        lines.append(json.dumps({**text, **names}) + "\n")
+    lines: list[str] = []
+    seen: dict[int, str] = {}
+    for parquet in parts:
+        examples = records(_parquet_rows(parquet), _ExampleWithPictures, "items", parquet.name, problems)
+        for label, example in examples:
+            place = f"{parquet.name}, {label}"
+            if example.id in seen:
+                raise UserError(
+                    f"winoground: {parquet}: {label}: field id: {example.id} is that of {seen[example.id]} too, and "
+                    "its photographs would take the place of those; download the files again"
+                )
+            seen[example.id] = place
+            lines.append(_unpack(example, parquet, label, folder))
     if not problems.frame().empty:
         raise UserError(f"{problems.summary()[0]}; download the file again")
     write_text("".join(lines), folder / EXAMPLES)
     return len(lines)
+
+
+def _unpack(example: _ExampleWithPictures, parquet: Path, label: str, folder: Path) -> str:
+    """Write the photographs of an item; its line of `examples.jsonl`."""
+    names = {f"image_{place}": image_name(example.id, place) for place in (0, 1)}
+    for (field, name), picture in zip(names.items(), (example.image_0, example.image_1), strict=True):
+        if not _is_image(picture.content):
+            raise UserError(f"winoground: {parquet}: {label}: field {field}: is no image; download the file again")
+        with atomic_path(folder / "images" / f"{name}{SUFFIX}") as temporary:
+            temporary.write_bytes(picture.content)
+    text = example.model_dump(exclude={"image_0", "image_1"})
+    return json.dumps({**text, **names}) + "\n"
 
 
 def _json_lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
@@ -195,18 +235,24 @@ def _json_lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     columns = list(_ExampleWithPictures.model_fields)
-    try:
-        file = pq.ParquetFile(path)
-        missing = [name for name in columns if name not in file.schema_arrow.names]
-        if missing:
-            raise UserError(f"winoground: {path}: has no column {missing[0]}; this is not the published file")
-        batches = file.iter_batches(_BATCH, columns=columns)
-        rows = (row for batch in batches for row in batch.to_pylist())
-        for number, row in enumerate(track(rows, "unpack winoground", total=file.metadata.num_rows)):
-            yield f"row {number}", row
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"winoground: {path}: cannot be read as Parquet ({reason}); download it again") from None
+    with reading(path, "download it again", "winoground"):
+        try:
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise UserError(f"winoground: {path}: has no column {missing[0]}; this is not the published file")
+            number = 0
+            for batch in track(file.iter_batches(_BATCH, columns=columns), "unpack winoground", total=_batches(file)):
+                for row in batch.to_pylist():
+                    yield f"row {number}", row
+                    number += 1
+        except (pa.ArrowException, OSError) as error:
+            said = not_the_file(path) or "cannot be read as Parquet, or is cut off; download it again"
+            raise UserError(f"winoground: {path}: {said}") from error
+
+
+def _batches(file: pq.ParquetFile) -> int:
+    return -(-file.metadata.num_rows // _BATCH)
 
 
 def _is_image(content: bytes) -> bool:
@@ -216,5 +262,5 @@ def _is_image(content: bytes) -> bool:
     try:
         with Image.open(BytesIO(content)):
             return True
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False

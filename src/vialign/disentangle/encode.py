@@ -17,7 +17,7 @@ from vialign.disentangle.text import Path as ReadingPath
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.progress import track
 
 if TYPE_CHECKING:
@@ -103,9 +103,10 @@ def _load(kind: type[Module], path: str | Path) -> Module:
     provenance = read_provenance(path)
     if provenance.get("module") != kind.__name__:
         raise UserError(f"{path}: holds {provenance.get('module')!r}, expected {kind.__name__!r}; fit it again")
-    numbers = json.loads(provenance["numbers"])
-    if "grid" in numbers:
-        numbers["grid"] = tuple(numbers["grid"])
-    module = kind(**numbers)
-    module.load_state_dict(tensors)
+    with reading(path, "fit it again"):
+        numbers = json.loads(provenance["numbers"])
+        if "grid" in numbers:
+            numbers["grid"] = tuple(numbers["grid"])
+        module = kind(**numbers)
+        module.load_state_dict(tensors)
     return module.eval().requires_grad_(False)

@@ -1,61 +1,17 @@
-"""VQA v2: the official answer normalisation and soft accuracy, and zero-shot ranking of candidate answers.
+"""VQA v2: the official soft accuracy, and zero-shot ranking of candidate answers.
 
 Source: "VQA: Visual Question Answering" (Agrawal et al. 2015, arXiv:1505.00468) and the evaluation page of
-visualqa.org, which describes the normalisation in words; it is applied to answers of people and of the model alike.
+visualqa.org. Answers are compared as `normalise_answer` writes them.
 """
 
-import re
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
+from vialign.data.vqa_answers import normalise_answer
 from vialign.evaluation.choices import PairScores, text_id
 from vialign.evaluation.outcomes import ITEM_COLUMNS, item_rows
-
-_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_DIGITS = {word: str(value) for value, word in enumerate(_NUMBERS)} | {"none": "0"}
-_ARTICLES = {"a", "an", "the"}
-_PUNCTUATION = re.compile(r"[;/\[\]\"{}()=+\\_\-><@`,?!]")
-_COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
-_PERIOD = re.compile(r"\.(?!\d)")
-_CONTRACTIONS = """
-    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
-    he's how'd how'll how's i'm i've i'd've isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't
-    must've needn't o'clock oughtn't shan't she'd've should've shouldn't somebody'd somebody's someone'd someone's
-    something'd something'll that's there'd there're there's they'd they'd've they'll they're they've 'twas wasn't
-    we'd've we've weren't what'll what're what's what've when's where'd where's where've who'd who'll who's who've
-    why'll why're why's won't would've wouldn't wouldn't've y'all you'd you'd've you'll you're you've
-"""
-
-
-def _without_apostrophes(contractions: Sequence[str]) -> dict[str, str]:
-    """Every spelling that lacks at least one apostrophe, with the full spelling it stands for."""
-    table = {}
-    for full in contractions:
-        parts = full.split("'")
-        for marks in product(("", "'"), repeat=len(parts) - 1):
-            spelling = parts[0] + "".join(mark + part for mark, part in zip(marks, parts[1:], strict=True))
-            if spelling != full:
-                table[spelling] = full
-    return table
-
-
-_MISSING_APOSTROPHE = _without_apostrophes(_CONTRACTIONS.split())
-
-
-def normalise_answer(answer: str) -> str:
-    """The answer as the official evaluation compares it.
-
-    Lower case; commas inside numbers and periods outside them removed; other punctuation except apostrophe and colon
-    becomes a space; number words become digits; articles go; contractions get their apostrophe back.
-    """
-    text = _COMMA_IN_NUMBER.sub("", answer.lower())
-    text = _PERIOD.sub("", text)
-    text = _PUNCTUATION.sub(" ", text)
-    words = (_DIGITS.get(word, word) for word in text.split())
-    return " ".join(_MISSING_APOSTROPHE.get(word, word) for word in words if word not in _ARTICLES)
 
 
 def soft_accuracy(answer: str, human_answers: Sequence[str]) -> float:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vialign.artifacts import Provenance, atomic_path, check_contract, read_provenance, read_table, write_table
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.tables import FEATURE_SHARDS
 
 MANIFEST = "manifest.parquet"
@@ -150,22 +150,36 @@ class _Store:
             low, high = max(start - first, 0), min(stop - first, rows)
             if low < high:
                 groups = range(low // ROW_GROUP, (high - 1) // ROW_GROUP + 1)
-                table = self._file(number).read_row_groups(list(groups), columns=columns)
+                file = self._file(number)
+                with reading(self._path(number), self._mend):
+                    table = file.read_row_groups(list(groups), columns=columns)
                 yield table.slice(low - groups[0] * ROW_GROUP, high - low)
             first += rows
 
     def _column(self, name: str) -> Float[Tensor, "row width"]:
-        parts = [_matrix(self._file(number).read(columns=[name])[name]) for number in range(len(self.shards))]
+        parts = []
+        for number in range(len(self.shards)):
+            file = self._file(number)
+            with reading(self._path(number), self._mend):
+                parts.append(_matrix(file.read(columns=[name])[name]))
         return torch.from_numpy(np.concatenate(parts))
 
+    @property
+    def _mend(self) -> str:
+        return f"delete {self.folder} and extract again"
+
+    def _path(self, number: int) -> Path:
+        return self.folder / str(self.shards["shard"].iloc[number])
+
     def _file(self, number: int) -> pq.ParquetFile:
-        path = self.folder / self.shards["shard"].iloc[number]
-        try:
-            file = pq.ParquetFile(path)
-        except FileNotFoundError:
-            raise UserError(f"{path}: shard is missing; delete {self.folder} and extract again") from None
-        except pa.ArrowInvalid as error:
-            raise UserError(f"{path}: damaged shard ({error}); delete {self.folder} and extract again") from None
+        path = self._path(number)
+        if not path.is_file():
+            raise UserError(f"{path}: shard is missing; {self._mend}")
+        with reading(path, self._mend):
+            try:
+                file = pq.ParquetFile(path)
+            except pa.ArrowInvalid as error:
+                raise UserError(f"{path}: damaged shard; {self._mend}") from error
         if file.metadata.num_rows != self.shards["rows"].iloc[number]:
             raise UserError(f"{path}: has not the rows that the manifest says; delete {self.folder} and extract again")
         return file

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vialign.artifacts import read_tensors, write_tensors
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.objective import Objective
 
 Trail = dict[int, dict[str, Tensor]]
@@ -51,12 +51,13 @@ def read_checkpoint(tensors: Mapping[str, Tensor], path: str | Path) -> Checkpoi
     progress = parts.pop("progress")
     if set(progress) != {"step", "best_step", "best_score"}:
         raise UserError(f"{path}: not a training checkpoint (no progress); delete it and run again")
-    return Checkpoint(
-        step=int(progress["step"]),
-        best_step=int(progress["best_step"]),
-        best_score=float(progress["best_score"]),
-        **parts,
-    )
+    with reading(path, "delete it and run again"):
+        return Checkpoint(
+            step=int(progress["step"]),
+            best_step=int(progress["best_step"]),
+            best_score=float(progress["best_score"]),
+            **parts,
+        )
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path, provenance: Mapping[str, str]) -> None:
@@ -97,5 +98,6 @@ def load_trail(path: str | Path) -> Trail:
 
 def load_best(objective: Objective, path: str | Path) -> Objective:
     """Give a freshly built objective the best weights of a checkpoint and set it to evaluation mode."""
-    objective.load_state(load_checkpoint(path).best)
+    with reading(path, "delete it and run again"):
+        objective.load_state(load_checkpoint(path).best)
     return objective.eval()

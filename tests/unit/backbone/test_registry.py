@@ -68,7 +68,7 @@ def test_a_definition_must_exist_carry_the_name_and_be_a_model(define, tmp_path)
     with pytest.raises(UserError, match="vision_cfg missing"):
         model_definition("part", tmp_path / "part.json")
     name, path = define("registry-typo", text={"widht": 8})
-    with pytest.raises(UserError, match="registry-typo.json: not a model that open_clip can build: .*widht"):
+    with pytest.raises(UserError, match="registry-typo.json: not a model that open_clip can build .*widht"):
         create_model(name, path)
 
 

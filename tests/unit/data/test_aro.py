@@ -107,6 +107,16 @@ def test_images_beside_the_files_need_no_setting(tmp_path, photographs):
     assert set(tables.images["path"]) == {"images/1.jpg", "images/2.jpg"}
 
 
+@pytest.mark.parametrize("place", ["images/vgr_vga_images", "aro/images"])
+def test_images_one_level_too_deep_are_read_there(tmp_path, photographs, place):
+    write(tmp_path)
+    (tmp_path / place).mkdir(parents=True)
+    for path in photographs.iterdir():
+        (tmp_path / place / path.name).write_bytes(path.read_bytes())
+    tables = read(config(tmp_path, photographs, images=None), 0)
+    assert set(tables.images["path"]) == {f"{place}/1.jpg", f"{place}/2.jpg"}
+
+
 def test_one_missing_file_is_noted_and_both_are_an_error(tmp_path, photographs):
     write(tmp_path, attributions=None)
     tables = read(config(tmp_path, photographs), 0)

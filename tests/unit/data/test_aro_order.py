@@ -155,7 +155,7 @@ def test_a_file_that_is_no_longer_what_was_written_is_refused(tmp_path_factory, 
 
 def test_a_file_that_is_cut_off_is_refused(path):
     content = path.read_text()
-    for length in (0, 10, len(content) // 2, len(content) - 1):
+    for length in (10, len(content) // 2, len(content) - 1):
         path.write_text(content[:length])
         with pytest.raises(UserError, match="restore it, or make it again"):
             read_order_file(path)

@@ -87,7 +87,7 @@ def test_a_good_data_set_passes_unchanged():
     ("name", "values", "message"),
     [
         ("captions", {"image_id": "c"}, "names image c, which is not in images"),
-        ("captions", {"text": "  "}, "has no text"),
+        ("captions", {"text": "  "}, "has no words"),
         ("objects", {"image_id": "c"}, "names image c, which is not in images"),
         ("objects", {"width": 101.5}, "its box is empty or leaves the 100x50 image a"),
         ("objects", {"y": -1.5}, "its box is empty or leaves"),

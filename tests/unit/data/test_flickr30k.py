@@ -89,19 +89,6 @@ def test_every_published_form_gives_the_same_tables(folder, tmp_path, form, caps
     assert lines == [] and capsys.readouterr().err == ""
 
 
-def test_the_one_broken_row_of_the_csv_is_counted(folder):
-    keep(folder, "results.csv")
-    with (folder / "results.csv").open("a") as file:
-        file.write("3000.jpg| 4   A dog runs across the grass .\n")
-    tables = read(config(folder, strict=False), 0)
-    assert len(tables.captions) == 20
-    assert tables.problems.to_numpy().tolist() == [
-        ["captions file results.csv", "line 24", "is not `<image>| <number>| <caption>`"]
-    ]
-    with pytest.raises(UserError, match="results.csv, line 24: is not"):
-        read(config(folder), 0)
-
-
 def test_a_csv_without_header_loses_no_caption(folder):
     keep(folder, "results.csv")
     rows = (folder / "results.csv").read_text().splitlines(keepends=True)
@@ -206,3 +193,46 @@ def test_the_published_counts_add_up():
     counts = NOTE.expected
     for kind in ("images", "captions"):
         assert sum(counts[f"{split} {kind}"] for split in ("train", "validation", "test")) == counts[kind]
+
+
+def test_a_row_without_its_second_bar_is_read_and_noted_and_strict_takes_it(folder):
+    keep(folder, "results.csv")
+    path = folder / "results.csv"
+    rows = path.read_text()
+    path.write_text(rows.replace("1003.jpg| 1| Caption", "1003.jpg| 1   Caption"))
+    tables = read(config(folder), 0)
+    captions = dict(zip(tables.captions["caption_id"], tables.captions["text"], strict=True))
+    assert captions["1003.jpg#1"] == "Caption 1 of 1003.jpg ."
+    assert len(tables.captions) == 20
+    line = rows.splitlines().index("1003.jpg| 1| Caption 1 of 1003.jpg .") + 1
+    assert tables.problems.to_dict("records") == [
+        {
+            "file": "results.csv",
+            "row": f"line {line}",
+            "problem": "has no second bar; read as caption 1 of image 1003.jpg",
+        }
+    ]
+
+
+def test_what_could_mean_several_things_is_not_mended(folder):
+    keep(folder, "results.csv")
+    path = folder / "results.csv"
+    path.write_text(path.read_text().replace("1003.jpg| 1| Caption 1", "1003.jpg| Caption 1"))
+    tables = read(config(folder, strict=False), 0)
+    assert "1003.jpg#1" not in set(tables.captions["caption_id"])
+    assert tables.problems["problem"].tolist() == ["is not `<image>| <number>| <caption>`"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_photographs_one_level_too_deep_are_read_and_none_at_all_is_one_line(folder, form):
+    expected = read(config(folder), 0)
+    keep(folder, form)
+    (folder / "flickr30k-images").rename(folder / "aside")
+    (folder / "flickr30k-images").mkdir()
+    (folder / "aside").rename(folder / "flickr30k-images" / "flickr30k_images")
+    assert read(config(folder), 0).captions.equals(expected.captions)
+    for file in (folder / "flickr30k-images").rglob("*.jpg"):
+        file.unlink()
+    for strict in (True, False):
+        with pytest.raises(UserError, match="none of the 10 photographs that .* names? is in its folders"):
+            read(config(folder, strict=strict), 0)

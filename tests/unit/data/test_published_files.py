@@ -58,7 +58,7 @@ def test_a_file_is_read_as_it_is_written(tmp_path):
     ("content", "message"),
     [
         (b'{"rows": [1,', "line 1, column 13: is not JSON .* cut off, download it again"),
-        (b"", "line 1, column 1: is not JSON"),
+        (b"", "is empty; get it again"),
         (b'{"rows": "caf\xe9"}', "is not UTF-8 text"),
         (b"[" * 100_000, "is nested too deeply"),
         (b"[" + b"1" * 5000 + b"]", "holds a number too long"),
@@ -171,6 +171,15 @@ def test_images_are_found_in_every_folder_that_is_there_and_the_first_wins(tmp_p
     assert paths == {"a.png": "one/a.png", "b.png": "two/b.png"}
     with pytest.raises(UserError, match="has no folder none or neither with the photographs; see docs/data.md"):
         image_paths(tmp_path, ["none", "neither"], "x")
+
+
+def test_images_are_found_one_level_deeper_too_and_those_that_are_not_too_deep_win(tmp_path):
+    for name in ("one/a.png", "one/part/a.png", "one/part/b.png", "pack/one/c.png", "other/d.png", "one/part/x/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    paths = image_paths(tmp_path, ["one"], "x")
+    files = {name: path for name, path in paths.items() if name.endswith(".png")}
+    assert files == {"a.png": "one/a.png", "b.png": "one/part/b.png", "c.png": "pack/one/c.png"}
 
 
 def test_photographs_have_their_sizes_and_unreadable_ones_are_counted(tmp_path, problems):

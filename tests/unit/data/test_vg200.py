@@ -87,7 +87,7 @@ def test_the_data_set_needs_the_photographs_and_passes_every_check(folder, tmp_p
     with pytest.raises(UserError, match="has no folder VG_100K or VG_100K_2 or images with the photographs; see"):
         read(config(folder), 0)
     (folder / "images").mkdir()
-    with pytest.raises(UserError, match="has none of the photographs that Attributes.txt names"):
+    with pytest.raises(UserError, match="none of the 7 photographs that Attributes.txt or Relations.txt names is in"):
         read(config(folder, strict=False), 0)
 
 

@@ -124,8 +124,23 @@ def test_missing_photographs_get_a_line_that_says_how_to_get_them(folder):
     ):
         read(config(folder), 0)
     (folder / "VG_100K").mkdir()
-    with pytest.raises(UserError, match="image_data.json: names no image that can be used"):
-        read(config(folder, strict=False), 0)
+    for strict in (False, True):
+        with pytest.raises(UserError, match="none of the 8 photographs that image_data.json names is in its folders"):
+            read(config(folder, strict=strict), 0)
+
+
+@pytest.mark.parametrize("place", ["images/{}", "{}/{}", "unpacked/{}"])
+def test_photographs_one_level_too_deep_are_read_there(folder, place):
+    expected = read(config(folder), 0)
+    for name in ("VG_100K", "VG_100K_2"):
+        (folder / name).rename(folder / "aside")
+        target = folder / place.format(name, name)
+        target.parent.mkdir(exist_ok=True)
+        (folder / "aside").rename(target)
+    found = read(config(folder), 0)
+    assert found.images.drop(columns="path").equals(expected.images.drop(columns="path"))
+    assert found.captions.equals(expected.captions)
+    assert all((folder / path).is_file() for path in found.images["path"])
 
 
 def test_the_note_holds_the_published_count():

@@ -27,6 +27,7 @@ from vialign.data.vqa import (
     read_items,
     write_published,
 )
+from vialign.data.vqa_answers import distinct_answers, normalise_answer
 from vialign.errors import UserError
 from vialign.tables import IMAGES, QUESTIONS
 
@@ -268,6 +269,21 @@ def test_long_questions_and_questions_with_html_are_kept_as_text(tmp_path):
     assert items.loc[2, "rule"] == ""
 
 
+def test_answers_that_the_evaluation_takes_for_one_are_one_candidate_with_all_their_votes():
+    given = ["2,000"] * 3 + ["2000"] * 4 + ["a.m."] * 2 + ["AM"] + ["two"] + ["2"] + ["p.m."] * 5 + ["?", "the"]
+    items = pd.DataFrame({"question_type": ["what"], "answers": [given]})
+    assert frequent_answers(items) == {"what": ["2000", "p.m.", "a.m.", "2"]}
+
+
+@given(st.lists(st.sampled_from(["2,000", "2000", "a.m.", "am", "two", "2", "t-shirt", "t shirt", "x", "?"])))
+def test_candidates_are_distinct_to_the_evaluation_and_no_vote_is_lost(answers):
+    found = distinct_answers(answers)
+    keys = [normalise_answer(name) for name, _ in found]
+    assert len(set(keys)) == len(keys) and "" not in keys
+    assert sum(votes for _, votes in found) == sum(answer != "?" for answer in answers)
+    assert {name for name, _ in found} <= {answer.lower() for answer in answers}
+
+
 def test_given_candidates_and_statements_replace_the_frequent_ones(tmp_path):
     own = {"question_id": 1, "candidates": ["black", "white"], "statements": ["A black cat.", "A white cat."]}
     rows = read(config(write_folder(tmp_path, candidates=[own])), 0).questions.set_index("question_id")
@@ -281,6 +297,7 @@ def test_given_candidates_and_statements_replace_the_frequent_ones(tmp_path):
     [
         ({"statements": ["A black cat."]}, "1 statements for 2 candidates"),
         ({"candidates": ["black"], "statements": ["A black cat."]}, "at least 2 items"),
+        ({"candidates": ["2,000", "2000"], "statements": ["a", "b"]}, "2 of the candidates for one answer, '2000'"),
         ({"question_id": 77}, f"question 77: is not usable in {QUESTION_FILE}"),
     ],
 )

@@ -198,11 +198,11 @@ def packed(folder, photographs, **changes):
 
 def test_a_packed_folder_is_read_once_it_is_unpacked(tmp_path, photographs):
     path = packed(tmp_path, photographs)
-    assert find_parquet(tmp_path) == path
+    assert find_parquet(tmp_path) == [path]
     with pytest.raises(UserError, match=r"packed in test-.*run `vialign data unpack winoground") as caught:
         read(config(tmp_path, photographs, images=None), 0)
     assert "\n" not in str(caught.value)
-    assert unpack_parquet(path, tmp_path) == 3
+    assert unpack_parquet([path], tmp_path) == 3
     unpacked = read(config(tmp_path, photographs, images=None), 0)
     write(tmp_path / "data")
     assert unpacked.choices.equals(read(config(tmp_path / "data", photographs), 0).choices)
@@ -212,9 +212,9 @@ def test_a_packed_folder_is_read_once_it_is_unpacked(tmp_path, photographs):
 
 def test_unpacking_again_changes_nothing(tmp_path, photographs):
     path = packed(tmp_path, photographs)
-    unpack_parquet(path, tmp_path)
+    unpack_parquet([path], tmp_path)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    unpack_parquet(path, tmp_path)
+    unpack_parquet([path], tmp_path)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
@@ -239,11 +239,11 @@ def test_a_broken_packed_file_is_one_line_and_leaves_no_folder_that_looks_whole(
     tmp_path, photographs, changes, message
 ):
     with pytest.raises(UserError, match=message) as caught:
-        unpack_parquet(packed(tmp_path, photographs, **changes), tmp_path / "out")
+        unpack_parquet([packed(tmp_path, photographs, **changes)], tmp_path / "out")
     assert "test-00000-of-00001.parquet" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "examples.jsonl").exists()
-    unpack_parquet(packed(tmp_path, photographs), tmp_path / "out")
+    unpack_parquet([packed(tmp_path, photographs)], tmp_path / "out")
     assert (tmp_path / "out" / "examples.jsonl").exists()
 
 
@@ -252,9 +252,54 @@ def test_a_packed_file_that_is_another_or_cut_off_is_one_line(tmp_path, photogra
     whole = path.read_bytes()
     for content in (b"", b"PAR1", whole[: len(whole) // 2], whole[:-20] + b"x" * 20):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="cannot be read as Parquet") as caught:
-            unpack_parquet(path, tmp_path / "out")
+        with pytest.raises(UserError, match="cannot be read as Parquet|is empty") as caught:
+            unpack_parquet([path], tmp_path / "out")
         assert "\n" not in str(caught.value)
     pq.write_table(pa.table({"id": [1]}), path)
     with pytest.raises(UserError, match="has no column caption_0; this is not the published file"):
-        unpack_parquet(path, tmp_path / "out")
+        unpack_parquet([path], tmp_path / "out")
+
+
+def in_parts(folder, photographs, names):
+    """The items of one file over several, each under its name."""
+    whole = packed(folder, photographs)
+    table = pq.read_table(whole)
+    whole.unlink()
+    for place, name in enumerate(names):
+        pq.write_table(table.slice(place, 1), whole.parent / name)
+
+
+PARTS = [f"test-{number:05d}-of-00003-{letter}.parquet" for number, letter in enumerate("fea")]
+
+
+def test_all_parts_are_unpacked(tmp_path, photographs):
+    in_parts(tmp_path, photographs, PARTS)
+    assert unpack_parquet(find_parquet(tmp_path), tmp_path) == 3
+    assert [json.loads(line) for line in (tmp_path / "examples.jsonl").read_text().splitlines()] == EXAMPLES
+
+
+@pytest.mark.parametrize("gone", range(3))
+def test_a_missing_part_is_named(tmp_path, photographs, gone):
+    in_parts(tmp_path, photographs, PARTS)
+    (tmp_path / "data" / PARTS[gone]).unlink()
+    with pytest.raises(UserError, match=f"1 of 3 parts .* the first of them test-0000{gone}-of-00003") as caught:
+        find_parquet(tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="parts of the data set are missing"):
+        read(config(tmp_path, photographs, images=None), 0)
+
+
+@pytest.mark.parametrize("other", ["test-00000-of-00002-x.parquet", "test-00001-of-00003-x.parquet", "test-x.parquet"])
+def test_parts_of_two_downloads_are_refused(tmp_path, photographs, other):
+    in_parts(tmp_path, photographs, PARTS)
+    (tmp_path / "data" / other).write_bytes((tmp_path / "data" / PARTS[0]).read_bytes())
+    with pytest.raises(UserError, match="keep"):
+        find_parquet(tmp_path)
+
+
+def test_an_id_that_comes_twice_would_pair_a_caption_with_another_photograph_and_is_refused(tmp_path, photographs):
+    in_parts(tmp_path, photographs, PARTS)
+    (tmp_path / "data" / PARTS[2]).write_bytes((tmp_path / "data" / PARTS[0]).read_bytes())
+    with pytest.raises(UserError, match=f"{PARTS[2]}: row 0: field id: 0 is that of {PARTS[0]}, row 0 too"):
+        unpack_parquet(find_parquet(tmp_path), tmp_path)
+    assert not (tmp_path / "examples.jsonl").exists()

@@ -103,3 +103,15 @@ def test_files_and_folders_that_are_not_there(folder):
     latin.write_bytes("image,caption\na.png,gr\xfcn\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8 text"):
         read_captions(folder / "images", latin)
+
+
+@pytest.mark.parametrize("caption", ["&nbsp;", "&amp;nbsp;", "\u200b \u00a0", "&#8203;"])
+def test_a_caption_without_words_is_named_skipped_and_counted_and_strict_stops(folder, capsys, caption):
+    file = write(folder, "caption_id,image,caption", "x,a.png,one", f"y,a.png,{caption}", "z,b.png,two")
+    captions = read_captions(folder / "images", file)
+    assert captions.table["caption_id"].tolist() == ["x", "z"] and captions.table["position"].tolist() == [1, 3]
+    said = capsys.readouterr().err
+    assert f"{file}, row 2 (line 3): field `caption` of caption_id y: " in said
+    assert "1 captions without words skipped" in said and said.count("\n") == 1
+    with pytest.raises(UserError, match=r"row 2 \(line 3\): field `caption` of caption_id y: .* has no words; give it"):
+        read_captions(folder / "images", file, strict=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.data.base import safe_join
+from vialign.data.base import has_words, safe_join
 from vialign.errors import UserError
 
 COLUMNS = ("image", "caption")
@@ -42,16 +42,19 @@ class Captions:
 def read_captions(images: str | Path, captions: str | Path, strict: bool = False) -> Captions:
     """Read a CSV file of captions (columns `image`, `caption` and, where wanted, `caption_id`) of a folder of images.
 
-    Captions of images that are not in the folder are skipped, with a line on stderr; with `strict` they are an error.
-    Raises UserError naming file, row and field when the file is missing or is no such CSV, a field is empty, a name
-    leads out of the folder, a caption id comes twice, or no image is left.
+    Captions of images that are not in the folder, and captions in which cleaning leaves no word (`&nbsp;`), are
+    skipped, with a line on stderr; with `strict` they are an error. Raises UserError naming file, row and field when
+    the file is missing or is no such CSV, a field is empty, a name leads out of the folder, a caption id comes twice,
+    or no image is left.
     """
     folder, file = Path(images), Path(captions)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of images")
-    rows = list(_rows(folder, file))
+    rows = list(_rows(folder, file, strict))
     if not rows:
-        raise UserError(f"{file}: has a header but no captions; add rows with the fields image and caption")
+        raise UserError(
+            f"{file}: has a header but no captions that can be used; add rows with the fields image and caption"
+        )
     table = pd.DataFrame(rows, columns=["position", "image_id", "caption_id", "text"])
     number = table.groupby("image_id", sort=False).cumcount().astype(str)
     table.insert(2, "text_id", table["image_id"] + "#" + number)
@@ -77,7 +80,7 @@ def shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def _rows(folder: Path, file: Path) -> Iterator[tuple[int, str, str, str]]:
+def _rows(folder: Path, file: Path, strict: bool) -> Iterator[tuple[int, str, str, str]]:
     """Row number, name of the image, caption id (empty where there is none) and caption of every row, checked."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -85,6 +88,7 @@ def _rows(folder: Path, file: Path) -> Iterator[tuple[int, str, str, str]]:
             header = next(reader, [])
             _check_header(file, header)
             ids: set[str] = set()
+            wordless: list[str] = []
             for position, fields in enumerate(filter(None, reader), start=1):
                 where = f"{file}, row {position} (line {reader.line_num})"
                 if len(fields) != len(header):
@@ -98,7 +102,12 @@ def _rows(folder: Path, file: Path) -> Iterator[tuple[int, str, str, str]]:
                 if name and name in ids:
                     raise UserError(f"{where}: field `caption_id`: {name!r} comes twice; give each caption its own")
                 ids.add(name)
+                if not has_words(row["caption"]):
+                    wordless.append(_without_words(where, row["caption"], name, strict))
+                    continue
                 yield position, os.path.normpath(image), name, row["caption"]
+            if wordless:
+                warn(f"{wordless[0]}; {len(wordless)} captions without words skipped (strict stops here instead)")
     except FileNotFoundError:
         raise UserError(f"{file}: no such file of captions") from None
     except OSError as error:
@@ -107,6 +116,15 @@ def _rows(folder: Path, file: Path) -> Iterator[tuple[int, str, str, str]]:
         raise UserError(f"{file}: not UTF-8 text (byte {error.start}); convert it") from None
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: not CSV: {error}; correct its quotes") from None
+
+
+def _without_words(where: str, caption: str, name: str, strict: bool) -> str:
+    """What to say of a caption in which nothing is left to encode. Raises UserError when strict."""
+    called = f" of caption_id {name}" if name else ""
+    said = f"{where}: field `caption`{called}: {caption.strip()[:40]!r} has no words"
+    if strict:
+        raise UserError(f"{said}; give it a text or remove the row")
+    return said
 
 
 def _check_row(folder: Path, where: str, image: str, caption: str) -> None:

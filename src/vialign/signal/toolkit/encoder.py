@@ -55,12 +55,12 @@ class Encoder:
         pooled, patches = image_features(self.backbone, to_pixels(self.backbone, pictures), self.readout)
         return ImageSide(pooled, prototypes_of(self.visual, patches))
 
-    def texts(self, texts: Sequence[str]) -> TextSide:
+    def texts(self, texts: Sequence[str], text_ids: Sequence[str] | None = None) -> TextSide:
         """Global embeddings and phrase units of some texts, which go through the tower together.
 
-        Raises UserError when a text has no token.
+        `text_ids` name the texts in an error, else their places do. Raises UserError when a text has no token.
         """
-        names = [str(row) for row in range(len(texts))]
+        names = [str(row) for row in range(len(texts))] if text_ids is None else list(text_ids)
         units, parsed = parse(texts, names, self.parser)
         tokens = self.backbone.tokenize(texts)
         with torch.inference_mode():

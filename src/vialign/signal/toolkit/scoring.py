@@ -96,8 +96,8 @@ def stream_pairs(
 
 def _score_block(signal: Signal, rows: pd.DataFrame, image_ids: list[str], images: ImageSide) -> pd.DataFrame:
     texts = rows.drop_duplicates("text_id")
-    side = signal.encoder.texts(texts["text"].tolist())
     text_ids = texts["text_id"].tolist()
+    side = signal.encoder.texts(texts["text"].tolist(), text_ids)
     scores = signal.pair_scores(rows.reset_index(drop=True), image_ids, text_ids, images, side)
     parsed = rows["text_id"].map(dict(zip(text_ids, side.parsed, strict=True))).to_numpy()
     further = rows.drop(columns=["image_id", "text_id", "kind"]).reset_index(drop=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from vialign.artifacts import Provenance, check_contract, read_provenance, read_table, write_table
 from vialign.config import SignalConfig
 from vialign.disentangle import load_text, load_visual, save_text, save_visual
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.features import contract_provenance
 from vialign.language.pipeline import load_pipeline, save_pipeline
 from vialign.signal.calibration import SignalCalibration, read_calibration
@@ -118,21 +118,25 @@ def load_signal(folder: str | Path, backbone: "Backbone") -> Signal:
     parser = load_pipeline(folder / PARSER)
     provenance = read_provenance(files[0])
     fits = {file.name: read_provenance(file).get("fit") for file in files}
-    fits[PARSER] = parser.meta.get("vialign", {}).get("fit")
+    said = parser.meta.get("vialign")
+    fits[PARSER] = said.get("fit") if isinstance(said, dict) else None
     for name, fit in fits.items():
         if fit is None or fit != provenance.get("fit"):
             raise UserError(f"{folder / name}: is of another fit than {files[0].name}; restore the folder or fit again")
-    read_calibration(folder / CALIBRATION)
-    return Signal(
-        encoder=Encoder(
-            backbone=backbone,
-            readout=provenance["readout"],
-            visual=load_visual(folder / VISUAL),
-            text=load_text(folder / TEXT),
-            parser=parser,
-        ),
-        calibration=read_table(folder / CALIBRATION, SIGNAL_CALIBRATION),
-        images=read_table(folder / IMAGES, TOOLKIT_IMAGES),
-        config=SignalConfig.model_validate_json(provenance["signal"]),
-        provenance={name: value for name, value in provenance.items() if name not in ("module", "numbers", "table")},
-    )
+    with reading(folder, "restore the folder or fit again"):
+        read_calibration(folder / CALIBRATION)
+        return Signal(
+            encoder=Encoder(
+                backbone=backbone,
+                readout=provenance["readout"],
+                visual=load_visual(folder / VISUAL),
+                text=load_text(folder / TEXT),
+                parser=parser,
+            ),
+            calibration=read_table(folder / CALIBRATION, SIGNAL_CALIBRATION),
+            images=read_table(folder / IMAGES, TOOLKIT_IMAGES),
+            config=SignalConfig.model_validate_json(provenance["signal"]),
+            provenance={
+                name: value for name, value in provenance.items() if name not in ("module", "numbers", "table")
+            },
+        )

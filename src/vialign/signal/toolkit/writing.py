@@ -49,7 +49,11 @@ def stream_table(table: Table, path: str | Path, provenance: Mapping[str, str]) 
     """
     metadata = {b"vialign": json.dumps({"table": table.name, **provenance}, sort_keys=True).encode()}
     schema = table.schema().with_metadata(metadata)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
+    with atomic_path(path) as temporary, _writer(temporary, schema) as file:
         stream = TableStream(file, table)
         yield stream
         stream.flush()
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
