@@ -35,16 +35,37 @@ _SAFETENSORS = {np.float32: "F32", np.float16: "F16", np.bool_: "BOOL"}
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path in the target's own folder that becomes `path` when the block ends without an error."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
+    except OSError as error:
+        raise _unwritten(target, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Whatever keeps `path` from being written, such as a full disk, becomes one line that names it and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritten(Path(path), error) from None
+
+
+def _unwritten(target: Path, error: OSError) -> Exception:
+    """The user's error where writing failed; the error itself where it is about a file elsewhere, or is no system's."""
+    places = (str(target), str(target.parent))
+    elsewhere = error.filename is not None and not str(os.fsdecode(error.filename)).startswith(places)
+    if error.errno is None or elsewhere:
+        return error
+    return UserError(f"{target}: cannot be written ({os.strerror(error.errno)}); make room or choose another place")
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -86,11 +107,15 @@ def read_provenance(path: str | Path) -> Provenance:
 
 def write_tensors(tensors: Mapping[str, "Tensor"], path: str | Path, provenance: Mapping[str, str]) -> None:
     """Write named tensors as safetensors."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata={"vialign": json.dumps(dict(provenance), sort_keys=True)})
+        try:
+            save_file(plain, temporary, metadata={"vialign": json.dumps(dict(provenance), sort_keys=True)})
+        except SafetensorError as error:
+            raise UserError(f"{path}: cannot be written ({error}); make room or choose another place") from None
 
 
 @contextmanager
@@ -113,6 +138,9 @@ def tensors_in_parts(
         with temporary.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             file.truncate(8 + len(text) + end)
+            # A disk that is too small says so now; written through the map it would end the process without a word.
+            if end and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 8 + len(text), end)
         arrays, start = {}, 8 + len(text)
         for name, (kind, shape) in layout.items():
             arrays[name] = np.memmap(temporary, dtype=kind, mode="r+", offset=start, shape=shape)
@@ -136,6 +164,8 @@ def read_tensors(path: str | Path) -> dict[str, "Tensor"]:
         raise UserError(f"{path}: no such file") from None
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {_unreadable(path, error)}") from None
 
 
 def check_contract(path: str | Path, contract: Mapping[str, str]) -> None:
@@ -159,6 +189,14 @@ def _open_parquet(path: str | Path) -> pq.ParquetFile:
         raise UserError(f"{path}: no such file") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a Parquet file: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {_unreadable(path, error)}") from None
+
+
+def _unreadable(path: str | Path, error: OSError) -> str:
+    if Path(path).is_dir():
+        return "is a folder, and a file is wanted; name a file in it"
+    return f"cannot be read ({os.strerror(error.errno) if error.errno else ' '.join(str(error).split())})"
 
 
 def _metadata(metadata: Mapping[bytes, bytes] | None) -> Provenance:
@@ -176,4 +214,6 @@ def _read_header(path: str | Path) -> Provenance:
         raise UserError(f"{path}: no such file") from None
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {_unreadable(path, error)}") from None
     return json.loads(metadata.get("vialign", "{}"))
