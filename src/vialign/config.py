@@ -43,7 +43,7 @@ class BenchmarkConfig(Section):
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
     tolerance: Fraction = 0.05
-    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run, with reasons."""
+    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
 
 
 class DataConfig(Section):
@@ -62,7 +62,7 @@ class DataConfig(Section):
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
     tolerance: Fraction = 0.05
-    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run, with reasons."""
+    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
     tune_list: str | None = None
     """A file that names, line by line, the only training images to use: those the backbone has not seen."""
     regions: str | None = None

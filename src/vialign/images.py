@@ -19,7 +19,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from vialign.errors import UserError
 
 CHANGES = {
-    "orientation": ("are turned upright as their orientation tag says", "have an orientation tag, which is not applied"),
+    "orientation": (
+        "are turned upright as their orientation tag says",
+        "have an orientation tag, not applied",
+    ),
     "depth": ("have more than 8 bits a channel and are scaled to 8",) * 2,
     "transparency": ("are partly transparent and are laid on white",) * 2,
     "frames": ("have several frames, of which the first is read",) * 2,
@@ -89,7 +92,7 @@ def open_image(file: Path, own: bool) -> Decoded:
 
 
 def as_rgb(image: Image.Image, own: bool) -> Decoded:
-    """A picture in mode RGB: depth scaled to 8 bits, transparency on white, turned upright where it is the user's `own`.
+    """A picture in mode RGB: depth scaled to 8 bits, transparency on white, turned upright where it is `own`.
 
     A picture that was through here comes back as it is. Raises ValueError for numbers without a known range.
     """

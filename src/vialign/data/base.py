@@ -100,9 +100,7 @@ def frequent_reasons(reasons: Sequence[str]) -> str:
 class Problems:
     """Collects broken rows: each is skipped and counted, or stops the run when `strict`, or too many of them do."""
 
-    def __init__(
-        self, dataset: str, strict: bool, key: str = "data.strict", tolerance: float = TOLERANCE
-    ) -> None:
+    def __init__(self, dataset: str, strict: bool, key: str = "data.strict", tolerance: float = TOLERANCE) -> None:
         self.dataset = dataset
         self.strict = strict
         self.key = key

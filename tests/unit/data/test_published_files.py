@@ -220,13 +220,14 @@ def test_photographs_have_their_sizes_and_unreadable_ones_are_counted(tmp_path, 
     assert problems.summary()[0].startswith("x: images, b.png: images/b.png cannot be read as an image")
 
 
-def test_a_link_out_of_the_folder_is_counted_and_not_followed(tmp_path, problems):
+def test_links_in_the_folder_that_was_named_are_followed(tmp_path, problems):
     (tmp_path / "data" / "images").mkdir(parents=True)
     Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
     (tmp_path / "data" / "images" / "a.png").symlink_to(tmp_path / "a.png")
     frame = read_photographs({"a.png": "train"}, {"a.png": "images/a.png"}, tmp_path / "data", problems)
-    assert frame.empty
-    assert "leads out of the folder" in problems.frame().loc[0, "problem"]
+    assert frame[["image_id", "path", "width"]].values.tolist() == [["a.png", "images/a.png", 7]]
+    read_photographs({"b.png": "train"}, {"b.png": "images/../../a.png"}, tmp_path / "data", problems)
+    assert "leads out of the folder" in problems.frame()["problem"].item()
 
 
 @given(st.lists(st.text("a,1 <\r") | st.sampled_from(["a,1,x", "a,2,y", "b,1,x", "a,3, "])))
