@@ -45,7 +45,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except OSError as error:
-        raise _unwritten(target, error) from None
+        raise unwritten(target, error) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,10 +56,10 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _unwritten(Path(path), error) from None
+        raise unwritten(Path(path), error) from None
 
 
-def _unwritten(target: Path, error: OSError) -> Exception:
+def unwritten(target: Path, error: OSError) -> Exception:
     """The user's error where writing failed; the error itself where it is about a file elsewhere, or is no system's."""
     places = (str(target), str(target.parent))
     elsewhere = error.filename is not None and not str(os.fsdecode(error.filename)).startswith(places)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vialign.errors import UserError
 
-TABLE, PAGE = b"PAR1", b"<!doctype html"
-"""How a Parquet file begins, and an HTML page (in lower case)."""
+TABLE, PAGE, PNG, ANY = b"PAR1", b"<!doctype html", b"\x89PNG", b""
+"""How a Parquet file begins, an HTML page (in any case), a picture, and a file of which nothing is asked."""
 
 _GIB = 2**30
 

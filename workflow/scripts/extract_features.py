@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 from vialign.stage import stage
@@ -21,4 +22,11 @@ with stage(snakemake) as run:
         **sizes,
         provenance=run.provenance,
     )
-    extract_texts(backbone, read_table(run.input.texts, TEXTS), run.output.texts, **sizes, provenance=run.provenance)
+    texts = read_table(run.input.texts, TEXTS)
+    cut = extract_texts(backbone, texts, run.output.texts, **sizes, provenance=run.provenance)
+    if cut:
+        longest = backbone.context_length
+        print(
+            f"vialign: {cut} of {len(texts)} texts have more than {longest} tokens; their end is cut off",
+            file=sys.stderr,
+        )
