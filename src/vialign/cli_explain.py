@@ -11,7 +11,8 @@ from vialign.config import read_config
 from vialign.errors import UserError
 from vialign.paths import PAGE, PNG, Output, check_paths
 
-PAGE_NAME, PICTURE_NAME = "explain.html", "explain.png"
+MADE = {"explain.html": PAGE, "explain.png": PNG}
+"""Files that are written, and how each begins."""
 
 
 def explain(
@@ -41,14 +42,8 @@ def explain(
             raise UserError(f"{image}: no such image file")
         if not caption.strip():
             raise UserError('explain: the caption is empty; give one in quotes, such as "a dog on a sofa"')
-        outputs = [
-            Output("--out", out, None),
-            Output("--out", out / PAGE_NAME, PAGE),
-            Output("--out", out / PICTURE_NAME, PNG),
-        ]
-        check_paths(
-            outputs, {"IMAGE": image, "--results": results} | {f"--config {file}": file for file in config or []}
-        )
+        made = [Output("--out", out, None), *(Output("--out", out / name, kind) for name, kind in MADE.items())]
+        check_paths(made, {"IMAGE": image, "--results": results} | {f"--config {file}": file for file in config or []})
         from vialign.analysis.explain import explain_pair, open_run
         from vialign.images import Changes, open_image
         from vialign.report.explain import write_explanation

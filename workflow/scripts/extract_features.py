@@ -25,8 +25,5 @@ with stage(snakemake) as run:
     texts = read_table(run.input.texts, TEXTS)
     cut = extract_texts(backbone, texts, run.output.texts, **sizes, provenance=run.provenance)
     if cut:
-        longest = backbone.context_length
-        print(
-            f"vialign: {cut} of {len(texts)} texts have more than {longest} tokens; their end is cut off",
-            file=sys.stderr,
-        )
+        most = backbone.context_length
+        print(f"vialign: {cut} of {len(texts)} texts are longer than {most} tokens and are cut off", file=sys.stderr)

@@ -55,7 +55,7 @@ class Broken:
             if self.total and too_many(len(self.names), self.total, self.tolerance):
                 raise UserError(
                     f"{folder}: {len(self.names)} of {self.total} images cannot be read, more than --tolerance "
-                    f"({self.tolerance:g}); raise it to go on without them ({shorten(self.names)}); the first: {self.first}"
+                    f"({self.tolerance:g}); raise it to go on without them; the first: {self.first}"
                 ) from None
             return None
         self.changes.add(image_id, decoded.changes)

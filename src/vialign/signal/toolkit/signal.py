@@ -56,17 +56,16 @@ class Signal:
     def score(self, pictures: Sequence["Image.Image"], texts: Sequence[str]) -> pd.DataFrame:
         """Every signal of pairs in memory, picture i with text i; columns of `SIGNAL_SCORES` without ids and kind.
 
-        Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.images`). All of them go through the towers together, so give a batch at a time. Raises UserError when the numbers
-        differ or a text has no token.
+        Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.images`). All of them go
+        through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a text has
+        no token.
         """
         if len(pictures) != len(texts):
             raise UserError(f"signal: {len(pictures)} pictures with {len(texts)} texts; give one text a picture")
         names = [str(row) for row in range(len(texts))]
         pairs = pd.DataFrame({"image_id": names, "text_id": names, "kind": "aligned"})
-        sides = (
-            self.encoder.images([as_rgb(picture, own=True).picture for picture in pictures]),
-            self.encoder.texts(texts),
-        )
+        seen = [as_rgb(picture, own=True).picture for picture in pictures]
+        sides = self.encoder.images(seen), self.encoder.texts(texts)
         return self.pair_scores(pairs, names, names, *sides).drop(columns=["image_id", "text_id", "kind"])
 
     def pair_scores(
