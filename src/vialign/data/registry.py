@@ -44,19 +44,33 @@ def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTa
     rows than `config.tolerance` allows, a split that stages need without an image or, where the data set has captions,
     without a caption, and, when `config.strict`, the first broken row.
     """
+    parts = [read_own(config, seed, output), *(read_benchmark(config, name, seed) for name in config.benchmarks)]
+    tables = checked(parts, config)
+    require_splits(tables, config.dataset)
+    return tables
+
+
+def read_own(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:
+    """The data set alone, with the items of its order files, as `read_dataset`; references are not checked."""
     name = known(config.dataset, DATASETS, "data.dataset")
     folders = image_folders(config, output)
     module = import_module(DATASETS[name])
     own = module.build(config, seed, Path(output)) if name in EMBEDDED else module.read(config, seed)
     require_images(own, name)
-    parts = [_with_order(_relative_to(own, folders["data"], "data"), config)]
-    for benchmark, source in config.benchmarks.items():
-        reader = import_module(BENCHMARKS[known(benchmark, BENCHMARKS, "data.benchmarks")])
-        found = reader.read(source, seed)
-        require_images(found, benchmark)
-        parts.append(_relative_to(found, benchmark_folder(source), benchmark))
-    tables, lines = check_references(_together(parts), name, config.strict, config.tolerance)
-    require_splits(tables, name)
+    return _with_order(_relative_to(own, folders["data"], "data"), config)
+
+
+def read_benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
+    """One benchmark alone, as `read_dataset`; references are not checked."""
+    reader, source = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")]), config.benchmarks[name]
+    found = reader.read(source, seed)
+    require_images(found, name)
+    return _relative_to(found, benchmark_folder(source), name)
+
+
+def checked(parts: list[DatasetTables], config: DataConfig) -> DatasetTables:
+    """One data set of several parts, whose rows all point to something; what was left out is summed up on stderr."""
+    tables, lines = check_references(_together(parts), config.dataset, config.strict, config.tolerance)
     for line in lines:
         print(f"vialign: {line}", file=sys.stderr)
     return tables
