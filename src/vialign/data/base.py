@@ -76,6 +76,9 @@ def image_table(
 TOLERANCE = 0.05
 """Share of broken rows of a kind that is passed over, unless told otherwise."""
 
+FEW = 2
+"""Broken rows that tell nothing of a share: in a small folder one alone would be more than any tolerance."""
+
 _SHOWN = 3
 """Reasons that a message shows."""
 _NAMES = re.compile(r"\S*(?:[\d/\\]|\w\.\w)\S*|'[^']*'")
@@ -83,8 +86,8 @@ _NAMES = re.compile(r"\S*(?:[\d/\\]|\w\.\w)\S*|'[^']*'")
 
 
 def too_many(broken: int, total: int, tolerance: float) -> bool:
-    """Whether more rows are broken than may be passed over. One alone tells nothing of a share, so it never is."""
-    return broken > (max(1.0, tolerance * total) if tolerance > 0 else 0.0)
+    """Whether more rows are broken than may be passed over; `FEW` always may, unless the tolerance is 0."""
+    return broken > (max(FEW, tolerance * total) if tolerance > 0 else 0)
 
 
 def frequent_reasons(reasons: Sequence[str]) -> str:

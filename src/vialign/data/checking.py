@@ -80,7 +80,8 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
     if language.treebank in TREEBANKS:
         yield _treebank(language.treebank, language.folder, "language.folder")
     for name, domain in language.domains.items():
-        yield _treebank(domain.treebank, domain.folder, f"language.domains.{name}.folder")
+        found = _treebank(domain.treebank, domain.folder, f"language.domains.{name}.folder")
+        yield replace(found, name=f"domain {name}")
 
 
 def _own(config: DataConfig, seed: int) -> DatasetTables:

@@ -202,7 +202,7 @@ def rows_of(total, broken, tolerance=0.05, key="data.strict"):
 
 @pytest.mark.parametrize(
     ("total", "broken", "tolerance", "stops"),
-    [(40460, 5, 0.05, False), (100, 5, 0.05, False), (100, 6, 0.05, True), (6, 1, 0.05, False), (6, 2, 0.05, True)]
+    [(40460, 5, 0.05, False), (100, 5, 0.05, False), (100, 6, 0.05, True), (6, 2, 0.05, False), (6, 3, 0.05, True)]
     + [(100, 90, 1.0, False), (1000, 1, 0.0, True), (1000, 0, 0.0, False)],
 )
 def test_more_broken_rows_than_the_tolerance_stop_with_counts_and_reasons(total, broken, tolerance, stops, capsys):
