@@ -163,7 +163,7 @@ def test_a_place_below_a_file_is_one_line_and_an_error_elsewhere_stays_what_it_i
     ):
         write_text("x", tmp_path / "file" / "x.txt")
     with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_path(tmp_path / "x"):
-        open("/elsewhere/is/nothing")
+        os.stat("/elsewhere/is/nothing")
     with pytest.raises(OSError, match="of a library"), atomic_path(tmp_path / "x"):
         raise OSError("of a library")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
