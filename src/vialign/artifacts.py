@@ -35,16 +35,37 @@ _SAFETENSORS = {np.float32: "F32", np.float16: "F16", np.bool_: "BOOL"}
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path in the target's own folder that becomes `path` when the block ends without an error."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
+    except OSError as error:
+        raise unwritten(target, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Whatever keeps `path` from being written, such as a full disk, becomes one line that names it and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritten(Path(path), error) from None
+
+
+def unwritten(target: Path, error: OSError) -> Exception:
+    """The user's error where writing failed; the error itself where it is about a file elsewhere, or is no system's."""
+    places = (str(target), str(target.parent))
+    elsewhere = error.filename is not None and not str(os.fsdecode(error.filename)).startswith(places)
+    if error.errno is None or elsewhere:
+        return error
+    return UserError(f"{target}: cannot be written ({os.strerror(error.errno)}); make room or choose another place")
 
 
 def write_text(text: str, path: str | Path) -> None:
@@ -88,11 +109,15 @@ def read_provenance(path: str | Path) -> Provenance:
 
 def write_tensors(tensors: Mapping[str, "Tensor"], path: str | Path, provenance: Mapping[str, str]) -> None:
     """Write named tensors as safetensors."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata={"vialign": json.dumps(dict(provenance), sort_keys=True)})
+        try:
+            save_file(plain, temporary, metadata={"vialign": json.dumps(dict(provenance), sort_keys=True)})
+        except SafetensorError as error:
+            raise UserError(f"{path}: cannot be written ({error}); make room or choose another place") from None
 
 
 @contextmanager
@@ -115,6 +140,9 @@ def tensors_in_parts(
         with temporary.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             file.truncate(8 + len(text) + end)
+            # A disk that is too small says so now; written through the map it would end the process without a word.
+            if end and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 8 + len(text), end)
         arrays, start = {}, 8 + len(text)
         for name, (kind, shape) in layout.items():
             arrays[name] = np.memmap(temporary, dtype=kind, mode="r+", offset=start, shape=shape)

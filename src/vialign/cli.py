@@ -16,6 +16,7 @@ from vialign.cli_report import app as report_app
 from vialign.cli_signal import app as signal_app
 from vialign.config import Config, digest, read_config
 from vialign.errors import UserError
+from vialign.paths import ANY, Output, check_paths, check_space
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Check configurations.", no_args_is_help=True)
@@ -120,6 +121,7 @@ def data_notes(
         if into is None:
             print(notes_markdown())
         else:
+            check_paths([Output("--into", into, ANY)], {})
             write_text(with_notes(into.read_text(encoding="utf-8"), str(into)), into)
 
 
@@ -132,7 +134,7 @@ def data_unpack(
 
     Example: `vialign data unpack winoground data/winoground`
     """
-    from vialign.data.winoground import find_parquet, unpack_parquet
+    from vialign.data.winoground import EXAMPLES, find_parquet, unpack_parquet
 
     with one_line_errors():
         if benchmark != "winoground":
@@ -140,6 +142,9 @@ def data_unpack(
         packed = find_parquet(folder)
         if not packed:
             raise UserError(f"winoground: {folder}: has no test-*.parquet; download it as docs/data.md says")
+        made = [Output("FOLDER", folder / "images", None), Output("FOLDER", folder / EXAMPLES, ANY)]
+        check_paths(made, {f"the packed file {number}": path for number, path in enumerate(packed)})
+        check_space(folder, sum(path.stat().st_size for path in packed), "the images")
         names = ", ".join(str(path) for path in packed)
         print(f"{unpack_parquet(packed, folder)} items of {names} unpacked to {folder}")
 
@@ -165,6 +170,7 @@ def data_order(
     with one_line_errors():
         if output.exists():
             raise UserError(f"{output}: exists; perturbations are written once, so choose another name")
+        check_paths([Output("OUTPUT", output, ANY)], {"CAPTIONS": captions, "IMAGES": images, "PIPELINE": pipeline})
         shown = read_table(images, IMAGES)
         test = set(shown.loc[shown["split"] == "test", "image_id"])
         told = read_table(captions, CAPTIONS)

@@ -11,6 +11,7 @@ import typer
 from vialign.cli_errors import one_line_errors
 from vialign.config import REGION_METHODS, Config, digest, read_config
 from vialign.errors import UserError
+from vialign.paths import Output, check_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,8 @@ def budget(
     Example: `vialign budget vialign configs/vit_b_32.yaml --size`
     """
     with one_line_errors():
+        outputs = [] if out is None else [Output("--out", out)]
+        check_paths(outputs, {"--pipeline": pipeline} | {f"CONFIG {file}": file for file in files})
         import torch
 
         from vialign.artifacts import write_table

@@ -1,5 +1,6 @@
 """`vialign explain`: which phrase of a caption found what in an image, on the artifacts of a run."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,10 @@ import typer
 from vialign.cli_errors import one_line_errors
 from vialign.config import read_config
 from vialign.errors import UserError
+from vialign.paths import PAGE, PNG, Output, check_paths
+
+MADE = {"explain.html": PAGE, "explain.png": PNG}
+"""Files that are written, and how each begins."""
 
 
 def explain(
@@ -37,15 +42,16 @@ def explain(
             raise UserError(f"{image}: no such image file")
         if not caption.strip():
             raise UserError('explain: the caption is empty; give one in quotes, such as "a dog on a sofa"')
-        if out.exists() and not out.is_dir():
-            raise UserError(f"{out}: is not a folder; choose another name with --out")
+        made = [Output("--out", out, None), *(Output("--out", out / name, kind) for name, kind in MADE.items())]
+        check_paths(made, {"IMAGE": image, "--results": results} | {f"--config {file}": file for file in config or []})
         from vialign.analysis.explain import explain_pair, open_run
-        from vialign.features.pixels import read_image
+        from vialign.images import Changes, open_image
         from vialign.report.explain import write_explanation
 
-        # Links are followed first: this file is one that the user named, not one that a table leads to.
-        file = image.resolve()
-        picture = read_image(file.parent, file.name, image.name)
+        decoded, changes = open_image(image, own=True), Changes()
+        changes.add(image.name, decoded.changes)
+        for _, text in changes.lines(own=True):
+            print(f"vialign: 1 images {text} ({image.name})", file=sys.stderr)
         run = open_run(given)
-        for path in write_explanation(explain_pair(run, picture, caption), run.provenance, out):
+        for path in write_explanation(explain_pair(run, decoded.picture, caption), run.provenance, out):
             print(f"{path}: written")

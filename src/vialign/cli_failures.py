@@ -8,6 +8,7 @@ import typer
 from vialign.cli_errors import one_line_errors
 from vialign.config import Config, read_config
 from vialign.errors import UserError
+from vialign.paths import Output, check_paths
 
 app = typer.Typer(
     help="Export failed queries for review by people, and read their labels back (docs/failures.md).",
@@ -40,6 +41,7 @@ def failures_export(
         from vialign.report.pictures import open_album
         from vialign.tables import FAILURES, IMAGES
 
+        check_paths([Output("--out", out, None)], {"RESULTS": results})
         failures = read_table(results / "analyse/failures.parquet", FAILURES)
         if failures.empty:
             raise UserError(f"{results}: no query failed; there is nothing to review")
@@ -77,6 +79,8 @@ def failures_import(
         names = [sheet.stem for sheet in sheets]
         if len({RULES, *names}) <= len(names):
             raise UserError(f"{sheets[-1]}: the file's name stands for the rater and must not occur twice; rename it")
+        out = results / "analyse/failure_review.parquet"
+        check_paths([Output("RESULTS", out)], {f"SHEET {sheet}": sheet for sheet in sheets})
         path = results / "analyse/failures.parquet"
         failures = read_table(path, FAILURES)
         labels = {name: read_sheet(sheet, failures) for name, sheet in zip(names, sheets, strict=True)}
@@ -85,7 +89,6 @@ def failures_import(
             failures, labels, draws=settings.bootstrap, level=settings.level, seed=_config(config).seed
         )
         provenance = read_provenance(path) | {"rule": "failures import", "classes_digest": classes_digest(failures)}
-        out = results / "analyse/failure_review.parquet"
         write_table(table, FAILURE_REVIEW, out, provenance)
         for (first, second), part in table.groupby(["first", "second"], sort=False):
             row = part.iloc[0]

@@ -8,6 +8,7 @@ import typer
 from vialign.cli_errors import one_line_errors
 from vialign.config import Config, read_config
 from vialign.errors import UserError
+from vialign.paths import PAGE, Output, check_paths
 
 app = typer.Typer(help="Draw the report of a finished run again, or two runs side by side.", no_args_is_help=True)
 
@@ -30,7 +31,9 @@ def report_build(
     with one_line_errors():
         from vialign.report.build import build_report
 
-        settings = _config(results, config or [])
+        files = config or []
+        check_paths([Output("--out", out, PAGE)], {"RESULTS": results} | {f"CONFIG {file}": file for file in files})
+        settings = _config(results, files)
         build_report(results, settings, out, _provenance(settings, "vialign.report.build"))
         print(f"{out}: written")
 
@@ -48,6 +51,7 @@ def report_compare(
     with one_line_errors():
         from vialign.report.side_by_side import build_comparison
 
+        check_paths([Output("--out", out, PAGE)], {"RUN_A": run_a, "RUN_B": run_b})
         build_comparison(run_a, run_b, out, _provenance(Config(), "vialign.report.side_by_side"))
         print(f"{out}: written; differences are {run_b} minus {run_a}")
 

@@ -8,6 +8,7 @@ import typer
 from vialign.cli_errors import one_line_errors
 from vialign.config import Config, read_config
 from vialign.errors import UserError
+from vialign.paths import ANY, Output, check_paths
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -44,6 +45,9 @@ Readout = Annotated[str | None, typer.Option(help="Patch readout of the fit: fin
 FitImages = Annotated[int, typer.Option(min=1, help="Images to fit the units on, at most; never over half of all.")]
 Seed = Annotated[int, typer.Option(help="Seed of the division of the images and of the fit.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images that are held in memory at a time, with four texts each.")]
+Tolerance = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of the images that may be missing or broken and is skipped.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at an image that is missing or broken.")]
 Device = Annotated[str, typer.Option(help="Where the backbone runs, such as cpu or cuda.")]
 
@@ -63,6 +67,7 @@ def signal_example(
     with one_line_errors():
         from vialign.signal.toolkit.example import draw_example
 
+        check_paths([Output("FOLDER", folder / "images", None), Output("FOLDER", folder / "captions.csv", ANY)], {})
         print(f"{draw_example(folder, images, seed)}: captions of {images} images in {folder / 'images'}")
 
 
@@ -82,6 +87,7 @@ def signal_fit(
     seed: Seed = 0,
     batch: Batch = 32,
     strict: Strict = False,
+    tolerance: Tolerance = 0.05,
     device: Device = "cpu",
 ) -> None:
     """Fit the units and the calibration of a signal on a part of the images.
@@ -93,9 +99,11 @@ def signal_fit(
         from vialign.signal.toolkit import open_backbone, save_signal
         from vialign.signal.toolkit.signal import check_free
 
+        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths([Output("--out", out, None)], inputs)
         check_free(out)
         backbone = open_backbone(model, pretrained, definition, device)
-        given = _captions(images, captions, strict)
+        given = _captions(images, captions, strict, tolerance)
         settings = _settings(config, readout, seed, batch)
         save_signal(_fit(backbone, given, settings, pipeline, treebank, fit_images), out)
         print(f"{out}: units of {model}; use them with `vialign signal score --units {out} ...`")
@@ -119,6 +127,7 @@ def signal_score(
     seed: Seed = 0,
     batch: Batch = 32,
     strict: Strict = False,
+    tolerance: Tolerance = 0.05,
     device: Device = "cpu",
 ) -> None:
     """Score every image with its captions: global and local similarity, their consistency and agreement.
@@ -129,7 +138,9 @@ def signal_score(
     with one_line_errors():
         from vialign.signal.toolkit import open_backbone, score_signal
 
-        given = _captions(images, captions, strict)
+        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
+        given = _captions(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, device)
         settings = _settings(config, readout, seed, batch)
         signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
@@ -158,6 +169,7 @@ def signal_diagnose(
     seed: Seed = 0,
     batch: Batch = 32,
     strict: Strict = False,
+    tolerance: Tolerance = 0.05,
     device: Device = "cpu",
 ) -> None:
     """Verify a signal before you use it: captions against random ones and rule-made wrong ones, on unused images.
@@ -172,7 +184,9 @@ def signal_diagnose(
         from vialign.signal.toolkit import diagnose_signal, open_backbone
         from vialign.tables import DIAGNOSIS
 
-        given = _captions(images, captions, strict)
+        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
+        given = _captions(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, device)
         settings = _settings(config, readout, seed, batch)
         signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
@@ -206,6 +220,7 @@ def signal_stress(
     seed: Seed = 0,
     batch: Batch = 32,
     strict: Strict = False,
+    tolerance: Tolerance = 0.05,
 ) -> None:
     """Test a signal under attacks, corruptions, typos, word order and word substitution, on unused images.
 
@@ -217,7 +232,9 @@ def signal_stress(
         from vialign.signal.toolkit import open_backbone, stress_signal
         from vialign.tables import STRESS
 
-        given = _captions(images, captions, strict)
+        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
+        given = _captions(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, "cpu")
         settings = _settings(config, readout, seed, batch)
         signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
@@ -227,10 +244,35 @@ def signal_stress(
         print(f"{out}: written")
 
 
-def _captions(images: Path, captions: Path, strict: bool) -> "Captions":
+def _inputs(
+    images: Path,
+    captions: Path,
+    pretrained: str,
+    definition: Path | None,
+    pipeline: Path | None,
+    treebank: Path | None,
+    config: Path | None,
+) -> dict[str, Path | str | None]:
+    """What a command reads, by the option that names it; a model's tag is no file and is passed over."""
+    return {
+        "--images": images,
+        "--captions": captions,
+        "--pretrained": pretrained,
+        "--definition": definition,
+        "--pipeline": pipeline,
+        "--treebank": treebank,
+        "--config": config,
+    }
+
+
+def _outputs(out: Path, save_units: Path | None) -> list[Output]:
+    return [Output("--out", out), *([] if save_units is None else [Output("--save-units", save_units, None)])]
+
+
+def _captions(images: Path, captions: Path, strict: bool, tolerance: float) -> "Captions":
     from vialign.signal.toolkit import read_captions
 
-    return read_captions(images, captions, strict)
+    return read_captions(images, captions, strict, tolerance)
 
 
 def _settings(file: Path | None, readout: str | None, seed: int, batch: int) -> Config:

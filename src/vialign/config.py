@@ -42,6 +42,8 @@ class BenchmarkConfig(Section):
     """Region features of its images, as `data.regions`."""
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
+    tolerance: Fraction = 0.05
+    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
 
 
 class DataConfig(Section):
@@ -59,6 +61,8 @@ class DataConfig(Section):
     """Frozen files of word-order perturbations of the data set's test captions, made by `vialign data order`."""
     strict: bool = False
     """Stop at the first broken row instead of skipping it with a line in the log."""
+    tolerance: Fraction = 0.05
+    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
     tune_list: str | None = None
     """A file that names, line by line, the only training images to use: those the backbone has not seen."""
     regions: str | None = None

@@ -67,6 +67,8 @@ def _reason(error: Exception, mend: str) -> str:
         return f"is nested too deeply to be such a file; {mend}"
     if isinstance(error, MemoryError):
         return f"asks for more memory than there is; {mend}"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, where a file is wanted; name a file in it"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror}); {mend}"
     said = one_line(error)

@@ -449,6 +449,7 @@ TOOLKIT_SCORES = Table(
     caption_id=text("as in the captions file; without one, the text_id"),
     position=whole("row of the captions file, from 1, header not counted", low=1),
     parsed=flag("whether the parser found a unit; where not, the whole text stands as one"),
+    cut=flag("whether the text is longer than the backbone's context, so that its end was cut off"),
     used_for=category(USES, "whether the units or the calibration were fitted on this image, known by its content"),
 )
 

@@ -1,4 +1,5 @@
 import os
+import signal
 import stat
 
 import numpy as np
@@ -19,6 +20,7 @@ from vialign.artifacts import (
     write_text,
 )
 from vialign.errors import UserError
+from vialign.signal.toolkit.writing import stream_table
 from vialign.tables import CAPTIONS, PROBLEMS, RELATIONS
 
 FRAME = pd.DataFrame({"file": ["a", "b"], "row": ["1", "2"], "problem": ["x", "y"]})
@@ -115,3 +117,62 @@ def test_tensors_written_part_by_part_are_the_same_file_as_read(tmp_path):
     with pytest.raises(RuntimeError), tensors_in_parts(layout, path, PROVENANCE):
         raise RuntimeError
     assert torch.equal(read_tensors(path)["boxes"], found["boxes"]) and os.listdir(tmp_path) == [path.name]
+
+
+@pytest.fixture
+def full_disk():
+    """A limit on the size of files stands for a disk that fills up: writing beyond it is the system's error."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "tensors", "parts", "stream"])
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, full_disk, kind):
+    path, noise = tmp_path / f"x.{kind}", [os.urandom(20).hex() for _ in range(2000)]
+    frame = pd.DataFrame({"file": noise, "row": noise, "problem": noise})
+
+    def write():
+        if kind == "text":
+            write_text("".join(noise), path)
+        elif kind == "table":
+            write_table(frame, PROBLEMS, path, {})
+        elif kind == "tensors":
+            write_tensors({"w": torch.rand(9000)}, path, {})
+        elif kind == "stream":
+            with stream_table(PROBLEMS, path, {}) as file:
+                file.append(frame)
+        else:
+            with tensors_in_parts({"w": (np.float32, (9000,))}, path, {}) as arrays:
+                arrays["w"][:] = 1
+
+    with pytest.raises(UserError, match=rf"^{path}: cannot be written \(.*too large.*\); make room or") as error:
+        write()
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_below_a_file_is_one_line_and_an_error_elsewhere_stays_what_it_is(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UserError, match="x.txt: cannot be written .(Not a directory|File exists).; make room or choose"
+    ):
+        write_text("x", tmp_path / "file" / "x.txt")
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_path(tmp_path / "x"):
+        os.stat("/elsewhere/is/nothing")
+    with pytest.raises(OSError, match="of a library"), atomic_path(tmp_path / "x"):
+        raise OSError("of a library")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["folder.parquet", "folder.safetensors"])
+def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path, name):
+    (tmp_path / name).mkdir()
+    read = read_tensors if name.endswith("safetensors") else lambda path: read_table(path, PROBLEMS)
+    for reader in (read_provenance, read):
+        with pytest.raises(UserError, match=f"{name}: is a folder, and a file is wanted; name a file in it"):
+            reader(tmp_path / name)

@@ -64,7 +64,7 @@ def test_mistakes_are_one_line(config, tmp_path):
     assert "nowhere.png: no such image file" in refused(invoke(config, *out, image="nowhere.png"))
     assert "cannot be read as an image" in refused(invoke(config, *out, image=tmp_path / "text.png"))
     assert "the caption is empty" in refused(invoke(config, *out, caption="  "))
-    assert "is not a folder" in refused(invoke(config, "--out", tmp_path / "text.png"))
+    assert "is a file, and a folder is wanted" in refused(invoke(config, "--out", tmp_path / "text.png"))
     assert "nowhere.yaml: no such file" in refused(invoke("nowhere.yaml", *out))
     assert not (tmp_path / "out").exists()
 

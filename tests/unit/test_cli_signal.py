@@ -149,3 +149,36 @@ def test_stress_needs_images_that_no_fit_has_seen(folder, tmp_path):
     arguments = ("--units", folder / "units", "--stress-images", 5, "--out", tmp_path / "stress.parquet")
     assert "a stress test needs 20" in refused(invoke(folder, "stress", *arguments))
     assert not (tmp_path / "stress.parquet").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "diagnose", "stress"])
+@pytest.mark.parametrize(
+    "place", ["shapes/captions.csv", "shapes/images/00000.png", "cli-tiny.json", "quick.yaml/x", "/proc/x"]
+)
+def test_an_output_that_cannot_be_one_is_refused_before_the_model_is_read(folder, monkeypatch, command, place):
+    def opened(*_):
+        raise AssertionError("the model was read")
+
+    monkeypatch.setattr("vialign.signal.toolkit.open_backbone", opened)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    line = refused(invoke(folder, command, "--out", folder / place))
+    assert line.startswith(f"vialign: --out: {folder / place}: ")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_too_many_images_that_are_missing_stop_unless_the_tolerance_lets_them(folder, tmp_path):
+    fewer = tmp_path / "images"
+    shutil.copytree(folder / "shapes" / "images", fewer)
+    for number in range(8):
+        (fewer / f"{number:05d}.png").unlink()
+    given = ("--images", fewer, "--units", folder / "units", "--out", tmp_path / "s.parquet")
+    assert "names 8 of 64 images that are not in" in refused(invoke(folder, "score", *given))
+    assert invoke(folder, "score", *given, "--tolerance", 0.2).exit_code == 0
+
+
+def test_an_example_does_not_draw_over_pictures(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "00000.png").write_text("mine")
+    result = CliRunner().invoke(app, ["signal", "example", str(tmp_path), "--images", "1"])
+    assert "images: exists; choose another folder for the example" in refused(result)
+    assert (tmp_path / "images" / "00000.png").read_text() == "mine"

@@ -8,7 +8,7 @@ from vialign.config import (
     load_config,
     section_digest,
 )
-from vialign.data.folders import EMBEDDED
+from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
 from vialign.errors import UserError
 from vialign.evaluation.calibration import has_known_values
@@ -16,6 +16,7 @@ from vialign.gates import chosen_method, gate_action
 
 try:
     CONFIG = load_config(config)
+    check_run_folders(CONFIG)
 except UserError as error:
     sys.exit(f"vialign: {error}")
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 from vialign.stage import stage
@@ -21,4 +22,8 @@ with stage(snakemake) as run:
         **sizes,
         provenance=run.provenance,
     )
-    extract_texts(backbone, read_table(run.input.texts, TEXTS), run.output.texts, **sizes, provenance=run.provenance)
+    texts = read_table(run.input.texts, TEXTS)
+    cut = extract_texts(backbone, texts, run.output.texts, **sizes, provenance=run.provenance)
+    if cut:
+        most = backbone.context_length
+        print(f"vialign: {cut} of {len(texts)} texts are longer than {most} tokens and are cut off", file=sys.stderr)

@@ -27,6 +27,8 @@ class Tokens:
     """True on the text's own tokens: not on start, end or padding."""
     offsets: Int[Tensor, "batch token 2"]
     """First character and one past the last character of each token in the original text; 0, 0 outside the mask."""
+    cut: Bool[Tensor, "batch"]
+    """Whether the text has more tokens than the context takes, so that its end was cut off."""
 
 
 @runtime_checkable

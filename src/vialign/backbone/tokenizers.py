@@ -90,4 +90,4 @@ def to_tokens(tokenizer: TextTokenizer, texts: Sequence[str], kept_padding: int)
         if count:
             offsets[row, first : first + count] = torch.tensor(spans[:count])
             mask[row, first : first + count] = True
-    return Tokens(ids, mask, offsets)
+    return Tokens(ids, mask, offsets, torch.tensor([len(own) > room for own, _ in rows], dtype=torch.bool))

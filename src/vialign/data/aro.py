@@ -123,7 +123,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
     Raises UserError when files are missing, and at the first broken row when `config.strict`.
     """
     folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict")
+    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
     items = read_items(folder, problems)
     files = find_images(config, SPLIT, ("images",), IMAGES_FROM)
     return benchmark_tables(items, files, config, seed, problems)

@@ -1,6 +1,9 @@
 """What every reader of a data set returns, the checks it must pass, and how broken rows are counted."""
 
 import html
+import os
+import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,16 +75,69 @@ def image_table(
     return frame
 
 
-class Problems:
-    """Collects broken rows: each is skipped and counted, or stops the run when `strict`."""
+TOLERANCE = 0.05
+"""Share of broken rows of a kind that is passed over, unless told otherwise."""
 
-    def __init__(self, dataset: str, strict: bool, key: str = "data.strict") -> None:
+FEW = 2
+"""Broken rows that tell nothing of a share: in a small folder one alone would be more than any tolerance."""
+
+_SHOWN = 3
+"""Reasons that a message shows."""
+_NAMES = re.compile(r"\S*(?:[\d/\\]|\w\.\w)\S*|'[^']*'")
+"""What differs between rows that are broken in the same way: numbers, files and what is quoted."""
+
+
+def too_many(broken: int, total: int, tolerance: float) -> bool:
+    """Whether more rows are broken than may be passed over; `FEW` always may, unless the tolerance is 0."""
+    return broken > (max(FEW, tolerance * total) if tolerance > 0 else 0)
+
+
+def frequent_reasons(reasons: Sequence[str]) -> str:
+    """The most frequent kinds of reasons, each by its first example and with how many there are."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(_NAMES.sub("", reason), []).append(reason)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    said = [f"{len(group)} like this: {group[0]}" for group in ordered[:_SHOWN]]
+    return "; ".join(said) + (f"; and {len(ordered) - _SHOWN} other kinds" if len(ordered) > _SHOWN else "")
+
+
+class Problems:
+    """Collects broken rows: each is skipped and counted, or stops the run when `strict`, or too many of them do."""
+
+    def __init__(self, dataset: str, strict: bool, key: str = "data.strict", tolerance: float = TOLERANCE) -> None:
         self.dataset = dataset
         self.strict = strict
         self.key = key
-        """Where the config says whether to be strict."""
+        """Where the config says whether to be strict; `tolerance` stands beside it."""
+        self.tolerance = tolerance
+        """Share of broken rows of a kind that is passed over."""
         self._rows: list[tuple[str, str, str]] = []
         self._kinds: list[str] = []
+        self._seen: Counter[str] = Counter()
+
+    def saw(self, kind: str, rows: int = 1) -> None:
+        """Count rows of `kind` that are looked at, broken or not: what the share of broken ones is of."""
+        self._seen[kind] += rows
+
+    def check(self) -> None:
+        """Raises UserError with counts and reasons when more rows of a kind are broken than `tolerance` allows."""
+        for kind, broken in Counter(filter(None, self._kinds)).items():
+            total = max(self._seen[kind], broken)
+            if too_many(broken, total, self.tolerance):
+                lines = zip(self._kinds, self._rows, strict=True)
+                reasons = [_place(file, row, reason) for found, (file, row, reason) in lines if found == kind]
+                key = self.key.removesuffix("strict") + "tolerance"
+                raise UserError(
+                    f"{self.dataset}: {broken} of {total} {kind} are broken, more than {key} ({self.tolerance:g}): "
+                    f"{frequent_reasons(reasons)}; mend the files, or raise {key} to go on with the rest"
+                )
+
+    def report(self) -> None:
+        """Sum everything up on stderr; then as `check`."""
+        self.check()
+        for line in self.summary():
+            print(f"vialign: {line}", file=sys.stderr)
 
     def add(self, kind: str, file: str, row: str, problem: str) -> None:
         """Count one broken row of `kind` (a plural, such as `captions`), which the caller then leaves out.
@@ -117,8 +173,11 @@ class Problems:
         return lines
 
     def _line(self, file: str, row: str, problem: str) -> str:
-        place = ", ".join(part for part in (file, row) if part)
-        return f"{self.dataset}: {place}: {problem}"
+        return f"{self.dataset}: {_place(file, row, problem)}"
+
+
+def _place(file: str, row: str, problem: str) -> str:
+    return ": ".join(filter(None, (", ".join(filter(None, (file, row))), problem)))
 
 
 def has_words(text: str) -> bool:
@@ -130,23 +189,26 @@ def has_words(text: str) -> bool:
 def safe_join(folder: str | Path, name: str) -> Path:
     """`folder/name`, where `name` was read from data and must stay inside the folder.
 
-    Raises UserError when it is absolute, empty, or leads out of the folder (`..`, or a link that points out of it).
+    Links in the folder are followed: the user named the folder, and a hub's cache or a cluster's disk is made of them.
+    A `..` takes back the part of the name before it, wherever that leads. Raises UserError when the name is empty,
+    absolute or leads out of the folder by `..`.
     """
-    root = Path(folder).resolve()
-    path = root / name
-    if not name or "\0" in name or Path(name).is_absolute() or not path.resolve().is_relative_to(root):
+    plain = os.path.normpath(name) if name else ""
+    if not name or "\0" in name or os.path.isabs(plain) or plain.split(os.sep, 1)[0] == os.pardir:
         raise UserError(f"{folder}: the name {name!r} leads out of the folder; remove it from the data")
-    return path
+    return Path(folder) / plain
 
 
-def check_references(tables: DatasetTables, dataset: str, strict: bool) -> tuple[DatasetTables, list[str]]:
+def check_references(
+    tables: DatasetTables, dataset: str, strict: bool, tolerance: float = TOLERANCE
+) -> tuple[DatasetTables, list[str]]:
     """The tables without rows that point to nothing, and the lines for the log; the reasons join `problems`.
 
     Checked in this order, so that what hangs on a removed row goes too: captions, objects (their image, their box),
     relations (both objects, in the same image), choices and questions (their images, of the same split), ratings.
-    Raises UserError when strict and a row is broken.
+    Raises UserError when strict and a row is broken, and when more of a table are than `tolerance` allows.
     """
-    problems = Problems(dataset, strict)
+    problems = Problems(dataset, strict, tolerance=tolerance)
     images = tables.images
     split = dict(zip(images["image_id"], images["split"], strict=True))
     sides = zip(images["width"].astype(int), images["height"].astype(int), strict=True)
@@ -210,7 +272,37 @@ def check_references(tables: DatasetTables, dataset: str, strict: bool) -> tuple
         ratings=_filter(tables.ratings, "ratings", "image_id", rating, problems),
         problems=pd.concat([tables.problems, problems.frame()], ignore_index=True),
     )
+    problems.check()
     return checked, problems.summary()
+
+
+NEEDED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
+"""Splits that stages read whatever the data set is."""
+
+
+def require_images(tables: DatasetTables, dataset: str) -> None:
+    """Raises UserError with the reasons when a data set or benchmark has no image."""
+    if tables.images.empty:
+        raise UserError(f"{dataset}: no image is left{_why(tables)}; mend the files or the folder")
+
+
+def _why(tables: DatasetTables) -> str:
+    reasons = [_place(*row) for row in tables.problems.itertuples(index=False, name=None)]
+    return f"; problems of the files: {frequent_reasons(reasons)}" if reasons else "; no row of the files is broken"
+
+
+def require_splits(tables: DatasetTables, dataset: str) -> None:
+    """Raises UserError when a needed split has no image, or no caption where the data set has any, and says why."""
+    why = _why(tables)
+    told = set(tables.captions["image_id"])
+    for split in NEEDED_SPLITS:
+        names = tables.images.loc[tables.images["split"] == split, "image_id"]
+        if names.empty:
+            raise UserError(f"{dataset}: split {split} has no image{why}; mend the files, data.folder or data.sizes")
+        if told and told.isdisjoint(names):
+            raise UserError(
+                f"{dataset}: split {split} has {len(names)} images but no caption{why}; mend the files or data.folder"
+            )
 
 
 def object_label(name: str, attributes: Sequence[str]) -> str:
@@ -238,6 +330,7 @@ def write_dataset(tables: DatasetTables, folder: str | Path, provenance: Mapping
 
 def _filter(frame: pd.DataFrame, kind: str, key: str, check: Check, problems: Problems) -> pd.DataFrame:
     keep = []
+    problems.saw(kind, len(frame))
     for row in frame.itertuples(index=False):
         reason = check(row)
         keep.append(reason is None)

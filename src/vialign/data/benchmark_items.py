@@ -1,6 +1,5 @@
 """What the readers of benchmarks with images of their own share: from published items to tables."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,9 @@ from pydantic import AfterValidator, StringConstraints
 from vialign.config import BenchmarkConfig
 from vialign.data.base import BOX_TOLERANCE, DatasetTables, Problems, image_table
 from vialign.data.folders import benchmark_folder
-from vialign.data.published_files import image_size, photograph_folders, subfolders
+from vialign.data.published_files import image_sizes, photograph_folders, subfolders
 from vialign.data.splits import at_most
 from vialign.errors import UserError
-from vialign.progress import track
 from vialign.tables import CAPTIONS, CHOICES
 
 ITEM_COLUMNS = (*CHOICES.columns, "crop", "file", "row")
@@ -65,8 +63,7 @@ def find_images(
 ) -> ImageFiles:
     """The folder of a benchmark's images: the first of `names` in `benchmark_folder`, or `config.images` itself.
 
-    Raises UserError that says how to get them when there is none, or when it is a link to somewhere else, which the
-    stages that decode the images would refuse.
+    Raises UserError that says how to get them when there is none.
     """
     key = f"data.benchmarks.{benchmark}.images"
     root = benchmark_folder(config)
@@ -77,8 +74,6 @@ def find_images(
         raise UserError(
             f"{benchmark}: {root}: has no folder {' or '.join(names)}; {obtain}; put them there, or set {key}"
         )
-    if place is not None and not (root / place).resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{benchmark}: {root / place}: is a link out of its folder; set {key} to where it leads")
     return ImageFiles(root, place or "", suffix)
 
 
@@ -93,10 +88,8 @@ def benchmark_tables(
     names = dict.fromkeys(chain.from_iterable(items["images"]))
     files = _one_level_down(files, names)
     folder = files.folder / files.place
-    sizes = {
-        name: image_size(folder, name + files.suffix)
-        for name in track(names, f"read {problems.dataset} image sizes", total=len(names))
-    }
+    found = image_sizes(folder, [name + files.suffix for name in names], problems)
+    sizes = {name: found[name + files.suffix] for name in names}
     keep = []
     for item in items.to_dict("records"):
         reason = next((said for name in item["images"] if (said := _image_problem(sizes[name], item["crop"]))), None)
@@ -113,8 +106,7 @@ def benchmark_tables(
         chosen.update(at_most(group["item_id"].tolist(), config.items, seed, problems.dataset, str(benchmark)))
     used = there[there["item_id"].isin(chosen)].reset_index(drop=True)
     images, image_ids = _images(used, files, sizes)
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     return DatasetTables(
         images=images,
         captions=CAPTIONS.empty(),

@@ -1,7 +1,7 @@
 """`vialign data check`: is every configured data set there, whole, and as many as its authors say?
 
-Each source is read to its end, without the limits that a run may put on it, so that the counts can be held against the
-published ones.
+Each source is read as a run reads it: by the same readers, in the same sizes, with every image decoded to its end. What
+passes here, the run reads. Where the config limits nothing, the counts are held against the published ones.
 """
 
 from collections import Counter
@@ -14,12 +14,12 @@ from types import ModuleType
 
 import pandas as pd
 
-from vialign.config import BenchmarkConfig, Config, DataConfig, LanguageConfig
+from vialign.config import Config, DataConfig
 from vialign.data import regions
-from vialign.data.base import DatasetTables, Problems
+from vialign.data.base import DatasetTables, Problems, require_splits
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
-from vialign.data.registry import BENCHMARKS, DATASETS, known, source_note
+from vialign.data.registry import BENCHMARKS, DATASETS, checked, known, read_benchmark, read_own, source_note
 from vialign.errors import UserError, reading
 from vialign.tables import DATA_CHECK
 
@@ -59,29 +59,45 @@ class SourceReport:
     counts: Mapping[str, int]
     problems: pd.DataFrame | None
     """PROBLEMS of its files."""
+    limited: bool = False
+    """Whether the config takes a part of it only, so that its counts say nothing of the published ones."""
 
 
 def check_sources(config: Config) -> Iterator[SourceReport]:
-    """Read every source that the config names, one after the other."""
-    data, full = config.data, {"sizes": {}, "strict": False, "tune_list": None, "benchmarks": {}}
+    """Read every source that the config names as a run does, one after the other."""
+    data = config.data
     if data.dataset in EMBEDDED:
         yield SourceReport(data.dataset, "data.dataset", None, None, {}, None)
     else:
-        reader = import_module(DATASETS[known(data.dataset, DATASETS, "data.dataset")])
-        whole: DataConfig = data.model_copy(update=full)
-        yield _report(data.dataset, "data.folder", partial(reader.read, whole, config.seed))
+        limited = data.tune_list is not None or not data.sizes.keys().isdisjoint(("train", "validation", "test"))
+        yield _report(data.dataset, "data.folder", partial(_own, data, config.seed), limited)
     for name, source in data.benchmarks.items():
         module = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")])
-        all_of_it: BenchmarkConfig = source.model_copy(update={"items": None, "strict": False})
-        found = _report(name, f"data.benchmarks.{name}.folder", partial(module.read, all_of_it, config.seed))
+        read = partial(_benchmark, data, name, config.seed)
+        found = _report(name, f"data.benchmarks.{name}.folder", read, source.items is not None)
         yield found if found.missing is None else replace(found, counts=_annotated(module, name, Path(source.folder)))
-    if config.language.treebank in TREEBANKS:
-        yield _treebank(config.language)
+    language = config.language
+    if language.treebank in TREEBANKS:
+        yield _treebank(language.treebank, language.folder, "language.folder")
+    for name, domain in language.domains.items():
+        found = _treebank(domain.treebank, domain.folder, f"language.domains.{name}.folder")
+        yield replace(found, name=f"domain {name}")
+
+
+def _own(config: DataConfig, seed: int) -> DatasetTables:
+    # Only an embedded data set, which is not read here, writes anything to the folder of the run.
+    tables = checked([read_own(config, seed, "")], config)
+    require_splits(tables, config.dataset)
+    return tables
+
+
+def _benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
+    return checked([read_benchmark(config, name, seed)], config)
 
 
 def check_table(report: SourceReport) -> pd.DataFrame:
-    """DATA_CHECK rows of one source: every count, held against the published one where there is one."""
-    expected = report.note.expected if report.note is not None else {}
+    """DATA_CHECK rows of one source: every count, held against the published one where there is one to hold."""
+    expected = report.note.expected if report.note is not None and not report.limited else {}
     rows = []
     for counted in dict.fromkeys([*expected, *report.counts]):
         count, published = report.counts.get(counted), expected.get(counted)
@@ -112,10 +128,12 @@ def check_lines(report: SourceReport, most: int = 5) -> list[str]:
         said = f"published {published}" if published else ""
         lines.append(f"  {row['counted']:<28} {count or '-':>10}  {said:<20} {row['state']}".rstrip())
     if report.problems is not None and len(report.problems):
-        lines.append(f"  {len(report.problems)} problems, the first of them:")
+        lines.append(f"  {len(report.problems)} problems and remarks, the first of them:")
         for problem in report.problems.head(most).to_dict("records"):
             place = ", ".join(str(problem[name]) for name in ("file", "row") if problem[name])
             lines.append(f"    {place}: {problem['problem']}")
+    if report.limited:
+        lines.append("  limited by the configuration, so that no count is held against the published one")
     return [*lines, f"  licence: {report.note.licence}"]
 
 
@@ -159,6 +177,7 @@ def count_tables(tables: DatasetTables) -> dict[str, int]:
     images, captions = tables.images, tables.captions
     counts = {"images": len(images), "captions": len(captions), "objects": len(tables.objects)}
     counts |= {"relations": len(tables.relations), "questions": len(tables.questions)}
+    counts |= {"images decoded to their end": len(images)}
     folders = {(tables.image_folder / path).parent for path in images["path"]}
     counts["image files"] = sum(path.suffix.lower() in SUFFIXES for folder in folders for path in folder.iterdir())
     split_of_image = dict(zip(images["image_id"], images["split"], strict=True))
@@ -176,14 +195,14 @@ def count_tables(tables: DatasetTables) -> dict[str, int]:
     return {counted: count for counted, count in counts.items() if count}
 
 
-def _report(name: str, key: str, read: Callable[[], DatasetTables]) -> SourceReport:
+def _report(name: str, key: str, read: Callable[[], DatasetTables], limited: bool) -> SourceReport:
     note = source_note(name)
     try:
         with reading(name, "get it again as docs/data.md says"):
             tables = read()
     except UserError as error:
         return SourceReport(name, key, note, str(error), {}, None)
-    return SourceReport(name, key, note, None, count_tables(tables), tables.problems)
+    return SourceReport(name, key, note, None, count_tables(tables), tables.problems, limited)
 
 
 def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
@@ -200,15 +219,14 @@ def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
     return {f"{benchmark} items": count for benchmark, count in sorted(Counter(items["benchmark"]).items())}
 
 
-def _treebank(config: LanguageConfig) -> SourceReport:
+def _treebank(name: str, place: str | None, key: str) -> SourceReport:
     from vialign.data.treebank import read_trees, split_files
     from vialign.data.universal_dependencies import conllu_files, read_conllu
 
-    name, key = config.treebank, "language.folder"
     note = TREEBANKS[name]
-    folder = Path(config.folder or "")
-    if config.folder is None or not folder.is_dir():
-        return SourceReport(name, key, note, f"{name}: {config.folder}: no such folder; set {key}", {}, None)
+    folder = Path(place or "")
+    if place is None or not folder.is_dir():
+        return SourceReport(name, key, note, f"{name}: {place}: no such folder; set {key}", {}, None)
     try:
         if name == "ptb":
             train, held = (sum(len(read_trees(file)) for file in files) for files in split_files(folder))

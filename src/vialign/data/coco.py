@@ -7,7 +7,6 @@ are those that `dataset_coco.json` repeats.
 There are no relations, choices, questions or ratings, so those tables stay empty.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -99,7 +98,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     training, and at the first broken row when `data.strict`.
     """
     folder = require_folder(config.folder, "coco")
-    problems = Problems("coco", config.strict)
+    problems = Problems("coco", config.strict, tolerance=config.tolerance)
     files = image_paths(folder, IMAGE_FOLDERS, "coco")
     published = _with_number(read_karpathy(_splits_file(folder), "coco", problems), problems)
     paths = _paths(published, files)
@@ -110,8 +109,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     captions = _official_captions(folder, names, captions, problems)
     captions = captions[captions["image_id"].isin(images["image_id"])].reset_index(drop=True)
     objects = _read_objects(folder, names, images, problems)
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     return DatasetTables(
         images=images, captions=captions, objects=objects, problems=problems.frame(), image_folder=folder
     )

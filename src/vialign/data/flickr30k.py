@@ -8,7 +8,6 @@ ratings, so those tables stay empty.
 """
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,13 +76,12 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     missing, when nothing is left for training, and at the first broken row when `data.strict`.
     """
     folder = require_folder(config.folder, "flickr30k")
-    problems = Problems("flickr30k", config.strict)
+    problems = Problems("flickr30k", config.strict, tolerance=config.tolerance)
     paths = image_paths(folder, IMAGE_FOLDERS, "flickr30k")
     listed, captions = _published(folder, paths, problems)
     images = read_photographs(assign_splits(listed, config, seed, "flickr30k", problems), paths, folder, problems)
     captions = captions[captions["image_id"].isin(images["image_id"])].reset_index(drop=True)
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     return DatasetTables(images=images, captions=captions, problems=problems.frame(), image_folder=folder)
 
 

@@ -7,7 +7,6 @@ There are no boxes, relations, choices or questions, so those tables stay empty.
 """
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -108,14 +107,13 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     `data.strict`.
     """
     folder = require_folder(config.folder, "flickr8k")
-    problems = Problems("flickr8k", config.strict)
+    problems = Problems("flickr8k", config.strict, tolerance=config.tolerance)
     paths = image_paths(folder, IMAGE_FOLDERS, "flickr8k")
     listed, captions = _published(folder, paths, problems)
     images = read_photographs(assign_splits(listed, config, seed, "flickr8k", problems), paths, folder, problems)
     captions = captions[captions["image_id"].isin(images["image_id"])].reset_index(drop=True)
     ratings = _read_ratings(folder, set(images["image_id"]), set(captions["caption_id"]), problems)
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     return DatasetTables(
         images=images, captions=captions, ratings=ratings, problems=problems.frame(), image_folder=folder
     )

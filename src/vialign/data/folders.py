@@ -1,10 +1,12 @@
 """Where the image files of a run lie."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vialign.config import BenchmarkConfig, DataConfig
+from vialign.config import BenchmarkConfig, Config, DataConfig
 from vialign.errors import UserError
+from vialign.paths import Output, check_paths
 
 EMBEDDED = frozenset({"scenes"})
 """Data sets that the project draws itself, into the run's own folder."""
@@ -27,3 +29,33 @@ def image_folders(config: DataConfig, tables: str | Path) -> Mapping[str, Path]:
 def benchmark_folder(config: BenchmarkConfig) -> Path:
     """The folder that a benchmark's image paths are relative to."""
     return Path(config.folder if config.images is None else config.images)
+
+
+def check_run_folders(config: Config) -> None:
+    """Refuse a run that cannot write its results, or whose inputs lie where it empties folders and fills them.
+
+    Raises UserError naming the key and the folder.
+    """
+    results = Path(config.results)
+    check_paths([Output("config: results", results, None)], {})
+    own = os.path.realpath(results / "data")
+    for key, path in _inputs(config):
+        real = os.path.realpath(path)
+        if real == os.path.realpath(results) or Path(real).is_relative_to(own):
+            raise UserError(
+                f"config: {key}: {path}: the run writes its own files there (results: {config.results}) and would "
+                "replace yours; move one of them"
+            )
+
+
+def _inputs(config: Config) -> Iterator[tuple[str, str]]:
+    """Key and place of everything that the data of a run are read from."""
+    data, language = config.data, config.language
+    named = {"data.folder": data.folder, "data.tune_list": data.tune_list, "data.regions": data.regions}
+    named |= {f"data.order_files[{place}]": file for place, file in enumerate(data.order_files)}
+    for name, source in data.benchmarks.items():
+        places = {"folder": source.folder, "images": source.images, "regions": source.regions}
+        named |= {f"data.benchmarks.{name}.{field}": path for field, path in places.items()}
+    named["language.folder"] = language.folder
+    named |= {f"language.domains.{name}.folder": domain.folder for name, domain in language.domains.items()}
+    yield from ((key, path) for key, path in named.items() if path is not None)

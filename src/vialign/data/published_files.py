@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vialign.data.base import Problems, image_table, safe_join
 from vialign.errors import UserError, not_the_file
+from vialign.images import MISSING, Changes, Checked, check_images
 from vialign.progress import track
 from vialign.tables import CAPTIONS
 
@@ -132,6 +133,7 @@ def records(
     `rows` pairs a label such as `images[12]` or `line 7` with what the file holds there.
     """
     for label, row in rows:
+        problems.saw(kind)
         try:
             yield label, model.model_validate(row)
         except ValidationError as error:
@@ -143,24 +145,29 @@ def numbered(rows: list[Any], name: str) -> Iterator[tuple[str, Any]]:
     return ((f"{name}[{number}]", row) for number, row in enumerate(rows))
 
 
-def image_size(folder: Path, name: str) -> tuple[int, int] | str:
-    """Width and height from the header of `folder/name`, or what is wrong with the file.
+def image_sizes(folder: Path, names: Collection[str], problems: Problems) -> dict[str, tuple[int, int] | str]:
+    """Width and height of each image `folder/name`, decoded to its end, or what is wrong with it; with a progress bar.
 
-    A name that leads out of the folder counts as wrong too.
+    A name that leads out of the folder counts as wrong too. What reading will change of the images is noted.
     """
-    from PIL import Image
-
-    try:
-        path = safe_join(folder, name)
-    except (UserError, UnicodeEncodeError):
-        return f"the name {name!r} leads out of the folder"
-    try:
-        if not path.is_file():
-            return f"names image {name}, which is not in {folder}"
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{name} cannot be read as an image ({' '.join(str(error).split())})"
+    found: dict[str, tuple[int, int] | str] = {}
+    files = {}
+    for name in names:
+        try:
+            files[name] = safe_join(folder, name)
+        except UserError:
+            found[name] = f"the name {name!r} leads out of the folder"
+    changes = Changes()
+    checked = track(check_images(list(files.values())), f"decode {problems.dataset} images", total=len(files))
+    for name, known in zip(files, checked, strict=True):
+        if isinstance(known, Checked):
+            found[name] = known.width, known.height
+            changes.add(name, known.changes)
+        else:
+            found[name] = f"names image {name}, which is not in {folder}" if known == MISSING else f"{name} {known}"
+    for changed, text in changes.lines(own=False):
+        problems.note(str(folder), "", f"{len(changed)} of {len(files)} images {text}; the first: {changed[0]}")
+    return found
 
 
 def photograph_folders(folder: Path, names: Sequence[str]) -> list[str]:
@@ -213,13 +220,15 @@ def read_photographs(
 ) -> pd.DataFrame:
     """IMAGES of the images of `splits` (image to split), whose files are `folder/paths[image]`.
 
-    Only the headers are read. An image that cannot be read is counted as a problem.
+    An image that cannot be decoded to its end is counted as a problem.
     """
     rows = []
-    for name, split in track(splits.items(), "read image sizes"):
-        size = image_size(folder, paths[name])
+    sizes = image_sizes(folder, [paths[name] for name in splits], problems)
+    problems.saw("image files", len(splits))
+    for name, split in splits.items():
+        size = sizes[paths[name]]
         if isinstance(size, str):
-            problems.add("images", str(Path(paths[name]).parent), name, size)
+            problems.add("image files", str(Path(paths[name]).parent), name, size)
         else:
             rows.append((name, split, paths[name], *size))
     return image_table(rows)
@@ -240,6 +249,7 @@ def read_caption_lines(
     """
     rows: dict[str, tuple[str, str, str, None]] = {}
     for line, content in track(lines, "read captions"):
+        problems.saw("captions")
         match = pattern.fullmatch(content)
         if match is None:
             problems.add("captions", f"captions file {file}", f"line {line}", f"is not {form}")

@@ -1,5 +1,6 @@
 """Data sets and benchmarks by name. A new one is a reader in its own file and one line here."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -10,7 +11,7 @@ import pandas as pd
 
 from vialign.config import DataConfig
 from vialign.data.aro_order import order_choices, read_order_file
-from vialign.data.base import TABLES, DatasetTables, Problems, check_references
+from vialign.data.base import TABLES, DatasetTables, Problems, check_references, require_images, require_splits
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
 from vialign.errors import UserError, reading
@@ -39,20 +40,39 @@ def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTa
     """Read or draw the data set and the benchmarks that the config names, with their references checked.
 
     `output` is the run's data folder; only an embedded data set writes there (its images). Skipped rows are listed
-    in `problems` and summed up on stderr. Raises UserError for an unknown name, missing files, and, when
-    `config.strict`, the first broken row.
+    in `problems` and summed up on stderr. Raises UserError for an unknown name, missing files, more broken
+    rows than `config.tolerance` allows, a split that stages need without an image or, where the data set has captions,
+    without a caption, and, when `config.strict`, the first broken row.
     """
+    parts = [read_own(config, seed, output), *(read_benchmark(config, name, seed) for name in config.benchmarks)]
+    tables = checked(parts, config)
+    require_splits(tables, config.dataset)
+    return tables
+
+
+def read_own(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:
+    """The data set alone, with the items of its order files, as `read_dataset`; references are not checked."""
     name = known(config.dataset, DATASETS, "data.dataset")
     folders = image_folders(config, output)
     module = import_module(DATASETS[name])
     with reading(folders["data"], "get it again as docs/data.md says", name):
         own = module.build(config, seed, Path(output)) if name in EMBEDDED else module.read(config, seed)
-    parts = [_with_order(_relative_to(own, folders["data"], "data"), config)]
-    for benchmark, source in config.benchmarks.items():
-        reader = import_module(BENCHMARKS[known(benchmark, BENCHMARKS, "data.benchmarks")])
-        with reading(source.folder, "get it again as docs/data.md says", benchmark):
-            parts.append(_relative_to(reader.read(source, seed), benchmark_folder(source), benchmark))
-    tables, lines = check_references(_together(parts), name, config.strict)
+    require_images(own, name)
+    return _with_order(_relative_to(own, folders["data"], "data"), config)
+
+
+def read_benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
+    """One benchmark alone, as `read_dataset`; references are not checked."""
+    reader, source = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")]), config.benchmarks[name]
+    with reading(source.folder, "get it again as docs/data.md says", name):
+        found = reader.read(source, seed)
+    require_images(found, name)
+    return _relative_to(found, benchmark_folder(source), name)
+
+
+def checked(parts: list[DatasetTables], config: DataConfig) -> DatasetTables:
+    """One data set of several parts, whose rows all point to something; what was left out is summed up on stderr."""
+    tables, lines = check_references(_together(parts), config.dataset, config.strict, config.tolerance)
     for line in lines:
         print(f"vialign: {line}", file=sys.stderr)
     return tables
@@ -76,8 +96,9 @@ def source_note(name: str) -> SourceNote | None:
 
 def _relative_to(tables: DatasetTables, folder: Path, source: str) -> DatasetTables:
     """The tables with the image paths relative to `folder` and the source filled in."""
-    root = tables.image_folder.resolve()
-    paths = [str((root / path).relative_to(folder.resolve())) for path in tables.images["path"]]
+    # By name, not by where links lead.
+    place = Path(os.path.abspath(tables.image_folder)).relative_to(os.path.abspath(folder))
+    paths = [str(place / path) for path in tables.images["path"]]
     return replace(tables, images=tables.images.assign(path=paths, source=source), image_folder=folder)
 
 

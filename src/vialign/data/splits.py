@@ -47,8 +47,9 @@ def assign_splits(
 
     The training images (only those of `data.tune_list`, where it is given) are divided into calibration, diagnosis and
     train; `data.sizes` holds the most images that a split may have, drawn by seed. Raises UserError when nothing is
-    left for training and when the tuning list is not there.
+    left for training, when the tuning list is not there, and when more rows are broken than `data.tolerance` allows.
     """
+    problems.check()
     train = listed["train"]
     if config.tune_list is not None:
         train = _tuning(Path(config.tune_list), train, dataset, problems)
@@ -78,6 +79,7 @@ def read_lists(
             name = content.strip()
             if not name:
                 continue
+            problems.saw("list rows")
             name = name if name in present else name + ending
             if name in owner:
                 reason = f"names image {name} again, which is in {owner[name]}"
@@ -102,6 +104,7 @@ def _tuning(path: Path, train: Sequence[str], dataset: str, problems: Problems) 
         name = content.strip()
         if not name:
             continue
+        problems.saw("tuning list rows")
         if name in published:
             chosen[name] = None
         else:

@@ -67,7 +67,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
     Raises UserError when files are missing, and at the first broken row when `config.strict`.
     """
     folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict")
+    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
     items = read_items(folder, problems)
     files = find_images(config, SPLIT, ("val2017", "images"), IMAGES_FROM)
     return benchmark_tables(items, files, config, seed, problems)
@@ -91,6 +91,7 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
         published = json_object(read_json(path, "sugarcrepe"), path, "sugarcrepe")
         for key, again in _repeated_keys(path).items():
             for _ in range(again):
+                problems.saw("items")
                 problems.add("items", path.name, json.dumps(key), "appears twice; the last one is read")
         keyed = [
             (json.dumps(key), {**item, "key": key} if isinstance(item, dict) else item)

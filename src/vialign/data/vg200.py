@@ -10,7 +10,6 @@ colours are those of the photographs they name: other annotations agree), so nei
 more than once, with all their lines: equal lines count once.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -99,15 +98,14 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     training, and at the first broken line when `data.strict`.
     """
     folder = require_folder(config.folder, NAME)
-    problems = Problems(NAME, config.strict)
+    problems = Problems(NAME, config.strict, tolerance=config.tolerance)
     attributes, relations = read_attributes(folder, problems), read_relations(folder, problems)
     images = _read_images([*attributes["image_id"], *relations["image_id"]], folder, config, seed, problems)
     objects, related = object_tables(attributes, relations)
     repeated = len(relations) - len(related)
     if repeated:
         problems.note("Relations.txt", "", f"{repeated} lines repeat another line and count once")
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     in_use = set(images["image_id"])
     return DatasetTables(
         images=images,
@@ -174,6 +172,7 @@ def _split_lines(
         if len(fields) == len(names):
             yield f"line {number}", dict(zip(names, fields, strict=True))
         elif line.strip():
+            problems.saw(kind)
             problems.add(kind, path.name, f"line {number}", f"has {len(fields)} fields instead of {len(names)}")
 
 
@@ -186,6 +185,7 @@ def _read_images(named: Sequence[str], folder: Path, config: DataConfig, seed: i
     aside = _coco_test_names(folder, problems)
     paths = {}
     for name in distinct:
+        problems.saw("images")
         file = f"{name}.jpg"
         if file not in files:
             reason = f"names image {file}, which is not there"

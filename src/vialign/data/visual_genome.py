@@ -14,7 +14,6 @@ split are put aside, so that nothing trained here has seen an image that COCO is
 The JSON files are read one after another; `visual_genome_annotations` says how much memory that takes.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     `data.strict`.
     """
     folder = require_folder(config.folder, NAME)
-    problems = Problems(NAME, config.strict)
+    problems = Problems(NAME, config.strict, tolerance=config.tolerance)
     published = read_image_data(folder, NAME, problems)
     images = read_images(folder, published, config, seed, problems)
     in_use = set(images["image_id"])
@@ -93,8 +92,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     objects, owners = read_objects(folder, sizes, problems)
     relations = read_relations(folder, sizes, owners, problems)
     captions = read_captions(folder, sizes, problems)
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     return DatasetTables(
         images=images,
         captions=captions,
@@ -146,7 +144,7 @@ def read_images(
         right_size.append(found == [row.width, row.height])
         if not right_size[-1]:
             reason = f"has {found[0]}x{found[1]} pixels, but image_data.json says {row.width}x{row.height}"
-            problems.add("images", path, "", f"{reason}, so its boxes would be wrong")
+            problems.add("image files", path, "", f"{reason}, so its boxes would be wrong")
     return images[pd.Series(right_size, index=images.index, dtype=bool)].reset_index(drop=True)
 
 

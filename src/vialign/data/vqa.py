@@ -8,7 +8,6 @@ may give a question candidates and statements of its own; the embedded world kee
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from vialign.data.published_files import (
     Record,
     SourceNote,
     find_file,
-    image_size,
+    image_sizes,
     json_list,
     numbered,
     photograph_folders,
@@ -117,17 +116,16 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
     Raises UserError when files or all images are missing, and at the first broken row when `config.strict`.
     """
     folder = require_folder(config.folder, "vqa", "data.benchmarks.vqa.folder")
-    problems = Problems("vqa", config.strict)
+    problems = Problems("vqa", config.strict, "data.benchmarks.vqa.strict", config.tolerance)
     everything = read_items(folder, problems)
     given = read_candidates(folder, set(everything["question_id"]), problems)
     items = everything[everything["rule"] != ""]
     _note_subset(everything, items, problems)
     items = items[items["question_id"].isin(_drawn(items["question_id"], config.items, seed))]
     image_folder = _image_folder(config)
-    sizes = {name: image_size(image_folder, name) for name in track(items["image"].unique(), "read image sizes")}
+    sizes = image_sizes(image_folder, items["image"].unique().tolist(), problems)
     questions = question_table(items, sizes, given, frequent_answers(everything), problems)
-    for line in problems.summary():
-        print(f"vialign: {line}", file=sys.stderr)
+    problems.report()
     used = set(questions["image_id"])
     images = [
         (_image_id(name), SPLIT, name, *size)
@@ -275,12 +273,13 @@ def question_table(
     is noted.
     """
     rows, absent = [], 0
+    problems.saw("chosen questions", len(items))
     for item in track(cast(Iterable[Any], items.itertuples(index=False)), "state candidates", total=len(items)):
         candidates, statements = _candidates(item, given.get(item.question_id), frequent)
         size = sizes[item.image]
         if isinstance(size, str) or len(candidates) < 2:
             reason = size if isinstance(size, str) else f"its type {item.question_type!r} has fewer than two answers"
-            problems.add("questions", QUESTION_FILE, f"question {item.question_id}", reason)
+            problems.add("chosen questions", QUESTION_FILE, f"question {item.question_id}", reason)
             continue
         name = f"vqa/{item.question_id}"
         image = _image_id(item.image)

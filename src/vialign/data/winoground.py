@@ -84,7 +84,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
     Raises UserError when files are missing or still packed, and at the first broken row when `config.strict`.
     """
     folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict")
+    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
     items = read_items(folder, problems)
     files = find_images(config, SPLIT, ("images", "data/images"), IMAGES_FROM, SUFFIX)
     return benchmark_tables(items, files, config, seed, problems)
@@ -228,6 +228,7 @@ def _json_lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
+            problems.saw("items")
             problems.add("items", path.name, f"line {number}", "is not JSON; the file may be cut off")
             continue
         yield f"line {number}", row

@@ -13,10 +13,12 @@ from vialign.errors import UserError
 from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import load_pixels
 from vialign.features.store import StoreWriter, contract_provenance
+from vialign.paths import check_space
 from vialign.progress import track
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
+    from vialign.backbone.protocol import Tokens
 
 
 def extract_images(
@@ -47,6 +49,8 @@ def extract_images(
     }
     if backbone.trunk_width:
         widths["trunk"] = (pa.float32(), backbone.trunk_width)
+    size = sum(kind.bit_width // 8 * width for kind, width in widths.values()) * len(images)
+    check_space(output, size, f"features of {len(images)} images")
     facts = _facts(backbone, "images", provenance) | {"readout": readout}
     writer = StoreWriter(output, facts)
     starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
@@ -73,12 +77,15 @@ def extract_texts(
     batch: int,
     shard: int,
     provenance: Mapping[str, str],
-) -> None:
+) -> int:
     """Write pooled embeddings and token states of the texts (rows of `TEXTS`, in their order) as a store.
+
+    Returns how many texts are longer than the backbone's context, so that their end was cut off.
 
     Inside a shard, texts of like length go through the tower together; the store keeps the order of the table.
     """
     writer = StoreWriter(output, _facts(backbone, "texts", provenance))
+    cut = 0
     bar = iter(track(range(0, len(texts), batch), "text features"))
     for rows in _split(texts, _multiple(shard, batch)):
         captions = rows["text"].tolist()
@@ -87,7 +94,9 @@ def extract_texts(
         for start in range(0, len(order), batch):
             next(bar)
             chosen = order[start : start + batch]
-            parts.append((chosen, *_encode(backbone, [captions[position] for position in chosen])))
+            tokens, *encoded = _encode(backbone, [captions[position] for position in chosen])
+            cut += int(tokens.cut.sum())
+            parts.append((chosen, *encoded))
         longest = max(part[-1].shape[1] for part in parts)
         count, dimension = len(captions), backbone.dimension
         length = np.zeros((count, 1), np.int32)
@@ -112,17 +121,18 @@ def extract_texts(
             file.append(names, pooled=pooled, length=length, states=states, mask=mask, offsets=offsets)
     next(bar, None)
     writer.close()
+    return cut
 
 
-def _encode(backbone: "Backbone", texts: list[str]) -> tuple[np.ndarray, ...]:
-    """Length, pooled embedding, states, mask and offsets of a batch; states after a text's end are zero."""
+def _encode(backbone: "Backbone", texts: list[str]) -> tuple["Tokens", *tuple[np.ndarray, ...]]:
+    """Tokens, and length, pooled embedding, states, mask and offsets of a batch; states after a text's end are zero."""
     tokens = backbone.tokenize(texts)
     length = tokens.mask.sum(dim=1) + 2
     with torch.inference_mode():
         pooled, states = backbone.text_tokens(tokens.ids.to(backbone.device))
     present = torch.arange(tokens.ids.shape[1]) < length[:, None]
     states = states * present[..., None].to(states)
-    return length.numpy(), _single(pooled), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()
+    return tokens, length.numpy(), _single(pooled), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()
 
 
 def _facts(backbone: "Backbone", kind: str, provenance: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,9 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
+from vialign.data.base import safe_join
 from vialign.errors import UserError
+from vialign.images import Decoded, open_image
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -29,7 +31,7 @@ def load_pixels(
     pixels = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
     columns = (images[name] for name in ("image_id", "path", "source", "crop"))
     for row, (image_id, path, source, crop) in enumerate(zip(*columns, strict=True)):
-        pixels[row] = backbone.preprocess(cropped(read_image(folders[source], path, image_id), crop))
+        pixels[row] = backbone.preprocess(cropped(read_image(folders[source], path, image_id).picture, crop))
     return pixels
 
 
@@ -41,35 +43,21 @@ def cropped(image: Image.Image, crop: Sequence[float]) -> Image.Image:
     return image.crop((round(x), round(y), round(x + width), round(y + height)))
 
 
-def read_image(folder: str | Path, path: str, image_id: str) -> Image.Image:
-    """One decoded image, whose path must stay inside the folder.
+def read_image(folder: str | Path, path: str, image_id: str, own: bool = False) -> Decoded:
+    """One decoded image, whose path must stay inside the folder, and what was changed of it.
 
-    Raises UserError naming image and file when it does not, or when the file is missing or not an image.
+    An image of the user's `own` is turned upright as its orientation tag says; of annotated data the stored pixels
+    count, since boxes refer to them. Raises UserError naming image and file when the path leaves the folder, or the
+    file is missing or not an image.
     """
-    file = resolve_inside(folder, path, image_id)
     try:
-        with Image.open(file) as image:
-            image.load()
-            return image.copy()
-    except FileNotFoundError:
-        raise UserError(f"images, image_id {image_id}: {file}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"images, image_id {image_id}: {file}: cannot be read as an image ({reason}); replace or drop it"
-        ) from None
-
-
-def resolve_inside(folder: str | Path, path: str, image_id: str) -> Path:
-    """The file that `path` names inside `folder`, links followed.
-
-    Raises UserError when the path is absolute or leaves the folder, by `..` or by a link.
-    """
-    root = Path(folder).resolve()
-    file = (root / path).resolve()
-    if Path(path).is_absolute() or not file.is_relative_to(root):
-        raise UserError(f"images, image_id {image_id}: path {path!r} leaves the folder {folder}; correct the table")
-    return file
+        file = safe_join(folder, path)
+    except UserError as error:
+        raise UserError(f"images, image_id {image_id}: {error}") from None
+    try:
+        return open_image(file, own)
+    except UserError as error:
+        raise UserError(f"images, image_id {image_id}: {error}; replace or drop it") from None
 
 
 def boxes_in_crop(

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 
 from vialign.config import Config
 from vialign.data.folders import image_folders
+from vialign.errors import UserError
 from vialign.features.pixels import cropped
+from vialign.images import open_image
 
 SIDE = 168
 """Longest side of a small copy, pixels."""
@@ -29,9 +30,8 @@ class Album:
             return None
         path, crop = self.files[image_id]
         try:
-            with Image.open(path) as picture:
-                small = cropped(picture.convert("RGB"), crop)
-        except (OSError, UnidentifiedImageError):
+            small = cropped(open_image(path, own=False).picture, crop)
+        except UserError:
             return None
         small.thumbnail((side, side))
         buffer = io.BytesIO()

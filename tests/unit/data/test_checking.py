@@ -2,15 +2,18 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from vialign.cli import app
 from vialign.config import load_config
 from vialign.data.checking import SourceReport, check_lines, check_sources, check_table, count_tables, with_notes
+from vialign.data.folders import check_run_folders
 from vialign.data.published_files import SourceNote
-from vialign.data.registry import BENCHMARKS, DATASETS, source_note
+from vialign.data.registry import BENCHMARKS, DATASETS, read_dataset, source_note
 from vialign.data.scenes import build
 from vialign.errors import UserError
 from vialign.tables import DATA_CHECK, PROBLEMS
@@ -114,3 +117,78 @@ def test_the_command_ends_with_status_1_when_something_is_missing(tmp_path):
     embedded = tmp_path / "embedded.yaml"
     embedded.write_text("name: mine\n")
     assert CliRunner().invoke(app, ["data", "check", str(embedded)]).exit_code == 0
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Twelve photographs as Flickr30k lays them out, the last of which is cut off behind a whole header."""
+    folder = tmp_path / "f30"
+    (folder / "images").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    for number in range(12):
+        Image.fromarray(noise).save(folder / "images" / f"{number}.jpg")
+    cut = folder / "images" / "11.jpg"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    (folder / "results_20130124.token").write_text("".join(f"{n}.jpg#0\ta dog\n" for n in range(12)))
+    for split, numbers in {"val": [0], "test": [1, 11], "train": range(2, 11)}.items():
+        (folder / f"{split}.txt").write_text("".join(f"{number}.jpg\n" for number in numbers))
+    return folder
+
+
+def flickr30k(folder, **data):
+    sizes = {"calibration": 1, "diagnosis": 1}
+    return load_config({"data": {"dataset": "flickr30k", "folder": str(folder), "sizes": sizes, **data}})
+
+
+def test_a_picture_that_is_cut_off_is_found_as_the_run_finds_it(photographs, tmp_path):
+    config = flickr30k(photographs)
+    (found,) = check_sources(config)
+    assert found.missing is None and found.counts["images decoded to their end"] == 11
+    assert "11.jpg cannot be read as an image (image file is truncated" in found.problems["problem"].item()
+    tables = read_dataset(config.data, config.seed, tmp_path)
+    assert len(tables.images) == 11
+    pd.testing.assert_frame_equal(tables.problems, found.problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strict": True}, "11.jpg cannot be read as an image"),
+        ({"sizes": {"calibration": 5, "diagnosis": 5}}, "leave none of the 9 training images for training"),
+        ({"tune_list": "gone.txt"}, "gone.txt: no such file"),
+        ({"tolerance": 0.0}, "1 of 12 image files are broken, more than data.tolerance (0)"),
+    ],
+)
+def test_what_stops_the_run_stops_the_check(photographs, tmp_path, change, message):
+    config = flickr30k(photographs, **change)
+    (found,) = check_sources(config)
+    assert message in found.missing
+    with pytest.raises(UserError) as error:
+        read_dataset(config.data, config.seed, tmp_path)
+    assert str(error.value) == found.missing
+
+
+def test_a_split_that_lost_its_only_image_stops_both(photographs, tmp_path):
+    (photographs / "images" / "0.jpg").write_bytes(b"")
+    (found,) = check_sources(flickr30k(photographs))
+    assert found.missing.startswith("flickr30k: split validation has no image; problems of the files: ")
+
+
+def test_a_part_of_a_data_set_is_not_held_against_the_published_counts(photographs):
+    (found,) = check_sources(flickr30k(photographs, sizes={"train": 4, "calibration": 1, "diagnosis": 1}))
+    assert found.counts["train images"] == 6
+    assert set(check_table(found)["state"]) == {"counted"}
+    assert any("limited by the configuration" in line for line in check_lines(found))
+
+
+@pytest.mark.parametrize("place", ["results", "results/data", "results/data/images", "link"])
+def test_a_run_does_not_write_over_its_own_data(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    Path("results/data/images").mkdir(parents=True)
+    Path("link").symlink_to("results/data")
+    with pytest.raises(UserError, match=f"config: data.folder: {place}: the run writes its own files there"):
+        check_run_folders(load_config({"data": {"dataset": "coco", "folder": place}}))
+    check_run_folders(load_config({"data": {"dataset": "coco", "folder": "results/of/another"}}))
+    Path("file").touch()
+    with pytest.raises(UserError, match="config: results: file: is a file, and a folder is wanted"):
+        check_run_folders(load_config({"results": "file"}))

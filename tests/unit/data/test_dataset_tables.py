@@ -1,10 +1,21 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from vialign.config import BenchmarkConfig, DataConfig
-from vialign.data.base import DatasetTables, Problems, check_references, image_table, safe_join, write_dataset
+from vialign.data.base import (
+    NEEDED_SPLITS,
+    DatasetTables,
+    Problems,
+    check_references,
+    image_table,
+    require_images,
+    require_splits,
+    safe_join,
+    write_dataset,
+)
 from vialign.data.folders import image_folders
 from vialign.data.registry import read_dataset
 from vialign.errors import UserError
@@ -140,7 +151,7 @@ def test_a_repeated_key_is_the_users_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["", "../x", "/etc/passwd", "a/../../x", "a\0b", "link/x"])
+@pytest.mark.parametrize("name", ["", "../x", "/etc/passwd", "a/../../x", "a\0b", "link/../../x"])
 def test_no_name_from_data_leads_out_of_its_folder(tmp_path, name):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -150,8 +161,18 @@ def test_no_name_from_data_leads_out_of_its_folder(tmp_path, name):
 
 
 def test_names_inside_the_folder_are_joined(tmp_path):
-    assert safe_join(tmp_path, "a/../b.jpg") == tmp_path.resolve() / "a/../b.jpg"
-    assert safe_join(tmp_path, "images/b.jpg") == tmp_path.resolve() / "images/b.jpg"
+    assert safe_join(tmp_path, "images/b.jpg") == tmp_path / "images/b.jpg"
+
+
+def test_a_link_in_the_folder_is_followed_and_a_step_back_does_not_leave_where_it_leads(tmp_path):
+    folder, elsewhere = tmp_path / "data", tmp_path / "disk" / "images"
+    folder.mkdir()
+    elsewhere.mkdir(parents=True)
+    (folder / "link").symlink_to(elsewhere)
+    (elsewhere / "b.jpg").touch()
+    (elsewhere.parent / "secret").touch()
+    assert safe_join(folder, "link/b.jpg").is_file()
+    assert safe_join(folder, "link/../secret") == folder / "secret"
 
 
 def test_an_unknown_data_set_is_one_line_that_lists_the_known(tmp_path):
@@ -167,3 +188,85 @@ def test_embedded_images_lie_beside_the_tables_and_real_ones_in_their_folder(tmp
     assert image_folders(real, tmp_path) == {"data": Path("photos"), "vqa": Path("coco"), "aro": Path("aro")}
     with pytest.raises(UserError, match="data.folder is not set"):
         image_folders(DataConfig(dataset="flickr8k"), tmp_path)
+
+
+def rows_of(total, broken, tolerance=0.05, key="data.strict"):
+    """Problems after so many rows, the last of which are broken in two ways, three to one."""
+    problems = Problems("x", strict=False, key=key, tolerance=tolerance)
+    problems.saw("captions", total)
+    for number in range(broken):
+        reason = "is empty" if number % 4 == 3 else f"names image {number}.jpg, which is not in images"
+        problems.add("captions", "c.txt", f"line {number}", reason)
+    return problems
+
+
+@pytest.mark.parametrize(
+    ("total", "broken", "tolerance", "stops"),
+    [(40460, 5, 0.05, False), (100, 5, 0.05, False), (100, 6, 0.05, True), (6, 2, 0.05, False), (6, 3, 0.05, True)]
+    + [(100, 90, 1.0, False), (1000, 1, 0.0, True), (1000, 0, 0.0, False)],
+)
+def test_more_broken_rows_than_the_tolerance_stop_with_counts_and_reasons(total, broken, tolerance, stops, capsys):
+    problems = rows_of(total, broken, tolerance)
+    if not stops:
+        problems.report()
+        assert ("captions skipped" in capsys.readouterr().err) == (broken > 0)
+        return
+    with pytest.raises(
+        UserError, match=f"x: {broken} of {total} captions are broken, more than data.tolerance"
+    ) as error:
+        problems.report()
+    assert "\n" not in str(error.value)
+
+
+def test_the_message_groups_reasons_and_names_the_key_of_a_benchmark():
+    with pytest.raises(UserError) as error:
+        rows_of(20, 8, key="data.benchmarks.aro.strict").check()
+    assert str(error.value) == (
+        "x: 8 of 20 captions are broken, more than data.benchmarks.aro.tolerance (0.05): "
+        "6 like this: c.txt, line 0: names image 0.jpg, which is not in images; 2 like this: c.txt, line 3: is empty; "
+        "mend the files, or raise data.benchmarks.aro.tolerance to go on with the rest"
+    )
+
+
+def test_notes_are_no_broken_rows_and_kinds_are_counted_apart():
+    problems = rows_of(100, 4)
+    problems.saw("images", 100)
+    for number in range(30):
+        problems.note("images", str(number), "has a palette")
+    for number in range(4):
+        problems.add("images", "i", str(number), "is broken")
+    problems.check()
+
+
+def test_references_have_the_same_limit():
+    captions = pd.DataFrame(
+        {"caption_id": [str(n) for n in range(20)], "image_id": ["a"] * 17 + ["gone"] * 3, "text": "x", "tree": None}
+    )
+    broken = dataset(captions=captions, ratings=dataset().ratings.iloc[:0])
+    with pytest.raises(UserError, match="3 of 20 captions are broken, more than data.tolerance"):
+        check_references(broken, "x", strict=False)
+    assert len(check_references(broken, "x", strict=False, tolerance=0.2)[0].captions) == 17
+
+
+def split_images(*splits):
+    return dataset(
+        images=image_table([(split, split, f"{split}.png", 4, 4) for split in splits]),
+        captions=pd.DataFrame({"caption_id": splits, "image_id": splits, "text": "x", "tree": None}),
+    )
+
+
+def test_no_image_and_an_empty_split_stop_with_the_reasons():
+    whole = split_images(*NEEDED_SPLITS)
+    require_splits(whole, "x")
+    require_images(whole, "x")
+    problems = pd.DataFrame([("i", str(n), "cannot be read") for n in range(7)], columns=["file", "row", "problem"])
+    for split in NEEDED_SPLITS:
+        rest = replace(split_images(*(name for name in NEEDED_SPLITS if name != split)), problems=problems)
+        with pytest.raises(UserError, match=f"x: split {split} has no image; .*7 like this: i, 0: cannot be read"):
+            require_splits(rest, "x")
+        silent = replace(whole, captions=whole.captions[whole.captions["image_id"] != split])
+        with pytest.raises(UserError, match=f"x: split {split} has 1 images but no caption"):
+            require_splits(silent, "x")
+    require_splits(replace(whole, captions=whole.captions.iloc[:0]), "x")
+    with pytest.raises(UserError, match="x: no image is left; no row of the files is broken"):
+        require_images(split_images(), "x")

@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from vialign.data.published_files import (
     Record,
     find_file,
     image_paths,
-    image_size,
+    image_sizes,
     json_list,
     json_object,
     numbered,
@@ -140,9 +141,38 @@ def test_a_folder_or_file_that_is_missing_says_what_to_do(tmp_path):
         require_file(tmp_path, ["a.txt", "c.txt"], "x")
 
 
-def test_the_size_is_read_from_the_header(tmp_path):
+def image_size(folder, name):
+    return image_sizes(folder, [name], Problems("x", strict=True))[name]
+
+
+def test_the_size_is_that_of_the_stored_pixels(tmp_path):
     Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
     assert image_size(tmp_path, "a.png") == (7, 5)
+
+
+def test_what_reading_changes_is_noted_once_a_kind_with_a_count(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGBA" if name < "c" else "RGB", (7, 5)).save(tmp_path / name)
+    problems = Problems("x", strict=True)
+    assert set(image_sizes(tmp_path, ["a.png", "b.png", "c.png"], problems).values()) == {(7, 5)}
+    (line,) = problems.summary()
+    assert line == f"x: {tmp_path}: 2 of 3 images are partly transparent and are laid on white; the first: a.png"
+    problems.check()
+
+
+def test_a_photograph_that_is_cut_off_behind_a_whole_header_is_found_here(tmp_path, problems):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.fromarray(noise).save(tmp_path / "images" / name)
+    cut = tmp_path / "images" / "b.jpg"
+    cut.write_bytes(cut.read_bytes()[:-2])
+    with Image.open(cut) as header:
+        assert header.size == (96, 64)
+    paths = image_paths(tmp_path, ["images"], "x")
+    frame = read_photographs({"a.jpg": "train", "b.jpg": "test"}, paths, tmp_path, problems)
+    assert frame["image_id"].tolist() == ["a.jpg"]
+    assert "b.jpg cannot be read as an image (image file is truncated" in problems.frame()["problem"].item()
 
 
 @pytest.mark.parametrize(
@@ -199,13 +229,14 @@ def test_photographs_have_their_sizes_and_unreadable_ones_are_counted(tmp_path, 
     assert problems.summary()[0].startswith("x: images, b.png: images/b.png cannot be read as an image")
 
 
-def test_a_link_out_of_the_folder_is_counted_and_not_followed(tmp_path, problems):
+def test_links_in_the_folder_that_was_named_are_followed(tmp_path, problems):
     (tmp_path / "data" / "images").mkdir(parents=True)
     Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
     (tmp_path / "data" / "images" / "a.png").symlink_to(tmp_path / "a.png")
     frame = read_photographs({"a.png": "train"}, {"a.png": "images/a.png"}, tmp_path / "data", problems)
-    assert frame.empty
-    assert "leads out of the folder" in problems.frame().loc[0, "problem"]
+    assert frame[["image_id", "path", "width"]].values.tolist() == [["a.png", "images/a.png", 7]]
+    read_photographs({"b.png": "train"}, {"b.png": "images/../../a.png"}, tmp_path / "data", problems)
+    assert "leads out of the folder" in problems.frame()["problem"].item()
 
 
 @given(st.lists(st.text("a,1 <\r") | st.sampled_from(["a,1,x", "a,2,y", "b,1,x", "a,3, "])))

@@ -67,7 +67,7 @@ def test_only_images_of_the_tuning_list_are_trained_on(tmp_path):
     listed = {"train": TRAIN, "validation": ["d0"], "test": ["e0"]}
     path = tmp_path / "tune.txt"
     path.write_text("\n".join([*TRAIN[::2], "", "d0", "gone"]))
-    problems = Problems("x", strict=False)
+    problems = Problems("x", strict=False, tolerance=1.0)
     splits = assign_splits(listed, config(tune_list=str(path)), 0, "x", problems)
     assert set(splits) == {*TRAIN[::2], "d0", "e0"}
     assert problems.frame()["row"].to_list() == ["line 8", "line 9"]

@@ -41,7 +41,9 @@ def write(folder, published=ITEMS, kinds=KINDS):
 
 
 def config(folder, photographs, **changes):
-    return BenchmarkConfig(**{"folder": str(folder), "images": str(photographs), "strict": True, **changes})
+    # The folder is small, so that a share of broken rows means nothing.
+    given = {"folder": str(folder), "images": str(photographs), "strict": True, "tolerance": 1.0}
+    return BenchmarkConfig(**{**given, **changes})
 
 
 def test_every_kind_is_a_benchmark_of_its_own_even_when_strict(tmp_path, photographs, capsys):
@@ -99,11 +101,10 @@ def test_missing_photographs_get_one_line_that_says_how_to_get_them(tmp_path, ph
         read(config(tmp_path, tmp_path / "empty", strict=False), 0)
 
 
-def test_a_link_out_of_the_folder_is_refused_before_the_images_are_needed(tmp_path, photographs):
+def test_a_folder_of_images_may_be_a_link_to_another_disk(tmp_path, photographs):
     write(tmp_path)
     (tmp_path / "images").symlink_to(photographs)
-    with pytest.raises(UserError, match="is a link out of its folder; set data.benchmarks.sugarcrepe.images"):
-        read(config(tmp_path, photographs, images=None), 0)
+    assert len(read(config(tmp_path, photographs, images=None), 0).choices) == 3 * len(KINDS)
     assert len(read(config(tmp_path, tmp_path / "images"), 0).choices) == 3 * len(KINDS)
 
 

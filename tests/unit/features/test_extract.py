@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import torch
@@ -87,3 +89,14 @@ def test_no_images_and_no_texts_make_empty_stores(backbone, pictures, tmp_path):
     extract_texts(backbone, table([]), tmp_path / "texts", **OPTIONS)
     assert read_images(tmp_path / "images").patches(0, 0).shape == (0, 49, 128)
     assert read_texts(tmp_path / "texts").pooled.shape == (0, 128)
+
+
+def test_texts_that_the_context_cuts_are_counted(backbone, tmp_path):
+    assert extract_texts(backbone, table(["a cat", "red " * 200, "a dog"]), tmp_path, **OPTIONS) == 1
+
+
+def test_a_disk_too_small_for_the_features_is_said_before_encoding(backbone, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=11 * 49 * 128 * 2))
+    with pytest.raises(UserError, match="store: features of 11 images take about .* GiB are free on that disk"):
+        extract_images(backbone, *pictures, tmp_path / "store", "final", **OPTIONS)
+    assert not (tmp_path / "store").exists()

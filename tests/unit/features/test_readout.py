@@ -42,7 +42,12 @@ class ColourBackbone(Backbone):
 
     def tokenize(self, texts):
         ids = torch.tensor([[list(COLOURS).index(text.split()[1])] for text in texts])
-        return Tokens(ids, torch.ones(ids.shape, dtype=torch.bool), torch.zeros(*ids.shape, 2, dtype=torch.long))
+        return Tokens(
+            ids,
+            torch.ones(ids.shape, dtype=torch.bool),
+            torch.zeros(*ids.shape, 2, dtype=torch.long),
+            torch.zeros(len(ids), dtype=torch.bool),
+        )
 
     def encode_text(self, ids):
         return torch.eye(3)[ids[:, 0]]

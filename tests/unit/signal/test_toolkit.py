@@ -220,7 +220,8 @@ def test_a_fit_takes_other_images_for_broken_ones_and_needs_enough(backbone, cap
         else:
             (folder / name).write_bytes(b"broken")
     rows = captions.table[captions.table["image_id"].isin(names)]
-    fitted = fit_signal(backbone, type(captions)(folder, captions.file, rows), parser, config=QUICK)
+    some = type(captions)(folder, captions.file, rows, tolerance=0.2)
+    fitted = fit_signal(backbone, some, parser, config=QUICK)
     assert fitted.images["used_for"].value_counts().to_dict() == {"fit": 20, "calibration": 10}
     few = type(captions)(captions.folder, captions.file, captions.table.iloc[:40])
     with pytest.raises(UserError, match="8 images are left for the calibration|2 of its 8 images are left"):
@@ -246,3 +247,42 @@ def test_a_diagnosis_sees_only_images_that_no_fit_has_seen(signal, captions):
     few = type(captions)(captions.folder, captions.file, captions.table[captions.table["image_id"].isin(used)])
     with pytest.raises(UserError, match="0 of its images were used neither to fit nor to calibrate"):
         diagnose_signal(signal, few)
+
+
+def test_too_many_broken_images_stop_at_once_with_the_count(signal, captions, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    names = captions.image_ids[:8]
+    for name in names:
+        shutil.copy(captions.folder / name, folder)
+    for name in names[2:6]:
+        (folder / name).write_bytes(b"cut")
+    (tmp_path / "c.csv").write_text("\n".join(["image,caption", *(f"{name},a red circle" for name in names)]))
+    with pytest.raises(UserError, match=r"3 of 8 images cannot be read, more than --tolerance \(0.05\)"):
+        score_signal(signal, read_captions(folder, tmp_path / "c.csv"), tmp_path / "s.parquet")
+    assert (
+        score_signal(signal, read_captions(folder, tmp_path / "c.csv", tolerance=0.5), tmp_path / "s.parquet").pairs
+        == 4
+    )
+
+
+def test_pictures_are_seen_as_a_viewer_shows_them_and_what_that_took_is_said(signal, captions, tmp_path, capsys):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    picture = Image.open(captions.folder / captions.image_ids[0]).convert("RGB")
+    picture.save(tmp_path / "plain.png")
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=tags)
+    long = "a red circle above " * 60
+    (tmp_path / "c.csv").write_text(
+        f"image,caption\nplain.png,a red circle\nturned.png,a red circle\nplain.png,{long}\n"
+    )
+    score_signal(signal, read_captions(tmp_path, tmp_path / "c.csv"), tmp_path / "s.parquet")
+    found = read_table(tmp_path / "s.parquet", TOOLKIT_SCORES).set_index("text_id")
+    assert found["cut"].to_dict() == {"plain.png#0": False, "plain.png#1": True, "turned.png#0": False}
+    assert found.loc["plain.png#0", "s_global"] == pytest.approx(found.loc["turned.png#0", "s_global"], abs=1e-5)
+    said = capsys.readouterr().err
+    assert "1 images are turned upright as their orientation tag says (turned.png)" in said
+    assert "1 of 3 captions are longer than the model reads" in said
+    with Image.open(tmp_path / "turned.png") as turned:
+        memory = signal.score([turned], ["a red circle"])
+    assert memory["s_global"].item() == pytest.approx(found.loc["turned.png#0", "s_global"], abs=1e-5)

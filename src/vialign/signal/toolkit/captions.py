@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.data.base import has_words, safe_join
+from vialign.data.base import TOLERANCE, has_words, safe_join, too_many
 from vialign.errors import UserError
 
 COLUMNS = ("image", "caption")
@@ -32,6 +32,8 @@ class Captions:
     `caption_id` (the file's own, or the `text_id`) and `text`."""
     strict: bool = False
     """Whether an image that is missing or broken stops the work."""
+    tolerance: float = TOLERANCE
+    """Share of the images that may be missing, and of those that may be broken."""
 
     @property
     def image_ids(self) -> list[str]:
@@ -39,13 +41,15 @@ class Captions:
         return self.table["image_id"].drop_duplicates().tolist()
 
 
-def read_captions(images: str | Path, captions: str | Path, strict: bool = False) -> Captions:
+def read_captions(
+    images: str | Path, captions: str | Path, strict: bool = False, tolerance: float = TOLERANCE
+) -> Captions:
     """Read a CSV file of captions (columns `image`, `caption` and, where wanted, `caption_id`) of a folder of images.
 
     Captions of images that are not in the folder, and captions in which cleaning leaves no word (`&nbsp;`), are
-    skipped, with a line on stderr; with `strict` they are an error. Raises UserError naming file, row and field when
-    the file is missing or is no such CSV, a field is empty, a name leads out of the folder, a caption id comes twice,
-    or no image is left.
+    skipped, with a line on stderr; with `strict`, or where the share of missing images is over `tolerance`, they are
+    an error. Raises UserError naming file, row and field when the file is missing or is no such CSV, a field is empty,
+    a name leads out of the folder, a caption id comes twice, or no image is left.
     """
     folder, file = Path(images), Path(captions)
     if not folder.is_dir():
@@ -66,8 +70,10 @@ def read_captions(images: str | Path, captions: str | Path, strict: bool = False
         what = f"{file}: names {len(missing)} of {len(names)} images that are not in {folder} ({shorten(missing)})"
         if strict or len(missing) == len(names):
             raise UserError(f"{what}; put them there or correct the field `image`")
+        if too_many(len(missing), len(names), tolerance):
+            raise UserError(f"{what}, more than --tolerance ({tolerance:g}); put them there, or raise it to go on")
         warn(f"{what}; {lost} captions skipped (strict stops here instead)")
-    return Captions(folder, file, table[~table["image_id"].isin(missing)].reset_index(drop=True), strict)
+    return Captions(folder, file, table[~table["image_id"].isin(missing)].reset_index(drop=True), strict, tolerance)
 
 
 def warn(message: str) -> None:

@@ -86,7 +86,7 @@ def diagnose_signal(
     texts = with_negatives(texts_of(captions.table, images), parser, seed)
     pairs = build_pairs(texts, images, ["random", *NEGATIVE_KINDS], config.pairs, seed)
     pairs = pairs.assign(text=pairs["text_id"].map(texts.set_index("text_id")["text"]))
-    broken = Broken(captions.strict)
+    broken = Broken(captions.strict, len(images), captions.tolerance)
     blocks = list(stream_pairs(signal, pairs, captions.folder, broken, batch))
     broken.report()
     if not blocks:

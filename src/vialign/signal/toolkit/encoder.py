@@ -37,6 +37,8 @@ class TextSide(NamedTuple):
     phrases: "Phrases"
     parsed: list[bool]
     """Whether the parser found a unit in each text; where not, the whole text stands as one."""
+    cut: list[bool]
+    """Whether the text is longer than the backbone's context, so that its end is not seen."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Encoder:
         with torch.inference_mode():
             pooled, states = self.backbone.text_tokens(tokens.ids.to(self.backbone.device))
         block = _Tokens(names, states.float().cpu(), tokens.mask, tokens.offsets)
-        return TextSide(pooled.float().cpu(), encode_texts(self.text, cast("TextFeatures", block), units), parsed)
+        phrases = encode_texts(self.text, cast("TextFeatures", block), units)
+        return TextSide(pooled.float().cpu(), phrases, parsed, tokens.cut.tolist())
 
 
 def prototypes_of(visual: "VisualDisentangler", patches: Float[Tensor, "image patch dim"]) -> "Prototypes":

@@ -17,12 +17,13 @@ def draw_example(folder: str | Path, images: int = 240, seed: int = 0) -> Path:
     """Draw scenes of shapes as `images/*.png` with five captions each in `captions.csv`, whose path is the result.
 
     The demo backbone `vialign-scenes` was trained on such scenes (others than these), so its signal means something
-    here. Raises UserError when the folder already holds a file of captions.
+    here. Raises UserError when the folder already holds images or a file of captions.
     """
     folder = Path(folder)
     captions = folder / "captions.csv"
-    if captions.exists():
-        raise UserError(f"{captions}: exists; choose another folder for the example")
+    for place in (captions, folder / "images"):
+        if place.exists() and not (place.is_dir() and next(place.iterdir(), None) is None):
+            raise UserError(f"{place}: exists; choose another folder for the example")
     random = generator(seed, "toolkit example")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -22,12 +22,11 @@ from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
 from vialign.errors import UserError
 from vialign.features import contract_provenance, extract_texts, read_texts
-from vialign.features.pixels import read_image
 from vialign.progress import track
 from vialign.signal.stage import SplitFeatures, build_pairs, calibrate_signal
 from vialign.signal.toolkit.captions import Captions, warn
 from vialign.signal.toolkit.encoder import Encoder, image_features, parse, prototypes_of, to_pixels
-from vialign.signal.toolkit.images import Broken, draw_parts
+from vialign.signal.toolkit.images import Broken, draw_parts, read_own
 from vialign.signal.toolkit.parsing import find_parser
 from vialign.signal.toolkit.signal import Signal
 from vialign.stage import make_provenance
@@ -67,7 +66,7 @@ def fit_signal(
     """
     config = config or Config()
     readout = _readout(backbone, config.features.readout)
-    broken = Broken(captions.strict)
+    broken = Broken(captions.strict, len(captions.image_ids), captions.tolerance)
     parts = _divide(captions, config, fit_images, calibration_images, broken)
     broken.report()
     parser = find_parser(config=config.language, seed=config.seed) if parser is None else parser
@@ -145,7 +144,7 @@ def _read_patches(backbone: "Backbone", folder: Path, images: Sequence[str], rea
     plain: list[Tensor] = []
     moved: dict[str, list[Tensor]] = {move: [] for move in FITTED_MOVES}
     for names in track(blocks(images, batch), "patches of the images to fit on", total=-(-len(images) // batch)):
-        pixels = to_pixels(backbone, [read_image(folder, name, name) for name in names])
+        pixels = to_pixels(backbone, [read_own(folder, name).picture for name in names])
         plain.append(image_features(backbone, pixels, readout)[1].half())
         for move, found in moved.items():
             changed = MOVES[move].pixels(pixels, backbone.grid)
@@ -169,7 +168,7 @@ def _calibrate(encoder: Encoder, captions: Captions, parts: pd.DataFrame, config
     texts = texts[texts["text_id"].isin(pairs["text_id"])]
     batch = config.features.batch
     seen = [
-        encoder.images([read_image(captions.folder, name, name) for name in names])
+        encoder.images([read_own(captions.folder, name).picture for name in names])
         for names in track(blocks(images, batch), "calibration images", total=-(-len(images) // batch))
     ]
     said = [

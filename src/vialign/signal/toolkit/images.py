@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from vialign.data.base import TOLERANCE, too_many
 from vialign.errors import UserError
 from vialign.features.pixels import read_image
+from vialign.images import Changes, Decoded
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.toolkit.captions import Captions, shorten, warn
@@ -23,29 +25,54 @@ NONE = "none"
 
 @dataclass
 class Broken:
-    """Counts image files that cannot be read, or stops at the first when `strict`."""
+    """Counts image files that cannot be read and what is changed of others.
+
+    Stops at the first broken one when `strict`, and as soon as there are more than may be passed over.
+    """
 
     strict: bool = False
+    total: int = 0
+    """Images that are to be read; 0: there is no limit to broken ones."""
+    tolerance: float = TOLERANCE
+    """Share of them that may be broken."""
     names: list[str] = field(default_factory=list)
     first: str = ""
     """What is wrong with the first of them."""
+    changes: Changes = field(default_factory=Changes)
 
     def read(self, folder: Path, image_id: str) -> "Image.Image | None":
-        """The picture, or None where it cannot be read. Raises UserError when strict."""
+        """The picture, upright, or None where it cannot be read.
+
+        Raises UserError when strict, and at one broken image more than may be passed over.
+        """
         try:
-            return read_image(folder, image_id, image_id)
+            decoded = read_own(folder, image_id)
         except UserError as error:
             if self.strict:
                 raise
             self.first = self.first or str(error)
             self.names.append(image_id)
+            if self.total and too_many(len(self.names), self.total, self.tolerance):
+                raise UserError(
+                    f"{folder}: {len(self.names)} of {self.total} images cannot be read, more than --tolerance "
+                    f"({self.tolerance:g}); raise it to go on without them; the first: {self.first}"
+                ) from None
             return None
+        self.changes.add(image_id, decoded.changes)
+        return decoded.picture
 
     def report(self) -> None:
-        """One line on stderr where there were any."""
+        """One line on stderr for broken images, and one for each kind of change, where there were any."""
+        for changed, text in self.changes.lines(own=True):
+            warn(f"{len(changed)} images {text} ({shorten(changed)})")
         if self.names:
             names = shorten(self.names)
             warn(f"{len(self.names)} image files cannot be read and are skipped ({names}); the first: {self.first}")
+
+
+def read_own(folder: Path, image_id: str) -> Decoded:
+    """A picture of the user's, upright. Raises UserError as `read_image`."""
+    return read_image(folder, image_id, image_id, own=True)
 
 
 def content_digest(file: Path) -> str:

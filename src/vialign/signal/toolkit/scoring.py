@@ -10,7 +10,7 @@ import pandas as pd
 
 from vialign.errors import UserError
 from vialign.progress import track
-from vialign.signal.toolkit.captions import Captions
+from vialign.signal.toolkit.captions import Captions, warn
 from vialign.signal.toolkit.encoder import ImageSide
 from vialign.signal.toolkit.images import NONE, Broken, content_digest
 from vialign.signal.toolkit.signal import Signal
@@ -52,9 +52,9 @@ def score_signal(signal: Signal, captions: Captions, output: str | Path, batch: 
     none can be read, and when a caption has no token.
     """
     started = time.monotonic()
-    broken = Broken(captions.strict)
+    broken = Broken(captions.strict, len(captions.image_ids), captions.tolerance)
     pairs = captions.table.assign(kind="aligned")
-    used, unparsed = signal.used, 0
+    used, unparsed, cut = signal.used, 0, 0
     images: set[str] = set()
     with stream_table(TOOLKIT_SCORES, output, signal.provenance) as file:
         for block in stream_pairs(signal, pairs, captions.folder, broken, batch):
@@ -63,16 +63,19 @@ def score_signal(signal: Signal, captions: Captions, output: str | Path, batch: 
             file.append(block.drop(columns="text").assign(used_for=block["image_id"].map(part)))
             images.update(names)
             unparsed += int((~block["parsed"]).sum())
+            cut += int(block["cut"].sum())
         if not file.rows:
             raise UserError(f"{captions.folder}: none of the images can be read; the first: {broken.first}")
     broken.report()
+    if cut:
+        warn(f"{cut} of {file.rows} captions are longer than the model reads; their end is cut off (column `cut`)")
     return Scored(file.rows, len(images), len(broken.names), unparsed, time.monotonic() - started)
 
 
 def stream_pairs(
     signal: Signal, pairs: pd.DataFrame, folder: Path, broken: Broken, batch: int = BATCH
 ) -> Iterator[pd.DataFrame]:
-    """Blocks of `pairs` with the columns of `SIGNAL_SCORES` and `parsed`; pairs of one image stand together.
+    """Blocks of `pairs` with the columns of `SIGNAL_SCORES`, `parsed` and `cut`; pairs of one image stand together.
 
     `pairs` has image_id (file name in `folder`), text_id, kind and text; further columns are carried along. At most
     `batch` images and `TEXTS` times as many texts are held at a time. Pairs of broken images are left out.
@@ -99,6 +102,8 @@ def _score_block(signal: Signal, rows: pd.DataFrame, image_ids: list[str], image
     text_ids = texts["text_id"].tolist()
     side = signal.encoder.texts(texts["text"].tolist(), text_ids)
     scores = signal.pair_scores(rows.reset_index(drop=True), image_ids, text_ids, images, side)
-    parsed = rows["text_id"].map(dict(zip(text_ids, side.parsed, strict=True))).to_numpy()
+    parsed, cut = (
+        rows["text_id"].map(dict(zip(text_ids, flags, strict=True))).to_numpy() for flags in (side.parsed, side.cut)
+    )
     further = rows.drop(columns=["image_id", "text_id", "kind"]).reset_index(drop=True)
-    return pd.concat([scores, further], axis=1).assign(parsed=parsed)
+    return pd.concat([scores, further], axis=1).assign(parsed=parsed, cut=cut)

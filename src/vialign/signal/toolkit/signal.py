@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from vialign.artifacts import Provenance, check_contract, read_provenance, read_table, write_table
+from vialign.artifacts import Provenance, check_contract, read_provenance, read_table, unwritten, write_table, writing
 from vialign.config import SignalConfig
 from vialign.disentangle import load_text, load_visual, save_text, save_visual
 from vialign.errors import UserError, reading
 from vialign.features import contract_provenance
+from vialign.images import as_rgb
 from vialign.language.pipeline import load_pipeline, save_pipeline
 from vialign.signal.calibration import SignalCalibration, read_calibration
 from vialign.signal.stage import SplitFeatures, score_pairs
@@ -55,14 +56,16 @@ class Signal:
     def score(self, pictures: Sequence["Image.Image"], texts: Sequence[str]) -> pd.DataFrame:
         """Every signal of pairs in memory, picture i with text i; columns of `SIGNAL_SCORES` without ids and kind.
 
-        All of them go through the towers together, so give a batch at a time. Raises UserError when the numbers
-        differ or a text has no token.
+        Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.images`). All of them go
+        through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a text has
+        no token.
         """
         if len(pictures) != len(texts):
             raise UserError(f"signal: {len(pictures)} pictures with {len(texts)} texts; give one text a picture")
         names = [str(row) for row in range(len(texts))]
         pairs = pd.DataFrame({"image_id": names, "text_id": names, "kind": "aligned"})
-        sides = self.encoder.images(pictures), self.encoder.texts(texts)
+        seen = [as_rgb(picture, own=True).picture for picture in pictures]
+        sides = self.encoder.images(seen), self.encoder.texts(texts)
         return self.pair_scores(pairs, names, names, *sides).drop(columns=["image_id", "text_id", "kind"])
 
     def pair_scores(
@@ -88,8 +91,9 @@ def save_signal(signal: Signal, folder: str | Path) -> None:
     """Write a signal as a new folder, which appears only when it is complete. Raises UserError when it exists."""
     check_free(folder)
     target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         save_visual(signal.encoder.visual, temporary / VISUAL, signal.provenance)
         save_text(signal.encoder.text, temporary / TEXT, signal.provenance)
@@ -98,6 +102,8 @@ def save_signal(signal: Signal, folder: str | Path) -> None:
         save_pipeline(signal.encoder.parser, temporary / PARSER, signal.provenance)
         temporary.chmod(0o755)
         temporary.rename(target)
+    except OSError as error:
+        raise unwritten(target, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -45,8 +45,9 @@ def stress_signal(
     images are unused and readable.
     """
     config = driven_by(signal.config, driver).model_copy(update={"stress_images": images})
-    broken = Broken(captions.strict)
-    drawn = {name: broken.read(captions.folder, name) for name in draw_unused(captions, signal.used, images, seed)}
+    unused = draw_unused(captions, signal.used, images, seed)
+    broken = Broken(captions.strict, len(unused), captions.tolerance)
+    drawn = {name: broken.read(captions.folder, name) for name in unused}
     broken.report()
     pictures = {name: picture for name, picture in drawn.items() if picture is not None}
     if len(pictures) < LEAST:
