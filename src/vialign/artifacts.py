@@ -160,6 +160,7 @@ def read_tensors(path: str | Path) -> dict[str, "Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    _refuse_folder(path)
     with reading(path):
         try:
             return load_file(path)
@@ -187,7 +188,14 @@ def _damaged(path: str | Path, kind: str) -> UserError:
     return UserError(f"{path}: {not_the_file(path) or f'not a {kind} file, or cut off; get it again'}")
 
 
+def _refuse_folder(path: str | Path) -> None:
+    """The libraries report a folder in words of their own."""
+    if Path(path).is_dir():
+        raise UserError(f"{path}: is a folder, where a file is wanted; name a file in it")
+
+
 def _open_parquet(path: str | Path) -> pq.ParquetFile:
+    _refuse_folder(path)
     with reading(path):
         try:
             return pq.ParquetFile(path, page_checksum_verification=True)
@@ -206,6 +214,7 @@ def _metadata(metadata: Mapping[bytes, bytes] | None) -> Provenance:
 def _read_header(path: str | Path) -> Provenance:
     from safetensors import SafetensorError, safe_open
 
+    _refuse_folder(path)
     with reading(path):
         try:
             with safe_open(path, framework="np") as file:

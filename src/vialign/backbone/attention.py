@@ -1,7 +1,8 @@
 """Reading patches out of one attention layer, whichever library it comes from.
 
-A block's attention is opened into what its heads ask, offer and give (`split`) and what becomes of the mixed values
-(`join`). The readouts then are a few lines that no library decides.
+A block's attention is opened into what its heads ask, offer and give (`split`), what becomes of the mixed values
+(`join`), and the rest of the block (`finish`). The readouts then are a few lines that no library decides, and the block
+itself is run on the same queries, keys and values, so that a readout costs no more than its own last steps.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ class AttentionPath(Protocol):
         """The block's output projection of mixed values, with its scale where it has one."""
         ...
 
+    def finish(self, states: States, attended: States) -> States:
+        """The block's output, from its input and what its attention gave: residuals and feed-forward part."""
+        ...
+
 
 @dataclass(frozen=True)
 class OpenClipPath:
@@ -47,6 +52,11 @@ class OpenClipPath:
     def join(self, mixed: Heads) -> States:
         """Through `out_proj` and layer scale."""
         return self.block.ls_1(self.block.attn.out_proj(joined(mixed)))
+
+    def finish(self, states: States, attended: States) -> States:
+        """Both residuals, around the second norm, the two layers and their scale."""
+        states = states + attended
+        return states + self.block.ls_2(self.block.mlp(self.block.ln_2(states)))
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,11 @@ class TimmPath:
         attention = self.block.attn
         return self.block.ls1(attention.proj(attention.norm(joined(mixed))))
 
+    def finish(self, states: States, attended: States) -> States:
+        """Both residuals, around the second norm, the two layers and their scale; the tower is in evaluation mode."""
+        states = states + attended
+        return states + self.block.ls2(self.block.mlp(self.block.norm2(states)))
+
 
 def attention_path(block: nn.Module) -> AttentionPath | None:
     """How to open a block's attention; None for variants (rotary positions, gates, several norms)."""
@@ -77,15 +92,18 @@ def attention_path(block: nn.Module) -> AttentionPath | None:
     return None
 
 
-def value_path(path: AttentionPath, states: States) -> States:
+def whole_block(path: AttentionPath, states: States, split: tuple[Heads, Heads, Heads]) -> States:
+    """The block's output, from its input and the queries, keys and values of that."""
+    return path.finish(states, path.join(functional.scaled_dot_product_attention(*split)))
+
+
+def value_path(path: AttentionPath, value: Heads) -> States:
     """The value of each token through the block's output projection, as if every token attended only to itself."""
-    _, _, value = path.split(states)
     return path.join(value)
 
 
-def self_self_attention(path: AttentionPath, states: States) -> States:
+def self_self_attention(path: AttentionPath, query: Heads, key: Heads, value: Heads) -> States:
     """The block's attention with query-query and key-key weights instead of query-key (SCLIP, equation 5)."""
-    query, key, value = path.split(states)
     weights = sum((part @ part.transpose(-1, -2) * part.shape[-1] ** -0.5).softmax(dim=-1) for part in (query, key))
     return path.join(weights @ value)
 

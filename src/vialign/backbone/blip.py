@@ -75,6 +75,11 @@ class BlipPath:
         projected: Tensor = self.block.self_attn.projection(joined(mixed))
         return projected
 
+    def finish(self, states: States, attended: States) -> States:
+        """Both residuals, around the second norm and the two layers."""
+        states = states + attended
+        return states + self.block.mlp(self.block.layer_norm2(states))
+
 
 class BlipImageTower(TransformerTower):
     """A vision transformer with a class token."""

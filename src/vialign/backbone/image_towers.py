@@ -29,6 +29,7 @@ from vialign.backbone.attention import (
     pooler_attention,
     self_self_attention,
     value_path,
+    whole_block,
 )
 from vialign.errors import UserError
 
@@ -131,19 +132,26 @@ class TransformerTower(ABC):
         """Each patch in the joint space, as if the pooling saw nothing else."""
 
     def read(self, pixels: Pixels, readouts: Sequence[str]) -> TowerOutput:
-        """Pooled embeddings and the patches of each readout, from one pass through the blocks."""
-        depths = {"final": self.depth, "early": self.early_depth, "before": self.depth - 1}
+        """Pooled embeddings and the patches of each readout, from one pass through the blocks.
+
+        A readout from inside the last attention shares its queries, keys and values with the block itself.
+        """
         inside = any(name in ("value", "self_self") for name in readouts)
-        asked = ["final", *(["early"] if "early" in readouts else []), *(["before"] if inside else [])]
-        tokens = dict(zip(asked, self.states(pixels, [depths[name] for name in asked]), strict=True))
-        pooled = self.pool(tokens["final"])
+        depths = {"before" if inside else "final": self.depth - inside}
+        if "early" in readouts:
+            depths["early"] = self.early_depth
+        tokens = dict(zip(depths, self.states(pixels, list(depths.values())), strict=True))
+        seen = {name: tokens[name][:, self.prefix :] for name in tokens}
         if inside and self.path is not None:
+            split = self.path.split(tokens["before"])
+            tokens["final"] = whole_block(self.path, tokens["before"], split)
+            seen["final"] = tokens["final"][:, self.prefix :]
             if "value" in readouts:
-                tokens["value"] = value_path(self.path, tokens["before"])
+                seen["value"] = value_path(self.path, split[2][:, :, self.prefix :])
             if "self_self" in readouts:
-                tokens["self_self"] = self_self_attention(self.path, tokens["before"])
-        patches = {name: self.project(tokens[name][:, self.prefix :]) for name in dict.fromkeys(readouts)}
-        return TowerOutput(pooled, patches, None)
+                seen["self_self"] = self_self_attention(self.path, *split)[:, self.prefix :]
+        patches = {name: self.project(seen[name]) for name in dict.fromkeys(readouts)}
+        return TowerOutput(self.pool(tokens["final"]), patches, None)
 
     def project_trunk(self, trunk: Trunk) -> Pooled:
         """Not possible: every block of a transformer may be adapted. Raises ValueError."""

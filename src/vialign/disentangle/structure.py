@@ -45,36 +45,41 @@ def align_units(
     cut off, are left out.
     """
     count, length = mask.shape
-    structure = {name: np.full((count, length), -1, dtype=np.int64) for name in ("owner", "subject", "object")}
-    rows = units["text_id"].map(pd.Series(np.arange(count), index=list(text_ids)))
-    units = units[rows.notna()].assign(row=rows[rows.notna()].astype(np.int64))
-    widest_first = np.argsort(-(units["end"] - units["start"]).to_numpy(), kind="stable")
-    units = units.iloc[widest_first].reset_index(drop=True)
-    row = units["row"].to_numpy(dtype=np.int64)
-    begins, ends = offsets[..., 0].numpy(), offsets[..., 1].numpy()
-    real = mask.numpy()
+    position = {name: row for row, name in enumerate(text_ids)}
+    row = np.array([position.get(name, -1) for name in units["text_id"]], dtype=np.int64)
+    names = ("unit", "start", "end", "head_start", "head_end", "subject", "object")
+    column = {name: units[name].to_numpy(dtype=np.int64) for name in names}
+    kinds = np.array([UNIT_KINDS.index(kind) + 1 for kind in units["kind"]], dtype=np.int64)
+    known = np.flatnonzero(row >= 0)
+    widest_first = known[np.argsort((column["start"] - column["end"])[known], kind="stable")]
+    row, kinds = row[widest_first], kinds[widest_first]
+    column = {name: values[widest_first] for name, values in column.items()}
+    begins, ends, real = offsets[..., 0].numpy()[row], offsets[..., 1].numpy()[row], mask.numpy()[row]
 
     def touching(start: str, end: str) -> np.ndarray:
-        low, high = units[start].to_numpy()[:, None], units[end].to_numpy()[:, None]
-        return (begins[row] < high) & (ends[row] > low) & real[row]
+        return (begins < column[end][:, None]) & (ends > column[start][:, None]) & real
 
+    owner = np.full((count, length), -1, dtype=np.int64)
     unit, token = np.nonzero(touching("start", "end"))
-    structure["owner"][row[unit], token] = unit  # later writes win: the shortest unit
+    owner[row[unit], token] = unit  # later writes win: the shortest unit
     head = touching("head_start", "head_end")
     last = np.where(head.any(axis=1), length - 1 - head[:, ::-1].argmax(axis=1), -1)
-    number = pd.Series(last, index=pd.MultiIndex.from_arrays([row, units["unit"]]))
-    owned = structure["owner"] >= 0
-    owner = structure["owner"][owned]
-    for name in ("subject", "object"):
-        argument = pd.MultiIndex.from_arrays([row, units[name]])
-        structure[name][owned] = number.reindex(argument, fill_value=-1).to_numpy()[owner]
-    kind = np.zeros((count, length), dtype=np.int64)
-    kind[owned] = (units["kind"].map(UNIT_KINDS.index).to_numpy(dtype=np.int64) + 1)[owner]
+    # The last token of each unit's head by text and number; the last place stands for what is no unit of the text.
+    numbers = int(column["unit"].max(initial=-1)) + 1
+    head_of = np.full((count, numbers + 1), -1, dtype=np.int64)
+    head_of[row, column["unit"]] = last
+
+    def argument(number: np.ndarray) -> np.ndarray:
+        return head_of[row, np.where((number >= 0) & (number < numbers), number, numbers)]
+
+    def on_tokens(values: np.ndarray, absent: int) -> Tensor:
+        return torch.from_numpy(np.append(values, absent)[owner])  # where there is no owner, the last: absent
+
     return TokenStructure(
-        torch.from_numpy(kind),
-        torch.from_numpy(_first_owned(structure["owner"])),
-        torch.from_numpy(structure["subject"]),
-        torch.from_numpy(structure["object"]),
+        on_tokens(kinds, NONE),
+        torch.from_numpy(_first_owned(owner)),
+        on_tokens(argument(column["subject"]), -1),
+        on_tokens(argument(column["object"]), -1),
     )
 
 

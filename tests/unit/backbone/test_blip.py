@@ -150,7 +150,9 @@ def test_the_value_path_and_the_maps_are_those_of_the_last_attention(backbone, o
     torch.testing.assert_close(backbone.attention_maps(pixels), weights[:, :, 0, 1:])
     alone, _ = last.self_attn(normed[:, [6]])
     expected = oracle.vision_proj(oracle.vision_model.post_layernorm(alone))
-    torch.testing.assert_close(backbone.image_tokens(pixels, "value")[1][:, [5]], expected, atol=TOWER, rtol=0)
+    pooled, patches = backbone.image_tokens(pixels, "value")
+    torch.testing.assert_close(patches[:, [5]], expected, atol=TOWER, rtol=0)
+    torch.testing.assert_close(pooled, backbone.encode_image(pixels), atol=TOWER, rtol=0)
 
 
 def test_preprocessing_is_that_of_blips_own_processor(backbone):

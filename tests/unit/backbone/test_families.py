@@ -257,7 +257,7 @@ def test_the_value_path_of_a_timm_block_is_attention_that_sees_only_itself(defin
     block = trunk.blocks[-1]
     with torch.no_grad():
         inside = []
-        block.register_forward_pre_hook(lambda _, arguments: inside.append(arguments[0]))
+        block.norm1.register_forward_pre_hook(lambda _, arguments: inside.append(arguments[0]))
         patches = tower.read(torch.randn(1, 3, 160, 160), ("value",)).patches["value"]
         tokens = inside[0][:, [5]]
         expected = tower.project(block.ls1(block.attn(block.norm1(tokens))))

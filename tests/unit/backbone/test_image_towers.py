@@ -4,7 +4,7 @@ from open_clip.transformer import ResidualAttentionBlock
 
 from tolerance import close, transformer
 from vialign.backbone import create_model
-from vialign.backbone.attention import attention_path, self_self_attention, value_path
+from vialign.backbone.attention import attention_path, self_self_attention, value_path, whole_block
 from vialign.backbone.image_towers import image_tower
 from vialign.errors import UserError
 
@@ -55,7 +55,16 @@ def test_value_path_is_attention_that_sees_only_itself():
     inside = block.ln_1(states)
     only_self = torch.full((5, 5), float("-inf"), dtype=torch.float64).fill_diagonal_(0)
     expected = block.attn(inside, inside, inside, attn_mask=only_self, need_weights=False)[0] * 0.5
-    torch.testing.assert_close(value_path(attention_path(block), states), expected)
+    path = attention_path(block)
+    torch.testing.assert_close(value_path(path, path.split(states)[2]), expected)
+
+
+def test_an_opened_block_gives_what_the_block_gives():
+    torch.manual_seed(2)
+    block = ResidualAttentionBlock(16, 4, ls_init_value=0.5).double().eval()
+    states = torch.randn(2, 5, 16, dtype=torch.float64)
+    path = attention_path(block)
+    torch.testing.assert_close(whole_block(path, states, path.split(states)), block(states))
 
 
 def test_self_self_attention_equals_the_loop():
@@ -82,7 +91,8 @@ def test_self_self_attention_equals_the_loop():
                 rows.append(mixed)
             heads.append(torch.stack(rows))
         expected[image] = torch.cat(heads, dim=1) @ block.attn.out_proj.weight.T + block.attn.out_proj.bias
-    torch.testing.assert_close(self_self_attention(attention_path(block), states), expected)
+    path = attention_path(block)
+    torch.testing.assert_close(self_self_attention(path, *path.split(states)), expected)
 
 
 @pytest.mark.parametrize("readout", READOUTS)

@@ -67,6 +67,15 @@ def test_units_behind_the_context_length_are_left_out(sentence):
     assert structure.object[0, 6] == -1
 
 
+def test_an_argument_that_is_no_unit_of_the_text_is_none(sentence):
+    """Numbers need not be dense either: unit 3, an argument of two others, is called 30 in one row and 3 in none."""
+    units, *rest = sentence
+    renamed = units.assign(unit=units["unit"].replace(3, 30), subject=units["subject"].replace(3, 30))
+    structure, expected = align_units(renamed, *rest), align_units(units, *rest)
+    assert structure.subject.equal(expected.subject) and structure.kind.equal(expected.kind)
+    assert (expected.object >= 0).any() and (structure.object == -1).all()
+
+
 def test_an_empty_frame_gives_no_units(sentence):
     units, *rest = sentence
     assert not align_units(units.iloc[:0], *rest).kind.any()
