@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check test schema examples docs format clean
+.PHONY: setup browser run check types style workflow test schema examples docs format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,17 +33,26 @@ browser:
 run: setup
 	$(BIN)/snakemake --cores all all
 
-check: setup docs
+# The parts side by side, each with its output in one piece; types take as long as all others together.
+check: setup
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types style workflow docs
+
+types: setup
+	$(BIN)/mypy
+
+style: setup
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
+
+workflow: setup
 	$(BIN)/snakefmt --check $(RULES)
 	$(BIN)/snakemake --lint
 
-# Files are spread over two workers in the order of tests/conftest.py: the run of the whole pipeline starts first.
+# Files are spread over two workers in the order of tests/conftest.py: the run of the whole pipeline starts first, and
+# the longest files come before the short ones. The slowest twenty tests are listed at the end.
 test: browser check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 schema: setup
 	mkdir -p workflow/schemas

@@ -169,7 +169,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         folders = {name: options.into.resolve() / name.replace(" ", "_") for name in options.only}
         for name, folder in folders.items():
-            run(folder, KERNELS[name], options.configfile.resolve(), options.cores)
+            try:
+                run(folder, KERNELS[name], options.configfile.resolve(), options.cores)
+            except subprocess.CalledProcessError as error:
+                sys.exit(f"cross_kernel: the run with {name} ended with status {error.returncode}; its output is above")
     found = {}
     for name, folder in folders.items():
         stored = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """A folder of drawn images with captions, and a backbone of a size that costs nothing, for tests of the toolkit."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 from vialign.backbone import load_backbone
@@ -13,6 +14,7 @@ from vialign.config import (
     TextConfig,
     VisualConfig,
 )
+from vialign.signal.toolkit import find_parser
 
 QUICK = Config(
     features=FeaturesConfig(batch=16),
@@ -22,6 +24,12 @@ QUICK = Config(
     signal=SignalConfig(pairs=200, permutations=999, bootstrap=200, folds=3),
 )
 """Every step of a fit, and few of each."""
+
+
+@cache
+def quick_parser():
+    """The parser of QUICK, trained once for all tests of a process."""
+    return find_parser(config=QUICK.language, seed=QUICK.seed)
 
 
 def tiny_model(folder: Path, name: str = "toolkit-tiny") -> Path:

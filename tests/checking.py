@@ -1,9 +1,11 @@
 """The run-time type checker that pytest puts on every function of the rooms with tensors (see pyproject.toml)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from beartype import BeartypeConf, beartype
+from jaxtyping import config
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
@@ -17,6 +19,20 @@ def typechecker(function: Callable) -> Callable:
     hints = function.__annotations__
     function.__annotations__ = {name: hint if _checkable(hint) else Any for name, hint in hints.items()}
     return _check(function)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Calls without these checks, for what repeats the same calls thousands of times.
+
+    A long training or a simulation takes up to twice as long with them, and other tests check the same functions.
+    """
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
 
 
 def _checkable(hint: object) -> bool:

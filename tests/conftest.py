@@ -1,12 +1,35 @@
 """Shared settings of all tests: hypothesis, the order, and where real data lies."""
 
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from checking import unchecked
+
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = (
+    "unit/test_docs.py",
+    "browser/test_report_browser.py",
+    "unit/baselines/test_conformance.py",
+    "unit/signal/test_toolkit_docs.py",
+    "unit/test_mutations.py",
+    "unit/signal/test_toolkit.py",
+    "unit/budget/test_cli_budget.py",
+    "unit/budget/test_ledger.py",
+    "unit/test_cli_signal.py",
+    "unit/report/test_build.py",
+    "unit/analysis/test_gradients.py",
+    "unit/analysis/test_explain.py",
+    "unit/curriculum/test_method.py",
+    "unit/training/test_distributed.py",
+    "unit/disentangle/test_fitting.py",
+    "unit/language/test_pipeline.py",
+)
+"""Files that take more than ten seconds, longest first."""
 
 # No deadline and no complaint about slow generation: the machine may be busy. Derandomised: a failure can be repeated.
 settings.register_profile(
@@ -16,8 +39,23 @@ settings.load_profile("vialign")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The run of the whole pipeline first: it is the longest, and the other worker does the rest meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    """The run of the whole pipeline first, then the longest files: the workers, which take a file at a time, end
+    together when only short ones are left.
+    """
+    places = {name: place for place, name in enumerate(LONGEST)}
+
+    def order(item: pytest.Item) -> tuple[bool, int]:
+        name = item.path.relative_to(ROOT / "tests").as_posix()
+        return item.get_closest_marker("workflow") is None, places.get(name, len(places))
+
+    items.sort(key=order)
+
+
+@pytest.fixture(autouse=True)
+def _types(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No run-time checks of types and shapes in tests marked `unchecked`."""
+    with unchecked() if request.node.get_closest_marker("unchecked") else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from captioned import QUICK, tiny_model
+from captioned import QUICK, quick_parser, tiny_model
 from vialign.analysis.explain import open_run
 from vialign.artifacts import write_table
 from vialign.backbone import load_backbone
@@ -15,7 +15,7 @@ from vialign.disentangle import save_text, save_visual
 from vialign.features import contract_provenance
 from vialign.language.pipeline import save_pipeline
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.toolkit import draw_example, find_parser, fit_signal, read_captions
+from vialign.signal.toolkit import draw_example, fit_signal, read_captions
 from vialign.tables import QUALITY, SIGNAL_CALIBRATION
 from vialign.training.checkpoint import Checkpoint, save_checkpoint
 from vialign.training.methods import build_method
@@ -42,7 +42,7 @@ def finished_run():
         }
     )
     backbone = load_backbone(settings, config.seed)
-    parser = find_parser(config=config.language, seed=config.seed)
+    parser = quick_parser()
     captions = read_captions(FOLDER / "shapes/images", FOLDER / "shapes/captions.csv")
     signal = fit_signal(backbone, captions, parser, config=config, fit_images=20)
     results = FOLDER / "results"

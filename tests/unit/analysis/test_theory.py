@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checking import unchecked
 from vialign.analysis.theory import (
     BATCH,
     WORLDS,
@@ -28,7 +29,8 @@ from vialign.tables import THEORY_WORLDS
 
 @pytest.fixture(scope="module")
 def tables():
-    return theory()
+    with unchecked():
+        return theory()
 
 
 @pytest.fixture(scope="module")

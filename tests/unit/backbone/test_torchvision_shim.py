@@ -6,7 +6,7 @@ from vialign.backbone.torchvision_shim import define_missing_operators
 
 
 def python(code: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 def test_torchvision_imports_and_the_schemas_are_declared_only_where_that_needs_them():

@@ -87,7 +87,7 @@ def test_extent_equals_the_loop(seed):
                     overlaps.append(shared / (float((a * a).sum() + (y * y).sum()) - shared))
                 best.append(max(overlaps))
     expected = 1 - np.mean(best) if best else 0.0
-    assert losses.extent_loss(assignment, coverage).item() == pytest.approx(expected)
+    assert losses.extent_loss(assignment, coverage).item() == pytest.approx(expected, abs=close(torch.float32, 64))
 
 
 def test_alignment_is_cross_entropy_over_the_distinct_labels_of_the_batch():
@@ -95,7 +95,9 @@ def test_alignment_is_cross_entropy_over_the_distinct_labels_of_the_batch():
     features = torch.stack([embeddings[2], embeddings[0], embeddings[2]])
     label, scale = torch.tensor([2, 0, 2]), torch.tensor(3.0)
     expected = -math.log(math.exp(3) / (math.exp(3) + 1))  # two labels in the batch, not four
-    assert losses.alignment_loss(features, label, embeddings, scale).item() == pytest.approx(expected)
+    assert losses.alignment_loss(features, label, embeddings, scale).item() == pytest.approx(
+        expected, abs=close(torch.float32, 64)
+    )
     assert losses.alignment_loss(features[:1], label[:1], embeddings, scale).item() == 0
 
 

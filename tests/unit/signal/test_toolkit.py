@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captioned import QUICK, tiny_backbone
+from captioned import QUICK, quick_parser, tiny_backbone
 from tolerance import close, transformer
 from vialign.artifacts import read_provenance, read_table
 from vialign.data.base import image_table
@@ -19,7 +19,6 @@ from vialign.signal.stage import SplitFeatures, score_pairs
 from vialign.signal.toolkit import (
     diagnose_signal,
     draw_example,
-    find_parser,
     fit_signal,
     load_signal,
     read_captions,
@@ -53,7 +52,7 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parser():
-    return find_parser(config=QUICK.language)
+    return quick_parser()
 
 
 @pytest.fixture(scope="module")
