@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check test schema examples docs format clean
+.PHONY: setup browser run check test fuzz schema examples docs format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,6 +44,10 @@ check: setup docs
 # Files are spread over two workers in the order of tests/conftest.py: the run of the whole pipeline starts first.
 test: browser check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Every format that is read, broken in 2,000 ways each; `make test` tries 25. A failure says how to repeat its case.
+fuzz: setup
+	OMP_NUM_THREADS=1 FUZZ=2000 $(BIN)/pytest -n 2 tests/fuzz
 
 schema: setup
 	mkdir -p workflow/schemas
