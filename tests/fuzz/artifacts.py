@@ -466,7 +466,7 @@ ARTIFACTS = [
         "winoground packed",
         "bytes",
         winoground_parquet,
-        lambda folder: unpack_parquet(find_parquet(folder), folder),
+        lambda folder: unpack_parquet(find_parquet(folder), folder / "out"),
         same(5),
     ),
     Format("units", "bytes", units_folder, read_units, same(2)),
