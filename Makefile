@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check types style workflow test schema examples docs format clean
+.PHONY: setup browser run check types style workflow test fuzz schema examples docs format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,6 +53,10 @@ workflow: setup
 # the longest files come before the short ones. The slowest twenty tests are listed at the end.
 test: browser check
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+
+# Every format that is read, broken in 2,000 ways each; `make test` tries 25. A failure says how to repeat its case.
+fuzz: setup
+	OMP_NUM_THREADS=1 FUZZ=2000 $(BIN)/pytest -n 2 tests/fuzz
 
 schema: setup
 	mkdir -p workflow/schemas

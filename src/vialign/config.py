@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vialign.errors import UserError
+from vialign.errors import UserError, one_line
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -712,6 +712,8 @@ def read_config(*paths: str | Path) -> Config:
             raise UserError(f"config: {path}: no such file") from None
         except yaml.YAMLError as error:
             raise UserError(f"config: {path}: not valid YAML: {' '.join(str(error).split())}") from None
+        except Exception as error:  # a date that is none, a number or a nesting beyond all bounds
+            raise UserError(f"config: {path}: not valid YAML ({one_line(error)}); correct it") from error
         if not isinstance(layer, dict):
             raise UserError(f"config: {path}: the top level must be a mapping of sections")
         merged = _merge(merged, layer)

@@ -9,14 +9,20 @@ _HEAD = 512
 """Bytes that are looked at to tell what a file is in place of what it should be."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE)
+_LONG_WORD = re.compile(r"\S{512,}")
+_LONGEST = 4000
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f]+")
 
 
 class UserError(Exception):
     """Something in the input, the config or the environment is wrong, and the message says how to mend it.
 
-    The message names what was read (file, row, field), what is wrong with it and what to do.
+    The message names what was read (file, row, field), what is wrong with it and what to do. What is too long to be
+    read, such as a value that swallowed half of a broken file, is cut.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_LONG_WORD.sub(lambda found: f"{found[0][:80]}...{found[0][-20:]}", message)[:_LONGEST])
 
 
 def one_line(error: BaseException, longest: int = 200) -> str:

@@ -64,5 +64,11 @@ def test_what_lies_in_place_of_a_file_is_said_instead_of_the_librarys_reason(tmp
         raise ValueError("half a sentence")
 
 
+def test_a_value_that_swallowed_half_a_file_is_cut_in_the_message():
+    message = str(UserError(f"/data/a.csv, line 3: field id is '{'x' * 100_000}'; correct it"))
+    assert message.startswith("/data/a.csv, line 3: field id is 'xxx") and message.endswith("x'; correct it")
+    assert len(message) < 300
+
+
 def test_a_long_message_is_cut():
     assert len(one_line(ValueError("x" * 10_000))) < 300

@@ -111,8 +111,10 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     paths = image_paths(folder, IMAGE_FOLDERS, "flickr8k")
     listed, captions = _published(folder, paths, problems)
     images = read_photographs(assign_splits(listed, config, seed, "flickr8k", problems), paths, folder, problems)
+    published = set(captions["caption_id"])
     captions = captions[captions["image_id"].isin(images["image_id"])].reset_index(drop=True)
-    ratings = _read_ratings(folder, set(images["image_id"]), set(captions["caption_id"]), problems)
+    known = set(images["image_id"]), set(captions["caption_id"])
+    ratings = _read_ratings(folder, *known, set().union(*listed.values()), published, problems)
     problems.report()
     return DatasetTables(
         images=images, captions=captions, ratings=ratings, problems=problems.frame(), image_folder=folder
@@ -133,8 +135,15 @@ def _published(folder: Path, paths: dict[str, str], problems: Problems) -> tuple
     return listed, read_caption_lines(lines, TOKEN_LINE, TOKEN_FORM, CAPTION_FILE, paths, problems)
 
 
-def _read_ratings(folder: Path, images: set[str], captions: set[str], problems: Problems) -> pd.DataFrame:
-    """RATINGS of both files, for pairs of images and captions in use."""
+def _read_ratings(
+    folder: Path,
+    images: set[str],
+    captions: set[str],
+    published_images: set[str],
+    published_captions: set[str],
+    problems: Problems,
+) -> pd.DataFrame:
+    """RATINGS of both files, for pairs of images and captions in use; one that names no published one is a problem."""
     rows: dict[tuple[str, str, str, int], float] = {}
     found = {source: find_file(folder, _places(name)) for source, (name, _) in RATING_FILES.items()}
     for source, path in found.items():
@@ -150,6 +159,10 @@ def _read_ratings(folder: Path, images: set[str], captions: set[str], problems: 
             image_id, caption_id, *judgements = rating.model_dump().values()
             if (image_id, caption_id, source, 0) in rows:
                 problems.add("ratings", path.name, line, f"rates image {image_id} with caption {caption_id} again")
+            elif image_id not in published_images:
+                problems.add("ratings", path.name, line, f"rates image {image_id}, which is not in images")
+            elif caption_id not in published_captions:
+                problems.add("ratings", path.name, line, f"rates caption {caption_id}, which is not in captions")
             elif image_id in images and caption_id in captions:
                 rows |= {(image_id, caption_id, source, n): float(value) for n, value in enumerate(judgements)}
     if not any(found.values()):
