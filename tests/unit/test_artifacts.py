@@ -184,7 +184,7 @@ def test_the_room_of_tensors_in_parts_is_taken_before_they_are_filled(tmp_path, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
-    with pytest.raises(UserError, match="w: cannot be written .No space left on device.; make room"):
-        with tensors_in_parts({"w": (np.float32, (9,))}, tmp_path / "w", {}):
-            pytest.fail("the arrays were handed out")
+    message, layout = "w: cannot be written .No space left on device.; make room", {"w": (np.float32, (9,))}
+    with pytest.raises(UserError, match=message), tensors_in_parts(layout, tmp_path / "w", {}):
+        pytest.fail("the arrays were handed out")
     assert list(tmp_path.iterdir()) == []
