@@ -106,7 +106,7 @@ def as_rgb(image: Image.Image, own: bool) -> Decoded:
         image = _eight_bits(image)
     elif image.has_transparency_data:
         layers = image.convert("RGBA")
-        if layers.getextrema()[3][0] < 255:
+        if np.asarray(layers)[..., 3].min() < 255:
             changes.add("transparency")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers)
     return Decoded(image.convert("RGB") if image.mode != "RGB" else image.copy(), frozenset(changes))

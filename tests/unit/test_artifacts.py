@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import stat
@@ -176,3 +177,14 @@ def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path, name):
     for reader in (read_provenance, read):
         with pytest.raises(UserError, match=f"{name}: is a folder, and a file is wanted; name a file in it"):
             reader(tmp_path / name)
+
+
+def test_the_room_of_tensors_in_parts_is_taken_before_they_are_filled(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    message, layout = "w: cannot be written .No space left on device.; make room", {"w": (np.float32, (9,))}
+    with pytest.raises(UserError, match=message), tensors_in_parts(layout, tmp_path / "w", {}):
+        pytest.fail("the arrays were handed out")
+    assert list(tmp_path.iterdir()) == []
