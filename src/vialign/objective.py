@@ -115,28 +115,40 @@ class Objective(nn.Module, ABC):
 
         The plain form, which methods extend: symmetric contrastive loss plus the weighted hard-negative term.
         """
-        images, texts = self.sides(data, batch)
+        images, texts, wrong = self.sides(data, batch)
         scores = self.scores(images, texts)
         contrastive = contrastive_loss(self.logit_scale * scores)
-        return self.total(contrastive, self.negative_term(data, batch, images, scores))
+        return self.total(contrastive, self.negative_term(batch, images, scores, wrong))
 
-    def sides(self, data: SplitData, batch: Batch) -> tuple[Side, Side]:
-        """Both sides of the whole batch; where several processes share it, each encodes its part."""
+    def sides(self, data: SplitData, batch: Batch) -> tuple[Side, Side, Side | None]:
+        """Images, captions and rule-made negatives of the whole batch; where several processes share it, each encodes
+        its part.
+
+        The last are the texts `batch.negatives` of the captions that have one, encoded in one call with the captions;
+        None where the loss reads none.
+        """
         images = spread(lambda part: self.images(data, part), batch.images)
-        return images, spread(lambda part: self.texts(data, part), batch.texts)
+        read = self.negative_weight != 0 and self.hardest_share < 1
+        wrong = batch.negatives[batch.negatives >= 0] if read else batch.negatives[:0]
+        sizes = [len(batch.texts), len(wrong)]
+        encoded = spread(lambda part: self.texts(data, part), torch.cat([batch.texts, wrong]))
+        parts = {name: tensor.split(sizes) for name, tensor in encoded.items()}
+        texts = {name: part[0] for name, part in parts.items()}
+        return images, texts, {name: part[1] for name, part in parts.items()} if len(wrong) else None
 
     def negative_term(
-        self, data: SplitData, batch: Batch, images: Side, scores: Float[Tensor, "batch batch"]
+        self, batch: Batch, images: Side, scores: Float[Tensor, "batch batch"], wrong: Side | None
     ) -> Float[Tensor, ""]:
-        """Hard-negative loss: of captions that have a rule-made negative, and of the batch's own."""
+        """Hard-negative loss: of captions that have a rule-made negative (`wrong`, as `sides` gives it), and of the
+        batch's own.
+        """
         loss = scores.new_zeros(())
         if self.negative_weight == 0:
             return loss
         if self.hardest_share > 0:
             loss = loss + self.hardest_share * hardest_losses(self.logit_scale * scores).mean()
-        present = batch.negatives >= 0
-        if self.hardest_share < 1 and bool(present.any()):
-            wrong = spread(lambda part: self.texts(data, part), batch.negatives[present])
+        if wrong is not None:
+            present = batch.negatives >= 0
             negative = self.pair_scores(select(images, present), wrong)
             made = negative_loss(self.logit_scale * scores.diagonal()[present], self.logit_scale * negative)
             loss = loss + (1 - self.hardest_share) * made

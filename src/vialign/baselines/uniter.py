@@ -136,10 +136,10 @@ class Uniter(Objective):
 
     def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
         """The plain losses of all methods, and word-region alignment as the regularisation."""
-        images, texts = self.sides(data, batch)
+        images, texts, wrong = self.sides(data, batch)
         scores = self.scores(images, texts)
         contrastive = contrastive_loss(self.logit_scale * scores)
-        negative = self.negative_term(data, batch, images, scores)
+        negative = self.negative_term(batch, images, scores, wrong)
         return self.total(contrastive, negative, self.transport_weight * self.alignment(images, texts))
 
     def alignment(self, images: Side, texts: Side) -> Float[Tensor, ""]:

@@ -92,11 +92,12 @@ class FeatureCorrection(nn.Module):
     @staticmethod
     def without_padding(texts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same text side, cut to the units that some caption uses; no score changes."""
-        used = texts["weight"] > 0
-        if not bool(used.any()):
+        weight = texts["weight"]
+        itself = torch.arange(weight.shape[1], device=weight.device)
+        named = torch.maximum(torch.maximum(texts["subject"], texts["object"]), itself)
+        count = int(torch.where(weight > 0, named, -1).amax()) + 1
+        if count in (0, weight.shape[1]):
             return texts
-        named = torch.maximum(texts["subject"], texts["object"])[used].max()
-        count = int(torch.maximum(used.any(dim=0).nonzero().max(), named)) + 1
         return {name: tensor if name == "pooled" else tensor[:, :count] for name, tensor in texts.items()}
 
     def fusion(
@@ -173,7 +174,7 @@ def local_scores(
     places = moments.gather(2, rows).view(group, images, items, units, 5)
     subject, object_ = _pick(places, texts["subject"]), _pick(places, texts["object"])
     related = relation_matches(subject, object_, texts["direction"][:, None])
-    told = texts["direction"].abs().sum(dim=-1)[:, None] > 0
+    told = texts["direction"].any(dim=-1)[:, None]
     return (torch.where(told, related, best) * texts["weight"][:, None]).sum(dim=-1)
 
 

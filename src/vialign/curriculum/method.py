@@ -5,7 +5,6 @@ A module that is off leaves nothing behind: no parameter, no term, no random num
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -20,13 +19,11 @@ from vialign.curriculum.head import ContrastiveHead
 from vialign.curriculum.regularise import ConsistencyRegulariser
 from vialign.curriculum.reweight import AmbiguityWeights
 from vialign.disentangle.geometry import GEOMETRY
+from vialign.disentangle.types import Phrases, Prototypes
 from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import local_similarity, match_entropy
 from vialign.signal.stage import driving_signal, relation_queries
-
-if TYPE_CHECKING:
-    from vialign.disentangle import Phrases, Prototypes
 
 MODULES = ("reweight", "regularise", "correct")
 GUIDED = "vialign-guided"
@@ -149,12 +146,11 @@ class CurriculumMethod(Objective):
 
     def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
         """Weighted contrastive loss, hard negatives, and the regulariser."""
-        images, texts = self.sides(data, batch)
+        images, texts, wrong = self.sides(data, batch)
         scores = self.scores(images, texts)
         weights = regularisation = None
         if self.reweight is not None or self.regularise is not None or self.guide is not None:
-            prototypes = self.adapted_prototypes(data.prototypes.index(batch.images))
-            phrases = self.adapted_phrases(data.phrases.index(batch.texts))
+            prototypes, phrases = self._aligned(data, batch, images, texts)
             signal = self._signal(images["pooled"], texts["pooled"], prototypes, phrases)
             if self.guide is not None and self.training:
                 self.guide.observe(signal)
@@ -172,7 +168,7 @@ class CurriculumMethod(Objective):
                     signal, prototypes.features, prototypes.mass, phrases.features, phrases.weight
                 )
         contrastive = contrastive_loss(self.logit_scale * scores, weights)
-        negative = self.negative_term(data, batch, images, scores)
+        negative = self.negative_term(batch, images, scores, wrong)
         return self.total(contrastive, negative, regularisation)
 
     def consistency(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text"]:
@@ -199,17 +195,27 @@ class CurriculumMethod(Objective):
         """What C makes of the scheduled learning rate, where it guides it."""
         return 1.0 if self.guide is None else self.guide.factor()
 
-    def adapted_prototypes(self, prototypes: "Prototypes") -> "Prototypes":
+    def adapted_prototypes(self, prototypes: Prototypes) -> Prototypes:
         """Prototypes after the regulariser's adapter, where there is one."""
         if self.regularise is None:
             return prototypes
         return replace(prototypes, features=self.regularise.prototypes(prototypes.features))
 
-    def adapted_phrases(self, phrases: "Phrases") -> "Phrases":
+    def adapted_phrases(self, phrases: Phrases) -> Phrases:
         """Phrases after the regulariser's adapter, where there is one."""
         if self.regularise is None:
             return phrases
         return replace(phrases, features=self.regularise.phrases(phrases.features))
+
+    def _aligned(self, data: SplitData, batch: Batch, images: Side, texts: Side) -> tuple[Prototypes, Phrases]:
+        """Prototypes and phrases of aligned pairs after the adapters; the correction has them on its sides already."""
+        if self.correct is None:
+            prototypes, phrases = data.prototypes.index(batch.images), data.phrases.index(batch.texts)
+            return self.adapted_prototypes(prototypes), self.adapted_phrases(phrases)
+        prototypes = Prototypes(images["prototypes"], images["mass"], None, images["moments"])
+        kind, assign = data.phrases.kind[batch.texts], None
+        arguments = (texts["subject"], texts["object"])
+        return prototypes, Phrases(texts["phrases"], texts["weight"], kind, *arguments, assign, texts["direction"])
 
     def _text(self, data: SplitData, index: Int[Tensor, "text"]) -> Float[Tensor, "text dim"]:
         """Caption embeddings, grounded where that is asked for, after the head."""
@@ -223,8 +229,8 @@ class CurriculumMethod(Objective):
         self,
         image_pooled: Float[Tensor, "pair dim"],
         text_pooled: Float[Tensor, "pair dim"],
-        prototypes: "Prototypes",
-        phrases: "Phrases",
+        prototypes: Prototypes,
+        phrases: Phrases,
     ) -> Float[Tensor, "pair"]:
         s_global = (image_pooled * text_pooled).sum(dim=-1)
         s_local = local_similarity(
@@ -252,7 +258,7 @@ class CurriculumMethod(Objective):
         return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal, support)
 
 
-def directions(phrases: "Phrases") -> Float[Tensor, "text phrase 8"]:
+def directions(phrases: Phrases) -> Float[Tensor, "text phrase 8"]:
     """What relation phrases ask of the geometry of their arguments; zero where nothing was read."""
     if phrases.direction is not None:
         return phrases.direction

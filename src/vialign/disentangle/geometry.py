@@ -18,8 +18,7 @@ def relative_geometry(subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, 
     offset in x and y, their absolute values, log ratio of the areas, difference of the extents in x and y, closeness.
     All zero but the closeness (1) when both are the same prototype.
     """
-    offset = 4 * (subject[..., :2] - object_[..., :2])
-    extent = 4 * (subject[..., 2:4] - object_[..., 2:4])
+    offset, extent = (4 * (subject[..., :4] - object_[..., :4])).split(2, dim=-1)
     area = ((subject[..., 4:] + 0.01) / (object_[..., 4:] + 0.01)).log()
     closeness = (-0.5 * offset.square().sum(dim=-1, keepdim=True)).exp()
     return torch.cat([offset, offset.abs(), area, extent, closeness], dim=-1)

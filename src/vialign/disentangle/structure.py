@@ -100,17 +100,17 @@ def group_tokens(kind: Int[Tensor, "batch token"], begin: Bool[Tensor, "batch to
     """
     length = kind.shape[1]
     place = torch.arange(length, device=kind.device).expand_as(kind)
-    solid = torch.where(kind == ATTRIBUTE, -1, place).cummax(dim=1).values
-    before = F.pad(solid, (1, 0), value=-1)[:, :length]
-    kind_before = torch.where(before < 0, NONE, kind.gather(1, before.clamp_min(0)))
-    attribute_before = F.pad(kind, (1, 0))[:, :length] == ATTRIBUTE
-    continued = torch.where(kind == ATTRIBUTE, attribute_before, kind_before == kind)
-    starts = (kind != NONE) & (begin | ~continued)
-    kinds = torch.arange(ENTITY, RELATION + 1, device=kind.device)[None, :, None]
+    attribute, inside = kind == ATTRIBUTE, kind != NONE
+    # One place is put before the first token, which is of no kind: what stands before each token is found there.
+    shifted = F.pad(kind, (1, 0), value=NONE)
+    solid = torch.where(attribute, 0, place + 1).cummax(dim=1).values
+    before = shifted.gather(1, F.pad(solid, (1, 0))[:, :length])
+    continued = torch.where(attribute, shifted[:, :length], before) == kind
+    starts = inside & (begin | ~continued)
+    kinds = torch.arange(NONE, RELATION + 1, device=kind.device)[None, :, None]
     of_kind = starts[:, None, :] & (kind[:, None, :] == kinds)
     latest = torch.where(of_kind, place[:, None, :], -1).cummax(dim=2).values
-    owner = latest.gather(1, (kind - 1).clamp_min(0)[:, None, :]).squeeze(1)
-    return torch.where(kind == NONE, -1, owner)
+    return latest.gather(1, kind[:, None, :]).squeeze(1)
 
 
 def smoothed(structure: TokenStructure, smoothing: float) -> TokenDistributions:
@@ -120,15 +120,11 @@ def smoothed(structure: TokenStructure, smoothing: float) -> TokenDistributions:
     def soften(hot: Tensor, choices: int) -> Tensor:
         return hot * (1 - smoothing) + smoothing / choices
 
-    def pointer(token: Tensor) -> Tensor:
-        place = torch.where(token < 0, length, token)
-        return soften(F.one_hot(place, length + 1).float(), length + 1)
-
+    arguments = torch.stack([structure.subject, structure.object])
+    pointers = F.one_hot(torch.where(arguments < 0, length, arguments), length + 1).float()
+    subject, object_ = soften(pointers, length + 1)
     return TokenDistributions(
-        soften(F.one_hot(structure.kind, 4).float(), 4),
-        soften(structure.begin.float(), 2),
-        pointer(structure.subject),
-        pointer(structure.object),
+        soften(F.one_hot(structure.kind, 4).float(), 4), soften(structure.begin.float(), 2), subject, object_
     )
 
 
@@ -157,7 +153,8 @@ def joint_segments(
     A gate that changes inside a unit leaves pieces of both readings' units, so a segment is taken or left as a whole.
     """
     kind = torch.where(mask, main.kind.argmax(dim=-1), NONE)
-    joined = _joined(kind, main.begin > 0.5) | _joined(parsed.kind, parsed.begin)
+    both = _joined(torch.cat([kind, parsed.kind]), torch.cat([main.begin > 0.5, parsed.begin]))
+    joined = both[: len(kind)] | both[len(kind) :]
     return (~joined).cumsum(dim=1) - 1
 
 
@@ -195,15 +192,12 @@ def decode(distributions: TokenDistributions, mask: Bool[Tensor, "batch token"])
     place = torch.arange(kind.shape[1], device=kind.device)
     members = (owner[:, None, :] == place[:, None]).to(distributions.subject.dtype)
     allowed = F.pad(kind == ENTITY, (0, 1), value=True)[:, None, :]
-
-    def argument(pointer: Tensor, applies: Tensor) -> Tensor:
-        votes = torch.where(allowed, members @ pointer, -1.0)
-        chosen = votes.argmax(dim=-1)
-        chosen = torch.where(chosen == kind.shape[1], -1, chosen).gather(1, owner.clamp_min(0))
-        return torch.where(applies, chosen, -1)
-
-    subject = argument(distributions.subject, (kind == ATTRIBUTE) | (kind == RELATION))
-    return TokenStructure(kind, owner == place, subject, argument(distributions.object, kind == RELATION))
+    # Subject and object in one go, side by side in the first dimension.
+    votes = torch.where(allowed, members @ torch.stack([distributions.subject, distributions.object]), -1.0)
+    chosen = votes.argmax(dim=-1).gather(2, owner.clamp_min(0).expand(2, -1, -1))
+    applies = torch.stack([kind >= ATTRIBUTE, kind == RELATION])
+    subject, object_ = torch.where(applies & (chosen < kind.shape[1]), chosen, -1)
+    return TokenStructure(kind, owner == place, subject, object_)
 
 
 @dataclass(frozen=True)
@@ -236,12 +230,12 @@ def fill_slots(structure: TokenStructure, mask: Bool[Tensor, "batch token"], uni
 
     def slot_of(token: Tensor) -> Tensor:
         """Slot of the unit that a token (or -1) belongs to."""
-        unit = torch.where(token < 0, -1, owner.gather(1, token.clamp_min(0)))
-        return slots.gather(1, torch.where(unit < 0, length, unit))
+        return slot_of_token.gather(1, torch.where(token < 0, length, token))
 
     number = torch.arange(units, device=kind.device)[None, :, None]
-    own = slot_of(place.expand_as(kind))
-    modified = torch.where(kind == ATTRIBUTE, slot_of(structure.subject), -1)
+    slot_of_token = F.pad(slots.gather(1, torch.where(owner < 0, length, owner)), (0, 1), value=-1)
+    own, subject = slot_of_token[:, :length], slot_of(structure.subject)
+    modified = torch.where(kind == ATTRIBUTE, subject, -1)
     members = (own[:, None, :] == number) | (modified[:, None, :] == number)
     at_first = first.clamp_max(length - 1)
     kinds = torch.where(real, kind.gather(1, at_first), NONE)
@@ -249,7 +243,7 @@ def fill_slots(structure: TokenStructure, mask: Bool[Tensor, "batch token"], uni
     members[:, 0] |= empty[:, None] & mask
     kinds[:, 0] = torch.where(empty, ENTITY, kinds[:, 0])
 
-    def argument(token: Tensor) -> Tensor:
-        return torch.where(real, slot_of(token).gather(1, at_first), -1)
+    def argument(slot: Tensor) -> Tensor:
+        return torch.where(real, slot.gather(1, at_first), -1)
 
-    return UnitSlots(members, kinds, argument(structure.subject), argument(structure.object))
+    return UnitSlots(members, kinds, argument(subject), argument(slot_of(structure.object)))

@@ -63,8 +63,9 @@ def extract_units(texts: pd.DataFrame, nlp: "Language", *, batch: int = 256) -> 
     """
     rows: list[tuple[object, ...]] = []
     fallbacks = 0
-    docs = track(nlp.pipe(texts["text"], batch_size=batch, n_process=1), "parse texts", len(texts))
-    for text_id, doc in zip(texts["text_id"], docs, strict=True):
+    names, plain = texts["text_id"].tolist(), texts["text"].tolist()
+    docs = track(nlp.pipe(plain, batch_size=batch, n_process=1), "parse texts", len(plain))
+    for text_id, doc in zip(names, docs, strict=True):
         units = units_of(doc)
         if not units:
             units = [whole_text(doc.text, str(text_id))]

@@ -27,17 +27,13 @@ def sinkhorn_plan(
     """
     present_rows, present_columns = rows > 0, columns > 0
     # log(1) under the mask: the logarithm of 0 would put NaN into the gradient even where it is not used.
-    log_rows = torch.where(present_rows, rows, 1.0).log()
-    log_columns = torch.where(present_columns, columns, 1.0).log()
-    kernel = -cost / epsilon
-    potential_rows = torch.where(present_rows, torch.zeros_like(log_rows), ABSENT)
-    potential_columns = potential_rows.new_zeros(columns.shape)
+    log_rows = torch.where(present_rows, torch.where(present_rows, rows, 1.0).log(), ABSENT)[:, :, None]
+    log_columns = torch.where(present_columns, torch.where(present_columns, columns, 1.0).log(), ABSENT)[:, None, :]
+    logarithm = torch.where(present_rows[:, :, None], -cost / epsilon, ABSENT)
     for _ in range(iterations):
-        reached = torch.logsumexp(kernel + potential_rows[:, :, None], dim=1)
-        potential_columns = torch.where(present_columns, log_columns - reached, ABSENT)
-        reached = torch.logsumexp(kernel + potential_columns[:, None, :], dim=2)
-        potential_rows = torch.where(present_rows, log_rows - reached, ABSENT)
-    logarithm = kernel + potential_rows[:, :, None] + potential_columns[:, None, :]
+        # A potential is what normalises the plan over one side, so each update is one log-softmax of the plan itself.
+        logarithm = logarithm.log_softmax(dim=1) + log_columns
+        logarithm = logarithm.log_softmax(dim=2) + log_rows
     present = present_rows[:, :, None] & present_columns[:, None, :]
     return torch.where(present, logarithm, ABSENT).exp()
 

@@ -165,3 +165,12 @@ def test_gradient_reaches_what_pools_and_what_reads():
 def test_size_of_the_default(dimension, limit):
     text = TextDisentangler.from_config(TextConfig(), dimension)
     assert sum(parameter.numel() for parameter in text.parameters()) <= limit
+
+
+def test_shifted_sums_are_the_convolution_over_neighbours():
+    torch.manual_seed(0)
+    reader = TextDisentangler(8, 3, 6, 2, 0.5, 0.9, 0.1).reader.double()
+    for length in (1, 2, 7):
+        hidden = torch.randn(4, length, 6, dtype=torch.float64)
+        expected = reader.neighbours(hidden.transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(reader._beside(hidden), expected)
