@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +17,18 @@ from vialign.cli_signal import app as signal_app
 from vialign.config import Config, digest, read_config
 from vialign.errors import UserError
 from vialign.paths import ANY, Output, check_paths, check_space
+from vialign.text_files import any_console, print_page, read_text
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+class _AnyConsole(typer.Typer):
+    """The application as it is started from a console, which may have any encoding: also for its help."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        any_console()
+        return super().__call__(*args, **kwargs)
+
+
+app = _AnyConsole(no_args_is_help=True, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Check configurations.", no_args_is_help=True)
 data_app = typer.Typer(help="Look after data sets.", no_args_is_help=True)
 results_app = typer.Typer(help="Ask results where they come from.", no_args_is_help=True)
@@ -69,7 +79,7 @@ def config_schema() -> None:
 
     Example: `vialign config schema > config.schema.json`
     """
-    print(schema_text(), end="")
+    print_page(schema_text())
 
 
 @config_app.command("reference")
@@ -80,7 +90,7 @@ def config_reference() -> None:
     """
     from vialign.config_reference import reference_page
 
-    print(reference_page(), end="")
+    print_page(reference_page())
 
 
 @data_app.command("check")
@@ -119,10 +129,10 @@ def data_notes(
 
     with one_line_errors():
         if into is None:
-            print(notes_markdown())
+            print_page(f"{notes_markdown()}\n")
         else:
             check_paths([Output("--into", into, ANY)], {})
-            write_text(with_notes(into.read_text(encoding="utf-8"), str(into)), into)
+            write_text(with_notes(read_text(into), str(into)), into)
 
 
 @data_app.command("unpack")

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vialign.errors import UserError, one_line
+from vialign.errors import UserError
+from vialign.text_files import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -689,6 +690,8 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
     """
     try:
         return Config.model_validate(_expand(mapping))
+    except RecursionError:
+        raise UserError("config: a section holds itself through a YAML alias (`*name`); write it out") from None
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -702,22 +705,19 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
 
 def read_config(*paths: str | Path) -> Config:
     """Read YAML files, later ones over earlier ones, key by key; the result is checked."""
-    import yaml
-
     merged: dict[str, Any] = {}
     for path in paths:
-        try:
-            layer = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except FileNotFoundError:
-            raise UserError(f"config: {path}: no such file") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"config: {path}: not valid YAML: {' '.join(str(error).split())}") from None
-        except Exception as error:  # a date that is none, a number or a nesting beyond all bounds
-            raise UserError(f"config: {path}: not valid YAML ({one_line(error)}); correct it") from error
-        if not isinstance(layer, dict):
-            raise UserError(f"config: {path}: the top level must be a mapping of sections")
-        merged = _merge(merged, layer)
+        merged = _merge(merged, read_layer(path))
     return load_config(merged)
+
+
+def read_layer(path: str | Path) -> dict[str, Any]:
+    """One YAML file as it stands. Raises UserError where it is none, or a key stands twice in it."""
+    found = read_yaml(path)
+    layer = {} if found is None else found
+    if not isinstance(layer, dict):
+        raise UserError(f"config: {path}: the top level must be a mapping of sections")
+    return layer
 
 
 def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:

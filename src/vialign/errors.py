@@ -68,7 +68,11 @@ def reading(file: str | Path, mend: str = "get it again", dataset: str = "") -> 
 
 def _reason(error: Exception, mend: str) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return f"is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        if error.object.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return "is UTF-16 text; save it as UTF-8"
+        before = error.object[: error.start]
+        line = before.count(b"\n" if b"\n" in error.object else b"\r") + 1
+        return f"is not UTF-8 text ({error.reason} at byte {error.start}, line {line}); save it as UTF-8"
     if isinstance(error, RecursionError):
         return f"is nested too deeply to be such a file; {mend}"
     if isinstance(error, MemoryError):

@@ -49,7 +49,10 @@ class _Tee:
 
     def write(self, text: str) -> int:
         for stream in self._streams:
-            stream.write(text)
+            try:
+                stream.write(text)
+            except UnicodeEncodeError as error:  # a console without these signs
+                stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -71,7 +74,7 @@ def stage(snakemake: Any) -> Iterator[Run]:
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)
     stdout, stderr = sys.stdout, sys.stderr
-    with log_path.open("w", encoding="utf-8") as log:
+    with log_path.open("w", encoding="utf-8", errors="backslashreplace") as log:
         sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)
         started = time.monotonic()
         try:

@@ -18,6 +18,7 @@ from vialign.artifacts import Provenance, read_table, write_table, write_text
 from vialign.config import Config
 from vialign.errors import UserError
 from vialign.tables import IMAGES, MONITOR, OUTCOMES, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
+from vialign.text_files import any_console, read_text
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -61,7 +62,11 @@ def run_job(job: TrainingJob) -> None:
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "vialign.train_job"]
     # Line by line, because a stage puts in the place of stderr an object that is no file of its own.
     with subprocess.Popen(
-        [sys.executable, "-m", *command, str(request)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", *command, str(request)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",
     ) as torchrun:
         for line in torchrun.stdout or ():
             sys.stderr.write(line)
@@ -191,7 +196,8 @@ def main(path: str) -> None:
     """What each process of torchrun does."""
     from vialign.distributed import process_group
 
-    job = TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    any_console()
+    job = TrainingJob.model_validate_json(read_text(path))
     try:
         with process_group():
             train_job(job)

@@ -16,7 +16,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n
         (MemoryError(), "more memory than there is"),
         (OverflowError("too\nlarge"), "OverflowError: too large"),
         (zlib.error("bad"), "error: bad"),
-        (UnicodeDecodeError("utf-8", b"a\xff", 1, 2, "invalid"), "not UTF-8 text (invalid at byte 1)"),
+        (UnicodeDecodeError("utf-8", b"a\xff", 1, 2, "invalid"), "not UTF-8 text (invalid at byte 1, line 1)"),
         (pickle.UnpicklingError("\x1b[1mbold\x1b[0m"), "UnpicklingError: bold"),
         (PermissionError(13, "Permission denied"), "cannot be read (Permission denied)"),
         (AssertionError(), "cannot be read (AssertionError); mend it"),

@@ -6,6 +6,7 @@ from vialign.config import (
     TOWER_METHODS,
     family,
     load_config,
+    read_layer,
     section_digest,
 )
 from vialign.data.folders import EMBEDDED, check_run_folders
@@ -15,6 +16,8 @@ from vialign.evaluation.calibration import has_known_values
 from vialign.gates import chosen_method, gate_action
 
 try:
+    for path in workflow.configfiles:
+        read_layer(path)  # Snakemake takes the last of two keys with one name
     CONFIG = load_config(config)
     check_run_folders(CONFIG)
 except UserError as error:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from vialign.errors import UserError
 from vialign.random import generator
 from vialign.tables import FAILURE_CLASSES, FAILURE_REVIEW
+from vialign.text_files import read_text
 
 RULES = "rules"
 """The rater that is no person."""
@@ -70,14 +71,9 @@ def read_sheet(path: Path, failures: pd.DataFrame) -> pd.Series:
     Raises UserError naming the file, the row (the header is row 1), the field and the mend.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, fields = list(reader), reader.fieldnames or []
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        rows, fields = list(reader), reader.fieldnames or []
+    except csv.Error as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); save it as comma-separated UTF-8") from None
     for field in (*KEYS, LABEL):
         if field not in fields:

@@ -5,7 +5,6 @@ cross-attention that looks at the image, and their projections. The matching hea
 place in a dual encoder.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ from vialign.backbone.image_towers import AttentionMaps, Patches, Pixels, Pooled
 from vialign.backbone.registry import BLIP, definition_digest
 from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.config import BackboneConfig
-from vialign.errors import UserError, not_the_file, one_line
+from vialign.errors import UserError, one_line
 from vialign.random import derive_seed
+from vialign.text_files import read_json
 
 if TYPE_CHECKING:
     from transformers import BlipConfig
@@ -175,12 +175,9 @@ def _settings(config: BackboneConfig) -> dict[str, Any]:
     if config.definition is None:
         raise UserError("backbone.definition: name the folder of a BLIP model: config.json, tokenizer.json")
     path = Path(config.definition) / "config.json"
-    try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"backbone.definition: {path}: no such file; name the folder of a BLIP model") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {not_the_file(path) or f'not JSON ({one_line(error)}); get it again'}") from None
+    if not path.exists():
+        raise UserError(f"backbone.definition: {path}: no such file; name the folder of a BLIP model")
+    settings: dict[str, Any] = read_json(path, mend="get it again", finite=True)
     if not isinstance(settings, dict):
         raise UserError(f"{path}: it is no object; name the folder of a BLIP model")
     if settings.get("model_type") != "blip":

@@ -16,7 +16,8 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from vialign.backbone.offsets import Span, encode_with_offsets
 from vialign.backbone.registry import ASSETS, DEMO
-from vialign.errors import UserError, not_the_file, one_line
+from vialign.errors import UserError, not_the_file, one_line, reading
+from vialign.text_files import decode_text, unix_ends
 
 DEMO_MERGES = "scenes_merges.txt.gz"
 _HEADER = "#version: 0.2"
@@ -86,8 +87,9 @@ def read_merges(path: str | Path) -> list[tuple[str, str]]:
     except OSError:
         raise UserError(f"{path}: no such merges file; text_cfg.tokenizer_kwargs.bpe_path names it") from None
     try:
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        with reading(path):
+            text = unix_ends(decode_text(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw))
+    except (OSError, EOFError, zlib.error) as error:
         said = not_the_file(path) or f"not a merges file ({one_line(error)}); get it again"
         raise UserError(f"{path}: {said}") from None
     merges = []

@@ -7,8 +7,10 @@ import difflib
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import open_clip
 import torch
 from torch import nn
 
-from vialign.errors import UserError, not_the_file, one_line
+from vialign.errors import UserError, one_line
 from vialign.random import derive_seed
+from vialign.text_files import read_json
 
 DEMO = "vialign-scenes"
 """Architecture of the backbone that ships with vialign."""
@@ -72,20 +75,25 @@ def create_model(architecture: str, definition: str | Path | None = None, seed: 
 def _register(architecture: str, path: Path) -> None:
     if path.suffix != ".json" or path.stem != architecture:
         raise UserError(f"backbone.definition: {path} must be named {architecture}.json, as backbone.architecture says")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"backbone.definition: {path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        said = not_the_file(path) or f"not JSON ({one_line(error)}); correct the definition"
-        raise UserError(f"{path}: {said}") from None
+    if not path.exists():
+        raise UserError(f"backbone.definition: {path}: no such file")
+    settings = read_json(path, mend="correct the definition", finite=True)
     if not isinstance(settings, dict):
         raise UserError(f"{path}: not an open_clip model definition: it is no object; correct the definition")
     missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in settings]
     if missing:
         raise UserError(f"{path}: not an open_clip model definition: {', '.join(missing)} missing")
     if open_clip.get_model_config(architecture) != settings:
-        open_clip.add_model_config(path)
+        # open_clip reads the file itself, again at every later definition, and knows no byte order mark.
+        plain = Path(_plain_definitions().name) / path.name
+        plain.write_text(json.dumps(settings), encoding="utf-8")
+        open_clip.add_model_config(plain)
+
+
+@cache
+def _plain_definitions() -> "tempfile.TemporaryDirectory[str]":
+    """A folder for this process alone; it goes when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="vialign-")
 
 
 @contextmanager

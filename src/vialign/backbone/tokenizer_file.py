@@ -1,7 +1,6 @@
 """A tokenizer that lies in one local `tokenizer.json`, the form in which model hubs serve them (SigLIP, BLIP)."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from open_clip.tokenizer import get_clean_fn
 
 from vialign.backbone.offsets import Span, align
 from vialign.errors import UserError, not_the_file, one_line, reading
+from vialign.text_files import read_json, read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -96,8 +96,9 @@ def _read(path: Path) -> "Tokenizer":
 
     if not path.is_file():
         raise UserError(f"backbone.tokenizer: {path}: no such file; name a {FILE} or the folder that holds one")
+    text = read_text(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises a bare Exception for every kind of damage
         said = not_the_file(path) or f"not a {FILE} of the tokenizers library ({one_line(error)}); get it again"
         raise UserError(f"{path}: {said}") from None
@@ -116,7 +117,7 @@ def _padding(tokenizer: "Tokenizer", path: Path) -> int:
         return padding
     beside = path.with_name(BESIDE)
     with reading(beside):
-        settings: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        settings: dict[str, Any] = read_json(beside, finite=True) if beside.is_file() else {}
         token = settings.get("pad_token")
     name = token.get("content") if isinstance(token, dict) else token
     found = tokenizer.token_to_id(name) if isinstance(name, str) else None

@@ -24,10 +24,11 @@ from pydantic import Field, ValidationError
 
 from vialign.artifacts import write_text
 from vialign.data.published_files import Record, SourceNote
-from vialign.errors import UserError, not_the_file
+from vialign.errors import UserError, not_the_file, reading
 from vialign.progress import track
 from vialign.random import generator
 from vialign.tables import CHOICES
+from vialign.text_files import decode_text, unix_ends
 
 VERSION = 1
 """Of the file and of the rules by which it is made."""
@@ -122,14 +123,14 @@ def read_order_file(path: Path) -> OrderFile:
     Raises UserError when it is missing, is none, is of another version, or is no longer what was written.
     """
     mend = "restore it, or make it again from the captions"
+    with reading(path, mend):
+        raw = path.read_bytes()
     instead = not_the_file(path)
     if instead is not None:
         raise UserError(f"{path}: {instead}")
     try:
-        head, _, body = path.read_text(encoding="utf-8").partition("\n")
+        head, _, body = unix_ends(decode_text(raw)).partition("\n")
         header = _Header.model_validate_json(head)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
     except (UnicodeDecodeError, ValidationError):
         raise UserError(f"{path}: is not a file of order perturbations; {mend}") from None
     if header.version != VERSION:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from vialign.errors import UserError, not_the_file
 from vialign.progress import track
+from vialign.text_files import MARK
 
 LINE_LIMIT = 64 * 2**20
 """Bytes of the longest line that is read; a hundred regions of VinVL take about one million."""
@@ -59,7 +60,8 @@ def read_row(path: Path, places: Places, image_id: str) -> Row:
     number, offset = places[image_id]
     with path.open("rb") as file:
         file.seek(offset)
-        return Row(path, number, offset, _cells(file.readline(LINE_LIMIT)))
+        line = file.readline(LINE_LIMIT)
+        return Row(path, number, offset, _cells(line.removeprefix(MARK) if offset == 0 else line))
 
 
 def _lines(path: Path) -> Iterator[Row]:
@@ -74,10 +76,12 @@ def _lines(path: Path) -> Iterator[Row]:
         number, offset = 0, 0
         while line := file.readline(LINE_LIMIT):
             number += 1
+            if b"\r" in line.rstrip(b"\r\n"):
+                raise UserError(f"{path}, line {number}: has a carriage return inside; end lines by newlines")
             if len(line) == LINE_LIMIT:
                 raise UserError(f"{path}, line {number}: has {LINE_LIMIT} bytes or more; this is no region TSV file")
             if line.strip():
-                yield Row(path, number, offset, _cells(line))
+                yield Row(path, number, offset, _cells(line.removeprefix(MARK) if offset == 0 else line))
             offset += len(line)
 
 

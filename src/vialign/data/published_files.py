@@ -1,6 +1,5 @@
 """Reading files as their authors publish them: every error names the file, the row and the field."""
 
-import json
 import os
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -12,10 +11,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vialign.data.base import Problems, image_table, safe_join
-from vialign.errors import UserError, not_the_file
+from vialign.errors import UserError
 from vialign.images import MISSING, Changes, Checked, check_images
 from vialign.progress import track
 from vialign.tables import CAPTIONS
+from vialign.text_files import read_json as read_json
+from vialign.text_files import text_lines as text_lines
 
 
 class Record(BaseModel):
@@ -63,46 +64,6 @@ def require_file(folder: Path, names: Sequence[str], dataset: str) -> Path:
     if path is None:
         raise UserError(f"{dataset}: {folder}: has no file {' or '.join(names)}; put it there as docs/data.md says")
     return path
-
-
-def text_lines(path: Path, dataset: str) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 file without their ends, numbered from 1. Raises UserError where it cannot be read as such."""
-    instead = not_the_file(path)
-    if instead is not None and path.stat().st_size:
-        raise UserError(f"{dataset}: {path}: {instead}")
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{dataset}: {path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{dataset}: {path}: cannot be read ({error.strerror})") from None
-
-
-def read_json(path: Path, dataset: str) -> Any:
-    """The whole of a JSON file. Raises UserError with line and column where it is cut off or malformed."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return json.load(file)
-    except json.JSONDecodeError as error:
-        instead = not_the_file(path)
-        if instead is not None:
-            raise UserError(f"{dataset}: {path}: {instead}") from None
-        raise UserError(
-            f"{dataset}: {path}: line {error.lineno}, column {error.colno}: is not JSON ({error.msg}); "
-            "the file may be cut off, download it again"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{dataset}: {path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except RecursionError:
-        raise UserError(f"{dataset}: {path}: is nested too deeply to be this file; download it again") from None
-    except OSError as error:
-        raise UserError(f"{dataset}: {path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise UserError(f"{dataset}: {path}: holds a number too long to be this file; download it again") from None
-    except MemoryError:
-        raise UserError(f"{dataset}: {path}: does not fit into memory; use a machine with more, or a part") from None
 
 
 def json_list(value: Any, path: Path, dataset: str, key: str | None = None) -> list[Any]:

@@ -16,7 +16,6 @@ Such files have tens of gigabytes: they are read line by line, never whole.
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from vialign.data.published_files import Record, SourceNote, find_file
 from vialign.data.region_features import RegionFeatures, check_boxes, check_features, check_whole_number
 from vialign.data.regions_npz import read_npz, region_files
 from vialign.errors import UserError, reading
+from vialign.text_files import CUT_OFF, NotJson, parse_json
 
 NOTE = SourceNote(
     title="Region features of bottom-up attention (Anderson et al. 2018) and VinVL (Zhang et al. 2021)",
@@ -196,13 +196,13 @@ def _json_cell(row: Row, model: type[AnyRecord]) -> AnyRecord:
     if len(row.cells) != 2:
         raise UserError(f"{row.place}: has {len(row.cells)} columns instead of two; it may be cut off")
     try:
-        return model.model_validate(json.loads(row.cells[1]))
+        return model.model_validate(parse_json(row.cells[1]))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "2"
         raise UserError(f"{row.place}, field {field}: {first['msg']}") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{row.place}, field 2: is not JSON; the file may be cut off, download it again") from None
+    except NotJson as error:
+        raise UserError(f"{row.place}, field 2: {error}; {CUT_OFF}") from None
 
 
 def _decode(row: Row, field: str, encoded: bytes, count: int) -> Float32[np.ndarray, "regions width"]:

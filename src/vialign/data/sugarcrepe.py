@@ -32,6 +32,7 @@ from vialign.data.published_files import (
     require_folder,
 )
 from vialign.errors import UserError
+from vialign.text_files import read_text
 
 SPLIT = "sugarcrepe"
 KINDS = ("add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
@@ -88,7 +89,7 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
     for kind, path in paths.items():
         if path is None:
             continue
-        published = json_object(read_json(path, "sugarcrepe"), path, "sugarcrepe")
+        published = json_object(read_json(path, "sugarcrepe", unique=False), path, "sugarcrepe")
         for key, again in _repeated_keys(path).items():
             for _ in range(again):
                 problems.saw("items")
@@ -116,5 +117,5 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
 
 def _repeated_keys(path: Path) -> dict[str, int]:
     """How often too much every key of the object in a JSON file stands there; JSON readers keep the last one."""
-    pairs: Iterable[tuple[str, Any]] = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+    pairs: Iterable[tuple[str, Any]] = json.loads(read_text(path), object_pairs_hook=list)
     return {key: count - 1 for key, count in Counter(key for key, _ in pairs).items() if count > 1}

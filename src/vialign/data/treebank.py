@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vialign.errors import UserError
+from vialign.text_files import text_lines
 
 TRACE = "-NONE-"
 """Tag of a leaf that stands for no spoken word."""
@@ -197,12 +198,8 @@ def read_trees(path: str | Path, functions: bool = True) -> list[Tree]:
     Raises UserError naming the file, and the line where the brackets are broken.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            trees = [clean(tree, functions) for tree in parse_trees(file, str(path))]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
+        lines = (line for _, line in text_lines(path))
+        trees = [clean(tree, functions) for tree in parse_trees(lines, str(path))]
     except RecursionError:
         raise UserError(f"{path}: has brackets nested too deeply to be a sentence; get it again") from None
     return [tree for tree in trees if tree is not None]

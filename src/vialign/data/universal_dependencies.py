@@ -12,6 +12,7 @@ from pathlib import Path
 from vialign.data.head_rules import ROOT
 from vialign.data.treebank import ADJECTIVES, NOUNS, Sentence, word_set
 from vialign.errors import UserError
+from vialign.text_files import text_lines
 
 _FIELDS = 10
 _LABELS = {
@@ -59,21 +60,15 @@ def read_conllu(path: str | Path) -> list[Sentence]:
     Multiword tokens are read as their words (`don't` as `do`, `n't`), without a space between; empty nodes are left
     out. Raises UserError naming the file and the line of a broken row.
     """
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            return [_sentence(words) for words in _blocks(file, str(path))]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
+    lines = (line for _, line in text_lines(path))
+    return [_sentence(words) for words in _blocks(lines, str(path))]
 
 
 def _blocks(lines: Iterable[str], source: str) -> Iterator[list[_Word]]:
     words: list[_Word] = []
     first = 1
     multiword: tuple[int, bool] | None = None
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip("\n").rstrip("\r")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             if words:
                 _check_tree(words, source, first)

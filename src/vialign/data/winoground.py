@@ -32,6 +32,7 @@ from vialign.data.published_files import (
 )
 from vialign.errors import UserError, not_the_file, reading
 from vialign.progress import track
+from vialign.text_files import NotJson, parse_json
 
 SPLIT = "winoground"
 EXAMPLES = "examples.jsonl"
@@ -226,10 +227,10 @@ def _json_lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except NotJson as error:
             problems.saw("items")
-            problems.add("items", path.name, f"line {number}", "is not JSON; the file may be cut off")
+            problems.add("items", path.name, f"line {number}", f"{error}; the file may be cut off")
             continue
         yield f"line {number}", row
 

@@ -16,6 +16,7 @@ from vialign.evaluation.compare import Bootstrapped, bootstrap_outcomes
 from vialign.evaluation.statistics import interval
 from vialign.report.evidence import GATES, PLACES
 from vialign.tables import OUTCOMES
+from vialign.text_files import read_text
 
 CONFIG = "report/config.yaml"
 """Where a run keeps its whole configuration, relative to its results folder."""
@@ -63,7 +64,7 @@ def _read(path: Path, table: tables.Table) -> pd.DataFrame:
 
 def _settings(path: Path) -> dict[str, str] | None:
     # Read as it stands and not as a Config: a run of an older version may hold keys that are gone.
-    return dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")))) if path.exists() else None
+    return dict(_flat(yaml.safe_load(read_text(path)))) if path.exists() else None
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ the captions, and the method. Explicit regions are the exception, which two base
 image as the config allows, and the detector that finds them is in no time.
 """
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from vialign.language.units import extract_units
 from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables import BUDGET, NEGATIVE_KINDS
+from vialign.text_files import read_text
 from vialign.training.methods import CURRICULUM, build_method
 
 if TYPE_CHECKING:
@@ -338,7 +340,7 @@ def one_off_rows(costs: Mapping[str, str | Path], backbone: str) -> pd.DataFrame
             "method": "vialign",
             "backbone": backbone,
             "measure": f"one_off_seconds_{part}",
-            "value": float(pd.read_csv(path, sep="\t")["s"].iloc[0]),
+            "value": float(pd.read_csv(io.StringIO(read_text(path)), sep="\t")["s"].iloc[0]),
             "unit": "seconds, once",
         }
         for part, path in costs.items()

@@ -185,7 +185,7 @@ def test_what_is_missing_or_does_not_fit_is_one_readable_line(folder, words, tmp
     assert "config.json: no such file" in message(definition=str(tmp_path), checkpoint=None)
     assert "'package' is not a file; name the model.safetensors" in message(definition=str(folder))
     (tmp_path / "config.json").write_text("{")
-    assert "config.json: not JSON" in message(definition=str(tmp_path), checkpoint=None)
+    assert "config.json: line 1, column 2: is not JSON" in message(definition=str(tmp_path), checkpoint=None)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     assert "model_type is 'clip', not 'blip'" in message(definition=str(tmp_path), checkpoint=None)
     wrong = SMALL | {"model_type": "blip", "vision_config": VISION | {"num_attention_heads": 5}}

@@ -62,7 +62,7 @@ def test_a_definition_must_exist_carry_the_name_and_be_a_model(define, tmp_path)
     with pytest.raises(UserError, match="absent.json: no such file"):
         model_definition("absent", tmp_path / "absent.json")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(UserError, match="broken.json: not JSON"):
+    with pytest.raises(UserError, match="broken.json: line 1, column 2: is not JSON"):
         model_definition("broken", tmp_path / "broken.json")
     (tmp_path / "part.json").write_text(json.dumps({"embed_dim": 8, "text_cfg": {}}))
     with pytest.raises(UserError, match="vision_cfg missing"):

@@ -314,7 +314,7 @@ def test_an_annotation_file_that_is_cut_off_is_one_line_that_names_it(tmp_path_f
     path = folder / "annotations" / "instances_val2014.json"
     text = path.read_text()
     path.write_text(text[: data.draw(st.integers(0, len(text) - 1))])
-    with pytest.raises(UserError, match="instances_val2014.json: line 1, column .* download it again") as caught:
+    with pytest.raises(UserError, match="instances_val2014.json: (line 1, column .* download it|is empty)") as caught:
         read(config(folder, strict=False), 0)
     assert "\n" not in str(caught.value)
 

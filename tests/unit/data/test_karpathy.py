@@ -149,7 +149,7 @@ def test_whatever_a_caption_holds_it_is_kept_or_counted(tmp_path_factory, change
 
 @given(st.integers(0, len(json.dumps(published())) - 1))
 def test_a_file_that_is_cut_off_is_one_line_that_names_it(tmp_path_factory, length):
-    with pytest.raises(UserError, match="dataset_coco.json: line 1, column .* download it again") as caught:
+    with pytest.raises(UserError, match="dataset_coco.json: (line 1, column .* download it again|is empty)") as caught:
         read(tmp_path_factory.mktemp("karpathy"), json.dumps(published())[:length])
     assert "\n" not in str(caught.value)
 

@@ -75,7 +75,7 @@ def test_a_file_that_is_not_json_is_one_line_that_names_it(tmp_path, content, me
 
 def test_what_cannot_be_opened_is_one_line_that_names_it(tmp_path):
     for read in (lambda: read_json(tmp_path, "x"), lambda: list(text_lines(tmp_path, "x"))):
-        with pytest.raises(UserError, match=f"x: {tmp_path}: cannot be read"):
+        with pytest.raises(UserError, match=f"x: {tmp_path}: is a folder"):
             read()
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(UserError, match="latin.txt: is not UTF-8 text"):

@@ -1,5 +1,7 @@
 """What made every artifact: configuration, code, seed, versions, machine, time and memory."""
 
+import io
+
 import pandas as pd
 import yaml
 from markupsafe import Markup
@@ -8,6 +10,7 @@ from vialign.config import Config, digest
 from vialign.report.blocks import Section, absent, folded, heading, paragraph
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.tables import Show, render_table
+from vialign.text_files import read_text
 
 FIELDS = ("rule", "code_digest", "config_digest", "seed", "backbone_architecture", "backbone_checkpoint")
 
@@ -91,7 +94,7 @@ def _benchmarks(evidence: Evidence) -> list[Markup]:
     """Rule times as Snakemake wrote them; they are not an input of the report, so they may be from an earlier run."""
     parts = []
     for path in sorted((evidence.results / "benchmarks").rglob("*.tsv")):
-        frame = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        frame = pd.read_csv(io.StringIO(read_text(path)), sep="\t", na_values=["-", "NA"])
         job = path.relative_to(evidence.results / "benchmarks").with_suffix("").as_posix()
         where = path.relative_to(evidence.results).as_posix()
         kept = frame.reindex(columns=["s", "max_rss", "cpu_time"]).apply(pd.to_numeric, errors="coerce")

@@ -1,6 +1,7 @@
 """Captions of a folder of images, from a CSV file, and which of those images can be read."""
 
 import csv
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import pandas as pd
 
 from vialign.data.base import TOLERANCE, has_words, safe_join, too_many
 from vialign.errors import UserError
+from vialign.text_files import read_text
 
 COLUMNS = ("image", "caption")
 """Columns that the file must have; `caption_id` is optional, every other column is left alone."""
@@ -88,8 +90,10 @@ def shorten(names: Sequence[str]) -> str:
 
 def _rows(folder: Path, file: Path, strict: bool) -> Iterator[tuple[int, str, str, str]]:
     """Row number, name of the image, caption id (empty where there is none) and caption of every row, checked."""
+    if not file.exists():
+        raise UserError(f"{file}: no such file of captions")
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with io.StringIO(read_text(file), newline="") as stream:
             reader = csv.reader(stream, strict=True)
             header = next(reader, [])
             _check_header(file, header)
@@ -114,12 +118,6 @@ def _rows(folder: Path, file: Path, strict: bool) -> Iterator[tuple[int, str, st
                 yield position, os.path.normpath(image), name, row["caption"]
             if wordless:
                 warn(f"{wordless[0]}; {len(wordless)} captions without words skipped (strict stops here instead)")
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file of captions") from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 text (byte {error.start}); convert it") from None
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: not CSV: {error}; correct its quotes") from None
 
