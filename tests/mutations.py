@@ -55,8 +55,24 @@ class Fault:
 _MCNEMAR = "evaluation/test_compare.py::test_mcnemar_compares_the_first_seed_of_both_methods"
 _FLOOR = "disentangle/test_prototype_quality.py::test_the_floor_is_of_atoms_that_nothing_was_fitted_to"
 _GROUNDING = "curriculum/test_ground.py::test_it_is_fitted_on_captions_and_not_on_their_negatives"
+_OUTCOME = "budget/test_timing.py::test_a_limit_has_three_outcomes_and_both_ends_count"
+_COUNTED = "training/test_efficiency.py::test_both_disentanglers_and_the_parser_count_as_extra"
 
 FAULTS = (
+    Fault(
+        name="kept ignores the upper end of the interval",
+        file="budget/timing.py",
+        right="if found.high < limit:",
+        wrong="if found.value < limit:",
+        test=_OUTCOME,
+    ),
+    Fault(
+        name="the visual disentangler is not counted",
+        file="training/efficiency.py",
+        right="modules = (*modules, bench.visual, bench.text)",
+        wrong="modules = (*modules, bench.text)",
+        test=_COUNTED,
+    ),
     Fault(
         "mcnemar of the method's last seed",
         "evaluation/compare.py",
