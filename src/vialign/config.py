@@ -472,8 +472,9 @@ class BudgetConfig(Section):
     """Extra time of a step over that of the same loop without the modules must stay below it."""
     strict: bool = False
     """Stop where a limit is undecided too; otherwise only a broken one stops."""
-    rounds: Annotated[int, Field(ge=50)] = 50
-    """Rounds of every timing, a fixed number: looking until the answer fits would make it fit."""
+    rounds: Count = 50
+    """Rounds of every timing, a fixed number: looking until the answer fits would make it fit. With fewer than 50 times
+    are measured, but decide nothing."""
     batch: Count = 64
     """Pairs of a timed batch."""
     reference: str = "ViT-B-32"

@@ -46,6 +46,27 @@ class LinearAttention(nn.Module):
         result = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return (result if self.batch_first else result.transpose(0, 1)), None
 
+    def closed(self) -> nn.MultiheadAttention:
+        """torch's attention with the weights as they are now. Raises ValueError where a projection was replaced."""
+        width = self.out.in_features
+        if type(self.qkv) is not nn.Linear or type(self.out) is not nn.Linear:
+            raise ValueError("LinearAttention: a projection is no plain linear layer; merge what was put on it first")
+        biased = self.qkv.bias is not None
+        made = nn.MultiheadAttention(width, self.heads, bias=biased, batch_first=self.batch_first, device="meta")
+        made.in_proj_weight, made.out_proj.weight = self.qkv.weight, self.out.weight
+        if biased:
+            made.in_proj_bias, made.out_proj.bias = self.qkv.bias, self.out.bias
+        return made.train(self.training)
+
+
+def close_attention(module: nn.Module) -> None:
+    """Replace every `LinearAttention` inside `module` by torch's own again, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, LinearAttention):
+            setattr(module, name, child.closed())
+        else:
+            close_attention(child)
+
 
 def open_attention(module: nn.Module) -> None:
     """Replace every self-attention inside `module` by its `LinearAttention`, in place.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from vialign.baselines.attention import open_attention
+from vialign.baselines.attention import close_attention, open_attention
 from vialign.baselines.tuned import TunedBackbone, own_parameters
 from vialign.config import Config
 from vialign.errors import UserError
@@ -66,6 +66,7 @@ class Lora(TunedBackbone):
             base = layer.get_base_layer()
             own_parameters(base, [own for own, _ in base.named_parameters(recurse=False)])
             setattr(result.model.get_submodule(parent), last, base.requires_grad_(False))
+        close_attention(result.model)
         return result
 
 

@@ -136,11 +136,18 @@ class _Traffic(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if not _is_view(func):
             written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-            read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+            taken = result if func.overloadpacket in _lookups() else (args, kwargs)
+            read = [leaf for leaf in tree_leaves(taken) if isinstance(leaf, torch.Tensor)]
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in [*read, *written])
             if func.overloadpacket not in flop_registry:
                 self.elementwise += sum(tensor.numel() for tensor in written)
         return result
+
+
+def _lookups() -> frozenset[Any]:
+    """Operations that read of a table no more than they give."""
+    aten = torch.ops.aten
+    return frozenset([aten.embedding, aten.index, aten.index_select, aten.gather])
 
 
 def _is_view(func: Any) -> bool:

@@ -186,7 +186,9 @@ def _add_times(rows: "_Rows", stage: str, times: Times, limit: float, seed: int,
     control = overhead(times.cpu, "control", seed, level=CONTROL_LEVEL)
     rows.add_interval(f"{stage}_control", control, _BEYOND)
     found = overhead(times.cpu, "method", seed)
-    rows.add_interval(f"{stage}_overhead", found, _BEYOND, limit=limit, fault=control_fault(control))
+    rows.add_interval(
+        f"{stage}_overhead", found, _BEYOND, limit=limit, fault=control_fault(control, len(times.cpu["method"]))
+    )
     rows.add_interval(f"{stage}_overhead_wall", overhead(times.wall, "method", seed), _BEYOND)
 
 

@@ -28,6 +28,8 @@ WARM_UP = 2
 """Rounds that run before the first one counts: caches, allocators and lazy kernels."""
 RESAMPLES = 2000
 """Of the rounds, behind every interval."""
+FEWEST_ROUNDS = 50
+"""With fewer no time decides."""
 CONTROL_WIDTH = 0.03
 """Widest interval of the A/A control with which a time is taken for an answer."""
 CONTROL_LEVEL = 0.01
@@ -145,8 +147,10 @@ def overhead(
     return Interval(float(ratio(np.arange(len(rounds[method])))), *_ends(ratio(draws), level))
 
 
-def control_fault(control: Interval) -> str | None:
+def control_fault(control: Interval, rounds: int) -> str | None:
     """Why a measurement with this A/A control (of `CONTROL_LEVEL`) decides nothing; None where it may decide."""
+    if rounds < FEWEST_ROUNDS:
+        return f"{rounds} rounds are too few to tell; budget.rounds must be {FEWEST_ROUNDS} at least"
     if not np.isfinite([control.low, control.high]).all():
         return "the clock is too coarse for the work"
     shown = f"the reference against itself: {100 * control.value:+.1f} % [{100 * control.low:+.1f}, "

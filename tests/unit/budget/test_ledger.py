@@ -104,7 +104,7 @@ def subject(clock: FakeClock, method: str, extra: int, pair: float, step: float 
     )
 
 
-def measure(clock: FakeClock, method: Subject, reference: Subject, rounds: int = 9):
+def measure(clock: FakeClock, method: Subject, reference: Subject, rounds: int = 51):
     frame = measure_subject(
         method,
         reference,
@@ -173,8 +173,8 @@ def test_each_limit_can_be_broken_and_the_limit_itself_is_not_under_the_limit():
 def test_an_interval_that_holds_the_limit_is_undecided_although_its_middle_is_under_it():
     clock = FakeClock()
     noisy = subject(clock, "noisy", 0, 1.0, None)
-    noisy = Subject(**{**vars(noisy), "pair": clock.work(*[1.0] * 3, *[1.25] * 4)})
-    rows = measure(clock, noisy, subject(clock, "none", 0, 1.0, None), rounds=21)
+    noisy = Subject(**{**vars(noisy), "pair": clock.work(*[1.0] * 3, *[1.25] * 5)})
+    rows = measure(clock, noisy, subject(clock, "none", 0, 1.0, None), rounds=63)
     overhead = rows.loc["inference_overhead"]
     assert overhead["value"] < 0.1 < overhead["high"]
     assert (overhead["outcome"], overhead["reason"]) == ("undecided", "the interval holds the limit")
@@ -187,6 +187,20 @@ def test_a_reference_that_differs_from_itself_decides_nothing(pair):
     restless = Subject(**{**vars(restless), "pair": clock.work(1.0, 1.3, 0.8, 1.1, 0.9)})
     row = measure(clock, subject(clock, "steady", 0, pair, None), restless).loc["inference_overhead"]
     assert row["outcome"] == "undecided" and "the reference against itself" in row["reason"]
+
+
+def test_too_few_rounds_decide_nothing():
+    clock = FakeClock()
+    rows = measure(clock, subject(clock, "small", 1, 1.05, None), subject(clock, "none", 0, 1.0, None), rounds=9)
+    assert rows.loc["inference_overhead", ["value", "outcome"]].tolist() == [pytest.approx(0.05), "undecided"]
+    assert "9 rounds are too few" in rows.loc["inference_overhead", "reason"]
+
+
+def test_of_a_table_only_what_is_looked_up_counts_as_read():
+    table, places = torch.zeros(1000, 8), torch.tensor([3, 5])
+    for work in (lambda: table[places], lambda: torch.nn.functional.embedding(places, table)):
+        assert count_work(work).bytes == 2 * (2 * 8 * 4)
+    assert count_work(lambda: table + 1).bytes == 2 * 1000 * 8 * 4
 
 
 def test_what_a_parser_stores_and_does_is_counted_and_its_share_moves_the_overhead():

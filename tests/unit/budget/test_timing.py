@@ -107,7 +107,7 @@ def test_intervals_cover_and_the_control_rarely_cries_wolf():
         rounds = {name: rounds_of(rng, 50, spread=0.01) for name in ("reference", "method")}
         found = overhead(rounds, "method", seed)
         missed += not found.low <= 0 <= found.high
-        cried += control_fault(overhead(rounds, "method", seed, level=CONTROL_LEVEL)) is not None
+        cried += control_fault(overhead(rounds, "method", seed, level=CONTROL_LEVEL), 50) is not None
     assert missed <= 22 and cried <= 8  # five standard errors above 10 and 2
 
 
@@ -137,7 +137,7 @@ def test_a_limit_has_three_outcomes_and_both_ends_count(found, outcome):
     ],
 )
 def test_the_control_says_when_a_measurement_counts(control, words):
-    fault = control_fault(control)
+    fault = control_fault(control, 50)
     assert (fault is None) if words is None else words in fault
     assert CONTROL_WIDTH == 0.03
 
