@@ -37,6 +37,11 @@ class Format:
     """Reads the folder; how many rows of the file are accounted for, None where rows are not counted."""
     rows: Rows = lambda content: None
 
+    @property
+    def label(self) -> str:
+        """The name as pytest's `-k` takes it."""
+        return self.name.replace(" ", "-")
+
 
 IMAGES = [f"{number}.jpg" for number in range(1, 11)]
 CAPTIONS = [(name, number, f"Caption {number} of {name} .") for name in IMAGES for number in range(2)]

@@ -1,5 +1,6 @@
 """Ways in which a file breaks: on bytes, on the values of JSON, on the cells of a table. All are drawn by a seed."""
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -127,7 +128,7 @@ def _change(document: Any, draw: random.Random) -> Any:
         else:
             document[key] = _change(document[key], draw)
         return document
-    return draw.choice(ODD)
+    return copy.deepcopy(draw.choice(ODD))  # lists among them are changed in turn
 
 
 def _text(value: Any) -> str:

@@ -34,7 +34,7 @@ class FileTokenizer:
             self._open(path, context_length, table, clean, strip_end)
 
     def _open(self, path: Path, context_length: int, table: int, clean: str | None, strip_end: bool) -> None:
-        self._tokenizer = _read(path)
+        self._path, self._tokenizer = path, _read(path)
         self._clean: Callable[[str], str] = str if clean is None else get_clean_fn(clean)
         self.context_length = context_length
         size = max(self._tokenizer.get_vocab().values()) + 1
@@ -58,7 +58,8 @@ class FileTokenizer:
         """
         cleaned = self._clean(text)
         origin = align(cleaned, text)
-        found = self._tokenizer.encode(cleaned, add_special_tokens=False)
+        with reading(self._path):  # a vocabulary without its own unknown word is found out here
+            found = self._tokenizer.encode(cleaned, add_special_tokens=False)
         spans: list[Span] = []
         for start, end in found.offsets:
             letters = [place for place in range(start, end) if not cleaned[place].isspace()]

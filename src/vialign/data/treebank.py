@@ -128,7 +128,8 @@ def parse_trees(lines: Iterable[str], source: str) -> Iterator[Tree]:
     """Trees of a stream of lines, each yielded when its last bracket closes.
 
     An outer bracket without label (or TOP, ROOT) around one tree is removed. Raises UserError naming `source` and the
-    line of an unbalanced bracket, of a word outside brackets, of an empty phrase and of a leaf with two words.
+    line of an unbalanced bracket, of a word outside brackets, of an empty phrase, of one without label inside another
+    and of a leaf with two words.
     """
     stack: list[_Open] = []
     after_bracket = False
@@ -143,6 +144,10 @@ def parse_trees(lines: Iterable[str], source: str) -> Iterator[Tree]:
             if token == ")":
                 tree = stack.pop().close(source, number)
                 if stack:
+                    if not tree.label:
+                        raise UserError(
+                            f"{source}, line {number}: a bracket inside a sentence has no label; only the outermost may"
+                        )
                     stack[-1].children.append(tree)
                 else:
                     yield _unwrap(tree)

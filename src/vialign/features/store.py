@@ -152,7 +152,7 @@ class _Store:
                 groups = range(low // ROW_GROUP, (high - 1) // ROW_GROUP + 1)
                 file = self._file(number)
                 with reading(self._path(number), self._mend):
-                    table = file.read_row_groups(list(groups), columns=columns)
+                    table = file.read_row_groups(list(groups), columns=columns).select(columns)
                 yield table.slice(low - groups[0] * ROW_GROUP, high - low)
             first += rows
 

@@ -130,6 +130,16 @@ BROKEN = {
     "bad rating": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\tmaybe\n", "field share_of_yes: "),
     "rating outside": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\t1.5\n", "field share_of_yes: "),
     "rating missing": ("CrowdFlowerAnnotations.txt", "e0.jpg\te1.jpg#0\n", "field share_of_yes: field required"),
+    "rating of nothing": (
+        "CrowdFlowerAnnotations.txt",
+        "x.jpg\te1.jpg#0\t1\n",
+        "rates image x.jpg, which is not in images",
+    ),
+    "rating of no caption": (
+        "CrowdFlowerAnnotations.txt",
+        "e0.jpg\te1.jpg#7\t1\n",
+        "rates caption e1.jpg#7, which is not in captions",
+    ),
     "rated twice": (
         "CrowdFlowerAnnotations.txt",
         "e0.jpg\te0.jpg#0\t0.5\n",

@@ -347,3 +347,9 @@ def test_broken_conllu_is_named_by_file_and_line(tmp_path, rows, message):
     path.write_text("".join(conllu(*rows)))
     with pytest.raises(UserError, match=f"broken.conllu, {message}"):
         read_conllu(path)
+
+
+def test_only_the_outermost_bracket_may_have_no_label():
+    assert str(parse_tree("( (NP (DT the) (NN cat)))")) == "(NP (DT the) (NN cat))"
+    with pytest.raises(UserError, match="brackets, line 1: a bracket inside a sentence has no label"):
+        parse_tree("(NP ( (DT the)) (NN cat))")

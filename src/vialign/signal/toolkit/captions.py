@@ -66,7 +66,7 @@ def read_captions(
     table.insert(2, "text_id", table["image_id"] + "#" + number)
     table["caption_id"] = table["caption_id"].where(table["caption_id"] != "", table["text_id"])
     names = table["image_id"].drop_duplicates().tolist()
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not _is_file(folder / name)]
     if missing:
         lost = int(table["image_id"].isin(missing).sum())
         what = f"{file}: names {len(missing)} of {len(names)} images that are not in {folder} ({shorten(missing)})"
@@ -76,6 +76,13 @@ def read_captions(
             raise UserError(f"{what}, more than --tolerance ({tolerance:g}); put them there, or raise it to go on")
         warn(f"{what}; {lost} captions skipped (strict stops here instead)")
     return Captions(folder, file, table[~table["image_id"].isin(missing)].reset_index(drop=True), strict, tolerance)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def warn(message: str) -> None:
