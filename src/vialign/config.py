@@ -557,8 +557,8 @@ class EvaluationConfig(Section):
     """Benchmarks and statistics."""
 
     splits: Names = ("test", "test_combination", "test_domain")
-    """Test splits; each is read once, by the finished methods. These are those of Scenes; of any other data set `test` is
-    the only one, and the default."""
+    """Test splits; each is read once, by the finished methods. The default are those of Scenes; `test` alone where the
+    data set is another."""
     bootstrap: Count = 2000
     """Resamples of the images behind every interval."""
     level: Fraction = 0.05
@@ -647,7 +647,7 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
 
     @property
-    def tested_splits(self) -> tuple[str, ...]:
+    def test_splits(self) -> tuple[str, ...]:
         """Every split that finished methods are evaluated on: those of the data set, then the benchmarks' own."""
         return (*self.evaluation.splits, *self.data.benchmarks)
 
@@ -721,7 +721,7 @@ def _meant(place: tuple[int | str, ...]) -> str:
     for part in place[:-1]:
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field is not None else None
-    close = difflib.get_close_matches(str(place[-1]), getattr(section, "model_fields", {}), n=1)
+    close = difflib.get_close_matches(str(place[-1]), getattr(section, "model_fields", {}), n=1, cutoff=0.7)
     return f"did you mean `{close[0]}`? " if close else ""
 
 

@@ -1,6 +1,6 @@
 """What no type can say of a configuration: whether the names in it are names of something, and none stands twice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,11 @@ def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
         yield (
             f"config: `backbone.architecture`: {name!r} is not the name of backbone.definition, {definition}; "
             f"name both alike, such as {Path(definition).stem!r} and {Path(definition).stem}.json"
+        )
+    if backbone.checkpoint == "package" and name in names.architectures() and name != names.DEMO:
+        yield (
+            f"config: `backbone.checkpoint`: 'package' holds the weights of {names.DEMO}, not of {name}; "
+            "name a file with its weights or one of open_clip's tags"
         )
 
 
@@ -92,7 +97,5 @@ def _expected(config: "Config") -> Iterator[str]:
             yield from _known(f"{key}.benchmark", [name], forms)
 
 
-def _known(
-    key: str, values: "Iterator[str] | Sequence[str] | dict[str, object]", there: Sequence[str]
-) -> Iterator[str]:
+def _known(key: str, values: Iterable[str], there: Collection[str]) -> Iterator[str]:
     return (unknown(key, value, there) for value in values if value not in there)

@@ -63,6 +63,8 @@ RECALLS = ("r1", "r5", "r10")
 """Measures of retrieval."""
 MEASURES = ("accuracy", "soft_accuracy", "text", "image", "group")
 """Measures of all other benchmarks."""
+DEMO = "vialign-scenes"
+"""The architecture whose weights ship with the package."""
 BLIP = "blip"
 """The one architecture that is not of open_clip."""
 _ASSETS = Path(__file__).parent / "backbone" / "assets"
