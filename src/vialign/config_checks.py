@@ -20,9 +20,8 @@ def _data(config: "Config") -> Iterator[str]:
     data = config.data
     yield from _known("data.dataset", [data.dataset], names.DATASETS)
     yield from _known("data.benchmarks", data.benchmarks, names.BENCHMARKS)
-    splits = names.DATASETS.get(data.dataset)
-    if splits is not None:
-        yield from _known("data.sizes", data.sizes, splits)
+    if data.dataset in names.DATASETS:
+        yield from _known("data.sizes", data.sizes, names.splits_of(data.dataset))
         yield from _known("evaluation.splits", config.evaluation.splits, names.tested_splits(data.dataset))
     yield from _known("language.negatives", config.language.negatives, names.NEGATIVES)
 
@@ -44,11 +43,13 @@ def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
 
 
 def _methods(config: "Config") -> Iterator[str]:
+    from vialign.config import LEARNING_RATES
+
     training = config.training
-    yield from _known("training.methods", training.methods, names.METHODS)
-    yield from _known("training.compare", training.compare, names.METHODS)
-    rated = [name for name in names.METHODS if name != "frozen" and not name.startswith("vialign-")]
-    yield from _known("training.learning_rates", training.learning_rates, rated)
+    methods = list(dict.fromkeys(["frozen", *LEARNING_RATES, *names.SUBSETS, names.GUIDED]))
+    yield from _known("training.methods", training.methods, methods)
+    yield from _known("training.compare", training.compare, methods)
+    yield from _known("training.learning_rates", training.learning_rates, LEARNING_RATES)
     yield from _known("budget.reference", [config.budget.reference], names.architectures())
 
 

@@ -1,14 +1,17 @@
 """The names that a configuration may use, without the packages that they stand for.
 
-The registries import torch and more; a config is checked before any of that. Tests hold each list against its registry.
+The registries take them from here: what a config names is checked before torch or anything like it is imported.
 """
 
 import difflib
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
+EMBEDDED = frozenset({"scenes"})
+"""Data sets that the project draws itself, into the run's own folder."""
 EMBEDDED_SPLITS = (
     "train",
     "calibration",
@@ -19,44 +22,32 @@ EMBEDDED_SPLITS = (
     "test_combination",
     "test_domain",
 )
-"""Splits of Scenes, which the project draws itself."""
+"""Splits of those."""
 PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
 """Splits of every other data set."""
 DATASETS = {
-    "scenes": EMBEDDED_SPLITS,
-    "flickr8k": PUBLISHED_SPLITS,
-    "flickr30k": PUBLISHED_SPLITS,
-    "coco": PUBLISHED_SPLITS,
-    "visual_genome": PUBLISHED_SPLITS,
-    "vg200": PUBLISHED_SPLITS,
+    "scenes": "vialign.data.scenes.build",
+    "flickr8k": "vialign.data.flickr8k",
+    "flickr30k": "vialign.data.flickr30k",
+    "coco": "vialign.data.coco",
+    "visual_genome": "vialign.data.visual_genome",
+    "vg200": "vialign.data.vg200",
 }
-"""Data sets, and the splits of each (`vialign.data.registry`)."""
-BENCHMARKS = ("winoground", "aro", "sugarcrepe", "vl_checklist", "vqa")
-"""Benchmarks with images of their own (`vialign.data.registry`)."""
+"""Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
+BENCHMARKS = {
+    "winoground": "vialign.data.winoground",
+    "aro": "vialign.data.aro",
+    "sugarcrepe": "vialign.data.sugarcrepe",
+    "vl_checklist": "vialign.data.vl_checklist",
+    "vqa": "vialign.data.vqa",
+}
+"""The same for test benchmarks that bring their own images."""
 NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
 """Kinds of rule-made negatives (`vialign.language.negatives`)."""
-METHODS = (
-    "frozen",
-    "lora",
-    "adapter",
-    "clip-adapter",
-    "bitfit",
-    "prompt",
-    "coop",
-    "filip",
-    "vinvl",
-    "uniter",
-    "vialign",
-    "vialign-none",
-    "vialign-reweight",
-    "vialign-regularise",
-    "vialign-correct",
-    "vialign-reweight-regularise",
-    "vialign-reweight-correct",
-    "vialign-regularise-correct",
-    "vialign-guided",
-)
-"""Methods that can be trained and compared (`vialign.training.methods`)."""
+MODULES = ("reweight", "regularise", "correct")
+"""Modules of the curriculum; each can be left out."""
+GUIDED = "vialign-guided"
+"""All modules, with the learning rate that C guides."""
 RETRIEVAL = ("image_to_text", "text_to_image")
 """Directions of retrieval, as benchmarks of a split."""
 RECALLS = ("r1", "r5", "r10")
@@ -70,6 +61,19 @@ BLIP = "blip"
 _ASSETS = Path(__file__).parent / "backbone" / "assets"
 
 
+def method_name(modules: Iterable[str]) -> str:
+    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
+    chosen = set(modules)
+    active = [module for module in MODULES if module in chosen]
+    if len(active) == len(MODULES):
+        return "vialign"
+    return "-".join(["vialign", *(active or ["none"])])
+
+
+SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
+"""The curriculum's methods: name to active modules, from none to all."""
+
+
 @cache
 def architectures() -> tuple[str, ...]:
     """Names of the models that open_clip and this package ship, found without importing open_clip."""
@@ -78,9 +82,14 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted({file.stem for place in (*places, _ASSETS) for file in place.glob("*.json")}))
 
 
+def splits_of(dataset: str) -> tuple[str, ...]:
+    """The splits of a data set."""
+    return EMBEDDED_SPLITS if dataset in EMBEDDED else PUBLISHED_SPLITS
+
+
 def tested_splits(dataset: str) -> tuple[str, ...]:
-    """The test splits of a data set. Raises KeyError where there is no such data set."""
-    return tuple(split for split in DATASETS[dataset] if split.startswith("test"))
+    """The test splits of a data set."""
+    return tuple(split for split in splits_of(dataset) if split.startswith("test"))
 
 
 def unknown(key: str, value: object, names: Iterable[str], shown: int = 30) -> str:
