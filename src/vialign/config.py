@@ -4,6 +4,7 @@
 the defaults and gives each stage its own small section. `python -m vialign.config` prints the JSON schema.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vialign.errors import UserError
+from vialign.names import DATASETS, tested_splits
 from vialign.text_files import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,12 +24,15 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 NonNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
 class Section(BaseModel):
     """A part of the configuration; frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class BenchmarkConfig(Section):
@@ -123,7 +128,7 @@ class LanguageConfig(Section):
     """Training sentences."""
     epochs: Count = 3
     """Passes over them."""
-    negatives: tuple[str, ...] = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
+    negatives: Names = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
     """Kinds of rule-made hard negatives (`vialign.language.negatives`)."""
     domains: dict[str, TreebankConfig] = {}
     """Named treebanks on which, beside drawn captions, phrase units are studied across domains; none: no study."""
@@ -263,17 +268,17 @@ class SignalConfig(Section):
     """Inverse strength C of the probe's logistic regression."""
     stress_images: Count = 100
     """Diagnosis images that the stress test encodes again under every corruption and attack."""
-    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = (1, 2, 3, 4, 5)
+    severities: Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1)] = (1, 2, 3, 4, 5)
     """Of the corruptions."""
-    epsilons: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0)
+    epsilons: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 2.0, 4.0, 8.0)
     """Largest change of a pixel by an attack, in 1/255."""
     attack_steps: Count = 4
     """Of projected gradient descent."""
     attack_restarts: Count = 2
     """Random starts of projected gradient descent, of which each image keeps the strongest."""
-    stress_typos: tuple[Percent, ...] = (5.0, 10.0, 20.0)
+    stress_typos: Annotated[tuple[Percent, ...], Field(min_length=1)] = (5.0, 10.0, 20.0)
     """Percent of words with a typo."""
-    stress_word_order: tuple[Percent, ...] = (20.0, 50.0, 100.0)
+    stress_word_order: Annotated[tuple[Percent, ...], Field(min_length=1)] = (20.0, 50.0, 100.0)
     """Percent of words that change places."""
     stress_substitutions: Count = 3
     """Words of a wrong caption that are replaced by adversarial ones, at most."""
@@ -387,9 +392,9 @@ class SearchConfig(Section):
 class TrainingConfig(Section):
     """One recipe for every method."""
 
-    methods: tuple[str, ...] = ("frozen", "lora", "vialign")
+    methods: Names = ("frozen", "lora", "vialign")
     """What is trained and compared (docs/methods.md); the combination that the ablation chooses joins them."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: Seeds = (0, 1)
     """Each method is trained once with each."""
     batch: Count = 64
     """Image-caption pairs of a step."""
@@ -421,9 +426,9 @@ class TrainingConfig(Section):
     search: SearchConfig = SearchConfig()
     lora_rank: Count = 4
     """Rank of LoRA's changes."""
-    compare: tuple[str, ...] = COMPARED
+    compare: Names = COMPARED
     """Methods of `snakemake compare_all`, beside the combination that the ablation chose."""
-    compare_seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    compare_seeds: Seeds = (0, 1, 2)
     """Their training seeds."""
 
     @field_validator("learning_rates")
@@ -552,8 +557,9 @@ class CalibrationConfig(Section):
 class EvaluationConfig(Section):
     """Benchmarks and statistics."""
 
-    splits: tuple[str, ...] = ("test", "test_combination", "test_domain")
-    """Test splits; each is read once, by the finished methods."""
+    splits: Names = ("test", "test_combination", "test_domain")
+    """Test splits; each is read once, by the finished methods. The default are those of Scenes; `test` alone where the
+    data set is another."""
     bootstrap: Count = 2000
     """Resamples of the images behind every interval."""
     level: Fraction = 0.05
@@ -616,11 +622,11 @@ class ReportConfig(Section):
 class Config(Section):
     """One experiment."""
 
-    name: str = "scenes"
+    name: Name = "scenes"
     """Of the experiment, in a word."""
     title: str = "Scenes, the embedded world"
     """Of the report."""
-    results: str = "results"
+    results: Name = "results"
     """Folder that everything is written to."""
     seed: int = 0
     """From which every random draw of the run follows."""
@@ -687,10 +693,12 @@ def _expand(node: Any) -> Any:
 def load_config(mapping: Mapping[str, Any]) -> Config:
     """Check a configuration mapping and fill in the defaults.
 
-    Raises UserError with one line a wrong key: its dotted path and what is wrong with it.
+    Raises UserError with one line a wrong key or name: its dotted path, what is wrong with it and what there is.
     """
+    from vialign.config_checks import problems
+
     try:
-        return Config.model_validate(_expand(mapping))
+        config = _own_splits(Config.model_validate(_expand(mapping)))
     except RecursionError:
         raise UserError("config: a section holds itself through a YAML alias (`*name`); write it out") from None
     except ValidationError as error:
@@ -698,10 +706,32 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
         for problem in error.errors():
             key = ".".join(str(part) for part in problem["loc"])
             if problem["type"] == "extra_forbidden":
-                lines.append(f"config: unknown key `{key}`; remove it or check its spelling")
+                lines.append(f"config: unknown key `{key}`; {_meant(problem['loc'])}remove it or check its spelling")
             else:
                 lines.append(f"config: `{key or 'config'}`: {problem['msg']} (got {problem['input']!r})"[:300])
         raise UserError("\n".join(lines)) from None
+    wrong = problems(config)
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return config
+
+
+def _meant(place: tuple[int | str, ...]) -> str:
+    """The nearest key of the section in which an unknown one stands."""
+    section: Any = Config
+    for part in place[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field is not None else None
+    close = difflib.get_close_matches(str(place[-1]), getattr(section, "model_fields", {}), n=1, cutoff=0.7)
+    return f"did you mean `{close[0]}`? " if close else ""
+
+
+def _own_splits(config: Config) -> Config:
+    """With the test splits of its own data set, where none are given."""
+    if "splits" in config.evaluation.model_fields_set or config.data.dataset not in DATASETS:
+        return config
+    splits = {"splits": tested_splits(config.data.dataset)}
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=splits)})
 
 
 def read_config(*paths: str | Path) -> Config:

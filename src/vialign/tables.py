@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from vialign.names import BENCHMARKS, NEGATIVES
+
 
 @dataclass(frozen=True)
 class Column:
@@ -147,7 +149,7 @@ def numbers(meaning: str) -> Column:
 
 # ---------------------------------------------------------------------------------------------------- data
 
-BENCHMARK_SPLITS = ("winoground", "aro", "sugarcrepe", "vl_checklist", "vqa")
+BENCHMARK_SPLITS = tuple(BENCHMARKS)
 """Test splits of benchmarks that bring their own images."""
 SPLITS = (
     "backbone",
@@ -161,7 +163,7 @@ SPLITS = (
     "test_domain",
     *BENCHMARK_SPLITS,
 )
-NEGATIVE_KINDS = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
+NEGATIVE_KINDS = NEGATIVES
 
 IMAGES = Table(
     "images",

@@ -143,11 +143,11 @@ def read_yaml(path: str | Path, what: str = "config") -> Any:
         except _Twice as error:
             key, first, again = error.args
             raise UserError(
-                f"{what}: {path}: key `{key}` stands twice in one section, on line {first} and line {again}; "
+                f"{_place(path, what)}: key `{key}` stands twice in one section, on line {first} and line {again}; "
                 "keep one of them"
             ) from None
         except yaml.YAMLError as error:
-            raise UserError(f"{what}: {path}: not valid YAML: {one_line(error)}") from None
+            raise UserError(f"{_place(path, what)}: not valid YAML: {one_line(error)}") from None
 
 
 def any_console() -> None:

@@ -13,7 +13,7 @@ from vialign.config import Config
 from vialign.config_reference import reference_page, type_words
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import SECTIONS, opening
-from vialign.training.methods import METHODS, SUBSETS
+from vialign.training.methods import METHODS
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*")
 INTERVAL = re.compile(r"\[[^]]*\d[^]]*\]\*?")
@@ -133,12 +133,6 @@ def test_every_section_of_the_report_is_explained_in_its_order(repository, tmp_p
     assert headings == [titles[0], "Design review", *titles[1:]]
 
 
-def test_the_workflow_lists_the_subsets_of_the_package(repository):
-    rules = (repository / "workflow/rules/common.smk").read_text(encoding="utf-8")
-    (listed,) = re.findall(r"^SUBSETS = \[(.*?)^\]", rules, re.MULTILINE | re.DOTALL)
-    assert set(re.findall(r'"([\w-]+)"', listed)) | {"vialign"} == set(SUBSETS)
-
-
 def test_the_pages_build_strictly_and_ask_the_network_for_nothing(repository, tmp_path):
     pytest.importorskip("material", reason="the extra `docs` is not installed")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
@@ -203,9 +197,7 @@ def extended(repository, tmp_path_factory):
 def test_what_the_worked_diffs_add_passes_its_tests(extended):
     chosen = ["unit/baselines/test_conformance.py", "unit/data/test_own.py", "unit/data/test_checking.py"]
     chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py"]
-    names = (
-        "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper or lists_the_subsets"
-    )
+    names = "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     command += [*(f"tests/{path}" for path in chosen), "-k", names]
     settings = environment(PYTHONPATH=str(extended / "src"))

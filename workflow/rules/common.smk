@@ -14,6 +14,8 @@ from vialign.digest import script_digest
 from vialign.errors import UserError
 from vialign.evaluation.calibration import has_known_values
 from vialign.gates import chosen_method, gate_action
+from vialign.names import GUIDED
+from vialign.names import SUBSETS as ALL_SUBSETS
 
 try:
     for path in workflow.configfiles:
@@ -29,17 +31,7 @@ OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
 TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "validation"]
 SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
 FULL = "vialign"
-GUIDED = "vialign-guided"
-SUBSETS = [
-    "vialign-none",
-    "vialign-reweight",
-    "vialign-regularise",
-    "vialign-correct",
-    "vialign-reweight-regularise",
-    "vialign-reweight-correct",
-    "vialign-regularise-correct",
-    FULL,
-]
+SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
 DEMO = "vialign-scenes"

@@ -20,25 +20,16 @@ from vialign.curriculum.regularise import ConsistencyRegulariser
 from vialign.curriculum.reweight import AmbiguityWeights
 from vialign.disentangle.geometry import GEOMETRY
 from vialign.disentangle.types import Phrases, Prototypes
+from vialign.names import GUIDED as GUIDED
+from vialign.names import MODULES as MODULES
+from vialign.names import method_name as method_name
 from vialign.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import local_similarity, match_entropy
 from vialign.signal.stage import driving_signal, relation_queries
 
-MODULES = ("reweight", "regularise", "correct")
-GUIDED = "vialign-guided"
-"""All modules, with the learning rate that C guides."""
 _BLOCK = 1 << 22
 """Numbers that the largest intermediate of one block of a gallery's scores may hold."""
-
-
-def method_name(modules: Iterable[str]) -> str:
-    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
-    chosen = set(modules)
-    active = [module for module in MODULES if module in chosen]
-    if len(active) == len(MODULES):
-        return "vialign"
-    return "-".join(["vialign", *(active or ["none"])])
 
 
 class CurriculumMethod(Objective):

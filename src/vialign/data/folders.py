@@ -6,10 +6,8 @@ from pathlib import Path
 
 from vialign.config import BenchmarkConfig, Config, DataConfig
 from vialign.errors import UserError
+from vialign.names import EMBEDDED as EMBEDDED
 from vialign.paths import Output, check_paths
-
-EMBEDDED = frozenset({"scenes"})
-"""Data sets that the project draws itself, into the run's own folder."""
 
 
 def image_folders(config: DataConfig, tables: str | Path) -> Mapping[str, Path]:

@@ -1,4 +1,4 @@
-"""Data sets and benchmarks by name. A new one is a reader in its own file and one line here."""
+"""Data sets and benchmarks by name. A new one is a reader in its own file and one line in `vialign.names`."""
 
 import os
 import sys
@@ -15,25 +15,8 @@ from vialign.data.base import TABLES, DatasetTables, Problems, check_references,
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
 from vialign.errors import UserError, reading
-
-DATASETS = {
-    "scenes": "vialign.data.scenes.build",
-    "flickr8k": "vialign.data.flickr8k",
-    "flickr30k": "vialign.data.flickr30k",
-    "coco": "vialign.data.coco",
-    "visual_genome": "vialign.data.visual_genome",
-    "vg200": "vialign.data.vg200",
-}
-"""Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
-
-BENCHMARKS = {
-    "winoground": "vialign.data.winoground",
-    "aro": "vialign.data.aro",
-    "sugarcrepe": "vialign.data.sugarcrepe",
-    "vl_checklist": "vialign.data.vl_checklist",
-    "vqa": "vialign.data.vqa",
-}
-"""The same for test benchmarks that bring their own images."""
+from vialign.names import BENCHMARKS as BENCHMARKS
+from vialign.names import DATASETS as DATASETS
 
 
 def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from vialign import tables
 from vialign.artifacts import read_provenance, read_table
@@ -16,7 +15,7 @@ from vialign.evaluation.compare import Bootstrapped, bootstrap_outcomes
 from vialign.evaluation.statistics import interval
 from vialign.report.evidence import GATES, PLACES
 from vialign.tables import OUTCOMES
-from vialign.text_files import read_text
+from vialign.text_files import read_yaml
 
 CONFIG = "report/config.yaml"
 """Where a run keeps its whole configuration, relative to its results folder."""
@@ -64,7 +63,12 @@ def _read(path: Path, table: tables.Table) -> pd.DataFrame:
 
 def _settings(path: Path) -> dict[str, str] | None:
     # Read as it stands and not as a Config: a run of an older version may hold keys that are gone.
-    return dict(_flat(yaml.safe_load(read_text(path)))) if path.exists() else None
+    if not path.exists():
+        return None
+    settings = read_yaml(path, "")
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: is no configuration of a run; run it again")
+    return dict(_flat(settings))
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

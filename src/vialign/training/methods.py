@@ -1,15 +1,15 @@
 """From a method's name to its objective. A new baseline is one file, one line here and one entry in the config."""
 
 from importlib import import_module
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vialign.config import TOWER_METHODS, Config, TrainingConfig, family
 from vialign.curriculum.ground import word_width
-from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod, method_name
+from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod
 from vialign.errors import UserError
 from vialign.features import BackboneFacts, read_images
+from vialign.names import SUBSETS as SUBSETS
 from vialign.objective import Objective
 from vialign.signal.calibration import SignalCalibration
 from vialign.training.sizing import sized_rank
@@ -17,8 +17,6 @@ from vialign.training.sizing import sized_rank
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
 
-SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
-"""The curriculum methods: name to active modules, from none to all."""
 CURRICULUM = {**SUBSETS, GUIDED: MODULES}
 """All methods of `vialign.curriculum`: the subsets, and all modules with a guided learning rate."""
 BASELINES = {

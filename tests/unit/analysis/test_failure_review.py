@@ -129,7 +129,7 @@ def test_a_sheet_that_is_missing_or_no_text_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_sheet(tmp_path / "none.csv", failures())
     (tmp_path / "sheet.csv").write_bytes("label\nmöglich".encode("utf-16"))
-    with pytest.raises(UserError, match="save it as comma-separated UTF-8"):
+    with pytest.raises(UserError, match="is UTF-16 text; save it as UTF-8"):
         read_sheet(tmp_path / "sheet.csv", failures())
 
 

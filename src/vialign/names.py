@@ -1,0 +1,109 @@
+"""The names that a configuration may use, without the packages that they stand for.
+
+The registries take them from here: what a config names is checked before torch or anything like it is imported.
+"""
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+
+EMBEDDED = frozenset({"scenes"})
+"""Data sets that the project draws itself, into the run's own folder."""
+EMBEDDED_SPLITS = (
+    "train",
+    "calibration",
+    "diagnosis",
+    "diagnosis_domain",
+    "validation",
+    "test",
+    "test_combination",
+    "test_domain",
+)
+"""Splits of those."""
+PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
+"""Splits of every other data set."""
+DATASETS = {
+    "scenes": "vialign.data.scenes.build",
+    "flickr8k": "vialign.data.flickr8k",
+    "flickr30k": "vialign.data.flickr30k",
+    "coco": "vialign.data.coco",
+    "visual_genome": "vialign.data.visual_genome",
+    "vg200": "vialign.data.vg200",
+}
+"""Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
+BENCHMARKS = {
+    "winoground": "vialign.data.winoground",
+    "aro": "vialign.data.aro",
+    "sugarcrepe": "vialign.data.sugarcrepe",
+    "vl_checklist": "vialign.data.vl_checklist",
+    "vqa": "vialign.data.vqa",
+}
+"""The same for test benchmarks that bring their own images."""
+NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
+"""Kinds of rule-made negatives (`vialign.language.negatives`)."""
+MODULES = ("reweight", "regularise", "correct")
+"""Modules of the curriculum; each can be left out."""
+GUIDED = "vialign-guided"
+"""All modules, with the learning rate that C guides."""
+RETRIEVAL = ("image_to_text", "text_to_image")
+"""Directions of retrieval, as benchmarks of a split."""
+RECALLS = ("r1", "r5", "r10")
+"""Measures of retrieval."""
+MEASURES = ("accuracy", "soft_accuracy", "text", "image", "group")
+"""Measures of all other benchmarks."""
+DEMO = "vialign-scenes"
+"""The architecture whose weights ship with the package."""
+BLIP = "blip"
+"""The one architecture that is not of open_clip."""
+_ASSETS = Path(__file__).parent / "backbone" / "assets"
+
+
+def method_name(modules: Iterable[str]) -> str:
+    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
+    chosen = set(modules)
+    active = [module for module in MODULES if module in chosen]
+    if len(active) == len(MODULES):
+        return "vialign"
+    return "-".join(["vialign", *(active or ["none"])])
+
+
+SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
+"""The curriculum's methods: name to active modules, from none to all."""
+
+
+@cache
+def architectures() -> tuple[str, ...]:
+    """Names of the models that open_clip and this package ship, found without importing open_clip."""
+    spec = find_spec("open_clip")
+    places = [] if spec is None else [Path(place) / "model_configs" for place in spec.submodule_search_locations or ()]
+    return tuple(sorted({file.stem for place in (*places, _ASSETS) for file in place.glob("*.json")}))
+
+
+def splits_of(dataset: str) -> tuple[str, ...]:
+    """The splits of a data set."""
+    return EMBEDDED_SPLITS if dataset in EMBEDDED else PUBLISHED_SPLITS
+
+
+def tested_splits(dataset: str) -> tuple[str, ...]:
+    """The test splits of a data set."""
+    return tuple(split for split in splits_of(dataset) if split.startswith("test"))
+
+
+def unknown(key: str, value: object, names: Iterable[str], shown: int = 30) -> str:
+    """One line about a name that is none: key, value, the nearest right name and the names there are.
+
+    Of more than `shown` names it gives only those that are near.
+    """
+    there = list(names)
+    lowered = {name.lower(): name for name in there}
+    close = [lowered[name] for name in difflib.get_close_matches(str(value).lower(), lowered, n=5, cutoff=0.5)]
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    if len(there) <= shown:
+        listed = f"choose of {', '.join(there)}" if there else "there is none to choose of"
+    else:
+        listed = f"there are {len(there)}" + (f", the nearest are {', '.join(close)}" if close else "")
+        listed += "; see `open_clip.list_models()`"
+    return f"config: `{key}`: {value!r} is unknown; {meant}{listed}"
