@@ -32,7 +32,7 @@ rule failures:
 
 rule monitoring:
     input:
-        lambda wildcards: [
+        checks=lambda wildcards: [
             path
             for method in finished_methods()
             if method.startswith(FULL)

@@ -25,7 +25,9 @@ rule ledger:
     # Timings mean nothing beside another job, so this one asks for every core.
     threads: workflow.cores
     params:
-        config=section("budget", "curriculum", "training", "baselines", "language", "text", "seed"),
+        config=section(
+            "budget", "curriculum", "training", "baselines", "language", "text", "seed"
+        ),
         code=code("ledger"),
         methods=[method for method in CONFIG.training.methods if method != "frozen"],
         # The law is about the project's own method.

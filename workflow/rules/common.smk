@@ -1,18 +1,20 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
+import os
 import sys
+import tempfile
 
 from vialign.config import (
     REGION_METHODS,
     TOWER_METHODS,
     family,
     load_config,
-    section_digest,
 )
 from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
 from vialign.errors import UserError
 from vialign.evaluation.calibration import has_known_values
 from vialign.gates import chosen_method, gate_action
+from vialign.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
     CONFIG = load_config(config)
@@ -54,8 +56,10 @@ def code(script):
 
 
 def section(*names):
-    """Digest of the config sections that a stage reads; a change of another section does not re-run it."""
-    return section_digest(CONFIG, *names)
+    """The config sections that a rule reads, each with its digest: a change of another section does not re-run it,
+    and a job that reads another section is an error. A part of a section is named with dots.
+    """
+    return section_digests(CONFIG, *names)
 
 
 def stopped(checkpoint_output):
@@ -93,17 +97,28 @@ def each_run(output):
     ]
 
 
-def when_passed(make):
-    """Input function: what `make` lists, or nothing when a gate stopped the run.
+def when_decided(make):
+    """Input function of a target: what `make` lists, once every gate on the way, and the ablation, has decided.
+
+    Snakemake looks no further into a job that waits for a checkpoint: while its own output lies there, a checkpoint
+    that is still to be made is not. That is the report after a gate that stopped the last run and passes now. A target
+    has no output, so what it waits for is made; therefore `all` waits for every gate beside the report.
 
     It asks for the ablation too: Snakemake resolves a checkpoint that is done already for the target that asks for it,
     but not for a job that only comes into being with that answer.
     """
 
     def listed(wildcards):
-        return make() if gates_passed() and chosen() else []
+        if gates_passed():
+            chosen()
+        return make()
 
     return listed
+
+
+def when_passed(make):
+    """As `when_decided`, but nothing when a gate stopped the run."""
+    return when_decided(lambda: make() if gates_passed() else [])
 
 
 def compared():
