@@ -9,14 +9,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel
+from pydantic import BaseModel, field_serializer, field_validator
 
 from vialign.artifacts import Provenance, read_table, write_table, write_text
 from vialign.config import Config
 from vialign.errors import UserError
+from vialign.sections import dump_declared, load_declared
 from vialign.tables import IMAGES, MONITOR, OUTCOMES, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ class TrainingJob(BaseModel):
     provenance: Provenance
     threads: int = 1
     """Of all processes together."""
+
+    @field_serializer("config")
+    def _dump(self, config: Config) -> dict[str, Any]:
+        return dump_declared(config)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _load(cls, given: Any) -> Any:
+        return load_declared(given) if isinstance(given, dict) else given
 
     @property
     def unfinished(self) -> Path:

@@ -42,6 +42,22 @@ SUBSETS = [
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
 DEMO = "vialign-scenes"
+# Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
+# it); for intervals and tests; and for the names of the test splits.
+BUILDING = [
+    "backbone",
+    "baselines",
+    "budget.parameters",
+    "curriculum",
+    "data",
+    "seed",
+    "signal",
+    "text",
+    "training",
+    "visual",
+]
+STATISTICS = ["evaluation.bootstrap", "evaluation.level", "seed"]
+TESTING = ["data.benchmarks", "evaluation.splits"]
 
 
 wildcard_constraints:
