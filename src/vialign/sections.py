@@ -78,8 +78,8 @@ class Reads:
             self.seen.add(name)
         elif not self.some(name):
             raise UndeclaredSection(
-                f"rule {self.rule} read `{name}` of the configuration without declaring it, so a change of it would not "
-                f'run the rule again; add "{name}" to section(...) of that rule in workflow/rules'
+                f"rule {self.rule} read `{name}` of the configuration without declaring it, so a change of it would "
+                f'not run the rule again; add "{name}" to section(...) of that rule in workflow/rules'
             )
 
     def some(self, name: str) -> bool:

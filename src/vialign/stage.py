@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from vialign.artifacts import Provenance
 from vialign.config import Config, digest, load_config
 from vialign.errors import UserError
+from vialign.locks import ending_cleanly, join_run
 from vialign.sections import Reads, behind_wall
 
 _PACKAGES = ("torch", "open_clip_torch", "spacy", "numpy", "pandas", "pyarrow", "scikit-learn")
@@ -67,13 +68,13 @@ def stage(snakemake: Any) -> Iterator[Run]:
     """Connect a script to its rule: log, threads, config, provenance, and errors as one line.
 
     A `UserError` ends the job with exit status 1 and its message as the only line shown; any other exception is a bug
-    and keeps its traceback, in the log too.
+    and keeps its traceback, in the log too. SIGTERM, by which schedulers end jobs, leaves no unfinished file.
     """
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)
     stdout, stderr = sys.stdout, sys.stderr
-    with log_path.open("w", encoding="utf-8") as log:
+    with log_path.open("w", encoding="utf-8") as log, ending_cleanly():
         sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)
         started = time.monotonic()
         try:
@@ -93,6 +94,7 @@ def stage(snakemake: Any) -> Iterator[Run]:
 
 def _open(snakemake: Any, reads: Reads) -> Run:
     config = load_config(snakemake.config)
+    join_run(config.results)
     provenance = make_provenance(config, snakemake.rule, str(getattr(snakemake.params, "code", "")))
     provenance.update({f"wildcard_{name}": str(value) for name, value in snakemake.wildcards.items()})
     if "torch" in sys.modules:

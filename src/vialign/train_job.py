@@ -17,6 +17,7 @@ from pydantic import BaseModel, field_serializer, field_validator
 from vialign.artifacts import Provenance, read_table, write_table, write_text
 from vialign.config import Config
 from vialign.errors import UserError
+from vialign.locks import end_cleanly
 from vialign.sections import dump_declared, load_declared
 from vialign.tables import IMAGES, MONITOR, OUTCOMES, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
 
@@ -73,8 +74,12 @@ def run_job(job: TrainingJob) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", *command, str(request)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as torchrun:
-        for line in torchrun.stdout or ():
-            sys.stderr.write(line)
+        try:
+            for line in torchrun.stdout or ():
+                sys.stderr.write(line)
+        except BaseException:
+            torchrun.terminate()
+            raise
     request.unlink(missing_ok=True)
     if torchrun.returncode:
         raise UserError(f"training {job.method}, seed {job.seed}: one of {count} processes failed; see the lines above")
@@ -201,6 +206,7 @@ def main(path: str) -> None:
     """What each process of torchrun does."""
     from vialign.distributed import process_group
 
+    end_cleanly()
     job = TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8"))
     try:
         with process_group():

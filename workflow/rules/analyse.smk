@@ -24,7 +24,9 @@ rule failures:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*STATISTICS, *TESTING, "analysis", "training.methods", "training.seeds"),
+        config=section(
+            *STATISTICS, *TESTING, "analysis", "training.methods", "training.seeds"
+        ),
         code=code("failures"),
     script:
         "../scripts/failures.py"
@@ -50,7 +52,13 @@ rule monitoring:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("training.monitor", "training.methods", "training.seeds", "evaluation.level", "seed"),
+        config=section(
+            "training.monitor",
+            "training.methods",
+            "training.seeds",
+            "evaluation.level",
+            "seed",
+        ),
         code=code("monitoring"),
     script:
         "../scripts/monitoring.py"

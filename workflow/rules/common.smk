@@ -1,7 +1,9 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
+import functools
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 from vialign.config import (
     REGION_METHODS,
@@ -14,6 +16,7 @@ from vialign.digest import script_digest
 from vialign.errors import UserError
 from vialign.evaluation.calibration import has_known_values
 from vialign.gates import chosen_method, gate_action
+from vialign.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:

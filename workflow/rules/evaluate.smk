@@ -26,7 +26,13 @@ rule evaluate_method:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section(*BUILDING, *TESTING, "evaluation.gallery_batch", "evaluation.rerank", "evaluation.rerank_check"),
+        config=section(
+            *BUILDING,
+            *TESTING,
+            "evaluation.gallery_batch",
+            "evaluation.rerank",
+            "evaluation.rerank_check",
+        ),
         code=code("evaluate_method"),
     script:
         "../scripts/evaluate_method.py"

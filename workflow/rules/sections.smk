@@ -9,12 +9,26 @@ def writing_run():
     return started and workflow.is_main_process
 
 
+@functools.cache
+def begin():
+    """Hold the results folder until this process ends, and clear away what a killed run left in it."""
+    try:
+        held = lock_results(RESULTS)
+    except UserError as error:
+        sys.exit(f"vialign: {error}")
+    remove_stale_parts(Path(RESULTS), below=True)
+    if held:
+        remove_stale_locks(".snakemake/locks", RESULTS)
+
+
 def stamp(name):
     """The file of a section. Only a run for good writes it; where it says something else, others get one of their own.
 
     A job of another process takes what that process has written; on a machine of its own it writes what is missing.
     """
     path = stamp_path(RESULTS, name)
+    if writing_run():
+        begin()
     if writing_run() or (not workflow.is_main_process and not os.path.exists(path)):
         write_stamp(CONFIG, name, path)
     elif workflow.is_main_process and not same_stamp(CONFIG, name, path):
