@@ -17,9 +17,11 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare_all.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/sections.smk"
 
 
 rule all:
     default_target: True
     input:
         rules.report.output,
+        when_decided(lambda: []),

@@ -7,7 +7,6 @@ beside its target and renamed. Provenance travels inside the file (Parquet schem
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vialign.errors import UserError, not_the_file, reading
+from vialign.locks import new_part
 from vialign.tables import Table
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ _SAFETENSORS = {np.float32: "F32", np.float16: "F16", np.bool_: "BOOL"}
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the target's own folder that becomes `path` when the block ends without an error."""
+    """A temporary path in the target's own folder that becomes `path` when the block ends without an error.
+
+    It is locked while the block runs; one that a killed process left behind is removed by the next writer there.
+    """
     target = Path(path)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+        handle, temporary = new_part(target)
     try:
         yield temporary
         os.chmod(temporary, 0o644)
@@ -48,6 +49,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise unwritten(target, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 @contextmanager

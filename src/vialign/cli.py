@@ -16,6 +16,7 @@ from vialign.cli_report import app as report_app
 from vialign.cli_signal import app as signal_app
 from vialign.config import Config, digest, read_config
 from vialign.errors import UserError
+from vialign.locks import end_cleanly
 from vialign.paths import ANY, Output, check_paths, check_space
 from vialign.text_files import any_console, print_page, read_text
 
@@ -58,6 +59,7 @@ def main(
 
     Start with `vialign config check config.yaml`, then `snakemake --cores all all`; the documentation is in docs/.
     """
+    end_cleanly()
 
 
 @config_app.command("check")

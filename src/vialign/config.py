@@ -767,11 +767,5 @@ def digest(config: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def section_digest(config: Config, *names: str) -> str:
-    """sha256 of some top-level fields of a configuration, so that a stage depends only on what it reads."""
-    values = config.model_dump(mode="json", include=set(names))
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 if __name__ == "__main__":
     print(json.dumps(Config.model_json_schema(), indent=2))

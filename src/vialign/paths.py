@@ -85,7 +85,7 @@ def _check_place(output: Output) -> None:
     except OSError as error:
         raise UserError(f"{start}: nothing can be written to {parent} ({_said(error)}); {_ELSE}") from None
     os.close(handle)
-    os.unlink(name)
+    Path(name).unlink(missing_ok=True)
 
 
 def _nearest(path: Path) -> Path:

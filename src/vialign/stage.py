@@ -18,6 +18,8 @@ from typing import Any, TextIO
 from vialign.artifacts import Provenance
 from vialign.config import Config, digest, load_config
 from vialign.errors import UserError
+from vialign.locks import ending_cleanly, join_run
+from vialign.sections import Reads, behind_wall
 
 _PACKAGES = ("torch", "open_clip_torch", "spacy", "numpy", "pandas", "pyarrow", "scikit-learn")
 
@@ -32,6 +34,7 @@ class Run:
     wildcards: Any
     threads: int
     config: Config
+    """Of it, the sections that the rule declares in `params.config`; reading another raises UndeclaredSection."""
     provenance: Provenance
     """Config digest, code digest, seed, versions and rule; add the backbone's contract where one is used."""
 
@@ -68,17 +71,19 @@ def stage(snakemake: Any) -> Iterator[Run]:
     """Connect a script to its rule: log, threads, config, provenance, and errors as one line.
 
     A `UserError` ends the job with exit status 1 and its message as the only line shown; any other exception is a bug
-    and keeps its traceback, in the log too.
+    and keeps its traceback, in the log too. SIGTERM, by which schedulers end jobs, leaves no unfinished file.
     """
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)
     stdout, stderr = sys.stdout, sys.stderr
-    with log_path.open("w", encoding="utf-8", errors="backslashreplace") as log:
+    with log_path.open("w", encoding="utf-8", errors="backslashreplace") as log, ending_cleanly():
         sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)
         started = time.monotonic()
         try:
-            yield _open(snakemake)
+            reads = Reads(snakemake.rule, getattr(snakemake.params, "config", None) or ())
+            yield _open(snakemake, reads)
+            log.write(f"{snakemake.rule}: read of the configuration: {', '.join(sorted(reads.seen)) or 'nothing'}\n")
             log.write(f"{snakemake.rule}: done in {time.monotonic() - started:.1f} s\n")
         except UserError as error:
             print(f"vialign: {error}", file=sys.stderr)
@@ -90,8 +95,9 @@ def stage(snakemake: Any) -> Iterator[Run]:
             sys.stdout, sys.stderr = stdout, stderr
 
 
-def _open(snakemake: Any) -> Run:
+def _open(snakemake: Any, reads: Reads) -> Run:
     config = load_config(snakemake.config)
+    join_run(config.results)
     provenance = make_provenance(config, snakemake.rule, str(getattr(snakemake.params, "code", "")))
     provenance.update({f"wildcard_{name}": str(value) for name, value in snakemake.wildcards.items()})
     if "torch" in sys.modules:
@@ -102,7 +108,7 @@ def _open(snakemake: Any) -> Run:
         params=snakemake.params,
         wildcards=snakemake.wildcards,
         threads=snakemake.threads,
-        config=config,
+        config=behind_wall(config, reads),
         provenance=provenance,
     )
 

@@ -9,14 +9,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel
+from pydantic import BaseModel, field_serializer, field_validator
 
 from vialign.artifacts import Provenance, read_table, write_table, write_text
 from vialign.config import Config
 from vialign.errors import UserError
+from vialign.locks import end_cleanly
+from vialign.sections import dump_declared, load_declared
 from vialign.tables import IMAGES, MONITOR, OUTCOMES, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.text_files import any_console, read_text
 
@@ -44,6 +46,15 @@ class TrainingJob(BaseModel):
     threads: int = 1
     """Of all processes together."""
 
+    @field_serializer("config")
+    def _dump(self, config: Config) -> dict[str, Any]:
+        return dump_declared(config)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _load(cls, given: Any) -> Any:
+        return load_declared(given) if isinstance(given, dict) else given
+
     @property
     def unfinished(self) -> Path:
         """Where the training is kept while it is under way: a hidden file beside its checkpoint."""
@@ -68,8 +79,12 @@ def run_job(job: TrainingJob) -> None:
         text=True,
         errors="backslashreplace",
     ) as torchrun:
-        for line in torchrun.stdout or ():
-            sys.stderr.write(line)
+        try:
+            for line in torchrun.stdout or ():
+                sys.stderr.write(line)
+        except BaseException:
+            torchrun.terminate()
+            raise
     request.unlink(missing_ok=True)
     if torchrun.returncode:
         raise UserError(f"training {job.method}, seed {job.seed}: one of {count} processes failed; see the lines above")
@@ -197,6 +212,7 @@ def main(path: str) -> None:
     from vialign.distributed import process_group
 
     any_console()
+    end_cleanly()
     job = TrainingJob.model_validate_json(read_text(path))
     try:
         with process_group():

@@ -6,7 +6,9 @@ import pytest
 
 from vialign.config import Config, digest
 from vialign.errors import UserError
+from vialign.sections import Reads, UndeclaredSection, behind_wall
 from vialign.stage import machine, stage
+from vialign.train_job import TrainingJob
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def snakemake(tmp_path, monkeypatch):
     return SimpleNamespace(
         input=SimpleNamespace(),
         output=[str(tmp_path / "out.txt")],
-        params=SimpleNamespace(code="abc"),
+        params=SimpleNamespace(code="abc", config=dict.fromkeys(Config.model_fields, "digest")),
         wildcards={"split": "test"},
         log=[str(tmp_path / "logs" / "rule.log")],
         threads=1,
@@ -50,9 +52,37 @@ def test_what_is_printed_reaches_terminal_and_log(snakemake, capsys):
         print("to stdout")
         print("to stderr", file=sys.stderr)
     assert (sys.stdout, sys.stderr) == before
-    assert re.fullmatch(r"to stdout\nto stderr\nprepare_data: done in \d+\.\d s\n", log(snakemake))
+    read = f"prepare_data: read of the configuration: {', '.join(sorted(Config.model_fields))}\n"
+    assert re.fullmatch(rf"to stdout\nto stderr\n{read}prepare_data: done in \d+\.\d s\n", log(snakemake))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("to stdout\n", "to stderr\n")
+
+
+def test_a_section_that_the_rule_does_not_declare_is_an_error_and_what_is_read_is_logged(snakemake, capsys):
+    snakemake.params.config = {"seed": "digest", "evaluation.level": "digest", "text": "digest"}
+    with stage(snakemake) as run:
+        assert (run.config.seed, run.config.evaluation.level) == (5, 0.05)
+    assert "prepare_data: read of the configuration: evaluation.level, seed\n" in log(snakemake)
+    for name, read in {
+        "budget": lambda run: run.config.budget,
+        "evaluation.bootstrap": lambda run: run.config.model_copy().evaluation.bootstrap,
+        "evaluation.splits": lambda run: run.config.test_splits,
+    }.items():
+        with pytest.raises(SystemExit), stage(snakemake) as run:
+            read(run)
+        said = capsys.readouterr().err
+        assert f"rule prepare_data read `{name}` of the configuration without declaring it" in said
+        assert f'add "{name}" to section(...)' in said
+
+
+def test_the_processes_of_a_training_stand_before_the_same_wall():
+    walled = behind_wall(Config(seed=3), Reads("train_early", ["seed", "evaluation.splits"]))
+    job = TrainingJob(config=walled, method="lora", seed=0, until="early", inputs={}, outputs={}, provenance={})
+    other = TrainingJob.model_validate_json(job.model_dump_json()).config
+    assert (other.seed, other.evaluation.splits) == (3, Config().evaluation.splits)
+    for read in (lambda: other.budget, lambda: other.evaluation.level):
+        with pytest.raises(UndeclaredSection, match="train_early"):
+            read()
 
 
 def test_a_user_error_is_one_line_and_status_one(snakemake, capsys):

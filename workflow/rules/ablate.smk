@@ -13,7 +13,7 @@ checkpoint ablation:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "seed"),
+        config=section(*STATISTICS, "training.seeds"),
         code=code("ablation"),
     script:
         "../scripts/ablation.py"

@@ -24,7 +24,9 @@ rule failures:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("analysis", "evaluation", "seed"),
+        config=section(
+            *STATISTICS, *TESTING, "analysis", "training.methods", "training.seeds"
+        ),
         code=code("failures"),
     script:
         "../scripts/failures.py"
@@ -32,7 +34,7 @@ rule failures:
 
 rule monitoring:
     input:
-        lambda wildcards: [
+        checks=lambda wildcards: [
             path
             for method in finished_methods()
             if method.startswith(FULL)
@@ -50,7 +52,13 @@ rule monitoring:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("training", "evaluation", "seed"),
+        config=section(
+            "training.monitor",
+            "training.methods",
+            "training.seeds",
+            "evaluation.level",
+            "seed",
+        ),
         code=code("monitoring"),
     script:
         "../scripts/monitoring.py"
@@ -77,9 +85,7 @@ rule gradients:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(
-            "gradients", "curriculum", "training", "signal", "evaluation", "seed"
-        ),
+        config=section(*BUILDING, *STATISTICS, "gradients"),
         code=code("gradients"),
     script:
         "../scripts/gradients.py"
@@ -97,7 +103,7 @@ rule theory:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "seed"),
+        config=section("evaluation.level", "seed"),
         code=code("theory"),
     script:
         "../scripts/theory.py"

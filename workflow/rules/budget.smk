@@ -25,7 +25,7 @@ rule ledger:
     # Timings mean nothing beside another job, so this one asks for every core.
     threads: workflow.cores
     params:
-        config=section("budget", "curriculum", "training", "baselines", "language", "text", "seed"),
+        config=section(*BUILDING, "budget", "language"),
         code=code("ledger"),
         methods=[method for method in CONFIG.training.methods if method != "frozen"],
         # The law is about the project's own method.
@@ -52,7 +52,7 @@ checkpoint budget_gate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("gates", "budget"),
+        config=section("gates.budget", "budget"),
         code=code("budget_gate"),
     script:
         "../scripts/budget_gate.py"

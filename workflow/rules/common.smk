@@ -1,5 +1,9 @@
 # Shared by all stages - the checked config, the splits, the digests, and the gates.
+import functools
+import os
 import sys
+import tempfile
+from pathlib import Path
 
 from vialign.config import (
     REGION_METHODS,
@@ -7,15 +11,16 @@ from vialign.config import (
     family,
     load_config,
     read_layer,
-    section_digest,
 )
 from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
 from vialign.errors import UserError
 from vialign.evaluation.calibration import has_known_values
 from vialign.gates import chosen_method, gate_action
+from vialign.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.names import GUIDED
 from vialign.names import SUBSETS as ALL_SUBSETS
+from vialign.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
     for path in workflow.configfiles:
@@ -35,6 +40,22 @@ SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
 DEMO = "vialign-scenes"
+# Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
+# it); for intervals and tests; and for the names of the test splits.
+BUILDING = [
+    "backbone",
+    "baselines",
+    "budget.parameters",
+    "curriculum",
+    "data",
+    "seed",
+    "signal",
+    "text",
+    "training",
+    "visual",
+]
+STATISTICS = ["evaluation.bootstrap", "evaluation.level", "seed"]
+TESTING = ["data.benchmarks", "evaluation.splits"]
 
 
 wildcard_constraints:
@@ -49,8 +70,10 @@ def code(script):
 
 
 def section(*names):
-    """Digest of the config sections that a stage reads; a change of another section does not re-run it."""
-    return section_digest(CONFIG, *names)
+    """The config sections that a rule reads, each with its digest: a change of another section does not re-run it,
+    and a job that reads another section is an error. A part of a section is named with dots.
+    """
+    return section_digests(CONFIG, *names)
 
 
 def stopped(checkpoint_output):
@@ -88,17 +111,28 @@ def each_run(output):
     ]
 
 
-def when_passed(make):
-    """Input function: what `make` lists, or nothing when a gate stopped the run.
+def when_decided(make):
+    """Input function of a target: what `make` lists, once every gate on the way, and the ablation, has decided.
+
+    Snakemake looks no further into a job that waits for a checkpoint: while its own output lies there, a checkpoint
+    that is still to be made is not. That is the report after a gate that stopped the last run and passes now. A target
+    has no output, so what it waits for is made; therefore `all` waits for every gate beside the report.
 
     It asks for the ablation too: Snakemake resolves a checkpoint that is done already for the target that asks for it,
     but not for a job that only comes into being with that answer.
     """
 
     def listed(wildcards):
-        return make() if gates_passed() and chosen() else []
+        if gates_passed():
+            chosen()
+        return make()
 
     return listed
+
+
+def when_passed(make):
+    """As `when_decided`, but nothing when a gate stopped the run."""
+    return when_decided(lambda: make() if gates_passed() else [])
 
 
 def compared():

@@ -10,7 +10,7 @@ use rule compare as compare_methods with:
     benchmark:
         f"{RESULTS}/benchmarks/compare_methods.tsv"
     params:
-        config=section("evaluation", "backbone", "data", "training", "seed"),
+        config=section(*STATISTICS, "training.compare", "training.compare_seeds"),
         code=code("compare"),
         own=lambda wildcards: list(dict.fromkeys([chosen(), FULL, GUIDED])),
 
@@ -23,7 +23,7 @@ use rule ledger as ledger_methods with:
     benchmark:
         f"{RESULTS}/benchmarks/ledger_methods.tsv"
     params:
-        config=section("budget", "curriculum", "training", "baselines", "seed"),
+        config=section(*BUILDING, "budget", "language"),
         code=code("ledger"),
         methods=[name for name in CONFIG.training.compare if name != "frozen"],
         at_reference=[name for name in CONFIG.training.compare if name != "frozen"],

@@ -18,7 +18,7 @@ rule fit_visual:
         "../../envs/vialign.yaml"
     threads: 2
     params:
-        config=section("visual", "seed"),
+        config=section("visual", "backbone", "data", "name", "seed"),
         code=code("fit_visual"),
     script:
         "../scripts/fit_visual.py"
@@ -48,7 +48,7 @@ rule fit_text:
         "../../envs/vialign.yaml"
     threads: 2
     params:
-        config=section("text", "backbone", "seed"),
+        config=section("text", "backbone", "name", "seed"),
         code=code("fit_text"),
     script:
         "../scripts/fit_text.py"
@@ -103,7 +103,7 @@ rule ablate_losses:
         "../../envs/vialign.yaml"
     threads: 2
     params:
-        config=section("visual", "text", "seed"),
+        config=section("visual", "text", "backbone", "data", "name", "seed"),
         code=code("ablate_losses"),
     script:
         "../scripts/ablate_losses.py"

@@ -27,7 +27,11 @@ rule evaluate_method:
     threads: lambda wildcards: cores(wildcards.method)
     params:
         config=section(
-            "evaluation", "curriculum", "training", "baselines", "signal", "seed"
+            *BUILDING,
+            *TESTING,
+            "evaluation.gallery_batch",
+            "evaluation.rerank",
+            "evaluation.rerank_check",
         ),
         code=code("evaluate_method"),
     script:
@@ -50,7 +54,7 @@ rule calibrate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "backbone", "data", "seed"),
+        config=section("evaluation", "backbone", "data", "training.seeds"),
         code=code("calibrate"),
     script:
         "../scripts/calibrate.py"
@@ -98,7 +102,7 @@ rule blind_benchmarks:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "seed"),
+        config=section("evaluation", "data.benchmarks", "seed"),
         code=code("blind_benchmarks"),
     script:
         "../scripts/blind_benchmarks.py"
@@ -122,7 +126,7 @@ rule compare:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "backbone", "data", "seed"),
+        config=section(*STATISTICS, "training.methods", "training.seeds"),
         code=code("compare"),
         own=[],
     script:

@@ -14,7 +14,7 @@ rule readout:
         "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
-        config=section("backbone", "features", "data", "seed"),
+        config=section("backbone", "features", "data", "name", "seed"),
         code=code("readout"),
     script:
         "../scripts/readout.py"
@@ -37,7 +37,7 @@ rule extract_features:
         "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
-        config=section("backbone", "features", "data", "seed"),
+        config=section("backbone", "features.batch", "features.shard", "data", "seed"),
         code=code("extract_features"),
     script:
         "../scripts/extract_features.py"

@@ -38,7 +38,7 @@ rule parse_texts:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("language", "seed"),
+        config=section("language.negatives", "seed"),
         code=code("parse_texts"),
     script:
         "../scripts/parse_texts.py"

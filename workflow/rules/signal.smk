@@ -80,7 +80,7 @@ rule score_references:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("backbone", "signal", "seed"),
+        config=section("backbone", "seed"),
         code=code("score_references"),
     script:
         "../scripts/score_references.py"
@@ -100,7 +100,7 @@ rule diagnose:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("signal", "seed"),
+        config=section("signal", "gates.signal.level", "seed"),
         code=code("diagnose"),
     script:
         "../scripts/diagnose.py"
@@ -125,7 +125,7 @@ rule probe:
         "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
-        config=section("signal", "seed"),
+        config=section("signal", "backbone", "seed"),
         code=code("probe"),
     script:
         "../scripts/probe.py"
@@ -158,7 +158,7 @@ rule stress:
         "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
-        config=section("signal", "seed"),
+        config=section("signal", "backbone", "data", "seed"),
         code=code("stress"),
     script:
         "../scripts/stress.py"
@@ -187,7 +187,7 @@ checkpoint signal_gate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("signal", "gates", "seed"),
+        config=section("signal", "gates.signal", "seed"),
         code=code("signal_gate"),
     script:
         "../scripts/signal_gate.py"

@@ -17,7 +17,7 @@ rule search_rate:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section("curriculum", "training", "baselines", "signal", "seed"),
+        config=section(*BUILDING, "evaluation.calibration"),
         code=code("search_rate"),
     script:
         "../scripts/search_rate.py"
@@ -46,7 +46,7 @@ rule train_early:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
-        config=section("curriculum", "training", "baselines", "signal", "seed"),
+        config=section(*BUILDING, "evaluation.calibration"),
         code=code("train"),
         until="early",
     script:
@@ -81,7 +81,7 @@ rule train_final:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
-        config=section("curriculum", "training", "baselines", "signal", "seed"),
+        config=section(*BUILDING, "evaluation.calibration"),
         code=code("train"),
         until="final",
     script:
@@ -109,7 +109,7 @@ checkpoint early_gate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("gates", "evaluation", "training", "seed"),
+        config=section(*STATISTICS, "gates.early", "training.monitor", "training.seeds"),
         code=code("early_gate"),
     script:
         "../scripts/early_gate.py"

@@ -15,6 +15,7 @@ with stage(snakemake) as run:
     from vialign.training.methods import build_method, open_backbone
 
     config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
+    settings = config.evaluation
     backbone = open_backbone(name, config, run.input[f"{config.test_splits[0]}_image_features"])
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
     load_best(method, run.input.checkpoint)
@@ -30,10 +31,9 @@ with stage(snakemake) as run:
             backbone=backbone,
             regions=run.input.get(f"{split}_regions"),
         )
-        size, k = config.evaluation.gallery_batch, config.evaluation.rerank
+        size, k, checked = settings.gallery_batch, settings.rerank, settings.rerank_check
         frames.append(evaluate(method, data, choices, questions, split, name, seed, size, rerank=k))
         if k is not None:
-            checked = config.evaluation.rerank_check
             agreements.append(reranking_table(method, data, split, name, seed, k=k, queries=checked, batch=size))
     write_table(pd.concat(frames), OUTCOMES, run.output.outcomes, run.provenance)
     write_table(pd.concat(agreements), RERANKING, run.output.reranking, run.provenance)

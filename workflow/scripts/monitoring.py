@@ -7,6 +7,6 @@ with stage(snakemake) as run:
     from vialign.training.records import read_records
 
     config = run.config
-    checks = read_records(run.input, SIGNAL_MONITOR)
+    checks = read_records(run.input.checks, SIGNAL_MONITOR)
     table = monitoring(checks, config.training.monitor, config.evaluation.level, config.seed)
     write_table(table, MONITORING, run.output[0], run.provenance)

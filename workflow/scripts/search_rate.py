@@ -11,7 +11,7 @@ with stage(snakemake) as run:
             method=run.wildcards.method,
             seed=run.config.training.seeds[0],
             until="early",
-            inputs={name: str(path) for name, path in run.input.items() if name != "calibrated"},
+            inputs={name: str(path) for name, path in run.input.items() if name not in ("calibrated", "config")},
             outputs=dict(run.output.items()),
             provenance=run.provenance,
             threads=run.threads,

@@ -1,0 +1,87 @@
+"""A run that a gate stopped goes on in one call once what stopped it is changed, and a gate that now stops says so."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from workflow.stand_in import call, make_tree
+
+pytestmark = pytest.mark.workflow
+TRIGGERS = {"default": [], "mtime": ["--rerun-triggers", "mtime"]}
+FIRST_BEHIND = {"signal": "gates/budget.parquet", "budget": "gates/early.parquet", "early": "ablate/ablation.parquet"}
+"""What is made first behind a gate."""
+LAST = "compare/comparisons.parquet"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def finished(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copy(tree / "config.yaml", folder)
+    run(tree, folder)
+    return folder
+
+
+def run(tree: Path, folder: Path, *arguments: str) -> str:
+    done = call(tree, folder, *arguments, "--", "all")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return done.stdout + done.stderr
+
+
+def shown(folder: Path) -> str:
+    """The inputs of the report."""
+    return (folder / "results/report/index.html").read_text(encoding="utf-8")
+
+
+def nothing_to_do(tree: Path, folder: Path, *arguments: str) -> bool:
+    return "Nothing to be done" in run(tree, folder, "--dry-run", *arguments)
+
+
+def test_a_dry_run_writes_nothing(tree: Path, tmp_path: Path) -> None:
+    shutil.copy(tree / "config.yaml", tmp_path)
+    run(tree, tmp_path, "--dry-run")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("triggers", TRIGGERS)
+@pytest.mark.parametrize("gate", FIRST_BEHIND)
+def test_a_stopped_run_goes_on_in_one_call(tree: Path, finished: Path, tmp_path: Path, gate: str, triggers: str):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    behind = folder / "results" / FIRST_BEHIND[gate]
+    stop = [*TRIGGERS[triggers], "--config", f"gates={{{gate}: {{action: stop}}}}"]
+    run(tree, folder, *stop)
+    assert LAST not in shown(folder), "a gate that stops now shows the report of a stopped run"
+    # As after a first run that stopped here: nothing behind the gate was ever made.
+    behind.unlink()
+    (folder / "results" / LAST).unlink()
+    assert nothing_to_do(tree, folder, *stop)
+    run(tree, folder, *TRIGGERS[triggers])
+    assert LAST in shown(folder)
+    assert behind.exists() and (folder / "results" / LAST).exists()
+    assert nothing_to_do(tree, folder, *TRIGGERS[triggers])
+
+
+@pytest.mark.parametrize("triggers", TRIGGERS)
+def test_another_limit_or_a_smaller_method_takes_the_run_on(
+    tree: Path, finished: Path, tmp_path: Path, triggers: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    gates = "gates={budget: {action: stop}}"
+    large = [*TRIGGERS[triggers], "--config", gates, "budget={parameters: 0.9}", "curriculum={head_rank: 3000}"]
+    run(tree, folder, *large)
+    assert LAST not in shown(folder)
+    small = [*TRIGGERS[triggers], "--config", gates, "budget={parameters: 0.9}"]
+    run(tree, folder, *small)
+    assert LAST in shown(folder)
+    tight = [*TRIGGERS[triggers], "--config", gates]
+    run(tree, folder, *tight)
+    assert LAST not in shown(folder)
+    run(tree, folder, *small)
+    assert LAST in shown(folder)

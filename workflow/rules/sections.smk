@@ -1,0 +1,47 @@
+# The declared config sections of every rule as input files, so that a change is seen by `--rerun-triggers mtime` too.
+# Included last, because it adds to the rules that there are.
+SCRATCH = tempfile.TemporaryDirectory(prefix="vialign-")
+
+
+def writing_run():
+    """Whether this process starts jobs for good: no dry run, no listing, and no job of another process."""
+    started = workflow.executor_plugin is not None and not workflow.dryrun
+    return started and workflow.is_main_process
+
+
+@functools.cache
+def begin():
+    """Hold the results folder until this process ends, and clear away what a killed run left in it."""
+    try:
+        held = lock_results(RESULTS)
+    except UserError as error:
+        sys.exit(f"vialign: {error}")
+    remove_stale_parts(Path(RESULTS), below=True)
+    if held:
+        remove_stale_locks(".snakemake/locks", RESULTS)
+
+
+def stamp(name):
+    """The file of a section. Only a run for good writes it; where it says something else, others get one of their own.
+
+    A job of another process takes what that process has written; on a machine of its own it writes what is missing.
+    """
+    path = stamp_path(RESULTS, name)
+    if writing_run():
+        begin()
+    if writing_run() or (not workflow.is_main_process and not os.path.exists(path)):
+        write_stamp(CONFIG, name, path)
+    elif workflow.is_main_process and not same_stamp(CONFIG, name, path):
+        path = stamp_path(SCRATCH.name, name)
+        write_stamp(CONFIG, name, path)
+    return path
+
+
+def stamps(names):
+    """Input function: the files of these sections, which no storage of a cluster is asked for."""
+    return lambda wildcards: local([stamp(name) for name in names])
+
+
+for declaring in workflow.rules:
+    if declaring.params.get("config"):
+        declaring.set_input(config=stamps(sorted(declaring.params.config)))
