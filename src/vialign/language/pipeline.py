@@ -221,6 +221,7 @@ def load_pipeline(folder: str | Path) -> "Language":
         raise UserError(f"{folder}: no spaCy pipeline there; make it with `snakemake language`")
     try:
         nlp = spacy.load(folder)
+        nlp("a red circle")  # some damage is only found at the first text
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{folder}: spaCy cannot read it ({reason}); delete the folder and run again") from None
