@@ -368,7 +368,7 @@ def _repeat(evidence: Evidence, config: Config) -> list[Markup]:
         say(
             "With the same code, take the configuration (<code>report/config.yaml</code> of the run, or what stands "
             "under Provenance) as <code>config.yaml</code> and run "
-            "<code>snakemake --cores all --configfile config.yaml all</code>; <code>make run</code> sets up a fresh "
+            "<code>snakemake --cores all --configfile config.yaml -- all</code>; <code>make run</code> sets up a fresh "
             "machine first and runs the default."
         ),
         say(
