@@ -25,6 +25,7 @@ try:
 except UserError as error:
     sys.exit(f"vialign: {error}")
 
+CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
 OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
@@ -78,7 +79,7 @@ def section(*names):
     """The config sections that a rule reads, each with its digest: a change of another section does not re-run it,
     and a job that reads another section is an error. A part of a section is named with dots.
     """
-    return section_digests(CONFIG, *names)
+    return section_digests(CONFIG_TREE, *names)
 
 
 def stopped(checkpoint_output):
