@@ -82,6 +82,23 @@ def section(*names):
     return section_digests(CONFIG_TREE, *names)
 
 
+def called():
+    """How this run was called, as far as a command that takes it up again must say: the snakefile where it is not found
+    by itself, the config files, and what was set on the command line."""
+    here = Path.cwd()
+    given = {"--configfile": workflow.config_settings.configfiles}
+    if Path(workflow.basedir).resolve() != here.resolve():
+        given = {"--snakefile": [Path(workflow.basedir) / "Snakefile"], **given}
+    files = {
+        option: [
+            str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+            for path in map(Path, paths)
+        ]
+        for option, paths in given.items()
+    }
+    return {"files": files, "config": dict(workflow.config_settings.config)}
+
+
 def stopped(checkpoint_output):
     """Whether the verdict table of a gate says that the pipeline stops there."""
     return gate_action(str(checkpoint_output[0])) == "stop"
