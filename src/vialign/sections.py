@@ -7,7 +7,7 @@ written only when the section changes. So a change is seen by the digest and by 
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -23,14 +23,22 @@ STAMPS = "config"
 """The folder of the files, inside the results."""
 
 
-def section_text(config: Config, name: str) -> str:
-    """One section as JSON, its keys in order. Raises ValueError when the configuration has no such section."""
-    return json.dumps(_value(config.model_dump(mode="json"), name), sort_keys=True, indent=1) + "\n"
+def section_text(tree: Mapping[str, Any], name: str) -> str:
+    """One section of a dumped configuration as JSON, its keys in order.
+
+    Raises ValueError when the configuration has no such section.
+    """
+    part: Any = tree
+    for key in name.split("."):
+        if not isinstance(part, Mapping) or key not in part:
+            raise ValueError(f"the configuration has no section `{name}`")
+        part = part[key]
+    return json.dumps(part, sort_keys=True, indent=1) + "\n"
 
 
-def section_digests(config: Config, *names: str) -> dict[str, str]:
-    """sha256 of each named section. Raises ValueError when the configuration has no such section."""
-    return {name: hashlib.sha256(section_text(config, name).encode()).hexdigest() for name in sorted(set(names))}
+def section_digests(tree: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """sha256 of each named section of a dumped configuration. Raises ValueError when it has no such section."""
+    return {name: hashlib.sha256(section_text(tree, name).encode()).hexdigest() for name in sorted(set(names))}
 
 
 def stamp_path(folder: Path | str, name: str) -> str:
@@ -38,26 +46,18 @@ def stamp_path(folder: Path | str, name: str) -> str:
     return f"{folder}/{STAMPS}/{name}.json"
 
 
-def write_stamp(config: Config, name: str, path: Path | str) -> bool:
+def write_stamp(tree: Mapping[str, Any], name: str, path: Path | str) -> bool:
     """Write the file of one section where it does not say the same already; whether it was written."""
-    if same_stamp(config, name, path):
+    if same_stamp(tree, name, path):
         return False
-    write_text(section_text(config, name), path)
+    write_text(section_text(tree, name), path)
     return True
 
 
-def same_stamp(config: Config, name: str, path: Path | str) -> bool:
+def same_stamp(tree: Mapping[str, Any], name: str, path: Path | str) -> bool:
     """Whether the file at `path` says of the section what the configuration says."""
     file = Path(path)
-    return file.is_file() and file.read_bytes() == section_text(config, name).encode()
-
-
-def _value(tree: Any, name: str) -> Any:
-    for part in name.split("."):
-        if not isinstance(tree, dict) or part not in tree:
-            raise ValueError(f"the configuration has no section `{name}`")
-        tree = tree[part]
-    return tree
+    return file.is_file() and file.read_bytes() == section_text(tree, name).encode()
 
 
 class UndeclaredSection(RuntimeError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, field_serializer, field_validator
+from pydantic import BaseModel, SkipValidation, field_serializer, field_validator
 
 from vialign.artifacts import Provenance, read_table, write_table, write_text
 from vialign.config import Config
@@ -34,7 +34,7 @@ SPLIT_PARTS = ("texts", "image_features", "text_features", "encoded")
 class TrainingJob(BaseModel):
     """Everything that a training reads and writes, as text, so that other processes can be told."""
 
-    config: Config
+    config: SkipValidation[Config]
     method: str
     seed: int
     until: Literal["early", "final"]

@@ -1,21 +1,30 @@
 """The real pipeline on configs/tiny.yaml: it runs, it is complete, it re-runs only what a change touches, it stops."""
 
+import copy
+import html
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, ResourceSettings
 
 from vialign.artifacts import read_provenance, read_table, read_tensors
+from vialign.config import load_config
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
 from vialign.data.winoground import image_name, write_published
+from vialign.sections import section_digests
 from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, SEARCH, VERDICT
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +173,110 @@ def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(run: Pat
     assert not rules & {"prepare_data", "parse_texts", "extract_features", "fit_visual", "fit_text", "encode_split"}
 
 
+LISTED = {
+    "ablation": {"training.seeds"},
+    "calibrate": {"training.seeds"},
+    "compare": {"training.methods", "training.seeds"},
+    "compare_methods": {"training.compare", "training.compare_seeds"},
+    "early_gate": {"training.seeds"},
+    "failures": {"training.methods", "training.seeds"},
+    "monitoring": {"training.methods", "training.seeds"},
+}
+"""What decides which files a rule reads, and so is declared although its script does not read it."""
+NOT_RUN = {
+    "ablate_losses": {"backbone", "data", "name", "seed", "text", "visual"},
+    "check_data": {"data", "language", "seed"},
+    "pretrain_backbone": {"backbone", "seed"},
+    "regions": {"backbone", "data", "seed"},
+    "text_domains": {"backbone", "language", "seed", "text"},
+}
+"""What the rules read that no tiny run asks for."""
+
+
+def declared_sections(folder: Path) -> dict[str, set[str]]:
+    """The sections that every rule with a script declares, from the parsed workflow."""
+    with SnakemakeApi() as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(configfiles=[ROOT / "configs/tiny.yaml"]),
+            snakefile=ROOT / "Snakefile",
+            workdir=folder,
+        )
+        rules = workflow._workflow.rules
+        return {rule.name: set(rule.params.get("config") or ()) for rule in rules if rule.script}
+
+
+def read_sections(folder: Path) -> dict[str, set[str]]:
+    """The sections that the jobs of every rule read, as their logs say."""
+    found: dict[str, set[str]] = {}
+    for log in folder.glob("results/logs/**/*.log"):
+        said = re.search(r"^(\w+): read of the configuration: (.*)$", log.read_text(encoding="utf-8"), re.MULTILINE)
+        assert said is not None, log
+        found.setdefault(said[1], set()).update(set(said[2].split(", ")) - {"nothing"})
+    return found
+
+
+def leaves(tree: dict[str, Any], at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path to every key of a dumped configuration that holds no further keys."""
+    found = []
+    for key, value in tree.items():
+        found += leaves(value, (*at, key)) if isinstance(value, dict) and value else [(*at, key)]
+    return found
+
+
+def with_another(tree: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """A copy with another value of the same type at `path`."""
+    changed = copy.deepcopy(tree)
+    place = changed
+    for key in path[:-1]:
+        place = place[key]
+    old = place[path[-1]]
+    if isinstance(old, bool):
+        new: Any = not old
+    elif isinstance(old, int | float):
+        new = old + 1
+    elif isinstance(old, str):
+        new = f"{old}-other"
+    elif isinstance(old, list):
+        new = [*old, *(old[:1] or ["other"])]
+    else:
+        new = {"other": {}} if isinstance(old, dict) else "other"
+    place[path[-1]] = new
+    return changed
+
+
+def test_a_change_of_any_key_reruns_exactly_the_rules_that_read_it(run: Path) -> None:
+    declared, read = declared_sections(run), read_sections(run)
+    assert set(declared) == set(read) | set(NOT_RUN), "every rule is read off its logs, or stands in NOT_RUN"
+    expected = {rule: names | LISTED.get(rule, set()) for rule, names in {**NOT_RUN, **read}.items()}
+    # What a method needs to be built depends on the method; a rule that builds any may build all.
+    building = (read["train_early"] | read["train_final"] | read["search_rate"]) - {"evaluation.calibration"}
+    expected |= {rule: names | building for rule, names in expected.items() if "curriculum" in names}
+    tree = load_config(yaml.safe_load((ROOT / "configs/tiny.yaml").read_text(encoding="utf-8"))).model_dump(mode="json")
+    names = sorted(set().union(*declared.values()))
+    before = section_digests(tree, *names)
+    for path in leaves(tree):
+        after = section_digests(with_another(tree, path), *names)
+        again = {rule for rule, sections in declared.items() if any(before[name] != after[name] for name in sections)}
+        key = ".".join(path)
+        reading = {
+            rule
+            for rule, sections in expected.items()
+            if any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in sections)
+        }
+        assert again == reading, f"{key}: {sorted(again ^ reading)}"
+
+
+@pytest.mark.parametrize("triggers", [[], ["--rerun-triggers", "mtime"]])
+def test_a_changed_key_is_seen_by_a_dry_run(run: Path, triggers: list[str]) -> None:
+    change = ["--config", "analysis={margin: 0.5}", "report={examples: 3}"]
+    assert listed_rules(snakemake(run, "--dry-run", *triggers, *change, "--", "all").stdout) == {
+        "all",
+        "failures",
+        "report",
+    }
+
+
 @pytest.mark.parametrize(
     ("gate", "verdict", "broken", "not_made"),
     [
@@ -187,6 +300,15 @@ def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
     report = (folder / "results/report/index.html").read_text(encoding="utf-8")
     assert "esign review" in report and f"{gate} gate" in report.lower()
     assert not (folder / "results" / not_made).exists()
+    command = shlex.split(html.unescape(re.findall(r"<pre>(snakemake .*?)</pre>", report, re.DOTALL)[0]))
+    goes_on = [sys.executable, "-m", *command[:-2], "--dry-run", *command[-2:]]
+    planned = subprocess.run(goes_on, capture_output=True, text=True, check=False, cwd=folder)
+    assert planned.returncode == 0 and f"{gate}_gate" in listed_rules(planned.stdout), planned.stderr[-3000:]
+    if gate == "budget":
+        again = snakemake(folder, "--", "all")
+        assert again.returncode == 0, again.stderr[-3000:]
+        report = (folder / "results/report/index.html").read_text(encoding="utf-8")
+        assert "esign review" not in report and (folder / "results" / not_made).exists()
 
 
 def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(run: Path, tmp_path: Path) -> None:

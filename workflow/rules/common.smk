@@ -30,6 +30,7 @@ try:
 except UserError as error:
     sys.exit(f"vialign: {error}")
 
+CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
 OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
@@ -73,7 +74,24 @@ def section(*names):
     """The config sections that a rule reads, each with its digest: a change of another section does not re-run it,
     and a job that reads another section is an error. A part of a section is named with dots.
     """
-    return section_digests(CONFIG, *names)
+    return section_digests(CONFIG_TREE, *names)
+
+
+def called():
+    """How this run was called, as far as a command that takes it up again must say: the snakefile where it is not found
+    by itself, the config files, and what was set on the command line."""
+    here = Path.cwd()
+    given = {"--configfile": workflow.config_settings.configfiles}
+    if Path(workflow.basedir).resolve() != here.resolve():
+        given = {"--snakefile": [Path(workflow.basedir) / "Snakefile"], **given}
+    files = {
+        option: [
+            str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+            for path in map(Path, paths)
+        ]
+        for option, paths in given.items()
+    }
+    return {"files": files, "config": dict(workflow.config_settings.config)}
 
 
 def stopped(checkpoint_output):

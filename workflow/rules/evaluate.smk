@@ -54,7 +54,7 @@ rule calibrate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "backbone", "data", "training.seeds"),
+        config=section("evaluation", "backbone", "data", "training.seeds", "seed"),
         code=code("calibrate"),
     script:
         "../scripts/calibrate.py"

@@ -19,5 +19,6 @@ rule report:
     params:
         config=section(*type(CONFIG).model_fields),
         code=code("report"),
+        called=called(),
     script:
         "../scripts/report.py"

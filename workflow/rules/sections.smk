@@ -30,10 +30,10 @@ def stamp(name):
     if writing_run():
         begin()
     if writing_run() or (not workflow.is_main_process and not os.path.exists(path)):
-        write_stamp(CONFIG, name, path)
-    elif workflow.is_main_process and not same_stamp(CONFIG, name, path):
+        write_stamp(CONFIG_TREE, name, path)
+    elif workflow.is_main_process and not same_stamp(CONFIG_TREE, name, path):
         path = stamp_path(SCRATCH.name, name)
-        write_stamp(CONFIG, name, path)
+        write_stamp(CONFIG_TREE, name, path)
     return path
 
 

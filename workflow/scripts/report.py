@@ -8,4 +8,4 @@ with stage(snakemake) as run:
     from vialign.report.sections.provenance import config_text
 
     write_text(config_text(run.config), run.output.config)
-    build_report(run.results, run.config, Path(run.output[0]), run.provenance)
+    build_report(run.results, run.config, Path(run.output[0]), run.provenance, run.params.called)

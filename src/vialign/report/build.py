@@ -4,8 +4,10 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -18,21 +20,31 @@ from vialign.report.evidence import Evidence, read_evidence
 from vialign.report.sections import SECTIONS, design_review, opening
 
 
-def build_report(results: Path, config: Config, output: Path, provenance: Mapping[str, str]) -> None:
+def build_report(
+    results: Path,
+    config: Config,
+    output: Path,
+    provenance: Mapping[str, str],
+    called: Mapping[str, Any] | None = None,
+) -> None:
     """Write the report of whatever exists under `results` to `output`.
 
     The page needs no network and no JavaScript. A run that a gate stopped gives a report too: it says so first and
-    adds a design review. The same results give the same bytes.
+    adds a design review. The same results give the same bytes. `called` is how the run was called (the files of each
+    option of Snakemake, and the config of the command line), for the command that takes it up again.
 
     Raises UserError when the folder is missing or one of its tables is broken.
     """
-    page = render_report(read_evidence(Path(results), config), config, provenance)
+    page = render_report(read_evidence(Path(results), config), config, provenance, called)
     write_text(with_links(page, Path(results), Path(output)), output)
 
 
-def render_report(evidence: Evidence, config: Config, provenance: Mapping[str, str]) -> str:
+def render_report(
+    evidence: Evidence, config: Config, provenance: Mapping[str, str], called: Mapping[str, Any] | None = None
+) -> str:
     """The page as text; its links to tables wait for `with_links`."""
-    makers = [opening, *([design_review] if evidence.stopped else []), *SECTIONS]
+    review = partial(design_review, called=called)
+    makers = [opening, *([review] if evidence.stopped else []), *SECTIONS]
     sections = [make(evidence, config) for make in track(makers, "sections of the report")]
     return render_page(config.title, "vialign report", sections, provenance)
 

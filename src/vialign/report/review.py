@@ -3,8 +3,11 @@
 A suggestion appears only when the tables speak for it; its weight says how strongly, and orders the list.
 """
 
-from collections.abc import Callable
+import json
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -35,6 +38,22 @@ def suggestions(evidence: Evidence, config: Config) -> list[Suggestion]:
     rules = {"signal": _SIGNAL, "budget": _BUDGET, "early": _EARLY}[evidence.stopped or "signal"]
     found = [suggestion for rule in (_control, _calibration, *rules) for suggestion in rule(evidence, config)]
     return sorted(found, key=lambda suggestion: -suggestion.weight)
+
+
+def going_on(gate: str, called: Mapping[str, Any] | None) -> str:
+    """The command that takes a run up again which `gate` stopped, warned of what is missing.
+
+    `called` is how the run was called: `files`, the paths of each option, and `config`, what the command line set.
+    """
+    given = called or {"files": {}, "config": {}}
+    sections = {**given["config"]}
+    gates = dict(sections.get("gates") or {})
+    sections["gates"] = {**gates, gate: {**(gates.get(gate) or {}), "action": "warn"}}
+    words = ["snakemake", "--cores", "2"]
+    for option, paths in given["files"].items():
+        words += [option, *paths] if paths else []
+    words += ["--config", *(f"{name}={json.dumps(value)}" for name, value in sections.items()), "--", "all"]
+    return shlex.join(words)
 
 
 def _control(evidence: Evidence, config: Config) -> list[Suggestion]:

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import json
 import re
+import shlex
 import shutil
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from vialign.errors import UserError
 from vialign.report import build_report
 from vialign.report.build import with_links
 from vialign.report.evidence import read_evidence
+from vialign.report.review import going_on
 from vialign.report.sections import design_review, opening
 from vialign.report.sections.inputs import data
 from vialign.report.sections.methods import training
@@ -242,6 +245,29 @@ def test_every_gate_has_its_design_review(tmp_path, gate):
     assert f"the {gate} evidence lies beyond chance" in review.text()
     assert review.all("ol")[0].all("li"), "no suggestion was drawn from the evidence"
     assert f"The {gate} gate stopped this run" in section(opening, folder).text()
+    command = review.all("pre")[-1].text()
+    assert command == f"""snakemake --cores 2 --config 'gates={{"{gate}": {{"action": "warn"}}}}' -- all"""
+
+
+def test_the_command_that_goes_on_keeps_how_the_run_was_called():
+    called = {
+        "files": {"--snakefile": [], "--configfile": ["configs/tiny.yaml", "my files/mine.yaml"]},
+        "config": {"seed": 3, "gates": {"signal": {"action": "warn"}, "budget": {"action": "stop"}}},
+    }
+    words = shlex.split(going_on("budget", called))
+    start = [
+        "snakemake",
+        "--cores",
+        "2",
+        "--configfile",
+        "configs/tiny.yaml",
+        "my files/mine.yaml",
+        "--config",
+        "seed=3",
+    ]
+    assert words[:8] == start and words[9:] == ["--", "all"]
+    name, _, value = words[8].partition("=")
+    assert (name, json.loads(value)) == ("gates", {"signal": {"action": "warn"}, "budget": {"action": "warn"}})
 
 
 def test_a_stop_leaves_out_what_an_older_run_wrote(tmp_path):

@@ -1,5 +1,8 @@
 """What a reader sees first: the answer, one picture, the gates; and the design review of a stopped run."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from markupsafe import Markup
 
 from vialign.config import Config
@@ -8,7 +11,7 @@ from vialign.report import summary
 from vialign.report.blocks import Section, bullets, figure, heading, paragraph, part, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
-from vialign.report.review import suggestions
+from vialign.report.review import going_on, suggestions
 from vialign.report.sections.answers import answers
 from vialign.report.sections.common import SIGNAL_NAMES, benchmark_name, by_method, method_order, words
 from vialign.report.sections.gates import verdict_table
@@ -80,8 +83,8 @@ def _signal_picture(evidence: Evidence, config: Config) -> Markup | None:
     return figure(svg, title=title, reading=reading, sources=[evidence.path("diagnosis")])
 
 
-def design_review(evidence: Evidence, config: Config) -> Section:
-    """Which rule stopped the run, the evidence, and what to try first."""
+def design_review(evidence: Evidence, config: Config, called: Mapping[str, Any] | None = None) -> Section:
+    """Which rule stopped the run, the evidence, what to try first, and the command that goes on."""
     section = Section("design-review", "Design review")
     verdict = evidence.get(f"gate_{evidence.stopped}")
     if verdict is None:
@@ -102,6 +105,16 @@ def design_review(evidence: Evidence, config: Config) -> Section:
         section.blocks.append(
             paragraph("The tables of this run point at no single organ. Read the sections below from the top.")
         )
+    section.blocks.append(heading("To go on"))
+    section.blocks.append(
+        paragraph(
+            "Change what made the run stop in your config file and call Snakemake again: it does what is missing, in "
+            "that one call. To go on although these criteria do not hold, set <code>gates.{}.action</code> to "
+            "<code>warn</code> there, or call",
+            evidence.stopped,
+        )
+    )
+    section.blocks.append(Markup("<pre>{}</pre>").format(going_on(str(evidence.stopped), called)))
     return section
 
 
