@@ -82,7 +82,7 @@ def test_corpus_is_reproducible() -> None:
 
 
 def test_the_recipe_writes_weights_that_the_model_takes(tmp_path: Path) -> None:
-    config = BackboneConfig(pretrain_steps=3, pretrain_images=300)
+    config = BackboneConfig(pretrain_steps=2, pretrain_images=128)
     paths = {"weights": tmp_path / "w.safetensors", "merges": tmp_path / "m.gz", "log_table": tmp_path / "l.parquet"}
     pretrain_demo(config, 0, **paths, provenance={"seed": "0"})
     assert read_provenance(paths["weights"])["architecture"] == "vialign-scenes"

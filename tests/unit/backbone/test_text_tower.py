@@ -64,14 +64,15 @@ def test_the_state_of_the_end_token_is_the_pooled_embedding(define):
     pooled, states = backbone.text_tokens(tokens.ids)
     end = tokens.ids.argmax(dim=1)
     at_end = torch.nn.functional.normalize(states[torch.arange(4), end, : backbone.dimension], dim=-1)
-    torch.testing.assert_close(at_end, pooled)
+    torch.testing.assert_close(at_end, pooled, atol=TOWER, rtol=0)
 
 
 def test_a_longer_neighbour_never_changes_a_text(define):
     backbone = build(define, "text-neighbour")
     alone = backbone.text_tokens(backbone.tokenize(TEXTS[:1]).ids)[1]
     beside = backbone.text_tokens(backbone.tokenize([TEXTS[0], TEXTS[3]]).ids)[1]
-    torch.testing.assert_close(beside[:1, : alone.shape[1]], alone)
+    allowed = TOWER * float(alone.abs().max())
+    torch.testing.assert_close(beside[:1, : alone.shape[1]], alone, atol=allowed, rtol=0)
 
 
 def test_mask_and_offsets_cover_the_texts_own_tokens_only(define):

@@ -28,7 +28,7 @@ from vialign.signal.toolkit import (
 from vialign.signal.toolkit.fitting import texts_of
 from vialign.tables import SIGNAL_SCORES, TOOLKIT_SCORES
 
-SCORES = 3 * close(torch.float32, transformer(width=32, layers=2), scale=6)
+SCORES = close(torch.float32, transformer(width=32, layers=2), scale=6)
 """Two ways from pixels and words to a calibrated similarity; a map of this config is steeper than six nowhere."""
 NUMBERS = [name for name in SIGNAL_SCORES.columns if name not in ("image_id", "text_id", "kind")]
 
