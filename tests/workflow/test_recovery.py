@@ -1,11 +1,16 @@
-"""A run that a gate stopped goes on in one call once what stopped it is changed, and a gate that now stops says so."""
+"""A run that was stopped, killed or started twice: the next call goes on, or says in one line why it does not."""
 
+import os
 import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from workflow.stand_in import call, make_tree
+from workflow.stand_in import ANY, call, command, make_tree
 
 pytestmark = pytest.mark.workflow
 TRIGGERS = {"default": [], "mtime": ["--rerun-triggers", "mtime"]}
@@ -67,7 +72,7 @@ def test_a_stopped_run_goes_on_in_one_call(tree: Path, finished: Path, tmp_path:
     assert nothing_to_do(tree, folder, *TRIGGERS[triggers])
 
 
-@pytest.mark.parametrize("triggers", TRIGGERS)
+@pytest.mark.parametrize("triggers", ["mtime"])
 def test_another_limit_or_a_smaller_method_takes_the_run_on(
     tree: Path, finished: Path, tmp_path: Path, triggers: str
 ) -> None:
@@ -85,3 +90,54 @@ def test_another_limit_or_a_smaller_method_takes_the_run_on(
     assert LAST not in shown(folder)
     run(tree, folder, *small)
     assert LAST in shown(folder)
+
+
+WAITING = (
+    ANY
+    + """
+import time
+(Path(snakemake.output[0]).parent / "at_work").touch()
+time.sleep(600)
+"""
+)
+
+
+def test_a_second_run_is_told_and_a_killed_one_needs_no_unlock(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    tree, folder, other = make_tree(tmp_path / "tree"), tmp_path / "run", tmp_path / "other"
+    for place in (folder, other):
+        place.mkdir()
+        shutil.copy(tree / "config.yaml", place)
+    script = tree / "workflow/scripts/prepare_data.py"
+    script.write_text(WAITING, encoding="utf-8")
+    results = ["--config", f"results={folder / 'results'}"]
+    wanted = ["--", str(folder / "results/data/images.parquet")]
+    first = subprocess.Popen(
+        command(tree, folder, *results, *wanted),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not (folder / "results/data/at_work").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        for place in (folder, other):
+            second = call(tree, place, *results, *wanted)
+            told = [line for line in second.stderr.splitlines() if line.startswith("vialign: ")]
+            assert second.returncode != 0 and len(told) == 1
+            assert "another run is at work in this results folder" in told[0] and "Traceback" not in second.stderr
+            assert call(tree, place, "--dry-run", *results, *wanted).returncode == 0
+        first.kill()
+        first.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
+    script.write_text(ANY, encoding="utf-8")
+    assert list((folder / ".snakemake/locks").iterdir()), "the killed run left its lock"
+    part = folder / "results/data/.images.parquet.abcd1234.part"
+    part.touch()
+    done = call(tree, folder, "--rerun-incomplete", *results, *wanted)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not part.exists()
