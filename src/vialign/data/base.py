@@ -80,6 +80,11 @@ TOLERANCE = 0.05
 
 FEW = 2
 """Broken rows that tell nothing of a share: in a small folder one alone would be more than any tolerance."""
+FEW_LABELS = 10
+"""The same of boxes and what hangs on them: there are dozens to an image, drawn by hand, and one image full of slips is
+no sign of a broken file."""
+LABELS = ("objects", "relations", "attributes")
+"""Kinds of rows that this is about."""
 
 _SHOWN = 3
 """Reasons that a message shows."""
@@ -87,9 +92,9 @@ _NAMES = re.compile(r"\S*(?:[\d/\\]|\w\.\w)\S*|'[^']*'")
 """What differs between rows that are broken in the same way: numbers, files and what is quoted."""
 
 
-def too_many(broken: int, total: int, tolerance: float) -> bool:
-    """Whether more rows are broken than may be passed over; `FEW` always may, unless the tolerance is 0."""
-    return broken > (max(FEW, tolerance * total) if tolerance > 0 else 0)
+def too_many(broken: int, total: int, tolerance: float, few: int = FEW) -> bool:
+    """Whether more rows are broken than may be passed over; a `few` always may, unless the tolerance is 0."""
+    return broken > (max(few, tolerance * total) if tolerance > 0 else 0)
 
 
 def frequent_reasons(reasons: Sequence[str]) -> str:
@@ -124,7 +129,7 @@ class Problems:
         """Raises UserError with counts and reasons when more rows of a kind are broken than `tolerance` allows."""
         for kind, broken in Counter(filter(None, self._kinds)).items():
             total = max(self._seen[kind], broken)
-            if too_many(broken, total, self.tolerance):
+            if too_many(broken, total, self.tolerance, FEW_LABELS if kind in LABELS else FEW):
                 lines = zip(self._kinds, self._rows, strict=True)
                 reasons = [_place(file, row, reason) for found, (file, row, reason) in lines if found == kind]
                 key = self.key.removesuffix("strict") + "tolerance"
