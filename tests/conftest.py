@@ -1,6 +1,8 @@
 """Shared settings of all tests: hypothesis, the order, and where real data lies."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -71,3 +73,21 @@ def real_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set VIALIGN_REAL to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def extended(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree with all three diffs of docs/extending."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed, and the diffs are applied by it")
+    tree = tmp_path_factory.mktemp("extended")
+    for name in ("src", "tests", "workflow", "configs", "docs", "profiles"):
+        leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.png")
+        shutil.copytree(repository / name, tree / name, ignore=leave)
+    for name in ("pyproject.toml", "Snakefile", "config.yaml"):
+        shutil.copy(repository / name, tree)
+    for name in ("dataset", "baseline", "module"):
+        diff = str(repository / "docs/extending" / f"{name}.diff")
+        done = subprocess.run(["git", "apply", diff], cwd=tree, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{name}.diff does not apply any more: {done.stderr}"
+    return tree

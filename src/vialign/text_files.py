@@ -115,7 +115,7 @@ def parse_json(text: str | bytes, *, unique: bool = True, finite: bool = False) 
 class _KeysOnce(yaml.SafeLoader):
     """YAML in which no key may stand twice in one mapping: the last one would win in silence."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], yaml.Node] = {}
         for key, _ in node.value:

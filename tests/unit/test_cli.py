@@ -30,7 +30,8 @@ def test_a_bad_config_is_one_line_and_status_one(tmp_path):
     result = run(app, ["config", "check", str(path)])
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr == "vialign: config: unknown key `trainin`; remove it or check its spelling\n"
+    said = "unknown key `trainin`; did you mean `training`? remove it or check its spelling"
+    assert result.stderr == f"vialign: config: {said}\n"
 
 
 def _raise(error):

@@ -12,7 +12,6 @@ import vialign
 from vialign.cli import app
 
 EXAMPLE = re.compile(r"Example: `(vialign [^`]+)`")
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(command, path=()):
@@ -52,25 +51,6 @@ def test_the_help_says_what_it_does_and_ends_in_an_example_that_parses(words, re
 def test_every_argument_and_option_is_explained(words):
     unexplained = [parameter.name for parameter in COMMANDS[words].params if not getattr(parameter, "help", None)]
     assert unexplained == []
-
-
-def told_commands(folder):
-    """Every line of a shell block of the pages that calls vialign, with the page's name."""
-    for page in (folder / "README.md", *sorted((folder / "docs").rglob("*.md"))):
-        for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
-            for line in block.replace("\\\n", " ").splitlines():
-                if language in ("", "sh") and line.startswith("vialign "):
-                    yield page.name, line.partition(" > ")[0]
-
-
-def test_every_command_in_the_pages_parses(repository, monkeypatch):
-    monkeypatch.chdir(repository)
-    told = list(told_commands(repository))
-    assert len({page for page, _ in told}) > 4 and len(told) > 10
-    for page, line in told:
-        words = shlex.split(line, comments=True)[1:]
-        (path,) = [path for path in COMMANDS if tuple(words[: len(path)]) == path]
-        assert COMMANDS[path].make_context(" ".join(path), words[len(path) :]), page
 
 
 def test_the_first_page_names_every_tool_and_how_to_complete_it():

@@ -177,23 +177,6 @@ def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_pat
     assert of["extract_features"]["mem_mb"] == str(profile["set-resources"]["extract_features"]["mem_mb"])
 
 
-@pytest.fixture(scope="module")
-def extended(repository, tmp_path_factory):
-    """A copy of the tree with all three diffs of docs/extending."""
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed, and the diffs are applied by it")
-    tree = tmp_path_factory.mktemp("extended")
-    for name in ("src", "tests", "workflow", "configs", "docs"):
-        leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.png")
-        shutil.copytree(repository / name, tree / name, ignore=leave)
-    shutil.copy(repository / "pyproject.toml", tree)
-    for name in ("dataset", "baseline", "module"):
-        diff = str(repository / "docs/extending" / f"{name}.diff")
-        done = subprocess.run(["git", "apply", diff], cwd=tree, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{name}.diff does not apply any more: {done.stderr}"
-    return tree
-
-
 def test_what_the_worked_diffs_add_passes_its_tests(extended):
     chosen = ["unit/baselines/test_conformance.py", "unit/data/test_own.py", "unit/data/test_checking.py"]
     chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py"]

@@ -314,7 +314,7 @@ def test_every_question_has_a_plain_answer_with_intervals_and_a_way_to_its_secti
     assert "Recall at rank one" in lora and "image to text" in lora and "Against <em>frozen" in lora
     assert "extra time of training" in cost and "vialign-scenes" in cost and "ViT-B-32" in cost
     assert "concept missing" in fails and "Of all its queries" in fails
-    assert "snakemake --cores all --configfile config.yaml all" in repeat
+    assert "snakemake --cores all --configfile config.yaml -- all" in repeat
 
 
 @pytest.mark.parametrize(
