@@ -112,6 +112,16 @@ def as_rgb(image: Image.Image, own: bool) -> Decoded:
     return Decoded(image.convert("RGB") if image.mode != "RGB" else image.copy(), frozenset(changes))
 
 
+def header_size(file: Path) -> tuple[int, int] | str:
+    """Width and height as the head of the file states them, or what is wrong with it; nothing is decoded."""
+    try:
+        _require_file(file)
+        with _quiet(), Image.open(file) as image:
+            return image.size
+    except Exception as error:
+        return _reason(error)
+
+
 def check_images(files: Sequence[Path]) -> Iterator[Checked | str]:
     """Whether each file can be decoded to its end: what is known of it, or what is wrong with it; in order.
 

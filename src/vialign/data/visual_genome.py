@@ -40,6 +40,8 @@ from vialign.data.published_files import (
 from vialign.data.splits import assign_splits
 from vialign.data.visual_genome_annotations import NAME, read_captions, read_objects, read_relations
 from vialign.errors import UserError
+from vialign.images import header_size
+from vialign.progress import track
 from vialign.random import generator
 
 NOTE = SourceNote(
@@ -131,21 +133,36 @@ def read_images(
             problems.add("images", "image_data.json", f"image {number}", f"names image {file}, which is not there")
         elif number not in aside:
             paths[str(number)] = files[file]
+    paths = _of_right_size(paths, folder, published, problems)
     if not paths:
         raise UserError(
             f"{NAME}: {folder / 'image_data.json'}: names no image that can be used: all that are there are in COCO's "
             "Karpathy test split, or it names none; download it again, or take dataset_coco.json away"
         )
     splits = assign_splits(deal(list(paths), config.sizes, seed, NAME), config, seed, NAME, problems)
-    images = read_photographs(splits, paths, folder, problems)
-    right_size = []
-    for name, path, *found in images[["image_id", "path", "width", "height"]].itertuples(index=False, name=None):
-        row = published[int(name)]
-        right_size.append(found == [row.width, row.height])
-        if not right_size[-1]:
+    return read_photographs(splits, paths, folder, problems)
+
+
+def _of_right_size(
+    paths: Mapping[str, str], folder: Path, published: Mapping[int, ImageRow], problems: Problems
+) -> dict[str, str]:
+    """The photographs whose head can be read and states the published size.
+
+    It is asked before the images are dealt, so that a split does not end up with those that are broken.
+    """
+    kept = {}
+    for name, path in track(paths.items(), "read the heads of the photographs", total=len(paths)):
+        found, row = header_size(folder / path), published[int(name)]
+        if found != (row.width, row.height):
+            problems.saw("image files")  # `read_photographs` counts the others
+        if isinstance(found, str):
+            problems.add("image files", str(Path(path).parent), name, f"{path} {found}")
+        elif found != (row.width, row.height):
             reason = f"has {found[0]}x{found[1]} pixels, but image_data.json says {row.width}x{row.height}"
             problems.add("image files", path, "", f"{reason}, so its boxes would be wrong")
-    return images[pd.Series(right_size, index=images.index, dtype=bool)].reset_index(drop=True)
+        else:
+            kept[name] = path
+    return kept
 
 
 def coco_test_images(folder: Path, published: Mapping[int, ImageRow], dataset: str, problems: Problems) -> set[int]:
