@@ -71,7 +71,8 @@ print(ledger_text(ledger))
 # %% [markdown]
 # Numbers, operations and bytes are counted and the same everywhere. Times are CPU times of one thread, the mean of the
 # faster half of the rounds with an interval, so yours will differ. A limit is *kept* where the whole interval lies
-# under it, *broken* where it lies above, and *undecided* otherwise, also where the reference differs from itself too much.
+# under it, *broken* where it lies above, and *undecided* otherwise; also with fewer than 50 rounds, as here, or where
+# the reference differs from itself too much.
 #
 # Training is the line to look at twice. The backbone is frozen, so the reference has nothing to learn and its step is
 # no more than a call and its loss; what the module adds is its forward pass, its own gradients and the optimiser's

@@ -29,7 +29,7 @@ _held: list[IO[str]] = []
 def take(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool | None:
     """Lock an open file; False where another holds it, None where the file system has no locks."""
     if fcntl is None:
-        return None
+        return None  # type: ignore[unreachable]
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:

@@ -122,7 +122,7 @@ def _walled(model: Model, reads: Reads, at: str) -> Model:
         elif reads.some(f"{at}{field}"):
             kept[field] = _walled(value, reads, f"{at}{field}.")
     kind = _kind(type(model), reads, at)
-    view = kind.__new__(kind)
+    view = cast(Model, object.__new__(kind))
     # What pydantic keeps of a model; made without its own constructor, which would put defaults in the places left out.
     state = {"__dict__": kept, "__pydantic_fields_set__": set(kept)}
     for name, value in {**state, "__pydantic_extra__": None, "__pydantic_private__": None}.items():
@@ -147,7 +147,8 @@ def _kind(base: type[Model], reads: Reads, at: str) -> type[Model]:
         "wall": reads,
         "model_config": {"defer_build": True},
     }
-    return cast("type[Model]", type(base)(base.__name__, (base,), namespace))
+    made: Any = type(base)
+    return cast("type[Model]", made(base.__name__, (base,), namespace))
 
 
 def _plain(view: BaseModel) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path, name):
     (tmp_path / name).mkdir()
     read = read_tensors if name.endswith("safetensors") else lambda path: read_table(path, PROBLEMS)
     for reader in (read_provenance, read):
-        with pytest.raises(UserError, match=f"{name}: is a folder, and a file is wanted; name a file in it"):
+        with pytest.raises(UserError, match=f"{name}: is a folder, where a file is wanted; name a file in it"):
             reader(tmp_path / name)
 
 

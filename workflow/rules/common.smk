@@ -71,8 +71,8 @@ def code(script):
 
 
 def section(*names):
-    """The config sections that a rule reads, each with its digest: a change of another section does not re-run it,
-    and a job that reads another section is an error. A part of a section is named with dots.
+    """The config sections that a rule reads, each with its digest. A change of another section does not re-run it, and
+    a job that reads another section is an error. A part of a section is named with dots.
     """
     return section_digests(CONFIG_TREE, *names)
 

@@ -53,9 +53,10 @@ class LinearAttention(nn.Module):
             raise ValueError("LinearAttention: a projection is no plain linear layer; merge what was put on it first")
         biased = self.qkv.bias is not None
         made = nn.MultiheadAttention(width, self.heads, bias=biased, batch_first=self.batch_first, device="meta")
-        made.in_proj_weight, made.out_proj.weight = self.qkv.weight, self.out.weight
-        if biased:
-            made.in_proj_bias, made.out_proj.bias = self.qkv.bias, self.out.bias
+        parameters = {"in_proj_weight": self.qkv.weight, "in_proj_bias": self.qkv.bias}
+        for name, parameter in parameters.items():
+            setattr(made, name, parameter)
+        made.out_proj.weight, made.out_proj.bias = self.out.weight, self.out.bias
         return made.train(self.training)
 
 

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -44,7 +44,7 @@ def render_report(
 ) -> str:
     """The page as text; its links to tables wait for `with_links`."""
     review = partial(design_review, called=called)
-    makers = [opening, *([review] if evidence.stopped else []), *SECTIONS]
+    makers: list[Callable[[Evidence, Config], Section]] = [opening, *([review] if evidence.stopped else []), *SECTIONS]
     sections = [make(evidence, config) for make in track(makers, "sections of the report")]
     return render_page(config.title, "vialign report", sections, provenance)
 
