@@ -21,6 +21,7 @@ def begin():
         remove_stale_locks(".snakemake/locks", RESULTS)
 
 
+@functools.cache
 def stamp(name):
     """The file of a section. Only a run for good writes it; where it says something else, others get one of their own.
 
@@ -38,10 +39,23 @@ def stamp(name):
 
 
 def stamps(names):
-    """Input function: the files of these sections, which no storage of a cluster is asked for."""
-    return lambda wildcards: local([stamp(name) for name in names])
+    """Input function: the files of these sections, which no storage of a cluster is asked for.
+
+    The first rule that is asked has the files of all rules written: Snakemake lists a folder once while it plans, and
+    what comes into it later is missing to it.
+    """
+
+    def listed(wildcards):
+        for name in DECLARED:
+            stamp(name)
+        return local([stamp(name) for name in names])
+
+    return listed
 
 
+DECLARED = sorted(
+    {name for rule_ in workflow.rules for name in rule_.params.get("config") or []}
+)
 for declaring in workflow.rules:
     if declaring.params.get("config"):
         declaring.set_input(config=stamps(sorted(declaring.params.config)))
