@@ -21,7 +21,8 @@ def _data(config: "Config") -> Iterator[str]:
     yield from _known("data.dataset", [data.dataset], names.DATASETS)
     yield from _known("data.benchmarks", data.benchmarks, names.BENCHMARKS)
     if data.dataset in names.DATASETS:
-        yield from _known("data.sizes", data.sizes, names.splits_of(data.dataset))
+        # Sizes often come from a layer that fits any data set, so those of splits that this one lacks pass.
+        yield from _known("data.sizes", data.sizes, names.EMBEDDED_SPLITS)
         yield from _known("evaluation.splits", config.evaluation.splits, names.tested_splits(data.dataset))
     yield from _known("language.negatives", config.language.negatives, names.NEGATIVES)
 

@@ -41,8 +41,8 @@ def stamp(name):
 def stamps(names):
     """Input function: the files of these sections, which no storage of a cluster is asked for.
 
-    The first rule that is asked has the files of all rules written: Snakemake lists a folder once while it plans, and
-    what comes into it later is missing to it.
+    Whichever is asked first writes the files of all, since Snakemake lists a folder once while it plans, and what comes
+    into it later is missing to it.
     """
 
     def listed(wildcards):
