@@ -6,15 +6,13 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 
-from vialign.errors import UserError, one_line
+from vialign.errors import UNFORESEEN, UserError, unforeseen
 
 TRACEBACK = "VIALIGN_TRACEBACK"
 """Environment variable: set to anything, it shows the traceback of an error too."""
-_PACKAGE = str(Path(__file__).parent)
 
 
 @contextmanager
@@ -29,25 +27,15 @@ def one_line_errors() -> Iterator[None]:
     except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
         raise
     except Exception as error:
-        line = str(error) if isinstance(error, UserError) else _unforeseen(error)
+        line = str(error)
+        if not isinstance(error, UserError):
+            line = unforeseen(error)
+            if line.startswith(UNFORESEEN):
+                line += f"; please report it with the traceback ({_kept_traceback()})"
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
         print(f"vialign: {line}", file=sys.stderr)
         raise typer.Exit(1) from None
-
-
-def _unforeseen(error: Exception) -> str:
-    """One line for an error that nobody foresaw: file and reason of the system's, else kind, words and place."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)] or list(frames)
-    place = f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else "an unknown place"
-    said, kind = one_line(error), type(error).__name__
-    what = kind if said == kind else f"{kind}: {said}"
-    if isinstance(error, MemoryError):
-        what = f"out of memory ({said})"
-    return f"unforeseen error at {place}: {what}; please report it with the traceback ({_kept_traceback()})"
 
 
 def _kept_traceback() -> str:

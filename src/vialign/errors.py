@@ -1,10 +1,14 @@
 """The one exception a user may cause, and the boundary that makes it of whatever goes wrong while a file is read."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+UNFORESEEN = "unforeseen error"
+"""How a line begins that tells of a bug."""
+_PACKAGE = str(Path(__file__).parent)
 _HEAD = 512
 """Bytes that are looked at to tell what a file is in place of what it should be."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -29,6 +33,20 @@ def one_line(error: BaseException, longest: int = 200) -> str:
     """What an exception of a library says, as one line without control characters; its kind where it says nothing."""
     words = " ".join(_CONTROL.sub(" ", str(error)).split())
     return (words if len(words) <= longest else f"{words[:longest]} ...") or type(error).__name__
+
+
+def unforeseen(error: Exception) -> str:
+    """One line for an error that nobody foresaw: file and reason of the system's, else `UNFORESEEN` and where it was."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)] or list(frames)
+    place = f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else "an unknown place"
+    said, kind = one_line(error), type(error).__name__
+    what = kind if said == kind else f"{kind}: {said}"
+    if isinstance(error, MemoryError):
+        what = f"out of memory ({said})"
+    return f"{UNFORESEEN} at {place}: {what}"
 
 
 def not_the_file(path: str | Path) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from vialign.artifacts import Provenance
 from vialign.config import Config, digest, load_config
-from vialign.errors import UserError
+from vialign.errors import UserError, unforeseen
 from vialign.locks import ending_cleanly, join_run
 from vialign.sections import Reads, behind_wall
 
@@ -70,8 +70,8 @@ class _Tee:
 def stage(snakemake: Any) -> Iterator[Run]:
     """Connect a script to its rule: log, threads, config, provenance, and errors as one line.
 
-    A `UserError` ends the job with exit status 1 and its message as the only line shown; any other exception is a bug
-    and keeps its traceback, in the log too. SIGTERM, by which schedulers end jobs, leaves no unfinished file.
+    A `UserError` ends the job with exit status 1 and its message as the only line shown; any other exception is a bug:
+    one line too, and its traceback in the log alone. SIGTERM, by which schedulers end jobs, leaves no unfinished file.
     """
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
     log_path = Path(snakemake.log[0])
@@ -87,9 +87,12 @@ def stage(snakemake: Any) -> Iterator[Run]:
             log.write(f"{snakemake.rule}: done in {time.monotonic() - started:.1f} s\n")
         except UserError as error:
             print(f"vialign: {error}", file=sys.stderr)
+            if error.__cause__ is not None:
+                traceback.print_exception(error, file=log)
             raise SystemExit(1) from None
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            traceback.print_exc(file=log)
+            print(f"vialign: {snakemake.rule}: {unforeseen(error)}; its traceback is in {log_path}", file=sys.stderr)
             raise SystemExit(1) from None
         finally:
             sys.stdout, sys.stderr = stdout, stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vialign.names import BENCHMARKS, NEGATIVES
+from vialign.names import BENCHMARKS, EMBEDDED_SPLITS, NEGATIVES
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,7 @@ BENCHMARK_SPLITS = tuple(BENCHMARKS)
 """Test splits of benchmarks that bring their own images."""
 SPLITS = (
     "backbone",
-    "train",
-    "calibration",
-    "diagnosis",
-    "diagnosis_domain",
-    "validation",
-    "test",
-    "test_combination",
-    "test_domain",
+    *EMBEDDED_SPLITS,
     *BENCHMARK_SPLITS,
 )
 NEGATIVE_KINDS = NEGATIVES

@@ -92,12 +92,21 @@ def test_a_user_error_is_one_line_and_status_one(snakemake, capsys):
     assert log(snakemake) == capsys.readouterr().err == "vialign: data: folder x: no such folder\n"
 
 
-def test_a_bug_keeps_its_traceback_in_the_log(snakemake):
+def test_a_bug_is_one_line_and_keeps_its_traceback_in_the_log_alone(snakemake, capsys):
     with pytest.raises(SystemExit) as ended, stage(snakemake):
         raise ZeroDivisionError("a bug")
     assert ended.value.code == 1
-    assert "Traceback" in log(snakemake)
-    assert "ZeroDivisionError: a bug" in log(snakemake)
+    assert "Traceback" in log(snakemake) and "ZeroDivisionError: a bug" in log(snakemake)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vialign: {snakemake.rule}: unforeseen error at ") and "ZeroDivisionError: a bug" in line
+    assert line.endswith(f"its traceback is in {snakemake.log[0]}")
+
+
+def test_what_lies_behind_a_users_error_is_in_the_log_alone(snakemake, capsys):
+    with pytest.raises(SystemExit), stage(snakemake):
+        raise UserError("x.json: is not JSON; get it again") from ValueError("the library's own words")
+    assert capsys.readouterr().err == "vialign: x.json: is not JSON; get it again\n"
+    assert "ValueError: the library's own words" in log(snakemake)
 
 
 def test_a_bad_config_stops_before_the_stage_starts(snakemake):
