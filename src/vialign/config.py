@@ -480,11 +480,11 @@ class BudgetConfig(Section):
     rounds: Count = 50
     """Rounds of every timing, a fixed number: looking until the answer fits would make it fit. With fewer than 50 times
     are measured, but decide nothing."""
-    batch: Count = 64
+    batch: Count = 16
     """Pairs of a timed batch."""
     reference: str = "ViT-B-32"
     """The architecture at whose size the ledger is measured too, with random weights."""
-    reference_batch: Count = 8
+    reference_batch: Count = 4
     """The same as `batch`, at the size of `reference`."""
     binds: Literal["reference", "everywhere"] = "reference"
     """Where limits decide the gate. The budget is about ViT-B/32. A demo backbone seventy times smaller spends its time

@@ -124,3 +124,12 @@ def test_a_claim_that_only_one_run_makes_is_no_agreement(cross_kernel, two_runs,
     (two_runs[1] / "evaluate/blind.parquet").unlink()
     status, differing = compared(cross_kernel, two_runs, capsys)
     assert status == 1 and differing["solved without an image: test/aro_order"] == ["yes", "—"]
+
+
+def test_every_benchmark_finds_what_it_imports(repository):
+    """They are run by hand, so a name that is gone from the package would be missed until somebody does."""
+    files = sorted((repository / "benchmarks").glob("*.py"))
+    assert len(files) >= 5
+    for path in files:
+        spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
