@@ -36,7 +36,7 @@ def one_line(error: BaseException, longest: int = 200) -> str:
 
 
 def unforeseen(error: Exception) -> str:
-    """One line for an error that nobody foresaw: file and reason of the system's, else `UNFORESEEN` and where it was."""
+    """One line for an error that nobody foresaw: file and reason of the system, else `UNFORESEEN` and where it was."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     frames = traceback.extract_tb(error.__traceback__)

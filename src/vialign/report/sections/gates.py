@@ -15,7 +15,7 @@ def verdict_table(frame: pd.DataFrame, path: str, title: str) -> Markup:
     columns = [
         Show("criterion", "Criterion", "prose"),
         Show("met", "Met", "verdict"),
-        Show("undecided", "Undecided", "flag"),
+        *([Show("undecided", "Undecided", "flag")] if frame["undecided"].any() else []),
         Show("value", "Measured", "number", "low", "high"),
         Show("threshold", "Threshold", "number"),
         Show("reason", "Reason", "prose"),

@@ -305,6 +305,13 @@ def _contributions(evidence: Evidence) -> list[Markup]:
     ]
 
 
+_COUNTED = "Counted, the same on every machine: kept to the left of the line, broken at it or to the right."
+_TIMED = (
+    "A limit is kept when the whole bar lies to the left of the line, broken when the whole bar lies to the right; a "
+    "bar that crosses it, or an A/A control that does not hold zero, leaves it undecided."
+)
+
+
 def _parser_curve(frame: pd.DataFrame, path: str) -> list[Markup]:
     """Overhead of inference over the share of captions that go to the parser."""
     points = []
@@ -345,7 +352,9 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
     frame = by_method(config, frame)
     drawings = []
     limited = frame[frame["limit"].notna()]
-    groups = limited.groupby(["measure", "unit", "limit"], sort=False)
+    # The absolute number of parameters says what their share says, with another limit at each backbone.
+    drawn = limited[limited["measure"] != "parameters_extra"]
+    groups = drawn.groupby(["measure", "unit", "limit"], sort=False)
     for place, ((measure, unit, _), part) in enumerate(groups):
         title = f"{str(words(measure)).capitalize()} against its limit"
         svg = interval_plot(
@@ -358,10 +367,8 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
             axis=f"{words(measure)}, {unit}",
             lines=[(float(part["limit"].iloc[0]), "limit")],
         )
-        reading = (
-            "A limit is kept when the whole bar lies to the left of the line, broken when the whole bar lies to the "
-            "right; a bar that crosses it, or a control that does not hold zero, leaves it undecided."
-        )
+        counted = part["low"].isna().all()
+        reading = _COUNTED if counted else _TIMED
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     section.blocks.append(gallery(drawings))
     columns = [
