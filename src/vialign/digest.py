@@ -21,7 +21,7 @@ DATA_SUFFIXES = (".json", ".txt", ".csv", ".j2", ".css", ".js", ".gz", ".safeten
 def code_digest(*modules: str, root: Path | None = None) -> str:
     """sha256 over everything of the package that the named modules need, directly or through others.
 
-    `modules` are dotted names such as `vialign.signal.stage`; a package stands for its `__init__`. The digest covers
+    `modules` are dotted names such as `vialign.signal.pairs`; a package stands for its `__init__`. The digest covers
     the syntax trees (without docstrings, comments and layout) of the closure and the data files in its packages'
     folders. `root` is the folder that holds the package (default: where this one is installed).
     Raises ValueError when a module does not exist.

@@ -27,19 +27,19 @@ PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
 """Splits of every other data set."""
 DATASETS = {
     "scenes": "vialign.data.scenes.build",
-    "flickr8k": "vialign.data.flickr8k",
-    "flickr30k": "vialign.data.flickr30k",
-    "coco": "vialign.data.coco",
-    "visual_genome": "vialign.data.visual_genome",
-    "vg200": "vialign.data.vg200",
+    "flickr8k": "vialign.data.datasets.flickr8k",
+    "flickr30k": "vialign.data.datasets.flickr30k",
+    "coco": "vialign.data.datasets.coco",
+    "visual_genome": "vialign.data.datasets.visual_genome",
+    "vg200": "vialign.data.datasets.vg200",
 }
 """Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
 BENCHMARKS = {
-    "winoground": "vialign.data.winoground",
-    "aro": "vialign.data.aro",
-    "sugarcrepe": "vialign.data.sugarcrepe",
-    "vl_checklist": "vialign.data.vl_checklist",
-    "vqa": "vialign.data.vqa",
+    "winoground": "vialign.data.benchmarks.winoground",
+    "aro": "vialign.data.benchmarks.aro",
+    "sugarcrepe": "vialign.data.benchmarks.sugarcrepe",
+    "vl_checklist": "vialign.data.benchmarks.vl_checklist",
+    "vqa": "vialign.data.benchmarks.vqa",
 }
 """The same for test benchmarks that bring their own images."""
 NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")

@@ -17,9 +17,10 @@ import pandas as pd
 from PIL import Image
 
 from unit.data import visual_genome_folder
-from vialign.config import BenchmarkConfig, DataConfig
-from vialign.data import aro, coco, flickr8k, flickr30k, sugarcrepe, vg200, visual_genome, vl_checklist, vqa, winoground
+from vialign.config.data import BenchmarkConfig, DataConfig
 from vialign.data.base import DatasetTables, Problems
+from vialign.data.benchmarks import aro, sugarcrepe, vl_checklist, vqa, winoground
+from vialign.data.datasets import coco, flickr8k, flickr30k, vg200, visual_genome
 
 Rows = Callable[[bytes], int | None]
 

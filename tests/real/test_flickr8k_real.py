@@ -1,6 +1,6 @@
 import pytest
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.registry import read_dataset
 from vialign.errors import UserError
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.evaluation.calibration import check_calibration
 from vialign.evaluation.choices import choice_outcomes, text_id
 from vialign.evaluation.compare import results_table
+from vialign.evaluation.reproduction import check_calibration
 
 pytestmark = pytest.mark.real
 

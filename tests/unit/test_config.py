@@ -6,8 +6,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from vialign.cli import schema_text
-from vialign.config import Config, DataConfig, TrainingConfig, digest, expand_variables, load_config, read_config
+from vialign.cli.app import schema_text
+from vialign.config.data import DataConfig
+from vialign.config.experiment import Config, digest, expand_variables, load_config, read_config
+from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
 
 

@@ -92,7 +92,7 @@ def test_an_unknown_module_is_an_error(tree):
 
 def test_a_change_in_signal_reaches_the_signal_stage_and_not_the_features(tmp_path):
     shutil.copytree(Path(vialign.__file__).parent, tmp_path / "vialign", ignore=shutil.ignore_patterns("__pycache__"))
-    stages = ("vialign.signal.stage", "vialign.features.extract")
+    stages = ("vialign.signal.pairs", "vialign.features.extract")
     before = [code_digest(stage, root=tmp_path) for stage in stages]
     with (tmp_path / "vialign/signal/score.py").open("a") as file:
         file.write("\nCHANGED = True\n")
@@ -105,7 +105,7 @@ def test_a_change_in_signal_reaches_the_signal_stage_and_not_the_features(tmp_pa
 
 
 def test_the_static_closure_covers_what_python_really_imports():
-    module = "vialign.data.flickr8k"
+    module = "vialign.data.datasets.flickr8k"
     script = f"import sys, {module}; print(*(name for name in sys.modules if name.split('.')[0] == 'vialign'))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert "vialign.data.base" in loaded

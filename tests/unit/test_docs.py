@@ -9,11 +9,11 @@ import sys
 import pytest
 import yaml
 
-from vialign.config import Config
-from vialign.config_reference import reference_page, type_words
+from vialign.config.experiment import Config
+from vialign.config.reference import reference_page, type_words
+from vialign.methods.build import METHODS
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import SECTIONS, opening
-from vialign.training.methods import METHODS
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*")
 INTERVAL = re.compile(r"\[[^]]*\d[^]]*\]\*?")

@@ -6,11 +6,12 @@ import yaml
 
 from vialign import names
 from vialign.backbone.registry import BLIP, DEMO
-from vialign.config import COMPARED, LEARNING_RATES, REGION_METHODS, TOWER_METHODS, family, load_config, read_config
+from vialign.config.experiment import load_config, read_config
+from vialign.config.methods import COMPARED, LEARNING_RATES, REGION_METHODS, TOWER_METHODS, family
 from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.errors import UserError
-from vialign.tables import BENCHMARK_SPLITS, NEGATIVE_KINDS, SPLITS
-from vialign.training.methods import METHODS
+from vialign.methods.build import METHODS
+from vialign.tables.data import BENCHMARK_SPLITS, NEGATIVE_KINDS, SPLITS
 
 
 def complaint(config: dict) -> str:
@@ -42,7 +43,7 @@ def test_the_architectures_are_those_that_open_clip_lists():
 
 def test_checking_a_config_imports_no_torch(repository):
     code = (
-        "import sys; from vialign.config import read_config; read_config(*sys.argv[1:]); "
+        "import sys; from vialign.config.experiment import read_config; read_config(*sys.argv[1:]); "
         "print([name for name in ('torch', 'open_clip', 'spacy', 'pandas') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(repository / "config.yaml"), str(repository / "configs/paper.yaml")]

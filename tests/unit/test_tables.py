@@ -2,8 +2,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from vialign import tables
-from vialign.tables import Column, Table, category, flag, key, number, number_key, texts, unit_interval, whole
+from vialign.tables import schema as tables
+from vialign.tables.schema import Column, Table, category, flag, key, number, number_key, texts, unit_interval, whole
 
 EXAMPLE = Table(
     "example",

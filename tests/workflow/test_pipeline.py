@@ -19,13 +19,15 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, ResourceSettings
 
-from vialign.artifacts import read_provenance, read_table, read_tensors
-from vialign.config import load_config
+from vialign.config.experiment import load_config
+from vialign.config.sections import section_digests
+from vialign.data.benchmarks.winoground import image_name, write_published
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
-from vialign.data.winoground import image_name, write_published
-from vialign.sections import section_digests
-from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, SEARCH, VERDICT
+from vialign.files.artifacts import read_provenance, read_table, read_tensors
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
+from vialign.tables.gates import VERDICT
+from vialign.tables.training import SEARCH
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow

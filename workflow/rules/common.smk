@@ -5,22 +5,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vialign.config import (
-    REGION_METHODS,
-    TOWER_METHODS,
-    family,
-    load_config,
-    read_layer,
-)
+from vialign.config.methods import REGION_METHODS, TOWER_METHODS, family
+from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
 from vialign.errors import UserError
-from vialign.evaluation.calibration import has_known_values
-from vialign.gates import chosen_method, gate_action
-from vialign.locks import lock_results, remove_stale_locks, remove_stale_parts
+from vialign.evaluation.reproduction import has_known_values
+from vialign.gates.verdict import chosen_method, gate_action
+from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.names import GUIDED
 from vialign.names import SUBSETS as ALL_SUBSETS
-from vialign.sections import same_stamp, section_digests, stamp_path, write_stamp
+from vialign.config.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
     for path in workflow.configfiles:

@@ -4,13 +4,14 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     from vialign.analysis.loss_ablation import TextInputs, ablate_losses
-    from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
     from vialign.disentangle.stage import read_visual
     from vialign.features import read_images, read_texts
+    from vialign.files.artifacts import read_table, write_table
     from vialign.language.gold import gold_units
-    from vialign.tables import CAPTIONS, IMAGES, LOSS_ABLATION, OBJECTS, TEXTS, UNITS
+    from vialign.tables.data import CAPTIONS, IMAGES, OBJECTS
+    from vialign.tables.language import LOSS_ABLATION, TEXTS, UNITS
 
     splits = ("train", "validation")
     images = {split: read_images(run.input[f"{split}_images"]) for split in splits}

@@ -4,8 +4,9 @@ with stage(snakemake) as run:
     import pandas as pd
 
     from vialign.analysis.ablation import ablation_tables
-    from vialign.artifacts import read_table, write_table
-    from vialign.tables import ABLATION, CONTRIBUTIONS, OUTCOMES
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.tables.evaluation import OUTCOMES
+    from vialign.tables.gates import ABLATION, CONTRIBUTIONS
 
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
     settings = run.config.evaluation

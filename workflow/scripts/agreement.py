@@ -3,11 +3,13 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import read_table, write_table
     from vialign.evaluation.agreement import rating_agreement
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.methods.inputs import read_split
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import AGREEMENT, RATINGS, TEXTS, UNITS
-    from vialign.training.inputs import read_split
+    from vialign.tables.data import RATINGS
+    from vialign.tables.evaluation import AGREEMENT
+    from vialign.tables.language import TEXTS, UNITS
 
     config = run.config
 

@@ -1,10 +1,12 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
     from vialign.evaluation.blind import blind_benchmarks
+    from vialign.files.artifacts import read_table, write_table
     from vialign.signal.blind import fit_blind
-    from vialign.tables import BLIND, CHOICES, QUESTIONS, TEXTS
+    from vialign.tables.data import CHOICES, QUESTIONS
+    from vialign.tables.evaluation import BLIND
+    from vialign.tables.language import TEXTS
 
     table = blind_benchmarks(
         fit_blind(read_table(run.input.train_texts, TEXTS), run.config.seed),

@@ -1,12 +1,13 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_provenance, read_table, write_table
     from vialign.data.registry import source_note
-    from vialign.evaluation.calibration import check_calibration
     from vialign.evaluation.compare import published_tag_rules, results_table
+    from vialign.evaluation.reproduction import check_calibration
     from vialign.features.store import MANIFEST, backbone_contract
-    from vialign.tables import CALIBRATION, IMAGES, OUTCOMES
+    from vialign.files.artifacts import read_provenance, read_table, write_table
+    from vialign.tables.data import IMAGES
+    from vialign.tables.evaluation import CALIBRATION, OUTCOMES
 
     config, settings = run.config, run.config.evaluation
     outcomes = read_table(run.input.outcomes, OUTCOMES)

@@ -5,10 +5,10 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import write_table
     from vialign.data.checking import check_lines, check_sources, check_table
     from vialign.errors import UserError
-    from vialign.tables import DATA_CHECK
+    from vialign.files.artifacts import write_table
+    from vialign.tables.data import DATA_CHECK
 
     frames, missing = [DATA_CHECK.empty()], []
     for report in check_sources(run.config):

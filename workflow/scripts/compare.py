@@ -3,7 +3,6 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import read_table, write_table
     from vialign.evaluation.compare import (
         comparison_table,
         family_pairs,
@@ -11,7 +10,8 @@ with stage(snakemake) as run:
         reference_pairs,
         results_table,
     )
-    from vialign.tables import COMPARISONS, OUTCOMES, RESULTS
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
     config, settings = run.config, run.config.evaluation

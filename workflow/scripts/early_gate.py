@@ -3,10 +3,12 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import read_table, write_table
-    from vialign.evaluation.gates import early_verdict
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.gates.early import early_verdict
     from vialign.signal.validation.monitoring import early_warning, monitoring
-    from vialign.tables import MONITORING, OUTCOMES, SIGNAL_MONITOR, VERDICT
+    from vialign.tables.evaluation import OUTCOMES
+    from vialign.tables.gates import VERDICT
+    from vialign.tables.training import MONITORING, SIGNAL_MONITOR
     from vialign.training.records import read_records
 
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in [*run.input.full, *run.input.reference]])

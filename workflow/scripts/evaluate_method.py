@@ -5,14 +5,15 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import read_table, write_table
     from vialign.data.folders import image_folders
     from vialign.evaluation.run import evaluate, reranking_table
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.methods.build import build_method, open_backbone
+    from vialign.methods.inputs import read_split
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import CHOICES, IMAGES, OUTCOMES, QUESTIONS, RERANKING
+    from vialign.tables.data import CHOICES, IMAGES, QUESTIONS
+    from vialign.tables.evaluation import OUTCOMES, RERANKING
     from vialign.training.checkpoint import load_best
-    from vialign.training.inputs import read_split
-    from vialign.training.methods import build_method, open_backbone
 
     config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
     settings = config.evaluation

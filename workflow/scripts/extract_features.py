@@ -4,11 +4,12 @@ from pathlib import Path
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_provenance, read_table
     from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
     from vialign.features import extract_images, extract_texts
-    from vialign.tables import IMAGES, TEXTS
+    from vialign.files.artifacts import read_provenance, read_table
+    from vialign.tables.data import IMAGES
+    from vialign.tables.language import TEXTS
 
     backbone = load_backbone(run.config.backbone, run.config.seed)
     images = read_table(run.input.images, IMAGES)

@@ -3,11 +3,14 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.analysis.failure_rates import failure_tables
-    from vialign.analysis.failures import classify_failures, fit_thresholds
-    from vialign.artifacts import read_table, write_table
-    from vialign.tables import CHOICES, FAILURE_MOVES, FAILURE_RATES, FAILURES, OUTCOMES, QUESTIONS, UNITS
-    from vialign.training.inputs import read_split
+    from vialign.analysis.failures.classes import classify_failures, fit_thresholds
+    from vialign.analysis.failures.rates import failure_tables
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.methods.inputs import read_split
+    from vialign.tables.data import CHOICES, QUESTIONS
+    from vialign.tables.evaluation import OUTCOMES
+    from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURES
+    from vialign.tables.language import UNITS
 
     parts = ("texts", "image_features", "text_features", "encoded")
 

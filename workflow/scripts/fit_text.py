@@ -3,14 +3,15 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.disentangle import encode_images, load_visual, save_text
     from vialign.disentangle.stage import fit_and_measure_text, measure_typos
     from vialign.features import read_images, read_texts
+    from vialign.files.artifacts import read_table, write_table
     from vialign.language.gold import gold_units
     from vialign.language.pipeline import load_pipeline
-    from vialign.tables import CAPTIONS, QUALITY, SPANS, TEXTS, UNITS
+    from vialign.tables.data import CAPTIONS
+    from vialign.tables.language import QUALITY, SPANS, TEXTS, UNITS
 
     visual = load_visual(run.input.visual)
     texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in ("train", "validation")}

@@ -5,13 +5,14 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     import pandas as pd
 
-    from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
     from vialign.disentangle import save_visual
     from vialign.disentangle.stage import fit_and_measure_visual, read_visual
     from vialign.features import read_images, read_texts
-    from vialign.tables import IMAGES, OBJECTS, QUALITY
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.tables.data import IMAGES, OBJECTS
+    from vialign.tables.language import QUALITY
 
     backbone = load_backbone(run.config.backbone, run.config.seed)
     inputs = read_visual(

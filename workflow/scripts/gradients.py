@@ -2,12 +2,12 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     from vialign.analysis.gradients import TrailedRun, analyse_gradients
-    from vialign.artifacts import write_table
+    from vialign.files.artifacts import write_table
+    from vialign.methods.build import build_method, open_backbone
+    from vialign.methods.inputs import read_split
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
+    from vialign.tables.training import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
     from vialign.training.checkpoint import load_trail
-    from vialign.training.inputs import read_split
-    from vialign.training.methods import build_method, open_backbone
     from vialign.training.records import training_of
 
     config = run.config

@@ -5,15 +5,17 @@ import pandas as pd
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_provenance, read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.budget import ledger_text
     from vialign.data.folders import image_folders
     from vialign.disentangle import load_text, load_visual
+    from vialign.files.artifacts import read_provenance, read_table, write_table
     from vialign.language.domains import out_of_domain_texts
     from vialign.language.pipeline import load_pipeline
     from vialign.signal.calibration import read_calibration
-    from vialign.tables import BUDGET, IMAGES, TEXTS
+    from vialign.tables.data import IMAGES
+    from vialign.tables.gates import BUDGET
+    from vialign.tables.language import TEXTS
     from vialign.training.efficiency import measure_run, one_off_rows
 
     config = run.config

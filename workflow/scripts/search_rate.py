@@ -1,8 +1,8 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.evaluation.calibration import require_calibrated
-    from vialign.train_job import TrainingJob, search_job
+    from vialign.evaluation.reproduction import require_calibrated
+    from vialign.training.job import TrainingJob, search_job
 
     require_calibrated(getattr(run.input, "calibrated", []), run.config.evaluation.calibration.action)
     search_job(

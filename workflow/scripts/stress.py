@@ -3,16 +3,18 @@ from pathlib import Path
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_provenance, read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
     from vialign.disentangle import load_text, load_visual
     from vialign.features import load_pixels
+    from vialign.files.artifacts import read_provenance, read_table, write_table
     from vialign.language.pipeline import load_pipeline
     from vialign.signal.calibration import read_calibration
     from vialign.signal.inputs import read_split_features
     from vialign.signal.validation.stress import TextSide, image_side, other_domain, stress_sample, stress_test
-    from vialign.tables import IMAGES, SIGNAL_SCORES, STRESS, STRESS_SUMMARY, TEXTS
+    from vialign.tables.data import IMAGES
+    from vialign.tables.language import TEXTS
+    from vialign.tables.signal import SIGNAL_SCORES, STRESS, STRESS_SUMMARY
 
     config, seed, files = run.config.signal, run.config.seed, run.input
     backbone, calibration = load_backbone(run.config.backbone, seed), read_calibration(files.calibration)

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vialign.curriculum.method import MODULES, method_name
 from vialign.errors import UserError
 from vialign.evaluation.statistics import interval, replicate_means, seed_weights
-from vialign.tables import ABLATION, CONTRIBUTIONS
-from vialign.training.methods import SUBSETS
+from vialign.methods.build import SUBSETS
+from vialign.methods.curriculum.method import MODULES, method_name
+from vialign.tables.gates import ABLATION, CONTRIBUTIONS
 
 MEASURES = ("recall", "negatives", "score")
 _QUERIES = (("image_to_text", "r1"), ("text_to_image", "r1"), ("negatives", "accuracy"))

@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vialign.config import TextConfig, VisualConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import VisualDisentangler, encode_images, encode_texts
 from vialign.disentangle.measured import Measured, resampled_ratios
 from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, fit_and_measure_visual
 from vialign.progress import track
-from vialign.signal.score import local_similarity
-from vialign.signal.stage import relation_queries, source_caption
+from vialign.signal.pairs import source_caption
+from vialign.signal.score import local_similarity, relation_queries
 from vialign.signal.validation.resampling import wins
-from vialign.tables import LOSS_ABLATION, NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.language import LOSS_ABLATION
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures

@@ -13,19 +13,10 @@ from unicodedata import category
 
 import pandas as pd
 
-from vialign.artifacts import write_table
 from vialign.errors import UserError
-from vialign.tables import (
-    CAPTIONS,
-    CHOICES,
-    IMAGES,
-    OBJECTS,
-    PROBLEMS,
-    QUESTIONS,
-    RATINGS,
-    RELATIONS,
-    Table,
-)
+from vialign.files.artifacts import write_table
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+from vialign.tables.schema import Table
 
 TABLES: dict[str, Table] = {
     "images": IMAGES,

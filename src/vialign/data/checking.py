@@ -14,14 +14,15 @@ from types import ModuleType
 
 import pandas as pd
 
-from vialign.config import Config, DataConfig
-from vialign.data import regions
+from vialign.config.data import DataConfig
+from vialign.config.experiment import Config
 from vialign.data.base import DatasetTables, Problems, require_splits
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
+from vialign.data.regions import reading as regions
 from vialign.data.registry import BENCHMARKS, DATASETS, checked, known, read_benchmark, read_own, source_note
 from vialign.errors import UserError, reading
-from vialign.tables import DATA_CHECK
+from vialign.tables.data import DATA_CHECK
 
 TREEBANKS = {
     "ptb": SourceNote(
@@ -220,8 +221,8 @@ def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
 
 
 def _treebank(name: str, place: str | None, key: str) -> SourceReport:
-    from vialign.data.treebank import read_trees, split_files
-    from vialign.data.universal_dependencies import conllu_files, read_conllu
+    from vialign.data.treebanks.penn import read_trees, split_files
+    from vialign.data.treebanks.universal_dependencies import conllu_files, read_conllu
 
     note = TREEBANKS[name]
     folder = Path(place or "")

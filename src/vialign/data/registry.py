@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.config import DataConfig
-from vialign.data.aro_order import order_choices, read_order_file
+from vialign.config.data import DataConfig
 from vialign.data.base import TABLES, DatasetTables, Problems, check_references, require_images, require_splits
+from vialign.data.benchmarks.aro_order import order_choices, read_order_file
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
 from vialign.errors import UserError, reading

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from vialign.config import TextConfig, VisualConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.measured import Measured
 from vialign.disentangle.moved import FITTED_MOVES, MOVES, attention_of, patches_of
@@ -27,7 +27,7 @@ from vialign.features import load_pixels
 from vialign.features.boxes import embed_labels, object_labels
 from vialign.language.typos import with_typos
 from vialign.random import generator
-from vialign.tables import SPANS
+from vialign.tables.language import SPANS
 
 if TYPE_CHECKING:
     from spacy.language import Language

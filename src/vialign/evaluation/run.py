@@ -15,10 +15,10 @@ from vialign.evaluation.outcomes import item_rows
 from vialign.evaluation.rerank import Ranking, ranking_agreement, rerank_retrieval
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
-from vialign.objective import Objective, Side, SplitData, select
+from vialign.methods.objective import Objective, Side, SplitData, select
 from vialign.progress import track
 from vialign.random import generator
-from vialign.tables import OUTCOMES, RERANKING
+from vialign.tables.evaluation import OUTCOMES, RERANKING
 
 _TEXT_FACTOR = 4
 """Texts of a block for every image: pair tensors of a method grow with images times texts times prototypes."""

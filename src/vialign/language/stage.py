@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from vialign.config import LanguageConfig
-from vialign.data.head_rules import dependencies
-from vialign.data.treebank import Sentence, Tree, detokenise, parse_tree, read_trees, split_files
-from vialign.data.universal_dependencies import conllu_files, read_conllu
+from vialign.config.data import LanguageConfig
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import Sentence, Tree, detokenise, parse_tree, read_trees, split_files
+from vialign.data.treebanks.universal_dependencies import conllu_files, read_conllu
 from vialign.errors import UserError
 from vialign.language.pipeline import evaluate_pipeline, train_pipeline
 from vialign.language.quality import span_quality
 from vialign.language.texts import units_by_text
 from vialign.language.units import extract_units
 from vialign.random import generator
-from vialign.tables import QUALITY
+from vialign.tables.language import QUALITY
 
 if TYPE_CHECKING:
     from spacy.language import Language

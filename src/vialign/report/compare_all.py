@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from vialign import tables
-from vialign.artifacts import write_text
-from vialign.config import Config
+from vialign.config.experiment import Config
+from vialign.files.artifacts import write_text
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, gallery, paragraph, say
 from vialign.report.build import render_page, with_links
@@ -17,13 +16,15 @@ from vialign.report.figures import interval_plot
 from vialign.report.sections import provenance
 from vialign.report.sections.common import MEASURE_NAMES, method_meaning, words
 from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks, training
+from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.tables.gates import BUDGET
 
 FULL, GUIDED = "vialign", "vialign-guided"
 COMPARED = {
     **PLACES,
-    "results": ("compare_all/results.parquet", tables.RESULTS),
-    "comparisons": ("compare_all/comparisons.parquet", tables.COMPARISONS),
-    "budget": ("compare_all/ledger.parquet", tables.BUDGET),
+    "results": ("compare_all/results.parquet", RESULTS),
+    "comparisons": ("compare_all/comparisons.parquet", COMPARISONS),
+    "budget": ("compare_all/ledger.parquet", BUDGET),
 }
 """The run's tables, with those of the full comparison in the place of the main run's."""
 

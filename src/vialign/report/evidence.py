@@ -11,11 +11,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign import tables
-from vialign.artifacts import Provenance, read_provenance, read_table
-from vialign.config import Config, family
+from vialign.config.experiment import Config
+from vialign.config.methods import family
 from vialign.errors import UserError
-from vialign.tables import Table
+from vialign.files.artifacts import Provenance, read_provenance, read_table
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
+from vialign.tables.evaluation import AGREEMENT, BLIND, CALIBRATION, COMPARISONS, RESULTS
+from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW, FAILURES
+from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
+from vialign.tables.language import QUALITY, SPANS
+from vialign.tables.schema import Table
+from vialign.tables.signal import DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS, STRESS_SUMMARY
+from vialign.tables.theory import THEORY, THEORY_TRENDS
+from vialign.tables.training import (
+    GRADIENT_SAMPLES,
+    GRADIENT_TERMS,
+    MONITOR,
+    MONITORING,
+    OPTIMISATION_PATH,
+    SEARCH,
+    SIGNAL_MONITOR,
+    TRAINING_LOG,
+)
 
 FILE = "_file"
 ROW = "_row"
@@ -23,57 +40,57 @@ ROW = "_row"
 GATES = ("signal", "budget", "early")
 
 PLACES: dict[str, tuple[str, Table]] = {
-    "images": ("data/images.parquet", tables.IMAGES),
-    "captions": ("data/captions.parquet", tables.CAPTIONS),
-    "objects": ("data/objects.parquet", tables.OBJECTS),
-    "relations": ("data/relations.parquet", tables.RELATIONS),
-    "choices": ("data/choices.parquet", tables.CHOICES),
-    "questions": ("data/questions.parquet", tables.QUESTIONS),
-    "problems": ("data/problems.parquet", tables.PROBLEMS),
-    "language_quality": ("language/quality.parquet", tables.QUALITY),
-    "readout": ("features/readout.parquet", tables.QUALITY),
-    "visual_quality": ("disentangle/visual_quality.parquet", tables.QUALITY),
-    "text_quality": ("disentangle/text_quality.parquet", tables.QUALITY),
-    "text_spans": ("disentangle/text_spans.parquet", tables.SPANS),
-    "text_domains": ("disentangle/text_domains.parquet", tables.SPANS),
-    "signal_calibration": ("signal/calibration.parquet", tables.SIGNAL_CALIBRATION),
-    "scores": ("signal/scores.parquet", tables.SIGNAL_SCORES),
-    "diagnosis": ("signal/diagnosis.parquet", tables.DIAGNOSIS),
-    "probe": ("signal/probe.parquet", tables.PROBE),
-    "stress": ("signal/stress.parquet", tables.STRESS),
-    "stress_summary": ("signal/stress_summary.parquet", tables.STRESS_SUMMARY),
-    "gate_signal": ("signal/verdict.parquet", tables.VERDICT),
-    "gate_budget": ("gates/budget.parquet", tables.VERDICT),
-    "gate_early": ("gates/early.parquet", tables.VERDICT),
-    "budget": ("budget/ledger.parquet", tables.BUDGET),
-    "ablation": ("ablate/ablation.parquet", tables.ABLATION),
-    "contributions": ("ablate/contributions.parquet", tables.CONTRIBUTIONS),
-    "calibration": ("compare/calibration.parquet", tables.CALIBRATION),
-    "agreement": ("evaluate/agreement.parquet", tables.AGREEMENT),
-    "blind": ("evaluate/blind.parquet", tables.BLIND),
-    "results": ("compare/results.parquet", tables.RESULTS),
-    "comparisons": ("compare/comparisons.parquet", tables.COMPARISONS),
-    "failures": ("analyse/failures.parquet", tables.FAILURES),
-    "failure_rates": ("analyse/failure_rates.parquet", tables.FAILURE_RATES),
-    "failure_moves": ("analyse/failure_moves.parquet", tables.FAILURE_MOVES),
-    "failure_review": ("analyse/failure_review.parquet", tables.FAILURE_REVIEW),
-    "early_monitoring": ("gates/early_monitoring.parquet", tables.MONITORING),
-    "monitoring": ("analyse/monitoring.parquet", tables.MONITORING),
-    "gradient_terms": ("analyse/gradient_terms.parquet", tables.GRADIENT_TERMS),
-    "gradient_samples": ("analyse/gradient_samples.parquet", tables.GRADIENT_SAMPLES),
-    "optimisation_path": ("analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH),
-    "theory": ("analyse/theory.parquet", tables.THEORY),
-    "theory_trends": ("analyse/theory_trends.parquet", tables.THEORY_TRENDS),
+    "images": ("data/images.parquet", IMAGES),
+    "captions": ("data/captions.parquet", CAPTIONS),
+    "objects": ("data/objects.parquet", OBJECTS),
+    "relations": ("data/relations.parquet", RELATIONS),
+    "choices": ("data/choices.parquet", CHOICES),
+    "questions": ("data/questions.parquet", QUESTIONS),
+    "problems": ("data/problems.parquet", PROBLEMS),
+    "language_quality": ("language/quality.parquet", QUALITY),
+    "readout": ("features/readout.parquet", QUALITY),
+    "visual_quality": ("disentangle/visual_quality.parquet", QUALITY),
+    "text_quality": ("disentangle/text_quality.parquet", QUALITY),
+    "text_spans": ("disentangle/text_spans.parquet", SPANS),
+    "text_domains": ("disentangle/text_domains.parquet", SPANS),
+    "signal_calibration": ("signal/calibration.parquet", SIGNAL_CALIBRATION),
+    "scores": ("signal/scores.parquet", SIGNAL_SCORES),
+    "diagnosis": ("signal/diagnosis.parquet", DIAGNOSIS),
+    "probe": ("signal/probe.parquet", PROBE),
+    "stress": ("signal/stress.parquet", STRESS),
+    "stress_summary": ("signal/stress_summary.parquet", STRESS_SUMMARY),
+    "gate_signal": ("signal/verdict.parquet", VERDICT),
+    "gate_budget": ("gates/budget.parquet", VERDICT),
+    "gate_early": ("gates/early.parquet", VERDICT),
+    "budget": ("budget/ledger.parquet", BUDGET),
+    "ablation": ("ablate/ablation.parquet", ABLATION),
+    "contributions": ("ablate/contributions.parquet", CONTRIBUTIONS),
+    "calibration": ("compare/calibration.parquet", CALIBRATION),
+    "agreement": ("evaluate/agreement.parquet", AGREEMENT),
+    "blind": ("evaluate/blind.parquet", BLIND),
+    "results": ("compare/results.parquet", RESULTS),
+    "comparisons": ("compare/comparisons.parquet", COMPARISONS),
+    "failures": ("analyse/failures.parquet", FAILURES),
+    "failure_rates": ("analyse/failure_rates.parquet", FAILURE_RATES),
+    "failure_moves": ("analyse/failure_moves.parquet", FAILURE_MOVES),
+    "failure_review": ("analyse/failure_review.parquet", FAILURE_REVIEW),
+    "early_monitoring": ("gates/early_monitoring.parquet", MONITORING),
+    "monitoring": ("analyse/monitoring.parquet", MONITORING),
+    "gradient_terms": ("analyse/gradient_terms.parquet", GRADIENT_TERMS),
+    "gradient_samples": ("analyse/gradient_samples.parquet", GRADIENT_SAMPLES),
+    "optimisation_path": ("analyse/optimisation_path.parquet", OPTIMISATION_PATH),
+    "theory": ("analyse/theory.parquet", THEORY),
+    "theory_trends": ("analyse/theory_trends.parquet", THEORY_TRENDS),
 }
 """Tables that are one file each."""
 
 TRAINING: dict[str, tuple[str, Table]] = {
-    "monitor": ("monitor.parquet", tables.MONITOR),
-    "signal_monitor": ("signal_monitor.parquet", tables.SIGNAL_MONITOR),
-    "log": ("log.parquet", tables.TRAINING_LOG),
-    "early_monitor": ("early_monitor.parquet", tables.MONITOR),
-    "early_signal_monitor": ("early_signal_monitor.parquet", tables.SIGNAL_MONITOR),
-    "early_log": ("early_log.parquet", tables.TRAINING_LOG),
+    "monitor": ("monitor.parquet", MONITOR),
+    "signal_monitor": ("signal_monitor.parquet", SIGNAL_MONITOR),
+    "log": ("log.parquet", TRAINING_LOG),
+    "early_monitor": ("early_monitor.parquet", MONITOR),
+    "early_signal_monitor": ("early_signal_monitor.parquet", SIGNAL_MONITOR),
+    "early_log": ("early_log.parquet", TRAINING_LOG),
 }
 """Tables that are one file a method and seed, under `train/<method>/<seed>/`."""
 
@@ -163,7 +180,7 @@ def read_evidence(results: Path, config: Config, places: Mapping[str, tuple[str,
     families = {family(method) for method in methods}
     found = [path for path in sorted(results.glob(SEARCHES)) if path.stem in families]
     if found and not (stopped and _behind(SEARCHES, stopped)):
-        searches = [_read(results, path.relative_to(results).as_posix(), tables.SEARCH) for path in found]
+        searches = [_read(results, path.relative_to(results).as_posix(), SEARCH) for path in found]
         frames["search"] = pd.concat(searches, ignore_index=True)
     return Evidence(results, frames, _artifacts(results, stopped), stopped, places)
 

@@ -17,7 +17,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from PIL import Image
 
 from vialign.analysis.explain import Explanation, Found, Match
-from vialign.artifacts import atomic_path, write_text
+from vialign.files.artifacts import atomic_path, write_text
 from vialign.report.blocks import Section, part
 from vialign.report.build import render_page
 from vialign.report.numbers import shape

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
 
 
 @dataclass(frozen=True)

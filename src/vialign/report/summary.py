@@ -5,8 +5,8 @@ from typing import Literal
 
 import pandas as pd
 
-from vialign.config import Config
-from vialign.gates import undecided
+from vialign.config.experiment import Config
+from vialign.gates.verdict import undecided
 from vialign.report.evidence import GATES, Evidence
 
 PRIMARY = ("r1", "text", "image", "group", "accuracy", "soft_accuracy")

@@ -16,8 +16,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from vialign.random import generator
-from vialign.signal.stage import source_caption
-from vialign.tables import NEGATIVE_KINDS
+from vialign.signal.pairs import source_caption
+from vialign.tables.data import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -113,3 +113,23 @@ def agreement(
     above C, and low wherever either similarity is.
     """
     return s_global * s_local
+
+
+def relation_queries(phrases: "Phrases") -> RelationQueries | None:
+    """What the relation phrases ask; None where phrases carry no directions."""
+    if phrases.direction is None:
+        return None
+    return RelationQueries(phrases.direction, phrases.subject, phrases.object)
+
+
+def driving_signal(
+    s_global: Float[Tensor, "*shape"],
+    s_local: Float[Tensor, "*shape"],
+    calibration: SignalCalibration,
+    driver: str,
+) -> Float[Tensor, "*shape"]:
+    """The signal named `driver` (as `SignalConfig.driver`) of raw similarities; differentiable, for training."""
+    if driver == "consistency_raw":
+        return consistency(s_global, s_local)
+    function = {"consistency": consistency, "agreement": agreement}[driver]
+    return function(calibration.s_global.torch(s_global), calibration.s_local.torch(s_local))

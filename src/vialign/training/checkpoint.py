@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vialign.artifacts import read_tensors, write_tensors
 from vialign.errors import UserError, reading
-from vialign.objective import Objective
+from vialign.files.artifacts import read_tensors, write_tensors
+from vialign.methods.objective import Objective
 
 Trail = dict[int, dict[str, Tensor]]
 """The objective's state at some steps on its way, by step."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vialign.objective import Objective, Side, SplitData, select
+from vialign.methods.objective import Objective, Side, SplitData, select
 
 
 class Row(TypedDict):

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from vialign.config import TrainingConfig
+from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
-from vialign.objective import Objective, SplitData
-from vialign.tables import SEARCH
+from vialign.methods.objective import Objective, SplitData
+from vialign.tables.training import SEARCH
 from vialign.training.loop import Diverged, train
 
 

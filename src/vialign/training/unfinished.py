@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from vialign.artifacts import read_provenance, read_tensors, write_tensors
 from vialign.errors import UserError
-from vialign.tables import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
+from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
+from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.checkpoint import (
     Checkpoint,
     Trail,

@@ -7,7 +7,7 @@ import pytest
 from checking import unchecked
 from unit.disentangle.planted_world import GRID, FakeImageFeatures, FakeTextFeatures, make_captions, make_images
 from vialign.analysis.loss_ablation import TEXT_TERMS, VISUAL_TERMS, TextInputs, ablate_losses, add_local_rows, compared
-from vialign.config import TextConfig, VisualConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle.measured import Measured
 from vialign.disentangle.stage import VisualInputs
 

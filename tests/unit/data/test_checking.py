@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from vialign.cli import app
-from vialign.config import load_config
+from vialign.cli.app import app
+from vialign.config.experiment import load_config
 from vialign.data.checking import SourceReport, check_lines, check_sources, check_table, count_tables, with_notes
 from vialign.data.folders import check_run_folders
 from vialign.data.published_files import SourceNote
 from vialign.data.registry import BENCHMARKS, DATASETS, read_dataset, source_note
 from vialign.data.scenes import build
 from vialign.errors import UserError
-from vialign.tables import DATA_CHECK, PROBLEMS
+from vialign.tables.data import DATA_CHECK, PROBLEMS
 
 NOTE = SourceNote(
     title="Photos", licence="free", obtain="ask", files=("a.json",), expected={"images": 3, "photos items": 9}

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import check_references, write_dataset
-from vialign.data.coco import NOTE, read, trim_box
+from vialign.data.datasets.coco import NOTE, read, trim_box
 from vialign.errors import UserError
 
 SPLIT_OF = {9: "train", 25: "train", 30: "train", 34: "train", 42: "restval", 73: "val", 74: "test", 133: "restval"}

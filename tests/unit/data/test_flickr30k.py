@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import TABLES, check_references, write_dataset
-from vialign.data.flickr30k import NOTE, read
+from vialign.data.datasets.flickr30k import NOTE, read
 from vialign.errors import UserError
 
 SPLIT_OF = {f"{number}.jpg": "train" for number in range(1000, 1008)} | {"2000.jpg": "val", "3000.jpg": "test"}

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.artifacts import read_table
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import TABLES, write_dataset
-from vialign.data.flickr8k import read
+from vialign.data.datasets.flickr8k import read
 from vialign.data.folders import image_folders
 from vialign.data.registry import read_dataset
 from vialign.errors import UserError
+from vialign.files.artifacts import read_table
 
 TRAIN = [f"t{number}.jpg" for number in range(12)]
 DEV, TEST = ["d0.jpg", "d1.jpg"], ["e0.jpg", "e1.jpg", "e2.jpg"]

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import Problems
-from vialign.data.splits import assign_splits, at_most, divide, read_lists
+from vialign.data.datasets.splits import assign_splits, at_most, divide, read_lists
 from vialign.errors import UserError
 
 TRAIN = [f"t{number}.jpg" for number in range(12)]

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.artifacts import read_table
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import TABLES, Problems, check_references, write_dataset
-from vialign.data.vg200 import NOTE, object_tables, read, read_attributes, read_relations
+from vialign.data.datasets.vg200 import NOTE, object_tables, read, read_attributes, read_relations
 from vialign.errors import UserError
+from vialign.files.artifacts import read_table
 
 ATTRIBUTES = [
     "2337570,262,138,40,107,red",

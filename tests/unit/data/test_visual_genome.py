@@ -3,10 +3,10 @@ import json
 import pytest
 
 from unit.data.visual_genome_folder import NUMBERS, SIZES, config, documents, make, reasons, write
-from vialign.artifacts import read_table
 from vialign.data.base import TABLES, check_references, write_dataset
-from vialign.data.visual_genome import NOTE, deal, read
+from vialign.data.datasets.visual_genome import NOTE, deal, read
 from vialign.errors import UserError
+from vialign.files.artifacts import read_table
 
 
 @pytest.fixture

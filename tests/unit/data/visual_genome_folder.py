@@ -4,7 +4,7 @@ import json
 
 from PIL import Image
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 
 SIZE = (40, 20)
 NUMBERS = (1, 2, 3, 5, 8, 2370463, 2370464, 2412112)

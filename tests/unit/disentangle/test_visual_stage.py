@@ -7,7 +7,8 @@ from PIL import Image
 
 from unit.data.visual_genome_folder import URL, write
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig, DataConfig, VisualConfig
+from vialign.config.data import BackboneConfig, DataConfig
+from vialign.config.disentangle import VisualConfig
 from vialign.data.folders import image_folders
 from vialign.data.registry import read_dataset
 from vialign.disentangle import visual_quality

@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.config import BudgetConfig, EarlyGateConfig, GateConfig
-from vialign.evaluation.gates import budget_verdict, early_verdict
-from vialign.gates import missed
+from vialign.config.gates import EarlyGateConfig, GateConfig
+from vialign.config.methods import BudgetConfig
+from vialign.gates.budget import budget_verdict
+from vialign.gates.early import early_verdict
+from vialign.gates.verdict import missed
 from vialign.signal.validation.monitoring import EarlyWarning
-from vialign.tables import VERDICT
+from vialign.tables.gates import VERDICT
 
 IMAGES, EACH = 150, 5
 

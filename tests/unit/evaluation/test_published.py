@@ -1,10 +1,10 @@
 import pandas as pd
 import pytest
 
-from vialign.config import ExpectedValue
-from vialign.data.flickr8k import NOTE as FLICKR8K
+from vialign.config.evaluation import ExpectedValue
+from vialign.data.datasets.flickr8k import NOTE as FLICKR8K
 from vialign.errors import UserError
-from vialign.evaluation.calibration import (
+from vialign.evaluation.reproduction import (
     NO_CAUSE,
     Measured,
     check_calibration,
@@ -14,7 +14,7 @@ from vialign.evaluation.calibration import (
     published_values,
     require_calibration,
 )
-from vialign.tables import CALIBRATION
+from vialign.tables.evaluation import CALIBRATION
 
 OPENAI = ("ViT-B-32-quickgelu", "openai")
 

@@ -10,8 +10,8 @@ import torch
 
 from vialign.errors import UserError
 from vialign.evaluation.run import evaluate, reranking_table, validation_outcomes
-from vialign.objective import Objective, assemble
-from vialign.tables import OUTCOMES
+from vialign.methods.objective import Objective, assemble
+from vialign.tables.evaluation import OUTCOMES
 
 IMAGES, EACH, DIM = 23, 3, 6
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.data.base import image_table
 
 

@@ -3,13 +3,14 @@
 import pandas as pd
 import pytest
 
-from vialign.config import LanguageConfig
-from vialign.data.treebank import parse_tree
+from vialign.config.data import LanguageConfig
+from vialign.data.treebanks.penn import parse_tree
 from vialign.errors import UserError
 from vialign.language.negatives import normal_form
 from vialign.language.stage import predicative, read_treebank, train_language
 from vialign.language.texts import _turn, build_texts, make_negatives
-from vialign.tables import CHOICES, NEGATIVE_KINDS, QUALITY, QUESTIONS, TEXTS, UNITS
+from vialign.tables.data import CHOICES, NEGATIVE_KINDS, QUESTIONS
+from vialign.tables.language import QUALITY, TEXTS, UNITS
 
 NEAR = "a red star is above a blue ring"
 

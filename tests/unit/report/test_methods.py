@@ -2,8 +2,8 @@
 
 import pytest
 
+from vialign.methods.build import BASELINES, METHODS
 from vialign.report.sections.common import METHOD_MEANINGS, method_meaning
-from vialign.training.methods import BASELINES, METHODS
 
 
 def test_every_method_of_the_registry_has_a_name_and_a_meaning():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
-from vialign.artifacts import write_table
+from vialign.files.artifacts import write_table
 from vialign.report.evidence import PLACES, read_evidence
 from vialign.report.numbers import MINUS, shape
 from vialign.report.review import suggestions

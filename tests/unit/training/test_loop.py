@@ -4,12 +4,13 @@ import torch
 from torch import nn
 
 from planted import CALIBRATION, Vocabulary, planted_world
-from vialign.artifacts import write_tensors
-from vialign.baselines.frozen import Frozen
-from vialign.config import CurriculumConfig, MonitorConfig, SignalConfig, TrainingConfig
-from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.config.methods import CurriculumConfig, MonitorConfig, TrainingConfig
+from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
-from vialign.tables import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
+from vialign.files.artifacts import write_tensors
+from vialign.methods.baselines.frozen import Frozen
+from vialign.methods.curriculum.method import MODULES, CurriculumMethod
+from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.checkpoint import load_best, load_checkpoint, load_trail, save_checkpoint, save_trail
 from vialign.training.loop import check_steps, rate_at, train
 from vialign.training.monitor import check, sample_images, validation_score

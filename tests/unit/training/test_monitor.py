@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from planted import Vocabulary, planted_world
-from vialign.baselines.frozen import Frozen
 from vialign.evaluation.run import validation_outcomes
+from vialign.methods.baselines.frozen import Frozen
 from vialign.training.monitor import check, recall_at_1, sample_images, validation_score
 
 

@@ -1,10 +1,11 @@
 import pytest
 
 from planted import CALIBRATION, Vocabulary, planted_world
-from vialign.config import CurriculumConfig, SearchConfig, SignalConfig, TrainingConfig
-from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.config.methods import CurriculumConfig, SearchConfig, TrainingConfig
+from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
-from vialign.tables import SEARCH
+from vialign.methods.curriculum.method import MODULES, CurriculumMethod
+from vialign.tables.training import SEARCH
 from vialign.training.loop import train
 from vialign.training.monitor import check, validation_score
 from vialign.training.search import search_rates
@@ -52,7 +53,7 @@ def test_a_candidate_that_diverges_is_out_and_a_search_where_all_do_says_so(worl
 
 
 def test_a_search_needs_a_candidate():
-    from vialign.config import load_config
+    from vialign.config.experiment import load_config
 
     with pytest.raises(UserError, match="training.search.factors"):
         load_config({"training": {"search": {"factors": []}}})

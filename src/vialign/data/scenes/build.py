@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vialign.artifacts import atomic_path
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import DatasetTables, image_table
 from vialign.data.scenes import benchmarks, published
 from vialign.data.scenes.benchmarks import Shown
@@ -16,9 +15,10 @@ from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, t
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing, relations, sample_scenes
 from vialign.errors import UserError
+from vialign.files.artifacts import atomic_path
 from vialign.progress import track
 from vialign.random import generator
-from vialign.tables import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+from vialign.tables.data import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
 
 DEFAULT_SIZES: Mapping[str, int] = {
     "train": 2000,

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config, digest
-from vialign.gates import missed, undecided
+from vialign.config.experiment import Config, digest
+from vialign.gates.verdict import missed, undecided
 from vialign.report import summary
 from vialign.report.blocks import say
 from vialign.report.evidence import FILE, PLACES, ROW, Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval, derived
 from vialign.report.sections.common import benchmark_name, cost_caveat, words
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
 
 
 @dataclass(frozen=True)

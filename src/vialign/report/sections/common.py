@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.tables import Show
 
 SIGNAL_NAMES = {

@@ -3,7 +3,7 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph, part
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
@@ -12,7 +12,9 @@ from vialign.report.sections.common import QUALITY_COLUMNS, words
 from vialign.report.sections.prototypes import prototype_blocks
 from vialign.report.sections.spans import span_blocks
 from vialign.report.tables import Show, render_table
-from vialign.tables import CALIBRATION, PROBLEMS, QUALITY, SPLITS
+from vialign.tables.data import PROBLEMS, SPLITS
+from vialign.tables.evaluation import CALIBRATION
+from vialign.tables.language import QUALITY
 
 EXAMPLE_SPLITS = tuple(split for split in SPLITS if split != "backbone")
 

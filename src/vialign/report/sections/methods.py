@@ -4,7 +4,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.budget.printing import SHARES
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
@@ -13,7 +13,9 @@ from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import benchmark_name, by_method, method_meaning, method_order, words
 from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS, SEARCH
+from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS
+from vialign.tables.training import MONITOR, SEARCH
 
 
 def training(evidence: Evidence, config: Config) -> Section:

@@ -3,14 +3,14 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import curve_plot, path_plot
 from vialign.report.numbers import cite
 from vialign.report.sections.common import by_method, method_order
 from vialign.report.tables import Show, render_table
-from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, MONITORING
+from vialign.tables.training import GRADIENT_SAMPLES, GRADIENT_TERMS, MONITORING
 
 
 def monitoring(evidence: Evidence, config: Config) -> Section:

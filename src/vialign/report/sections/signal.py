@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import distribution_plot, interval_plot
@@ -13,14 +13,8 @@ from vialign.report.numbers import cite, cite_interval
 from vialign.report.sections.common import REFERENCE_MEANINGS, SIGNAL_NAMES, signal_name, words
 from vialign.report.sections.stress import stress
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import (
-    AGREEMENT,
-    DIAGNOSIS,
-    PROBE,
-    REFERENCE_SIGNALS,
-    SIGNAL_CALIBRATION,
-    SIGNALS,
-)
+from vialign.tables.evaluation import AGREEMENT
+from vialign.tables.signal import DIAGNOSIS, PROBE, REFERENCE_SIGNALS, SIGNAL_CALIBRATION, SIGNALS
 
 Block = Callable[[Evidence, Config], list[Markup]]
 

@@ -3,7 +3,8 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import REGION_METHODS, Config, family
+from vialign.config.experiment import Config
+from vialign.config.methods import REGION_METHODS, family
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_interval
