@@ -9,10 +9,11 @@ Prints the ratio with its interval and the largest difference between the scores
 import torch
 
 from vialign.budget import overhead, time_rounds
+from vialign.catalogue import MODULES
 from vialign.config.methods import CurriculumConfig
 from vialign.config.signal import SignalConfig
 from vialign.disentangle import Phrases, Prototypes
-from vialign.methods.curriculum.method import MODULES, CurriculumMethod
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.objective import Side, select
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 

@@ -16,11 +16,11 @@ from vialign.features import contract_provenance
 from vialign.files.artifacts import write_table
 from vialign.language.pipeline import save_pipeline
 from vialign.methods.build import build_method
+from vialign.methods.checkpoint import Checkpoint, save_checkpoint
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables.language import QUALITY
 from vialign.tables.signal import SIGNAL_CALIBRATION
 from vialign.toolkit import draw_example, fit_signal, read_captions
-from vialign.training.checkpoint import Checkpoint, save_checkpoint
 
 _KEPT = tempfile.TemporaryDirectory()
 FOLDER = Path(_KEPT.name)

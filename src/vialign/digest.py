@@ -13,6 +13,8 @@ from importlib.machinery import SOURCE_SUFFIXES
 from pathlib import Path
 
 PACKAGE = "vialign"
+CONFIGURATION = f"{PACKAGE}.config"
+"""The package whose values decide, and not its code."""
 
 DATA_SUFFIXES = (".json", ".txt", ".csv", ".j2", ".css", ".js", ".gz", ".safetensors")
 """Files shipped with the package that decide what a stage computes."""
@@ -22,8 +24,8 @@ def code_digest(*modules: str, root: Path | None = None) -> str:
     """sha256 over everything of the package that the named modules need, directly or through others.
 
     `modules` are dotted names such as `vialign.signal.pairs`; a package stands for its `__init__`. The digest covers
-    the syntax trees (without docstrings, comments and layout) of the closure and the data files in its packages'
-    folders. `root` is the folder that holds the package (default: where this one is installed).
+    the syntax trees (without docstrings, comments, layout and the meanings of a table's columns) of the closure and the
+    data files in its packages' folders. `root` is the folder that holds the package (default: that of this one).
     Raises ValueError when a module does not exist.
     """
     folder = Path(__file__).parents[1] if root is None else Path(root)
@@ -49,8 +51,10 @@ def module_closure(*modules: str, root: Path | None = None) -> list[str]:
     """Names of all modules of the package that the given ones import, themselves included, sorted.
 
     Found in the source: imports anywhere, also inside functions; `from x import y` where y is a module; relative
-    imports; the packages on the way, whose `__init__` runs too; and strings that are the full name of a module, as a
-    registry uses them. Imports under `if TYPE_CHECKING:` do not count.
+    imports; the packages on the way, whose `__init__` runs too; and, of a module that calls `import_module`, strings
+    that are the full name of a module, in itself and in what it imports directly: a registry. Imports under
+    `if TYPE_CHECKING:` do not count, nor does the configuration: its values are digested by themselves
+    (`vialign.config.sections`).
     """
     folder = Path(__file__).parents[1] if root is None else Path(root)
     found: set[str] = set()
@@ -63,21 +67,29 @@ def module_closure(*modules: str, root: Path | None = None) -> list[str]:
         if module in found:
             continue
         path = _module_file(folder, module)
-        if path is None:
+        if path is None or module.startswith(CONFIGURATION):
             continue
         found.add(module)
         if "." in module:
             waiting.append(module.rpartition(".")[0])
-        waiting.extend(_resolve(name, module, path) for name in _parse(*_identity(path)).names)
+        source = _parse(*_identity(path))
+        names = [_resolve(name, module, path) for name in source.names]
+        waiting.extend(names)
+        if source.loads:
+            files = [file for name in names if (file := _module_file(folder, name)) is not None]
+            waiting.extend(name for file in (path, *files) for name in _parse(*_identity(file)).named)
     return sorted(found)
 
 
 class _Source:
-    """What a module's source says: a digest of its syntax and the names it may import."""
+    """What a module's source says: a digest of its syntax, what it may import, and what it names in strings."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.names = tuple(sorted(set(_imported_names(tree))))
+        self.named = tuple(sorted(set(_named_modules(tree))))
+        self.loads = any(isinstance(node, ast.Name) and node.id == "import_module" for node in ast.walk(tree))
         _drop_docstrings(tree)
+        _drop_meanings(tree)
         self.digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
@@ -99,7 +111,7 @@ def _file_digest(path: Path, modified: int, size: int) -> str:
 
 
 def _imported_names(tree: ast.Module) -> Iterator[str]:
-    """Every name that an import or a string could mean; a leading dot a level of relative import."""
+    """Every name that an import could mean; a leading dot a level of relative import."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -114,7 +126,12 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
             yield base
             joint = "" if base.endswith(".") else "."
             yield from (f"{base}{joint}{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+
+
+def _named_modules(tree: ast.Module) -> Iterator[str]:
+    """Strings that could be the full name of a module, with `:attribute` or without."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value.partition(":")[0]
             if name.startswith(f"{PACKAGE}.") and all(part.isidentifier() for part in name.split(".")):
                 yield name
@@ -145,6 +162,19 @@ def _drop_docstrings(tree: ast.Module) -> None:
             block = getattr(node, name, None)
             if isinstance(block, list):
                 setattr(node, name, [item for item in block if not _is_text(item)])
+
+
+def _drop_meanings(tree: ast.Module) -> None:
+    """Remove what the columns of a declared table mean: words for people, which change nothing that is computed."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table":
+            for column in (keyword.value for keyword in node.keywords):
+                if isinstance(column, ast.Call):
+                    column.args = [argument for argument in column.args if not _is_words(argument)]
+
+
+def _is_words(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 
 EMBEDDED = frozenset({"scenes"})
@@ -44,10 +43,6 @@ BENCHMARKS = {
 """The same for test benchmarks that bring their own images."""
 NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
 """Kinds of rule-made negatives (`vialign.language.negatives`)."""
-MODULES = ("reweight", "regularise", "correct")
-"""Modules of the curriculum; each can be left out."""
-GUIDED = "vialign-guided"
-"""All modules, with the learning rate that C guides."""
 RETRIEVAL = ("image_to_text", "text_to_image")
 """Directions of retrieval, as benchmarks of a split."""
 RECALLS = ("r1", "r5", "r10")
@@ -59,19 +54,6 @@ DEMO = "vialign-scenes"
 BLIP = "blip"
 """The one architecture that is not of open_clip."""
 _ASSETS = Path(__file__).parent / "backbone" / "assets"
-
-
-def method_name(modules: Iterable[str]) -> str:
-    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
-    chosen = set(modules)
-    active = [module for module in MODULES if module in chosen]
-    if len(active) == len(MODULES):
-        return "vialign"
-    return "-".join(["vialign", *(active or ["none"])])
-
-
-SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
-"""The curriculum's methods: name to active modules, from none to all."""
 
 
 @cache

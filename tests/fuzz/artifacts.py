@@ -38,13 +38,13 @@ from vialign.features.store import StoreWriter
 from vialign.files.artifacts import read_provenance, read_table, write_table
 from vialign.language.pipeline import _add_components as add_components
 from vialign.language.pipeline import load_pipeline, save_pipeline
+from vialign.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vialign.tables.data import CAPTIONS
 from vialign.tables.failures import FAILURE_CLASSES
 from vialign.tables.signal import SIGNAL_CALIBRATION, TOOLKIT_IMAGES
 from vialign.toolkit import load_signal, read_captions
 from vialign.toolkit.signal import CALIBRATION, PARSER, TEXT, VISUAL
 from vialign.toolkit.signal import IMAGES as USED
-from vialign.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 def same(rows: int) -> Callable[[bytes], int]:

@@ -9,9 +9,9 @@ import sys
 import pytest
 import yaml
 
+from vialign.catalogue import METHODS
 from vialign.config.experiment import Config
 from vialign.config.reference import reference_page, type_words
-from vialign.methods.build import METHODS
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import SECTIONS, opening
 

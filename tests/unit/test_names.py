@@ -6,12 +6,11 @@ import yaml
 
 from vialign import names
 from vialign.backbone.registry import BLIP, DEMO
+from vialign.catalogue import COMPARED, LEARNING_RATES, METHODS, REGION_METHODS, TOWER_METHODS, family
 from vialign.config.experiment import load_config, read_config
-from vialign.config.methods import COMPARED, LEARNING_RATES, REGION_METHODS, TOWER_METHODS, family
 from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.errors import UserError
-from vialign.methods.build import METHODS
-from vialign.tables.data import BENCHMARK_SPLITS, NEGATIVE_KINDS, SPLITS
+from vialign.tables.data import NEGATIVE_KINDS
 
 
 def complaint(config: dict) -> str:
@@ -22,11 +21,9 @@ def complaint(config: dict) -> str:
 
 def test_the_names_are_those_of_the_tables_and_registries():
     assert names.splits_of("scenes") == tuple(DEFAULT_SIZES)
-    assert tuple(names.BENCHMARKS) == BENCHMARK_SPLITS
     assert names.NEGATIVES == NEGATIVE_KINDS
-    assert set(METHODS) == {"frozen", *LEARNING_RATES, *names.SUBSETS, names.GUIDED}
+    assert set(METHODS) == {"frozen", *LEARNING_RATES, *SUBSETS, GUIDED}
     assert (names.DEMO, names.BLIP) == (DEMO, BLIP)
-    assert set(SPLITS) == {"backbone", *names.EMBEDDED_SPLITS, *names.BENCHMARKS}
     assert {*COMPARED, *TOWER_METHODS, *REGION_METHODS} <= set(METHODS)
     for name in METHODS:
         load_config({"training": {"methods": [name], "compare": [name]}})

@@ -5,7 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vialign.config.methods import REGION_METHODS, TOWER_METHODS, family
+from vialign.catalogue import FULL, GUIDED, REGION_METHODS, TOWER_METHODS, family
+from vialign.catalogue import SUBSETS as ALL_SUBSETS
 from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
@@ -13,8 +14,6 @@ from vialign.errors import UserError
 from vialign.evaluation.reproduction import has_known_values
 from vialign.gates.verdict import chosen_method, gate_action
 from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
-from vialign.names import GUIDED
-from vialign.names import SUBSETS as ALL_SUBSETS
 from vialign.config.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
@@ -31,7 +30,6 @@ RESULTS = CONFIG.results
 OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
 TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "validation"]
 SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
-FULL = "vialign"
 SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
@@ -150,7 +148,7 @@ def when_passed(make):
 
 def compared():
     """The configured methods and the chosen combination."""
-    return list(dict.fromkeys([*CONFIG.training.compare, chosen()]))
+    return list(dict.fromkeys([*CONFIG.training.compared, chosen()]))
 
 
 def of_compared(output):
@@ -199,22 +197,22 @@ def evidence(wildcards):
         *rules.agreement.output,
         *rules.blind_benchmarks.output,
         *rules.compare.output,
-        *rules.calibrate.output,
+        *rules.reproduce.output,
         *rules.failures.output,
         *rules.monitoring.output,
         *rules.gradients.output,
     ]
 
 
-def calibrated(method):
-    """The calibration table, which a method is trained after, where anything is known of the backbone."""
+def reproduced(method):
+    """The table of reproduced numbers, which a method is trained after, where anything is known of the backbone."""
     known = has_known_values(
         CONFIG.backbone.architecture,
         CONFIG.backbone.checkpoint,
         CONFIG.evaluation.expected,
     )
     wanted = known and method != "frozen"
-    return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
+    return [f"{RESULTS}/compare/reproduction.parquet"] if wanted else []
 
 
 # The demo backbone is too small to keep a second core busy: two jobs side by side are faster than one on two cores.

@@ -6,7 +6,7 @@ rule search_rate:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
-        calibrated=lambda wildcards: calibrated(wildcards.method),
+        reproduced=lambda wildcards: reproduced(wildcards.method),
     output:
         search=f"{RESULTS}/search/{{method}}.parquet",
     log:
@@ -17,7 +17,7 @@ rule search_rate:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section(*BUILDING, "evaluation.calibration"),
+        config=section(*BUILDING, "evaluation.reproduction"),
         code=code("search_rate"),
     script:
         "../scripts/search_rate.py"
@@ -30,7 +30,7 @@ rule train_early:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
-        calibrated=lambda wildcards: calibrated(wildcards.method),
+        reproduced=lambda wildcards: reproduced(wildcards.method),
     output:
         checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
         steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",
@@ -46,7 +46,7 @@ rule train_early:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
-        config=section(*BUILDING, "evaluation.calibration"),
+        config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
         until="early",
     script:
@@ -81,7 +81,7 @@ rule train_final:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
-        config=section(*BUILDING, "evaluation.calibration"),
+        config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
         until="final",
     script:

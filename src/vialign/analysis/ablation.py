@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from vialign.catalogue import MODULES, SUBSETS, method_name
 from vialign.errors import UserError
 from vialign.evaluation.statistics import interval, replicate_means, seed_weights
-from vialign.methods.build import SUBSETS
-from vialign.methods.curriculum.method import MODULES, method_name
 from vialign.tables.gates import ABLATION, CONTRIBUTIONS
 
 MEASURES = ("recall", "negatives", "score")

@@ -23,6 +23,7 @@ from vialign.files.artifacts import Provenance, check_contract, read_provenance
 from vialign.gates.verdict import chosen_method
 from vialign.language.pipeline import load_pipeline
 from vialign.methods.build import build_method
+from vialign.methods.checkpoint import load_best
 from vialign.methods.curriculum.ground import word_summary
 from vialign.methods.objective import assemble
 from vialign.signal.calibration import SignalCalibration, read_calibration
@@ -32,7 +33,6 @@ from vialign.stage import make_provenance
 from vialign.tables.language import UNIT_KINDS
 from vialign.toolkit.diagnosing import with_negatives
 from vialign.toolkit.encoder import Encoder, image_features, parse, to_pixels
-from vialign.training.checkpoint import load_best
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vialign.config.evaluation import GradientConfig
 from vialign.evaluation.statistics import seed_weights
+from vialign.methods.checkpoint import Trail
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.curriculum.regularise import ConsistencyRegulariser
 from vialign.methods.objective import Batch, SplitData, hardest_losses, select
@@ -29,7 +30,6 @@ from vialign.random import derive_seed, generator
 from vialign.signal.validation.resampling import image_weights, interval, resampled_mean
 from vialign.tables.training import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
 from vialign.training.batches import BatchOrder
-from vialign.training.checkpoint import Trail
 
 _ROWS = 16
 """Samples whose gradients are computed at once: more need more memory and are not faster."""

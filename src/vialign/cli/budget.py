@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vialign.catalogue import REGION_METHODS
 from vialign.cli.errors import one_line_errors
 from vialign.config.experiment import Config, digest, read_config
-from vialign.config.methods import REGION_METHODS
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
 
@@ -94,7 +94,7 @@ def _of_method(
     pipeline: Path | None,
     size: bool,
 ) -> tuple["pd.DataFrame", str | None]:
-    from vialign.methods.build import METHODS
+    from vialign.catalogue import METHODS
     from vialign.training.standalone import find_nlp, largest_allowed, measure_alone, random_backbone
 
     if model not in METHODS:

@@ -45,12 +45,12 @@ def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
 
 
 def _methods(config: "Config") -> Iterator[str]:
-    from vialign.config.methods import LEARNING_RATES
+    from vialign.catalogue import LEARNING_RATES
 
     training = config.training
-    methods = list(dict.fromkeys(["frozen", *LEARNING_RATES, *names.SUBSETS, names.GUIDED]))
+    methods = list(dict.fromkeys(["frozen", *LEARNING_RATES, *SUBSETS, GUIDED]))
     yield from _known("training.methods", training.methods, methods)
-    yield from _known("training.compare", training.compare, methods)
+    yield from _known("training.compare", training.compared, methods)
     yield from _known("training.learning_rates", training.learning_rates, LEARNING_RATES)
     yield from _known("budget.reference", [config.budget.reference], names.architectures())
 
@@ -69,7 +69,7 @@ def _lists(config: "Config") -> Iterator[str]:
         "training.methods": training.methods,
         "training.seeds": training.seeds,
         "training.search.factors": training.search.factors,
-        "training.compare": training.compare,
+        "training.compare": training.compared,
         "training.compare_seeds": training.compare_seeds,
         "evaluation.splits": config.evaluation.splits,
     }

@@ -22,7 +22,7 @@ class ExpectedValue(Section):
     """Where the value stands."""
 
 
-class CalibrationConfig(Section):
+class ReproductionConfig(Section):
     """What a backbone that does not reproduce its known numbers means for the run."""
 
     action: Literal["refuse", "warn"] = "refuse"
@@ -51,7 +51,7 @@ class EvaluationConfig(Section):
     ten points are more than the methods of a table commonly differ by, so a rise may come from the words alone."""
     expected: tuple[ExpectedValue, ...] = ()
     """Values that the frozen backbone must reproduce, beside the published ones that ship with the package."""
-    calibration: CalibrationConfig = CalibrationConfig()
+    reproduction: ReproductionConfig = ReproductionConfig()
 
 
 class FailureConfig(Section):

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from vialign.catalogue import COMPARED
 from vialign.config.section import Count, Fraction, Names, NonNegative, Positive, Section, Seeds
 
 
@@ -72,42 +73,6 @@ class MonitorConfig(Section):
         return self
 
 
-LEARNING_RATES = {
-    "lora": 1e-3,
-    "adapter": 1e-3,
-    "clip-adapter": 1e-3,
-    "bitfit": 1e-3,
-    "prompt": 3e-3,
-    "coop": 3e-2,
-    "filip": 1e-2,
-    "vinvl": 3e-4,
-    "uniter": 1e-3,
-    "vialign": 3e-3,
-}
-"""Default peak of each method's learning rate."""
-
-
-TOWER_METHODS = ("lora", "adapter", "bitfit", "prompt", "coop")
-"""Methods that run the backbone's towers in every step; all others read its frozen features."""
-
-
-REGION_METHODS = ("vinvl", "uniter")
-"""Methods that read the regions of the images; the pipeline makes them for these alone."""
-
-
-CURRICULUM = "vialign"
-"""The method with all modules of the curriculum; the names of its variants begin with it."""
-
-
-def family(method: str) -> str:
-    """What shares one learning rate, one search and one supervision: the curriculum's methods; any other is alone."""
-    return CURRICULUM if method == CURRICULUM or method.startswith(f"{CURRICULUM}-") else method
-
-
-COMPARED = ("frozen", *(name for name in LEARNING_RATES), "vialign-guided")
-"""Default methods of the full comparison: all that there are but the subsets."""
-
-
 class SearchConfig(Section):
     """The search for a method's learning rate: the same effort for every trained method, on validation alone."""
 
@@ -132,7 +97,7 @@ class TrainingConfig(Section):
     checks: Count = 4
     """Checks on the whole validation split over the whole training, by which weights are kept."""
     monitor: MonitorConfig = MonitorConfig()
-    learning_rates: dict[str, Positive] = LEARNING_RATES
+    learning_rates: dict[str, Positive] = {}
     """Peak of each method, around which `search` looks; `vialign` stands for all its subsets. A method that is not
     named keeps its default."""
     weight_decay: NonNegative = 0.01
@@ -153,16 +118,15 @@ class TrainingConfig(Section):
     search: SearchConfig = SearchConfig()
     lora_rank: Count = 4
     """Rank of LoRA's changes."""
-    compare: Names = COMPARED
-    """Methods of `snakemake compare_all`, beside the combination that the ablation chose."""
+    compare: Names | None = None
+    """Methods of `snakemake compare_all`, beside the combination that the ablation chose; null: all but the subsets."""
     compare_seeds: Seeds = (0, 1, 2)
     """Their training seeds."""
 
-    @field_validator("learning_rates")
-    @classmethod
-    def with_defaults(cls, given: dict[str, float]) -> dict[str, float]:
-        """The given rates over the default ones."""
-        return {**LEARNING_RATES, **given}
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Methods of the full comparison."""
+        return COMPARED if self.compare is None else self.compare
 
 
 class BaselinesConfig(Section):

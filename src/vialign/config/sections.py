@@ -1,6 +1,6 @@
 """Which parts of the configuration a rule reads: what it declares is handed to its job, and all else is a wall.
 
-A name is a field of the configuration (`signal`) or, with dots, a part of one (`evaluation.calibration`). Snakemake is
+A name is a field of the configuration (`signal`) or, with dots, a part of one (`evaluation.reproduction`). Snakemake is
 told of each twice: by its digest, which is a parameter of the rule, and by a small file, which is an input of it and is
 written only when the section changes. So a change is seen by the digest and by modification times alone.
 """

@@ -13,8 +13,8 @@ from vialign.config.evaluation import ExpectedValue
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
 from vialign.files.artifacts import read_table
-from vialign.tables.data import BENCHMARK_SPLITS
-from vialign.tables.evaluation import CALIBRATION
+from vialign.names import BENCHMARKS
+from vialign.tables.evaluation import REPRODUCTION
 
 _RETRIEVAL = ("image_to_text", "text_to_image")
 _QUICK_GELU = "-quickgelu"
@@ -52,7 +52,7 @@ def has_known_values(architecture: str, checkpoint: str | None, expected: Sequen
     return bool(expected) or bool((own & (published["checkpoint"] == checkpoint)).any())
 
 
-def check_calibration(
+def check_reproduction(
     results: pd.DataFrame,
     architecture: str,
     checkpoint: str | None,
@@ -65,7 +65,7 @@ def check_calibration(
     images: pd.DataFrame | None = None,
     published_counts: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
-    """CALIBRATION: every published or expected value that RESULTS of the frozen backbone can be held against.
+    """REPRODUCTION: every published or expected value that RESULTS of the frozen backbone can be held against.
 
     Published values count for this checkpoint tag and architecture, with or without QuickGELU: those of retrieval
     where `dataset` is the data set they are about, those of choice benchmarks where `results` holds a benchmark of
@@ -103,7 +103,7 @@ def check_calibration(
         name = value.benchmark.rpartition("/")[2]
         place = value.benchmark.partition("/")[0] if name in _RETRIEVAL else name
         rows.append(_row(value.model_dump(), found, likely_cause(place, measured, counts)))
-    return CALIBRATION.check(pd.DataFrame(rows)) if rows else CALIBRATION.empty()
+    return REPRODUCTION.check(pd.DataFrame(rows)) if rows else REPRODUCTION.empty()
 
 
 def measured_with(
@@ -136,29 +136,29 @@ def likely_cause(place: str, measured: Measured, published: Mapping[str, int], a
     return "; ".join(causes) or NO_CAUSE
 
 
-def require_calibrated(paths: Iterable[str | Path], action: Literal["refuse", "warn"]) -> None:
-    """`require_calibration` of every table of a list of files, which is empty where nothing is known of a backbone."""
+def require_reproduced(paths: Iterable[str | Path], action: Literal["refuse", "warn"]) -> None:
+    """`require_reproduction` of every table of a list of files, which is empty where nothing is known of a backbone."""
     for path in paths:
-        require_calibration(read_table(path, CALIBRATION), action)
+        require_reproduction(read_table(path, REPRODUCTION), action)
 
 
-def require_calibration(calibration: pd.DataFrame, action: Literal["refuse", "warn"]) -> None:
+def require_reproduction(reproduction: pd.DataFrame, action: Literal["refuse", "warn"]) -> None:
     """Refuse to train on a backbone that does not reproduce its known numbers, or, with `warn`, only say so.
 
     Raises UserError with the first missed value and its likely cause.
     """
-    missed = calibration[~calibration["passed"].astype(bool)]
+    missed = reproduction[~reproduction["passed"].astype(bool)]
     if missed.empty:
         return
     row = missed.iloc[0]
     line = (
-        f"calibration: {row['benchmark']}, {row['metric']}: measured {row['measured']:.2f} %, published "
+        f"reproduction: {row['benchmark']}, {row['metric']}: measured {row['measured']:.2f} %, published "
         f"{row['published']:.2f} % within {row['tolerance']:g} points ({row['cause']}; {len(missed)} of "
-        f"{len(calibration)} values missed)"
+        f"{len(reproduction)} values missed)"
     )
     if action == "refuse":
-        raise UserError(f"{line}; mend it, or set evaluation.calibration.action: warn to train all the same")
-    print(f"vialign: {line}; training goes on because evaluation.calibration.action is warn", file=sys.stderr)
+        raise UserError(f"{line}; mend it, or set evaluation.reproduction.action: warn to train all the same")
+    print(f"vialign: {line}; training goes on because evaluation.reproduction.action is warn", file=sys.stderr)
 
 
 def _activation(contract: Mapping[str, str], architecture: str | None) -> Iterable[str]:
@@ -219,7 +219,7 @@ def _find(
     if name.endswith("_order"):
         # ARO takes the first of tied candidates, which is the true one; without ties there is no lenient row.
         conventions = ("lenient", "micro")
-    splits = BENCHMARK_SPLITS if dataset in EMBEDDED else (*BENCHMARK_SPLITS, split)
+    splits = tuple(BENCHMARKS) if dataset in EMBEDDED else (*BENCHMARKS, split)
     places = ((f"{place}/{name}", measure, convention) for place in splits for convention in conventions)
     return next((values[place] for place in places if place in values), None)
 

@@ -10,7 +10,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from vialign.config.data import DataConfig
-from vialign.config.methods import REGION_METHODS
 from vialign.data.regions.reading import RegionFolder, RegionIndex, index_regions
 from vialign.data.regions.region_features import RegionFeatures
 from vialign.errors import UserError
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 _ROWS = 256
 """Images whose patches are in memory at a time."""
-_READERS = " and ".join(REGION_METHODS)
+_READERS = "methods that read regions"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from vialign.config.gates import GateConfig
 from vialign.config.methods import BudgetConfig
+from vialign.gates.verdict import with_action
 from vialign.tables.gates import BUDGET
 
 
@@ -53,7 +54,7 @@ def budget_verdict(
             }
         )
     rows.sort(key=lambda row: not row["required"])
-    return _verdict("budget", rows, gate, strict=law.strict)
+    return with_action("budget", rows, gate, strict=law.strict)
 
 
 def _limit_reason(row: dict[Hashable, Any], binds: bool, counted: bool) -> str:

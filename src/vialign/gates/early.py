@@ -1,10 +1,11 @@
-"""Two of the three stop-loss gates: early validation against LoRA, and the efficiency law."""
+"""The early gate: is the full model not significantly worse than LoRA on validation after the early steps?"""
 
 import numpy as np
 import pandas as pd
 
 from vialign.config.gates import EarlyGateConfig
 from vialign.evaluation.statistics import interval, normal_p_value, replicate_means, seed_weights
+from vialign.gates.verdict import with_action
 from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables.evaluation import OUTCOMES
 
@@ -78,7 +79,7 @@ def early_verdict(
                 "reason": "not available: no validation caption has a rule-made negative",
             }
         )
-    return _verdict("early", [*rows, _warning_row(warning, gate, method)], gate)
+    return with_action("early", [*rows, _warning_row(warning, gate, method)], gate)
 
 
 def _warning_row(warning: EarlyWarning | None, gate: EarlyGateConfig, method: str) -> dict[str, object]:

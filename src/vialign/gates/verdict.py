@@ -1,7 +1,8 @@
-"""What the tables of the checkpoints decided: read by the workflow, which must not import anything heavy for it."""
+"""What a gate decides, and what its table says: the workflow reads this, so nothing heavy is imported here."""
 
 import pandas as pd
 
+from vialign.config.gates import GateConfig
 from vialign.files.artifacts import read_table
 from vialign.tables.gates import ABLATION, VERDICT
 
@@ -41,8 +42,8 @@ def chosen_method(path: str) -> str:
     return str(methods[0])
 
 
-def _verdict(name: str, rows: list[dict[str, object]], gate: GateConfig, *, strict: bool = True) -> pd.DataFrame:
-    """The rows with what follows: an undecided criterion counts as missed only where the gate is strict."""
+def with_action(name: str, rows: list[dict[str, object]], gate: GateConfig, *, strict: bool = True) -> pd.DataFrame:
+    """The rows of a gate with what follows, as VERDICT; an undecided criterion is missed only where the gate is strict."""
     frame = pd.DataFrame([{"undecided": False, **row} for row in rows])
     missed = frame["required"] & ~frame["met"]
     stopped = bool((missed if strict else missed & ~frame["undecided"]).any())

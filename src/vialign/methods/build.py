@@ -1,51 +1,29 @@
-"""From a method's name to its objective. A new baseline is one file, one line here and one entry in the config."""
+"""From a method's name to its objective."""
 
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vialign.catalogue import BASELINES, CURRICULUM, GUIDED, LEARNING_RATES, METHODS, TOWER_METHODS, family
 from vialign.config.experiment import Config
-from vialign.config.methods import TOWER_METHODS, TrainingConfig, family
+from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
 from vialign.features import BackboneFacts, read_images
 from vialign.methods.curriculum.ground import word_width
-from vialign.methods.curriculum.method import GUIDED, MODULES, CurriculumMethod
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.objective import Objective
 from vialign.methods.sizing import sized_rank
-from vialign.names import SUBSETS as SUBSETS
 from vialign.signal.calibration import SignalCalibration
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
 
-CURRICULUM = {**SUBSETS, GUIDED: MODULES}
-"""All methods of `vialign.methods.curriculum`: the subsets, and all modules with a guided learning rate."""
-BASELINES = {
-    "frozen": "vialign.methods.baselines.frozen",
-    "lora": "vialign.methods.baselines.lora",
-    "adapter": "vialign.methods.baselines.adapter",
-    "clip-adapter": "vialign.methods.baselines.clip_adapter",
-    "bitfit": "vialign.methods.baselines.bitfit",
-    "prompt": "vialign.methods.baselines.prompt",
-    "coop": "vialign.methods.baselines.coop",
-    "filip": "vialign.methods.baselines.filip",
-    "vinvl": "vialign.methods.baselines.vinvl",
-    "uniter": "vialign.methods.baselines.uniter",
-}
-"""Name in the config to the module with `build(config, backbone, seed)`."""
-METHODS = (*BASELINES, *CURRICULUM)
-
 
 def learning_rate(name: str, config: TrainingConfig) -> float:
-    """The peak learning rate of a method; 0 for the frozen backbone.
-
-    Raises UserError when the config gives none.
-    """
+    """The peak learning rate of a method: the config's, or the catalogue's; 0 for the frozen backbone."""
     if name == "frozen":
         return 0.0
-    if family(name) not in config.learning_rates:
-        raise UserError(f"config: training.learning_rates has no entry {family(name)!r}, which method {name!r} needs")
-    return config.learning_rates[family(name)]
+    return config.learning_rates.get(family(name), LEARNING_RATES[family(name)])
 
 
 def open_backbone(name: str, config: Config, images: str | Path) -> "Backbone | BackboneFacts":
@@ -101,5 +79,5 @@ def _build(
 
 
 def _build_baseline(name: str, config: Config, backbone: "Backbone | BackboneFacts", seed: int) -> Objective:
-    method: Objective = import_module(BASELINES[name]).build(config, backbone, seed)
+    method: Objective = import_module(BASELINES[name].module).build(config, backbone, seed)
     return method

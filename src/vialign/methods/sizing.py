@@ -6,11 +6,12 @@ import torch
 
 from vialign.budget import largest_rank
 from vialign.budget.counting import count_stored
+from vialign.catalogue import MODULES
 from vialign.config.experiment import Config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.features.facts import BackboneFacts
 from vialign.methods.curriculum.ground import word_width
-from vialign.methods.curriculum.method import MODULES, CurriculumMethod
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.signal.calibration import SignalCalibration
 
 

@@ -11,28 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from vialign.catalogue import family
 from vialign.config.experiment import Config
-from vialign.config.methods import family
 from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, read_provenance, read_table
-from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
-from vialign.tables.evaluation import AGREEMENT, BLIND, CALIBRATION, COMPARISONS, RESULTS
-from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW, FAILURES
-from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
-from vialign.tables.language import QUALITY, SPANS
+from vialign.results import NAMED, RESULTS_OF_A_RUN
+from vialign.tables.evaluation import OUTCOMES
 from vialign.tables.schema import Table
-from vialign.tables.signal import DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS, STRESS_SUMMARY
-from vialign.tables.theory import THEORY, THEORY_TRENDS
-from vialign.tables.training import (
-    GRADIENT_SAMPLES,
-    GRADIENT_TERMS,
-    MONITOR,
-    MONITORING,
-    OPTIMISATION_PATH,
-    SEARCH,
-    SIGNAL_MONITOR,
-    TRAINING_LOG,
-)
+from vialign.tables.training import SEARCH
 
 FILE = "_file"
 ROW = "_row"
@@ -40,61 +26,21 @@ ROW = "_row"
 GATES = ("signal", "budget", "early")
 
 PLACES: dict[str, tuple[str, Table]] = {
-    "images": ("data/images.parquet", IMAGES),
-    "captions": ("data/captions.parquet", CAPTIONS),
-    "objects": ("data/objects.parquet", OBJECTS),
-    "relations": ("data/relations.parquet", RELATIONS),
-    "choices": ("data/choices.parquet", CHOICES),
-    "questions": ("data/questions.parquet", QUESTIONS),
-    "problems": ("data/problems.parquet", PROBLEMS),
-    "language_quality": ("language/quality.parquet", QUALITY),
-    "readout": ("features/readout.parquet", QUALITY),
-    "visual_quality": ("disentangle/visual_quality.parquet", QUALITY),
-    "text_quality": ("disentangle/text_quality.parquet", QUALITY),
-    "text_spans": ("disentangle/text_spans.parquet", SPANS),
-    "text_domains": ("disentangle/text_domains.parquet", SPANS),
-    "signal_calibration": ("signal/calibration.parquet", SIGNAL_CALIBRATION),
-    "scores": ("signal/scores.parquet", SIGNAL_SCORES),
-    "diagnosis": ("signal/diagnosis.parquet", DIAGNOSIS),
-    "probe": ("signal/probe.parquet", PROBE),
-    "stress": ("signal/stress.parquet", STRESS),
-    "stress_summary": ("signal/stress_summary.parquet", STRESS_SUMMARY),
-    "gate_signal": ("signal/verdict.parquet", VERDICT),
-    "gate_budget": ("gates/budget.parquet", VERDICT),
-    "gate_early": ("gates/early.parquet", VERDICT),
-    "budget": ("budget/ledger.parquet", BUDGET),
-    "ablation": ("ablate/ablation.parquet", ABLATION),
-    "contributions": ("ablate/contributions.parquet", CONTRIBUTIONS),
-    "calibration": ("compare/calibration.parquet", CALIBRATION),
-    "agreement": ("evaluate/agreement.parquet", AGREEMENT),
-    "blind": ("evaluate/blind.parquet", BLIND),
-    "results": ("compare/results.parquet", RESULTS),
-    "comparisons": ("compare/comparisons.parquet", COMPARISONS),
-    "failures": ("analyse/failures.parquet", FAILURES),
-    "failure_rates": ("analyse/failure_rates.parquet", FAILURE_RATES),
-    "failure_moves": ("analyse/failure_moves.parquet", FAILURE_MOVES),
-    "failure_review": ("analyse/failure_review.parquet", FAILURE_REVIEW),
-    "early_monitoring": ("gates/early_monitoring.parquet", MONITORING),
-    "monitoring": ("analyse/monitoring.parquet", MONITORING),
-    "gradient_terms": ("analyse/gradient_terms.parquet", GRADIENT_TERMS),
-    "gradient_samples": ("analyse/gradient_samples.parquet", GRADIENT_SAMPLES),
-    "optimisation_path": ("analyse/optimisation_path.parquet", OPTIMISATION_PATH),
-    "theory": ("analyse/theory.parquet", THEORY),
-    "theory_trends": ("analyse/theory_trends.parquet", THEORY_TRENDS),
+    result.name: (result.path, result.table)
+    for result in RESULTS_OF_A_RUN
+    if result.single and not result.path.startswith("compare_all/")
 }
 """Tables that are one file each."""
 
+_OF_A_TRAINING = "train/{method}/{seed}/"
 TRAINING: dict[str, tuple[str, Table]] = {
-    "monitor": ("monitor.parquet", MONITOR),
-    "signal_monitor": ("signal_monitor.parquet", SIGNAL_MONITOR),
-    "log": ("log.parquet", TRAINING_LOG),
-    "early_monitor": ("early_monitor.parquet", MONITOR),
-    "early_signal_monitor": ("early_signal_monitor.parquet", SIGNAL_MONITOR),
-    "early_log": ("early_log.parquet", TRAINING_LOG),
+    result.name: (result.path.removeprefix(_OF_A_TRAINING), result.table)
+    for result in RESULTS_OF_A_RUN
+    if result.path.startswith(_OF_A_TRAINING) and result.table is not OUTCOMES
 }
 """Tables that are one file a method and seed, under `train/<method>/<seed>/`."""
 
-SEARCHES = "search/*.parquet"
+SEARCHES = NAMED["search"].path.format(method="*")
 """The searches for a learning rate, one table a method."""
 
 _TRAINED = r"train/.*/(final|log|monitor|signal_monitor|trail)\."

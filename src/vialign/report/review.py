@@ -36,7 +36,7 @@ Rule = Callable[[Evidence, Config], list[Suggestion]]
 def suggestions(evidence: Evidence, config: Config) -> list[Suggestion]:
     """What to try, strongest evidence first."""
     rules = {"signal": _SIGNAL, "budget": _BUDGET, "early": _EARLY}[evidence.stopped or "signal"]
-    found = [suggestion for rule in (_control, _calibration, *rules) for suggestion in rule(evidence, config)]
+    found = [suggestion for rule in (_control, _reproduction, *rules) for suggestion in rule(evidence, config)]
     return sorted(found, key=lambda suggestion: -suggestion.weight)
 
 
@@ -67,8 +67,8 @@ def _control(evidence: Evidence, config: Config) -> list[Suggestion]:
     return [Suggestion(1.0, text, ("config",))]
 
 
-def _calibration(evidence: Evidence, config: Config) -> list[Suggestion]:
-    table = evidence.get("calibration")
+def _reproduction(evidence: Evidence, config: Config) -> list[Suggestion]:
+    table = evidence.get("reproduction")
     if table is None or table["passed"].all():
         return []
     row = table[~table["passed"]].iloc[0]
@@ -81,7 +81,7 @@ def _calibration(evidence: Evidence, config: Config) -> list[Suggestion]:
         cite(row, "published", "number"),
         row["cause"],
     )
-    return [Suggestion(0.95, text, (evidence.path("calibration"),))]
+    return [Suggestion(0.95, text, (evidence.path("reproduction"),))]
 
 
 def _readable_embedding(evidence: Evidence, config: Config) -> list[Suggestion]:

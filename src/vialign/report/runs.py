@@ -14,8 +14,8 @@ from vialign.evaluation.statistics import interval
 from vialign.files.artifacts import read_provenance, read_table
 from vialign.files.text import read_yaml
 from vialign.report.evidence import GATES, PLACES
-from vialign.tables import schema as tables
 from vialign.tables.evaluation import OUTCOMES
+from vialign.tables.schema import Table
 
 CONFIG = "report/config.yaml"
 """Where a run keeps its whole configuration, relative to its results folder."""
@@ -54,7 +54,7 @@ def read_run(folder: Path) -> StoredRun:
     return StoredRun(folder, frames, _settings(folder / CONFIG), _facts(folder))
 
 
-def _read(path: Path, table: tables.Table) -> pd.DataFrame:
+def _read(path: Path, table: Table) -> pd.DataFrame:
     try:
         return read_table(path, table)
     except ValueError as error:

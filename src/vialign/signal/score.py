@@ -6,7 +6,7 @@ whose `mass` is zero are absent: no phrase matches them.
 """
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from einops import einsum
@@ -14,6 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.disentangle.geometry import relation_matches
+
+if TYPE_CHECKING:
+    from vialign.disentangle import Phrases
+    from vialign.signal.calibration import SignalCalibration
 
 ABSENT = -1e9
 """Stands for minus infinity where a logarithm is masked: its exponential is exactly 0, and no gradient becomes NaN."""
@@ -125,7 +129,7 @@ def relation_queries(phrases: "Phrases") -> RelationQueries | None:
 def driving_signal(
     s_global: Float[Tensor, "*shape"],
     s_local: Float[Tensor, "*shape"],
-    calibration: SignalCalibration,
+    calibration: "SignalCalibration",
     driver: str,
 ) -> Float[Tensor, "*shape"]:
     """The signal named `driver` (as `SignalConfig.driver`) of raw similarities; differentiable, for training."""

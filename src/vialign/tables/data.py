@@ -1,26 +1,14 @@
-"""Tables of the data that a run works on: images, captions, boxes, relations, test items and what is wrong with them."""
+"""Tables of the data: images, captions, boxes, relations, test items, and what is wrong with them."""
 
-from vialign.names import BENCHMARKS, EMBEDDED_SPLITS, NEGATIVES
+from vialign.names import NEGATIVES
 from vialign.tables.schema import Table, category, key, number, number_key, numbers, text, texts, whole
 
-BENCHMARK_SPLITS = tuple(BENCHMARKS)
-"""Test splits of benchmarks that bring their own images."""
-
-
-SPLITS = (
-    "backbone",
-    *EMBEDDED_SPLITS,
-    *BENCHMARK_SPLITS,
-)
-
-
 NEGATIVE_KINDS = NEGATIVES
-
 
 IMAGES = Table(
     "images",
     image_id=key("name of the image, unique in the data set; never a path"),
-    split=category(SPLITS, "the one split the image belongs to"),
+    split=text("the one split the image belongs to"),
     path=text("file, relative to the folder of its source"),
     width=whole("pixels of what is seen: of the crop, where there is one", low=1),
     height=whole("pixels of what is seen", low=1),
@@ -65,7 +53,7 @@ CHOICES = Table(
     "choices",
     item_id=key("`<benchmark>/<n>`"),
     benchmark=text("winoground, aro_relation, aro_attribution, aro_order, ..."),
-    split=category(SPLITS, "split of its images"),
+    split=text("split of its images"),
     tag=text("class over which macro averages are taken: the predicate, the attribute pair, the tag"),
     images=texts("image ids: one, or two for Winoground"),
     texts=texts("candidate captions; candidate j is true of images[j], every later one is wrong"),
@@ -75,7 +63,7 @@ CHOICES = Table(
 QUESTIONS = Table(
     "questions",
     question_id=key("`vqa/<n>`"),
-    split=category(SPLITS, "split of its image"),
+    split=text("split of its image"),
     image_id=text("the image asked about"),
     question=text("the question"),
     kind=category(("relation", "attribute"), "what must be understood to answer"),

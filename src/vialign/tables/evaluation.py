@@ -96,8 +96,8 @@ BLIND = Table(
 )
 
 
-CALIBRATION = Table(
-    "calibration_check",
+REPRODUCTION = Table(
+    "reproduction",
     benchmark=key("benchmark"),
     metric=key("metric"),
     published=number("published value, percent"),

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from vialign.tables.data import NEGATIVE_KINDS, SPLITS
+from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.schema import Column, Table, category, key, number, number_key, text, unit_interval, whole
 
 UNIT_KINDS = ("entity", "attribute", "relation")
@@ -11,7 +11,7 @@ UNIT_KINDS = ("entity", "attribute", "relation")
 TEXTS = Table(
     "texts",
     text_id=key("caption id, `<caption_id>!<negative kind>`, `<item_id>:<candidate>` or `<question_id>:<candidate>`"),
-    split=category(SPLITS, "split it belongs to"),
+    split=text("split it belongs to"),
     image_id=text("image it is meant for (for a negative: the image of the caption it was made from)"),
     kind=category(("caption", *NEGATIVE_KINDS, "choice", "answer"), "what the text is"),
     text=text("the text itself"),

@@ -64,8 +64,8 @@ class Signal:
     def score(self, pictures: Sequence["Image.Image"], texts: Sequence[str]) -> pd.DataFrame:
         """Every signal of pairs in memory, picture i with text i; columns of `SIGNAL_SCORES` without ids and kind.
 
-        Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.files.images`). All of them go
-        through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a text has
+        Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.files.images`). All of
+        them go through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a text has
         no token.
         """
         if len(pictures) != len(texts):

@@ -99,8 +99,8 @@ def train_job(job: TrainingJob) -> None:
     from vialign.distributed import is_first
     from vialign.evaluation.run import validation_outcomes
     from vialign.methods.build import build_method, open_backbone
+    from vialign.methods.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
     from vialign.signal.calibration import read_calibration
-    from vialign.training.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
     from vialign.training.loop import Diverged, train
     from vialign.training.unfinished import Unfinished
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from vialign.config.methods import TrainingConfig
 from vialign.distributed import is_first, processes, sum_gradients
+from vialign.methods.checkpoint import Checkpoint, Trail
 from vialign.methods.objective import Objective, SplitData
 from vialign.progress import follow
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.batches import BatchOrder
-from vialign.training.checkpoint import Checkpoint, Trail
 from vialign.training.monitor import carries_signal, check, sample_images, validation_score
 from vialign.training.unfinished import TrainingResult, Unfinished, rows_of
 

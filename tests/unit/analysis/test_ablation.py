@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from vialign.analysis.ablation import ablation_tables, elimination_path, shapley_value, subset_scores
+from vialign.catalogue import MODULES, SUBSETS
 from vialign.errors import UserError
-from vialign.methods.build import SUBSETS
-from vialign.methods.curriculum.method import MODULES
 
 GAINS = {"reweight": -0.05, "regularise": 0.0, "correct": 0.3}
 KINDS = (("image_to_text", "r1"), ("text_to_image", "r1"), ("negatives", "accuracy"))

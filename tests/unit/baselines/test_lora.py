@@ -10,8 +10,8 @@ from vialign.config.data import BackboneConfig
 from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
 from vialign.methods.baselines.lora import Lora, adapted_layers
+from vialign.methods.checkpoint import load_checkpoint, save_checkpoint
 from vialign.methods.objective import Batch, SplitData
-from vialign.training.checkpoint import load_checkpoint, save_checkpoint
 from vialign.training.loop import require_gradients, train
 
 TOWER = close(torch.float32, transformer(width=32, layers=2))

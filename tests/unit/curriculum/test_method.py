@@ -4,12 +4,12 @@ from torch import nn
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from tolerance import close
+from vialign.catalogue import MODULES, SUBSETS, method_name
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
 from vialign.contrastive import contrastive_loss
-from vialign.methods.build import SUBSETS
 from vialign.methods.curriculum.head import ContrastiveHead
-from vialign.methods.curriculum.method import MODULES, CurriculumMethod, method_name
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.objective import Batch, Objective, select
 from vialign.signal.score import local_similarity, match_entropy, relation_queries
 from vialign.training.loop import train

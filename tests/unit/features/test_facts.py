@@ -5,12 +5,12 @@ import pytest
 
 from planted import CALIBRATION
 from vialign.backbone import load_backbone
+from vialign.catalogue import METHODS, TOWER_METHODS
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import load_config
-from vialign.config.methods import TOWER_METHODS
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
-from vialign.methods.build import METHODS, build_method
+from vialign.methods.build import build_method
 
 
 @pytest.fixture(scope="module")

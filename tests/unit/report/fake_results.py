@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 from vialign.analysis.failures.rates import failure_tables
 from vialign.config.experiment import Config, load_config
 from vialign.files.artifacts import write_table
-from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS, SPLITS
-from vialign.tables.evaluation import AGREEMENT, BLIND, CALIBRATION, COMPARISONS, RESULTS
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
+from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import QUALITY, SPANS
@@ -96,7 +96,7 @@ def _write(folder: Path, path: str, table: tables.Table, rows: list[dict[str, ob
 def _data(folder: Path, draw: np.random.Generator) -> None:
     images, captions, objects, relations, choices, questions = [], [], [], [], [], []
     whole = dict(source="data", crop=[])
-    for split in SPLITS[1:]:
+    for split in (*EMBEDDED_SPLITS, *BENCHMARKS):
         for number in range(6):
             name = f"{split}_{number}"
             pixels = draw.integers(60, 200, (8, 8, 3), dtype=np.uint8).repeat(14, 0).repeat(14, 1)
@@ -397,7 +397,7 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
     _write(folder, "compare/comparisons.parquet", COMPARISONS, comparisons)
     known = dict(benchmark="test/image_to_text", metric="r1", published=41.2, measured=41.1, tolerance=0.3)
     known |= dict(passed=True, cause="", source="README")
-    _write(folder, "compare/calibration.parquet", CALIBRATION, [known])
+    _write(folder, "compare/reproduction.parquet", REPRODUCTION, [known])
 
 
 def _failures(folder: Path) -> None:

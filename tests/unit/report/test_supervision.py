@@ -5,7 +5,7 @@ import pytest
 
 from unit.report.fake_results import fake_config
 from unit.report.page import read_page
-from vialign.config.methods import REGION_METHODS
+from vialign.catalogue import REGION_METHODS
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.sections.common import METHOD_SUPERVISION
 from vialign.report.sections.supervision import supervision

@@ -11,11 +11,12 @@ from planted import CALIBRATION
 from vialign.backbone import load_backbone
 from vialign.budget.counting import count_parser, count_stored, count_work
 from vialign.budget.ledger import measure_subject
+from vialign.catalogue import BASELINES, REGION_METHODS
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import load_config
-from vialign.config.methods import REGION_METHODS, GroundingConfig
+from vialign.config.methods import GroundingConfig
 from vialign.disentangle import TextDisentangler, VisualDisentangler
-from vialign.methods.build import BASELINES, build_method
+from vialign.methods.build import build_method
 from vialign.training.efficiency import Bench, method_subject
 
 CONFIG = load_config(

@@ -4,14 +4,15 @@ import torch
 from torch import nn
 
 from planted import CALIBRATION, Vocabulary, planted_world
+from vialign.catalogue import MODULES
 from vialign.config.methods import CurriculumConfig, MonitorConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
 from vialign.files.artifacts import write_tensors
 from vialign.methods.baselines.frozen import Frozen
-from vialign.methods.curriculum.method import MODULES, CurriculumMethod
+from vialign.methods.checkpoint import load_best, load_checkpoint, load_trail, save_checkpoint, save_trail
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
-from vialign.training.checkpoint import load_best, load_checkpoint, load_trail, save_checkpoint, save_trail
 from vialign.training.loop import check_steps, rate_at, train
 from vialign.training.monitor import check, sample_images, validation_score
 

@@ -1,10 +1,11 @@
 import pytest
 
 from planted import CALIBRATION, Vocabulary, planted_world
+from vialign.catalogue import MODULES
 from vialign.config.methods import CurriculumConfig, SearchConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
-from vialign.methods.curriculum.method import MODULES, CurriculumMethod
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.tables.training import SEARCH
 from vialign.training.loop import train
 from vialign.training.monitor import check, validation_score

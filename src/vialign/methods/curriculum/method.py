@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vialign.catalogue import GUIDED, method_name
 from vialign.config.methods import CurriculumConfig
 from vialign.config.signal import SignalConfig
 from vialign.contrastive import contrastive_loss
@@ -22,9 +23,6 @@ from vialign.methods.curriculum.head import ContrastiveHead
 from vialign.methods.curriculum.regularise import ConsistencyRegulariser
 from vialign.methods.curriculum.reweight import AmbiguityWeights
 from vialign.methods.objective import Batch, Objective, Side, SplitData
-from vialign.names import GUIDED as GUIDED
-from vialign.names import MODULES as MODULES
-from vialign.names import method_name as method_name
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import driving_signal, local_similarity, match_entropy, relation_queries
 

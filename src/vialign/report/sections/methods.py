@@ -4,13 +4,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.budget.printing import SHARES
+from vialign.catalogue import meaning
 from vialign.config.experiment import Config
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.sections.blind import solved_blind
-from vialign.report.sections.common import benchmark_name, by_method, method_meaning, method_order, words
+from vialign.report.sections.common import benchmark_name, by_method, method_order, words
 from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables.evaluation import COMPARISONS, RESULTS
@@ -161,7 +162,7 @@ def results_blocks(evidence: Evidence, config: Config) -> list[Markup]:
 def _meanings(methods: "pd.Series[str]") -> Markup:
     """One line a method: its name in the tables, its name among people, and what it is."""
     names = list(dict.fromkeys(methods))
-    return bullets([say("<code>{}</code>: {}, {}", name, *method_meaning(name)) for name in names])
+    return bullets([say("<code>{}</code>: {}, {}", name, *meaning(name)) for name in names])
 
 
 def _differences(evidence: Evidence, config: Config) -> list[Markup]:
