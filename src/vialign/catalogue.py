@@ -216,3 +216,23 @@ def meaning(method: str) -> tuple[str, str]:
     """Title of a method and what it is; a name that the catalogue does not hold stands for itself."""
     known = METHODS.get(method)
     return (known.title, known.meaning) if known else (method, "a method of this run.")
+
+
+MARKS = ("<!-- made by `vialign methods`; `make schema` writes it anew -->", "<!-- end of methods -->")
+"""Around the tables in docs/methods.md."""
+
+
+def listing() -> str:
+    """Tables in Markdown of every method."""
+    baselines = [
+        "| name | title | what is trained | paper | sizes | reads | told beyond images and captions |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for method in BASELINES.values():
+        cells = (f"`{method.name}`", method.title, method.trains, method.paper)
+        sizes = ", ".join(f"`{size}`" for size in method.sizes)
+        baselines.append(f"| {' | '.join((*cells, sizes, ', '.join(method.reads), method.told))} |")
+    curriculum = ["| name | modules |", "| --- | --- |"]
+    curriculum += [f"| `{name}` | {METHODS[name].trains} |" for name in CURRICULUM]
+    heading = f"All methods of the curriculum read {', '.join(METHODS[FULL].reads)} and are told {METHODS[FULL].told}."
+    return "\n".join(["", *baselines, "", heading, "", *curriculum, "", ""])

@@ -281,10 +281,14 @@ NAMED = {result.name: result for result in RESULTS_OF_A_RUN}
 """The same by name."""
 
 
+MARKS = ("<!-- made by `vialign results list`; `make schema` writes it anew -->", "<!-- end of results -->")
+"""Around the list in docs/architecture.md."""
+
+
 def listing() -> str:
-    """A table in Markdown of every file, for docs/architecture.md."""
+    """A table in Markdown of every file."""
     lines = ["| file | rows of | made by | what it holds |", "| --- | --- | --- | --- |"]
     for result in RESULTS_OF_A_RUN:
         rule = f"`{result.rule}`" if result.rule else "people"
-        lines.append(f"| `{result.path}` | {result.table.name} | {rule} | {result.caption} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"| `{result.path}` | `{result.table.name}` | {rule} | {result.caption} |")
+    return "\n".join(["", *lines, "", ""])

@@ -6,10 +6,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from vialign.catalogue import LEARNING_RATES
 from vialign.cli.app import schema_text
 from vialign.config.data import DataConfig
 from vialign.config.experiment import Config, digest, expand_variables, load_config, read_config
 from vialign.errors import UserError
+from vialign.methods.build import learning_rate
 
 
 def sections(model: type, path: str = "") -> list[str]:

@@ -4,6 +4,7 @@ from vialign.analysis.gradients import TrailedRun, analyse_gradients
 from vialign.files.artifacts import write_table
 from vialign.methods.build import build_method, open_backbone
 from vialign.methods.checkpoint import load_trail
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.inputs import read_split
 from vialign.signal.calibration import read_calibration
 from vialign.stage import Run
@@ -19,7 +20,9 @@ def trace_gradients(run: Run) -> None:
     for path in run.input.trails:
         name, seed = training_of(path)
         backbone = open_backbone(name, config, run.input["image_features"])
-        runs.append(TrailedRun(build_method(name, config, backbone, calibration, seed), seed, load_trail(path)))
+        method = build_method(name, config, backbone, calibration, seed)
+        assert isinstance(method, CurriculumMethod)
+        runs.append(TrailedRun(method, seed, load_trail(path)))
     settings = config.evaluation
     terms, samples, path = analyse_gradients(
         runs,

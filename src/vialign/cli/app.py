@@ -18,7 +18,7 @@ from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance, write_text
 from vialign.files.locks import end_cleanly
 from vialign.files.paths import ANY, Output, check_paths, check_space
-from vialign.files.text import any_console, print_page, read_text
+from vialign.files.text import any_console, print_page, read_text, with_block
 
 
 class _AnyConsole(typer.Typer):
@@ -127,14 +127,9 @@ def data_notes(
 
     Example: `vialign data notes --into docs/data.md`
     """
-    from vialign.data.checking import notes_markdown, with_notes
+    from vialign.data.checking import MARKS, notes_markdown
 
-    with one_line_errors():
-        if into is None:
-            print_page(f"{notes_markdown()}\n")
-        else:
-            check_paths([Output("--into", into, ANY)], {})
-            write_text(with_notes(read_text(into), str(into)), into)
+    _print_or_write(into, MARKS, notes_markdown())
 
 
 @data_app.command("unpack")
@@ -191,6 +186,45 @@ def data_order(
             told[told["image_id"].isin(test)], output, seed, output.stem, lambda texts: tag_texts(nlp, texts)
         )
         print(f"{output}: written; name it in data.order_files and keep it")
+
+
+@app.command("methods")
+def methods(
+    into: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A page whose block of methods is written anew.")
+    ] = None,
+) -> None:
+    """Print, as Markdown, every method that can be trained: what it trains, reads and is told.
+
+    Example: `vialign methods --into docs/methods.md`
+    """
+    from vialign import catalogue
+
+    _print_or_write(into, catalogue.MARKS, catalogue.listing())
+
+
+@results_app.command("list")
+def results_list(
+    into: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A page whose block of results is written anew.")
+    ] = None,
+) -> None:
+    """Print, as Markdown, every table that a run writes, and the rule that makes it.
+
+    Example: `vialign results list --into docs/architecture.md`
+    """
+    from vialign import results
+
+    _print_or_write(into, results.MARKS, results.listing())
+
+
+def _print_or_write(into: Path | None, marks: tuple[str, str], block: str) -> None:
+    with one_line_errors():
+        if into is None:
+            print_page(block)
+        else:
+            check_paths([Output("--into", into, ANY)], {})
+            write_text(with_block(read_text(into), str(into), marks, block), into)
 
 
 @results_app.command("provenance")

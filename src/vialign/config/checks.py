@@ -45,12 +45,11 @@ def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
 
 
 def _methods(config: "Config") -> Iterator[str]:
-    from vialign.catalogue import LEARNING_RATES
+    from vialign.catalogue import LEARNING_RATES, METHODS
 
     training = config.training
-    methods = list(dict.fromkeys(["frozen", *LEARNING_RATES, *SUBSETS, GUIDED]))
-    yield from _known("training.methods", training.methods, methods)
-    yield from _known("training.compare", training.compared, methods)
+    yield from _known("training.methods", training.methods, METHODS)
+    yield from _known("training.compare", training.compared, METHODS)
     yield from _known("training.learning_rates", training.learning_rates, LEARNING_RATES)
     yield from _known("budget.reference", [config.budget.reference], names.architectures())
 

@@ -44,8 +44,8 @@ class DataConfig(Section):
     tune_list: str | None = None
     """A file that names, line by line, the only training images to use: those the backbone has not seen."""
     regions: str | None = None
-    """Region features for the methods that read them (docs/methods.md): a TSV file of bottom-up attention or VinVL, or a
-    folder of npz files. Without it regions are the labelled boxes of the data set."""
+    """Region features for the methods that read them (docs/methods.md): a TSV file of bottom-up attention or VinVL, or
+    a folder of npz files. Without it regions are the labelled boxes of the data set."""
     region_width: Count = 2048
     """Numbers of a region's feature in that file: 2048 in bottom-up attention, 2054 in VinVL."""
     region_limit: Count = 36

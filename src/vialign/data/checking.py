@@ -166,11 +166,7 @@ def with_notes(page: str, name: str) -> str:
 
     Raises UserError when the marks are not there.
     """
-    before, first, rest = page.partition(MARKS[0])
-    _, last, after = rest.partition(MARKS[1])
-    if not (first and last):
-        raise UserError(f"{name}: has not the lines {MARKS[0]!r} and {MARKS[1]!r}; put them where the notes belong")
-    return f"{before}{first}\n{notes_markdown()}{last}{after}"
+    return with_block(page, name, MARKS, notes_markdown())
 
 
 def count_tables(tables: DatasetTables) -> dict[str, int]:

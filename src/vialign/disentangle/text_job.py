@@ -21,7 +21,7 @@ def fit_units(run: Run) -> None:
     images = read_images(run.input.train_images)
     gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["validation"])
     backbone, nlp = load_backbone(run.config.backbone, run.config.seed), load_pipeline(run.input.pipeline)
-    about = {"domain": run.config.name, "seed": run.config.seed}
+    domain, seed = run.config.name, run.config.seed
     text, measured, log = fit_and_measure_text(
         encode_images(visual, images),
         list(images.ids),
@@ -32,9 +32,10 @@ def fit_units(run: Run) -> None:
         run.config.text,
         backbone=backbone,
         nlp=nlp,
-        **about,
+        domain=domain,
+        seed=seed,
     )
-    spans = measure_typos(text, texts["validation"], gold, backbone, nlp, run.config.text, **about)
+    spans = measure_typos(text, texts["validation"], gold, backbone, nlp, run.config.text, domain=domain, seed=seed)
     print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())
     save_text(text, run.output.weights, run.provenance)
     write_table(measured.frame(), QUALITY, run.output.quality, run.provenance)

@@ -181,3 +181,15 @@ def _refuse(name: str) -> None:
 
 def _place(path: str | Path, dataset: str) -> str:
     return f"{dataset}: {path}" if dataset else str(path)
+
+
+def with_block(page: str, name: str, marks: tuple[str, str], block: str) -> str:
+    """A page with what stands between its two marks replaced by `block`, which ends in a newline.
+
+    Raises UserError when the marks are not there; `name` is the page's.
+    """
+    before, first, rest = page.partition(marks[0])
+    _, last, after = rest.partition(marks[1])
+    if not (first and last):
+        raise UserError(f"{name}: has not the lines {marks[0]!r} and {marks[1]!r}; put them where the block belongs")
+    return f"{before}{first}\n{block}{last}{after}"

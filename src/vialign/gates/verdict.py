@@ -43,7 +43,7 @@ def chosen_method(path: str) -> str:
 
 
 def with_action(name: str, rows: list[dict[str, object]], gate: GateConfig, *, strict: bool = True) -> pd.DataFrame:
-    """The rows of a gate with what follows, as VERDICT; an undecided criterion is missed only where the gate is strict."""
+    """The rows of a gate with what follows, as VERDICT; an undecided criterion is missed only where it is strict."""
     frame = pd.DataFrame([{"undecided": False, **row} for row in rows])
     missed = frame["required"] & ~frame["met"]
     stopped = bool((missed if strict else missed & ~frame["undecided"]).any())

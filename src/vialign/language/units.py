@@ -1,8 +1,8 @@
 """Phrase units of a text: entities, their attributes, and the relations between them, read from a parse.
 
 Only parts of speech and dependencies are used (labels of `vialign.data.treebanks.head_rules`), so the same rules serve
-drawn scenes and real captions. Three short lists of function words name what syntax alone cannot tell: copulas, auxiliaries
-and the relational nouns of complex prepositions (`to the left of`).
+drawn scenes and real captions. Three short lists of function words name what syntax alone cannot tell: copulas,
+auxiliaries and the relational nouns of complex prepositions (`to the left of`).
 """
 
 from collections.abc import Iterator

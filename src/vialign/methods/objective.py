@@ -61,7 +61,7 @@ class SplitData:
     mask: Bool[Tensor, "text token"] | None = None
     """The texts' own tokens among `states`."""
     words: Float[Tensor, "text width"] | None = None
-    """What the texts' words say by themselves (`word_summary` in `curriculum/ground.py`); none unless a method needs it."""
+    """What the texts' words say by themselves (`word_summary` of the grounding); none unless a method needs it."""
     regions: "Regions | None" = None
     """Explicit regions of the images; none unless a method needs them."""
 

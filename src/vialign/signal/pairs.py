@@ -15,7 +15,7 @@ from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration, fit_calibration
-from vialign.signal.score import agreement, consistency, local_similarity, match_entropy
+from vialign.signal.score import agreement, consistency, local_similarity, match_entropy, relation_queries
 from vialign.tables.signal import SIGNAL_SCORES
 
 if TYPE_CHECKING:

@@ -65,8 +65,8 @@ class Signal:
         """Every signal of pairs in memory, picture i with text i; columns of `SIGNAL_SCORES` without ids and kind.
 
         Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.files.images`). All of
-        them go through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a text has
-        no token.
+        them go through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a
+        text has no token.
         """
         if len(pictures) != len(texts):
             raise UserError(f"signal: {len(pictures)} pictures with {len(texts)} texts; give one text a picture")

@@ -10,7 +10,7 @@ from torch import nn
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
-from vialign.catalogue import CURRICULUM, METHODS, REGION_METHODS, family
+from vialign.catalogue import CURRICULUM, LEARNING_RATES, METHODS, REGION_METHODS, family
 from vialign.config.experiment import load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from vialign.analysis.failures.rates import failure_tables
 from vialign.config.experiment import Config, load_config
 from vialign.files.artifacts import write_table
+from vialign.names import BENCHMARKS, EMBEDDED_SPLITS
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
 from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS

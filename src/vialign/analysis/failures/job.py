@@ -6,6 +6,7 @@ from vialign.analysis.failures.classes import classify_failures, fit_thresholds
 from vialign.analysis.failures.rates import failure_tables
 from vialign.files.artifacts import read_table, write_table
 from vialign.methods.inputs import read_split
+from vialign.methods.objective import SplitData
 from vialign.stage import Run
 from vialign.tables.data import CHOICES, QUESTIONS
 from vialign.tables.evaluation import OUTCOMES
@@ -17,7 +18,7 @@ def find_failures(run: Run) -> None:
     """Failures of every method on every test split: classed, counted and followed."""
     parts = ("texts", "image_features", "text_features", "encoded")
 
-    def read(split):
+    def read(split: str) -> SplitData:
         return read_split(*(run.input[f"{split}_{part}"] for part in parts))
 
     thresholds = fit_thresholds(read("validation"), run.config.analysis)
