@@ -6,7 +6,7 @@ import yaml
 
 from vialign import names
 from vialign.backbone.registry import BLIP, DEMO
-from vialign.catalogue import COMPARED, LEARNING_RATES, METHODS, REGION_METHODS, TOWER_METHODS, family
+from vialign.catalogue import COMPARED, GUIDED, LEARNING_RATES, METHODS, REGION_METHODS, SUBSETS, TOWER_METHODS, family
 from vialign.config.experiment import load_config, read_config
 from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.errors import UserError

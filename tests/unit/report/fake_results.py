@@ -11,12 +11,14 @@ from safetensors.numpy import save_file
 from vialign.analysis.failures.rates import failure_tables
 from vialign.config.experiment import Config, load_config
 from vialign.files.artifacts import write_table
-from vialign.names import BENCHMARKS, EMBEDDED_SPLITS
+from vialign.names import BENCHMARKS as OWN_IMAGES
+from vialign.names import EMBEDDED_SPLITS
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
 from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import QUALITY, SPANS
+from vialign.tables.schema import Table
 from vialign.tables.signal import (
     DIAGNOSIS,
     PAIR_KINDS,
@@ -89,7 +91,7 @@ def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) 
     return folder
 
 
-def _write(folder: Path, path: str, table: tables.Table, rows: list[dict[str, object]]) -> None:
+def _write(folder: Path, path: str, table: Table, rows: list[dict[str, object]]) -> None:
     frame = pd.DataFrame(rows, columns=list(table.columns)) if rows else table.empty()
     write_table(frame, table, folder / path, PROVENANCE)
 
@@ -97,7 +99,7 @@ def _write(folder: Path, path: str, table: tables.Table, rows: list[dict[str, ob
 def _data(folder: Path, draw: np.random.Generator) -> None:
     images, captions, objects, relations, choices, questions = [], [], [], [], [], []
     whole = dict(source="data", crop=[])
-    for split in (*EMBEDDED_SPLITS, *BENCHMARKS):
+    for split in (*EMBEDDED_SPLITS, *OWN_IMAGES):
         for number in range(6):
             name = f"{split}_{number}"
             pixels = draw.integers(60, 200, (8, 8, 3), dtype=np.uint8).repeat(14, 0).repeat(14, 1)

@@ -11,6 +11,7 @@ from vialign.files.artifacts import write_table
 from vialign.tables.data import IMAGES
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS, QUERY_STATES
+from vialign.tables.schema import Table
 from vialign.tables.training import MONITOR, TRAINING_LOG
 
 _MEASURES = ("r1", "r5", "r10")
@@ -47,7 +48,7 @@ def write_large_results(folder: Path, *, methods: int, seeds: int, benchmarks: i
     return folder
 
 
-def _write(folder: Path, path: str, table: tables.Table, frame: pd.DataFrame) -> None:
+def _write(folder: Path, path: str, table: Table, frame: pd.DataFrame) -> None:
     write_table(frame.reindex(columns=list(table.columns)), table, folder / path, PROVENANCE)
 
 
