@@ -46,7 +46,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_with_its_place_and_its_traceba
     monkeypatch.delenv("VIALIGN_TRACEBACK", raising=False)
     result = run(app, ["config", "check", "c.yaml"])
     assert result.exit_code == 1 and result.stderr.count("\n") == 1
-    found = re.search(r"unforeseen error at cli.py, line \d+: KeyError: .*\((/.*\.log)\)$", result.stderr.strip())
+    found = re.search(r"unforeseen error at app.py, line \d+: KeyError: .*\((/.*\.log)\)$", result.stderr.strip())
     assert found and "Traceback" in Path(found[1]).read_text() and "in config_check" in Path(found[1]).read_text()
 
 
@@ -54,7 +54,7 @@ def test_the_traceback_is_shown_where_it_is_asked_for(monkeypatch):
     monkeypatch.setattr("vialign.cli.app.read_config", lambda *files: _raise(ZeroDivisionError()))
     monkeypatch.setenv("VIALIGN_TRACEBACK", "1")
     stderr = run(app, ["config", "check", "c.yaml"]).stderr
-    assert "Traceback" in stderr and "vialign: unforeseen error at cli.py" in stderr.splitlines()[-1]
+    assert "Traceback" in stderr and "vialign: unforeseen error at app.py" in stderr.splitlines()[-1]
 
 
 def test_an_error_of_the_system_names_the_file_and_the_reason_only(monkeypatch):

@@ -161,14 +161,6 @@ def notes_markdown() -> str:
     return "\n".join(lines)
 
 
-def with_notes(page: str, name: str) -> str:
-    """A page with the text between its two marks replaced by `notes_markdown`.
-
-    Raises UserError when the marks are not there.
-    """
-    return with_block(page, name, MARKS, notes_markdown())
-
-
 def count_tables(tables: DatasetTables) -> dict[str, int]:
     """How many of everything: the names are those of `SourceNote.expected`."""
     images, captions = tables.images, tables.captions

@@ -10,12 +10,21 @@ from typer.testing import CliRunner
 
 from vialign.cli.app import app
 from vialign.config.experiment import load_config
-from vialign.data.checking import SourceReport, check_lines, check_sources, check_table, count_tables, with_notes
+from vialign.data.checking import (
+    MARKS,
+    SourceReport,
+    check_lines,
+    check_sources,
+    check_table,
+    count_tables,
+    notes_markdown,
+)
 from vialign.data.folders import check_run_folders
 from vialign.data.published_files import SourceNote
 from vialign.data.registry import BENCHMARKS, DATASETS, read_dataset, source_note
 from vialign.data.scenes import build
 from vialign.errors import UserError
+from vialign.files.text import with_block
 from vialign.tables.data import DATA_CHECK, PROBLEMS
 
 NOTE = SourceNote(
@@ -103,9 +112,7 @@ def test_every_reader_says_how_to_get_its_data_and_reports_its_absence_in_one_li
 
 def test_the_page_on_data_says_what_the_readers_say():
     page = Path("docs/data.md").read_text(encoding="utf-8")
-    assert with_notes(page, "docs/data.md") == page, "run `make schema`"
-    with pytest.raises(UserError, match="put them where the notes belong"):
-        with_notes("no marks", "page.md")
+    assert with_block(page, "docs/data.md", MARKS, notes_markdown()) == page, "run `make schema`"
 
 
 def test_the_command_ends_with_status_1_when_something_is_missing(tmp_path):

@@ -15,7 +15,7 @@ _COSTS = {"inference_overhead": "to score pairs", "training_overhead": "in a tra
 
 def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """One line a method that is told more than images and captions: what, and what it costs; none without such."""
-    told = [method for method in methods if METHODS[method].told]
+    told = [method for method in methods if method in METHODS and METHODS[method].told]
     if not told:
         return []
     budget = evidence.get("budget")
