@@ -25,9 +25,21 @@ def missed(verdict: pd.DataFrame) -> pd.DataFrame:
     return broken if len(broken) or (verdict["action"] == "go").any() else open_
 
 
-def undecided(verdict: pd.DataFrame) -> pd.DataFrame:
+def unmeasured(verdict: pd.DataFrame) -> pd.DataFrame:
     """The required criteria of which the measurement could tell nothing."""
     return verdict[verdict["required"] & verdict["undecided"]]
+
+
+def undecided(verdict: pd.DataFrame) -> pd.DataFrame:
+    """Those of `unmeasured` that nothing else decides: a time is decided by the counted work of its stage."""
+    open_ = unmeasured(verdict)
+    stage = open_["criterion"].str.extract(r"^(.*)_overhead ", expand=False)
+    counted = verdict[verdict["required"] & verdict["criterion"].str.contains("_operations_|_bytes_", regex=True)]
+    decided = [
+        not (own := counted[counted["criterion"].str.startswith(f"{name}_")]).empty and bool(own["met"].all())
+        for name in stage.fillna("")
+    ]
+    return open_[~pd.Series(decided, index=open_.index, dtype=bool)]
 
 
 def chosen_method(path: str) -> str:

@@ -6,7 +6,7 @@ from vialign.config.gates import EarlyGateConfig, GateConfig
 from vialign.config.methods import BudgetConfig
 from vialign.gates.budget import budget_verdict
 from vialign.gates.early import early_verdict
-from vialign.gates.verdict import missed
+from vialign.gates.verdict import missed, undecided, unmeasured
 from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables.gates import VERDICT
 
@@ -189,6 +189,10 @@ def test_an_undecided_time_goes_on_unless_strict_and_what_is_counted_decides_bes
         assert "operations" in told["criterion"].iloc[0] and len(told) == 1
     else:
         assert len(told) == (1 if strict else 0)
+    # Told as unmeasured, and not as undecided where the counted work of its stage is inside the limit.
+    assert len(unmeasured(verdict)) == 1 and len(undecided(verdict)) == (operations == "broken")
+    nothing_counted = verdict[~verdict["criterion"].str.contains("operations")]
+    assert len(undecided(nothing_counted)) == 1
 
 
 def test_a_ledger_without_limits_for_the_method_cannot_pass():
