@@ -23,7 +23,7 @@ RELATIONS = [
     "2337570,0,223,118,150,262,138,40,107,has",
     "5,0,0,10,10,2,2,3,3,with",
 ]
-SIZES = {"validation": 1, "test": 1, "calibration": 1, "diagnosis": 1}
+SIZES = {"selection": 1, "gate": 1, "test": 1, "confirmation": 1, "calibration": 1, "diagnosis": 1}
 
 
 def write(root, attributes=ATTRIBUTES, relations=RELATIONS):
@@ -76,7 +76,7 @@ def test_equal_boxes_are_one_object_and_equal_lines_one_relation(folder):
 def test_the_data_set_needs_the_photographs_and_passes_every_check(folder, tmp_path, capsys):
     tables, lines = check_references(read(config(folder), 0), "vg200", strict=True)
     assert lines == []
-    assert tables.images["split"].value_counts().to_dict() == {**SIZES, "train": 3}
+    assert tables.images["split"].value_counts().to_dict() == {**SIZES, "train": 1}
     assert (len(tables.objects), len(tables.relations), len(tables.captions)) == (9, 3, 0)
     assert all((folder / path).is_file() for path in tables.images["path"])
     log = capsys.readouterr().err
