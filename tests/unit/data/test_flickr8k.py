@@ -110,7 +110,8 @@ def test_only_images_of_the_tuning_list_are_used_for_training(folder, tmp_path):
     chosen = TRAIN[::2]
     path = tmp_path / "tune.txt"
     path.write_text("\n".join(chosen))
-    images = read(config(folder, tune_list=str(path)), 0).images
+    sizes = dict.fromkeys(SIZES, 1)
+    images = read(config(folder, tune_list=str(path), sizes=sizes), 0).images
     assert set(images["image_id"]) == {*chosen, *DEV, *TEST}
     append(path, "\nd0.jpg\n")
     with pytest.raises(UserError, match="tune.txt, line 7: d0.jpg is not a training image"):
