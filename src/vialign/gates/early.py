@@ -1,4 +1,4 @@
-"""Two of the three stop-loss gates: early validation against LoRA, and the efficiency law."""
+"""Two of the three stop-loss gates: early validation against LoRA, and the budget constraints."""
 
 import numpy as np
 import pandas as pd
