@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := src tests workflow/scripts docs/examples
+CODE := src tests workflow/scripts docs/examples docs/tools
 RULES := Snakefile workflow
 
 setup: $(READY)
@@ -66,8 +66,9 @@ schema: setup
 	$(BIN)/vialign results list --into docs/architecture.md
 	$(BIN)/vialign config reference > docs/configuration.md
 
-# The example pages with what their scripts print; a test runs the same scripts and holds the pages against them.
+# The example pages with what their scripts print, and the map of the rules; tests hold the pages against both.
 examples: setup
+	$(BIN)/python docs/tools/draw_map.py
 	for script in docs/examples/*_*.py; do $(BIN)/python docs/examples/render.py "$$script"; done
 
 # The documentation as a folder of pages that opens without a network: site/index.html.

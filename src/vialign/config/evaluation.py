@@ -91,4 +91,4 @@ class ReportConfig(Section):
     examples: Count = 24
     """Failures shown with their images, over all methods, classes and benchmarks."""
     challenge: Fraction = 0.035
-    """Gain in R@1 over the frozen backbone that the method promises (method.md, section 10)."""
+    """Gain in R@1 over the frozen backbone that the method promises (docs/method.md#11-what-was-expected)."""

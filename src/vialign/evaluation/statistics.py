@@ -87,7 +87,7 @@ def wilson_interval(successes: float, trials: float, level: float) -> tuple[floa
 def mcnemar(first: Bool[np.ndarray, "item"], second: Bool[np.ndarray, "item"], *, exact: bool = True) -> float:
     """Two-sided p-value of McNemar's test (McNemar 1947): are the discordant items split evenly?
 
-    Exact by the binomial law, or by chi-square with the correction for continuity, as many papers report it.
+    Exact by the binomial distribution, or by chi-square with the correction for continuity, as many papers report it.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second

@@ -235,7 +235,7 @@ def _efficiency(first: StoredRun, second: StoredRun) -> Section:
         Show("unit", "Unit"),
     ]
     limited = frame[frame["limit_a"].notna() | frame["limit_b"].notna()]
-    section.blocks.append(_table(limited, "Limits of the law", columns, "the ledgers"))
+    section.blocks.append(_table(limited, "Budget constraints", columns, "the ledgers"))
     section.blocks.append(folded("The whole ledger", _table(frame, "Ledger", columns, "the ledgers")))
     return section
 

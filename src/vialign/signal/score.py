@@ -39,9 +39,9 @@ def local_similarity(
     moments: Float[Tensor, "batch prototype 5"] | None = None,
     relations: RelationQueries | None = None,
 ) -> Float[Tensor, "batch"]:
-    """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1] (proposal 4.2).
+    """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1].
 
-    The matches are those of `phrase_matches`.
+    The formula stands in docs/method.md#1-the-signal; the matches are those of `phrase_matches`.
     """
     return (weight * phrase_matches(prototypes, phrases, mass, moments, relations)[0]).sum(dim=-1)
 

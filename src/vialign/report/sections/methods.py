@@ -346,7 +346,7 @@ def _parser_curve(frame: pd.DataFrame, path: str) -> list[Markup]:
 
 
 def efficiency(evidence: Evidence, config: Config) -> Section:
-    """The ledger: cost of every method, with the law's limits and whether they are kept."""
+    """The ledger: cost of every method, with the limits of the budget and whether they are kept."""
     section = Section("efficiency", "Efficiency")
     frame, path = evidence.get("budget"), evidence.path("budget")
     if frame is None:
@@ -384,7 +384,7 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
         Show("unit", "Unit"),
         Show("reason", "Undecided because", "prose"),
     ]
-    section.blocks.append(render_table(limited, BUDGET, source=path, title="Limits of the law", columns=columns))
+    section.blocks.append(render_table(limited, BUDGET, source=path, title="Budget constraints", columns=columns))
     section.blocks.extend(_parser_curve(frame, path))
     full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
     section.blocks.append(folded("The whole ledger", full))
