@@ -13,6 +13,7 @@ from vialign.cli.explain import explain
 from vialign.cli.failures import app as failures_app
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
+from vialign.cli_init import init
 from vialign.config.experiment import Config, digest, read_config
 from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance, write_text
@@ -41,6 +42,7 @@ app.add_typer(failures_app, name="failures")
 app.add_typer(report_app, name="report")
 app.command("budget")(budget)
 app.command("explain")(explain)
+app.command("init")(init)
 
 
 def _version(wanted: bool) -> None:
