@@ -1,4 +1,9 @@
 # vialign: verifiable implicit alignment signals. `snakemake --cores 8 all` is the main job; every stage is a target.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
 configfile: "config.yaml"
 
 
