@@ -62,6 +62,8 @@ schema: setup
 	mkdir -p workflow/schemas
 	$(BIN)/vialign config schema > workflow/schemas/config.schema.json
 	$(BIN)/vialign data notes --into docs/data.md
+	$(BIN)/vialign methods --into docs/methods.md
+	$(BIN)/vialign results list --into docs/architecture.md
 	$(BIN)/vialign config reference > docs/configuration.md
 
 # The example pages with what their scripts print; a test runs the same scripts and holds the pages against them.

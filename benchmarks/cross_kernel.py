@@ -25,12 +25,12 @@ import pyarrow as pa
 import yaml
 from markupsafe import Markup
 
-from vialign import tables
-from vialign.config import Config, load_config
+from vialign.config.experiment import Config, load_config
 from vialign.report import summary
 from vialign.report.evidence import GATES, Evidence, read_evidence
 from vialign.report.runs import CONFIG
 from vialign.report.sections.answers import answers
+from vialign.tables.gates import VERDICT
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,7 +88,7 @@ def _criteria(evidence: Evidence, gate: str) -> dict[str, Claim]:
     found: dict[str, Claim] = {}
     for _, row in pd.DataFrame() if verdict is None else verdict.iterrows():
         measured = "" if pd.isna(row["value"]) else f"{row['value']:.3g}"
-        for name, column in tables.VERDICT.columns.items():
+        for name, column in VERDICT.columns.items():
             if name not in ("gate", "required", "action") and (column.type == pa.bool_() or column.values):
                 word = {True: "yes", False: "no"}.get(row[name], str(row[name]))
                 found[f"{gate} gate: {row['criterion']}: {name}"] = Claim(word, measured)

@@ -11,7 +11,7 @@ import torch
 
 from vialign.backbone import load_backbone
 from vialign.budget import overhead, time_rounds
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.data.scenes.captions import scene_captions, tree_text
 from vialign.data.scenes.world import sample_scenes
 

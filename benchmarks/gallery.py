@@ -9,10 +9,12 @@ Prints the ratio with its interval and the largest difference between the scores
 import torch
 
 from vialign.budget import overhead, time_rounds
-from vialign.config import CurriculumConfig, SignalConfig
-from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.catalogue import MODULES
+from vialign.config.methods import CurriculumConfig
+from vialign.config.signal import SignalConfig
 from vialign.disentangle import Phrases, Prototypes
-from vialign.objective import Side, select
+from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.objective import Side, select
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 
 IMAGES, TEXTS, DIMENSION, PROTOTYPES, UNITS = 40, 200, 512, 8, 5

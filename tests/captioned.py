@@ -5,16 +5,11 @@ from functools import cache
 from pathlib import Path
 
 from vialign.backbone import load_backbone
-from vialign.config import (
-    BackboneConfig,
-    Config,
-    FeaturesConfig,
-    LanguageConfig,
-    SignalConfig,
-    TextConfig,
-    VisualConfig,
-)
-from vialign.signal.toolkit import find_parser
+from vialign.config.data import BackboneConfig, FeaturesConfig, LanguageConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
+from vialign.config.experiment import Config
+from vialign.config.signal import SignalConfig
+from vialign.toolkit import find_parser
 
 QUICK = Config(
     features=FeaturesConfig(batch=16),

@@ -8,17 +8,19 @@ import torch
 
 from captioned import QUICK, quick_parser, tiny_model
 from vialign.analysis.explain import open_run
-from vialign.artifacts import write_table
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig, CurriculumConfig, GroundingConfig, TrainingConfig
+from vialign.config.data import BackboneConfig
+from vialign.config.methods import CurriculumConfig, GroundingConfig, TrainingConfig
 from vialign.disentangle import save_text, save_visual
 from vialign.features import contract_provenance
+from vialign.files.artifacts import write_table
 from vialign.language.pipeline import save_pipeline
+from vialign.methods.build import build_method
+from vialign.methods.checkpoint import Checkpoint, save_checkpoint
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.toolkit import draw_example, fit_signal, read_captions
-from vialign.tables import QUALITY, SIGNAL_CALIBRATION
-from vialign.training.checkpoint import Checkpoint, save_checkpoint
-from vialign.training.methods import build_method
+from vialign.tables.language import QUALITY
+from vialign.tables.signal import SIGNAL_CALIBRATION
+from vialign.toolkit import draw_example, fit_signal, read_captions
 
 _KEPT = tempfile.TemporaryDirectory()
 FOLDER = Path(_KEPT.name)

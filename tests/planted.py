@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from vialign.disentangle.types import ATTRIBUTE, ENTITY, RELATION, Phrases, Prototypes
-from vialign.objective import SplitData, assemble
+from vialign.methods.objective import SplitData, assemble
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 
 CLASSES = 12

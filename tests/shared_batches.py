@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from planted import CALIBRATION, Vocabulary, planted_world
-from vialign.artifacts import write_tensors
-from vialign.baselines.cosine import CosineMethod
-from vialign.config import CurriculumConfig, MonitorConfig, SignalConfig, TrainingConfig
-from vialign.curriculum.method import MODULES, CurriculumMethod
+from vialign.catalogue import MODULES
+from vialign.config.methods import CurriculumConfig, MonitorConfig, TrainingConfig
+from vialign.config.signal import SignalConfig
 from vialign.distributed import is_first, process_group
+from vialign.files.artifacts import write_tensors
+from vialign.methods.baselines.cosine import CosineMethod
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.training.loop import train
 
 RECIPE = TrainingConfig(

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from vialign.backbone import Backbone
 from vialign.budget import ModulePair, largest_pair_rank, ledger_text, measure_pair
-from vialign.config import BudgetConfig
-from vialign.signal.toolkit import open_backbone
+from vialign.config.methods import BudgetConfig
+from vialign.toolkit import open_backbone
 
 backbone = open_backbone("vialign-scenes", "package")
 

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from vialign.config import load_config
-from vialign.signal.toolkit import diagnose_signal, draw_example, find_parser, fit_signal, open_backbone, read_captions
+from vialign.config.experiment import load_config
+from vialign.toolkit import diagnose_signal, draw_example, find_parser, fit_signal, open_backbone, read_captions
 
 torch.set_num_threads(1)
 backbone = open_backbone("vialign-scenes", "package")

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = "vialign"
+CONFIGURATION = f"{PACKAGE}.config"
+"""The package whose values decide, and not its code."""
 
 DATA_SUFFIXES = (".json", ".txt", ".csv", ".j2", ".css", ".js", ".gz", ".safetensors")
 """Files shipped with the package that decide what a stage computes."""
@@ -22,9 +24,9 @@ DATA_SUFFIXES = (".json", ".txt", ".csv", ".j2", ".css", ".js", ".gz", ".safeten
 def code_digest(*modules: str, root: Path | None = None) -> str:
     """sha256 over everything of the package that the named modules need, directly or through others.
 
-    `modules` are dotted names such as `vialign.signal.stage`; a package stands for its `__init__`. The digest covers
-    the syntax trees (without docstrings, comments and layout) of the closure and the data files in its packages'
-    folders. `root` is the folder that holds the package (default: where this one is installed).
+    `modules` are dotted names such as `vialign.signal.pairs`; a package stands for its `__init__`. The digest covers
+    the syntax trees (without docstrings, comments, layout and the meanings of a table's columns) of the closure and the
+    data files in its packages' folders. `root` is the folder that holds the package (default: that of this one).
     Raises ValueError when a module does not exist.
     """
     package = _look(root)
@@ -48,8 +50,10 @@ def module_closure(*modules: str, root: Path | None = None) -> list[str]:
     """Names of all modules of the package that the given ones import, themselves included, sorted.
 
     Found in the source: imports anywhere, also inside functions; `from x import y` where y is a module; relative
-    imports; the packages on the way, whose `__init__` runs too; and strings that are the full name of a module, as a
-    registry uses them. Imports under `if TYPE_CHECKING:` do not count.
+    imports; the packages on the way, whose `__init__` runs too; and, of a module that calls `import_module`, strings
+    that are the full name of a module, in itself and in what it imports directly: a registry. Imports under
+    `if TYPE_CHECKING:` do not count, nor does the configuration: its values are digested by themselves
+    (`vialign.config.sections`).
     """
     return _closure(modules, _look(root))
 
@@ -100,29 +104,78 @@ def _closure(modules: Iterable[str], package: _Package) -> list[str]:
             raise ValueError(f"code_digest: there is no module {module} under {package.root}")
     while waiting:
         module = waiting.pop()
-        if module in found or module not in package.modules:
+        if module in found or module not in package.modules or module.startswith(CONFIGURATION):
             continue
         found.add(module)
         if "." in module:
             waiting.append(module.rpartition(".")[0])
-        identity = package.modules[module]
-        is_package = os.path.basename(identity[0]) == "__init__.py"
-        waiting.extend(_resolve(name, module, is_package) for name in _parse(*identity).names)
+        source = _parse(*package.modules[module])
+        is_package = os.path.basename(package.modules[module][0]) == "__init__.py"
+        names = [_resolve(name, module, is_package) for name in source.names]
+        waiting.extend(names)
+        if source.loads:
+            for name in (module, *(name for name in names if name in package.modules)):
+                waiting.extend(_parse(*package.modules[name]).named)
     return sorted(found)
 
 
 class _Source:
-    """What a module's source says: a digest of its syntax and the names of the package that it may import.
+    """What a module's source says: a digest of its syntax, what of the package it may import, and what it names.
 
-    One walk for both, since this is most of what a call of Snakemake does before its first job.
+    One walk for all, since this is most of what a call of Snakemake does before its first job.
     """
 
     def __init__(self, tree: ast.Module) -> None:
-        names: set[str] = set()
-        words: list[str] = []
-        _read(tree, words, names)
-        self.names = tuple(sorted(name for name in names if name.split(".")[0] in ("", PACKAGE)))
-        self.digest = hashlib.sha256("\n".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+        imported: set[str] = set()
+        self.loads = False
+        """Whether it imports by name."""
+        self._named: set[str] = set()
+        self._words: list[str] = []
+        self._read(tree, imported)
+        self.names = tuple(sorted(name for name in imported if name.split(".")[0] in ("", PACKAGE)))
+        self.named = tuple(sorted(self._named))
+        """Strings that could be the full name of a module, with `:attribute` or without."""
+        self.digest = hashlib.sha256("\n".join(self._words).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _read(self, node: ast.AST, imported: set[str]) -> None:
+        """Write down a node's kind and fields and those below it, and what an import could mean.
+
+        Left out are strings that stand alone as a statement: docstrings, and the sentences under fields; and what the
+        columns of a declared table mean: words for people, which change nothing that is computed. In what is imported,
+        a leading dot stands for a level of relative import.
+        """
+        if isinstance(node, ast.Constant):
+            self._words.append(f"Constant {node.value!r}")
+            if isinstance(node.value, str) and node.value.startswith(f"{PACKAGE}."):
+                name = node.value.partition(":")[0]
+                if all(part.isidentifier() for part in name.split(".")):
+                    self._named.add(name)
+            return
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            joint = "" if base.endswith(".") else "."
+            imported.update([base, *(f"{base}{joint}{alias.name}" for alias in node.names)])
+        elif isinstance(node, ast.Name) and node.id == "import_module":
+            self.loads = True
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        _drop_meanings(node)
+        self._words.append(type(node).__name__)
+        for name in node._fields:
+            value = getattr(node, name)
+            if isinstance(value, ast.AST):
+                self._read(value, imported)
+            elif isinstance(value, list):
+                self._words.append("[")
+                for item in value:
+                    if not isinstance(item, ast.AST):
+                        self._words.append(repr(item))
+                    elif not _is_text(item):
+                        self._read(item, set() if typing_only and name == "body" else imported)
+                self._words.append("]")
+            else:
+                self._words.append(repr(value))
 
 
 def _identity(status: os.stat_result, path: str) -> Identity:
@@ -140,43 +193,6 @@ def _file_digest(path: str, modified: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(node: ast.AST, words: list[str], names: set[str]) -> None:
-    """Write down a node's kind and fields, and those below it, and every name that an import or a string could mean.
-
-    Left out are strings that stand alone as a statement: docstrings, and the sentences under fields. In a name, a
-    leading dot stands for a level of relative import.
-    """
-    if isinstance(node, ast.Constant):
-        words.append(f"Constant {node.value!r}")
-        if isinstance(node.value, str):
-            name = node.value.partition(":")[0]
-            if name.startswith(f"{PACKAGE}.") and all(part.isidentifier() for part in name.split(".")):
-                names.add(name)
-        return
-    if isinstance(node, ast.Import):
-        names.update(alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        base = "." * node.level + (node.module or "")
-        joint = "" if base.endswith(".") else "."
-        names.update([base, *(f"{base}{joint}{alias.name}" for alias in node.names)])
-    typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-    words.append(type(node).__name__)
-    for field_ in node._fields:
-        value = getattr(node, field_)
-        if isinstance(value, list):
-            words.append("[")
-            for item in value:
-                if not isinstance(item, ast.AST):
-                    words.append(repr(item))
-                elif not _is_text(item):
-                    _read(item, words, set() if typing_only and field_ == "body" else names)
-            words.append("]")
-        elif isinstance(value, ast.AST):
-            _read(value, words, names)
-        else:
-            words.append(repr(value))
-
-
 def _resolve(name: str, module: str, is_package: bool) -> str:
     """The absolute name of what `module` imports as `name`."""
     level = len(name) - len(name.lstrip("."))
@@ -185,6 +201,18 @@ def _resolve(name: str, module: str, is_package: bool) -> str:
     package = module if is_package else module.rpartition(".")[0]
     parents = package.split(".")
     return ".".join([*parents[: len(parents) - level + 1], *filter(None, [name[level:]])])
+
+
+def _drop_meanings(node: ast.AST) -> None:
+    """Remove what the columns of a declared table mean, where the node declares one."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table":
+        for column in (keyword.value for keyword in node.keywords):
+            if isinstance(column, ast.Call):
+                column.args = [argument for argument in column.args if not _is_words(argument)]
+
+
+def _is_words(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 
 EMBEDDED = frozenset({"scenes"})
@@ -17,37 +16,35 @@ EMBEDDED_SPLITS = (
     "calibration",
     "diagnosis",
     "diagnosis_domain",
-    "validation",
+    "selection",
+    "gate",
+    "confirmation",
     "test",
     "test_combination",
     "test_domain",
 )
 """Splits of those."""
-PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
+PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "selection", "gate", "confirmation", "test")
 """Splits of every other data set."""
 DATASETS = {
     "scenes": "vialign.data.scenes.build",
-    "flickr8k": "vialign.data.flickr8k",
-    "flickr30k": "vialign.data.flickr30k",
-    "coco": "vialign.data.coco",
-    "visual_genome": "vialign.data.visual_genome",
-    "vg200": "vialign.data.vg200",
+    "flickr8k": "vialign.data.datasets.flickr8k",
+    "flickr30k": "vialign.data.datasets.flickr30k",
+    "coco": "vialign.data.datasets.coco",
+    "visual_genome": "vialign.data.datasets.visual_genome",
+    "vg200": "vialign.data.datasets.vg200",
 }
 """Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
 BENCHMARKS = {
-    "winoground": "vialign.data.winoground",
-    "aro": "vialign.data.aro",
-    "sugarcrepe": "vialign.data.sugarcrepe",
-    "vl_checklist": "vialign.data.vl_checklist",
-    "vqa": "vialign.data.vqa",
+    "winoground": "vialign.data.benchmarks.winoground",
+    "aro": "vialign.data.benchmarks.aro",
+    "sugarcrepe": "vialign.data.benchmarks.sugarcrepe",
+    "vl_checklist": "vialign.data.benchmarks.vl_checklist",
+    "vqa": "vialign.data.benchmarks.vqa",
 }
 """The same for test benchmarks that bring their own images."""
 NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
 """Kinds of rule-made negatives (`vialign.language.negatives`)."""
-MODULES = ("reweight", "regularise", "correct")
-"""Modules of the curriculum; each can be left out."""
-GUIDED = "vialign-guided"
-"""All modules, with the learning rate that C guides."""
 RETRIEVAL = ("image_to_text", "text_to_image")
 """Directions of retrieval, as benchmarks of a split."""
 RECALLS = ("r1", "r5", "r10")
@@ -59,19 +56,6 @@ DEMO = "vialign-scenes"
 BLIP = "blip"
 """The one architecture that is not of open_clip."""
 _ASSETS = Path(__file__).parent / "backbone" / "assets"
-
-
-def method_name(modules: Iterable[str]) -> str:
-    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
-    chosen = set(modules)
-    active = [module for module in MODULES if module in chosen]
-    if len(active) == len(MODULES):
-        return "vialign"
-    return "-".join(["vialign", *(active or ["none"])])
-
-
-SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
-"""The curriculum's methods: name to active modules, from none to all."""
 
 
 @cache

@@ -15,11 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from vialign.artifacts import Provenance
-from vialign.config import Config, digest, load_config
+from vialign.config.experiment import Config, digest, load_config
+from vialign.config.sections import Reads, behind_wall
 from vialign.errors import UserError, unforeseen
-from vialign.locks import ending_cleanly, join_run
-from vialign.sections import Reads, behind_wall
+from vialign.files.artifacts import Provenance
+from vialign.files.locks import ending_cleanly, join_run
 
 _PACKAGES = ("torch", "open_clip_torch", "spacy", "numpy", "pandas", "pyarrow", "scikit-learn")
 

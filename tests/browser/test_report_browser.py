@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fake_results
-from vialign.analysis.failure_review import LABEL_MEANINGS, read_sheet, sample_failures
-from vialign.artifacts import write_text
+from vialign.analysis.failures.review import LABEL_MEANINGS, read_sheet, sample_failures
+from vialign.files.artifacts import write_text
 from vialign.report import build_report
 from vialign.report.failure_sheet import review_page
 from vialign.report.pictures import open_album

@@ -19,29 +19,32 @@ from PIL import Image
 
 from captioned import tiny_backbone, tiny_model
 from fuzz.formats import IMAGES, PUBLISHED, Format, csv_rows, labelled_rows, lines_of, photographs, write_winoground
-from vialign.analysis.failure_review import KEYS, LABEL, read_sheet, sheet_text
-from vialign.artifacts import read_provenance, read_table, write_table
+from vialign.analysis.failures.review import KEYS, LABEL, read_sheet, sheet_text
 from vialign.backbone import load_backbone
 from vialign.backbone.byte_pairs import read_merges
 from vialign.backbone.checkpoint import load_weights
 from vialign.backbone.tokenizer_file import FileTokenizer
-from vialign.config import BackboneConfig, read_config
-from vialign.data.aro_order import build_order_file, order_choices, read_order_file
-from vialign.data.regions import index_regions
-from vialign.data.treebank import read_trees
-from vialign.data.universal_dependencies import read_conllu
-from vialign.data.winoground import find_parquet, unpack_parquet
+from vialign.config.data import BackboneConfig
+from vialign.config.experiment import read_config
+from vialign.data.benchmarks.aro_order import build_order_file, order_choices, read_order_file
+from vialign.data.benchmarks.winoground import find_parquet, unpack_parquet
+from vialign.data.regions.reading import index_regions
+from vialign.data.treebanks.penn import read_trees
+from vialign.data.treebanks.universal_dependencies import read_conllu
 from vialign.disentangle import TextDisentangler, VisualDisentangler, load_text, load_visual, save_text, save_visual
 from vialign.features import contract_provenance, read_images
 from vialign.features.pixels import read_image
 from vialign.features.store import StoreWriter
+from vialign.files.artifacts import read_provenance, read_table, write_table
 from vialign.language.pipeline import _add_components as add_components
 from vialign.language.pipeline import load_pipeline, save_pipeline
-from vialign.signal.toolkit import load_signal, read_captions
-from vialign.signal.toolkit.signal import CALIBRATION, PARSER, TEXT, VISUAL
-from vialign.signal.toolkit.signal import IMAGES as USED
-from vialign.tables import CAPTIONS, FAILURE_CLASSES, SIGNAL_CALIBRATION, TOOLKIT_IMAGES
-from vialign.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vialign.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vialign.tables.data import CAPTIONS
+from vialign.tables.failures import FAILURE_CLASSES
+from vialign.tables.signal import SIGNAL_CALIBRATION, TOOLKIT_IMAGES
+from vialign.toolkit import load_signal, read_captions
+from vialign.toolkit.signal import CALIBRATION, PARSER, TEXT, VISUAL
+from vialign.toolkit.signal import IMAGES as USED
 
 
 def same(rows: int) -> Callable[[bytes], int]:
@@ -66,7 +69,7 @@ def read_captions_file(folder: Path) -> int:
     from unittest.mock import patch
 
     said: list[str] = []
-    with patch("vialign.signal.toolkit.captions.warn", said.append):
+    with patch("vialign.toolkit.captions.warn", said.append):
         table = read_captions(folder / "images", folder / "captions.csv").table
     numbers = [word for line in said for word in line.split("; ")[-1].split()[:1] if "captions" in line.split("; ")[-1]]
     return len(table) + sum(int(number) for number in numbers)
@@ -89,7 +92,7 @@ def read_picture(suffix: str, folder: Path) -> None:
 def configuration(folder: Path) -> Path:
     folder.mkdir(parents=True)
     text = (
-        "name: x\nseed: 3\ndata:\n  dataset: coco\n  folder: ${HOME}/coco\n  sizes: {test: 5, validation: 4}\n"
+        "name: x\nseed: 3\ndata:\n  dataset: coco\n  folder: ${HOME}/coco\n  sizes: {test: 5, selection: 4}\n"
         "training:\n  methods: [vialign, lora]\n  steps: 100\n  early_steps: 20\n"
     )
     (folder / "c.yaml").write_text(text)
@@ -213,7 +216,7 @@ def text_file(name: str, text: str) -> Callable[[Path], Path]:
 
 
 def read_mrg(folder: Path) -> None:
-    from vialign.data.head_rules import dependencies
+    from vialign.data.treebanks.head_rules import dependencies
 
     for tree in read_trees(folder / "a.mrg"):
         dependencies(tree)

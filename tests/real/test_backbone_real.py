@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.data.base import image_table
 from vialign.features import load_pixels
 

@@ -5,10 +5,10 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from vialign.config import BenchmarkConfig
-from vialign.data import sugarcrepe, vl_checklist, winoground
-from vialign.data.aro_order import build_order_file, order_choices, read_order_file
+from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems
+from vialign.data.benchmarks import sugarcrepe, vl_checklist, winoground
+from vialign.data.benchmarks.aro_order import build_order_file, order_choices, read_order_file
 from vialign.errors import UserError
 
 pytestmark = pytest.mark.real

@@ -5,15 +5,15 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from vialign.config import LanguageConfig, TreebankConfig
-from vialign.data.head_rules import dependencies
-from vialign.data.treebank import align, detokenise, parse_tree, read_trees, split_files, write
-from vialign.data.universal_dependencies import read_conllu
+from vialign.config.data import LanguageConfig, TreebankConfig
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import align, detokenise, parse_tree, read_trees, split_files, write
+from vialign.data.treebanks.universal_dependencies import read_conllu
 from vialign.language.domains import gold_texts, read_domains
 from vialign.language.pipeline import evaluate_pipeline, train_pipeline
 from vialign.language.quality import span_quality
 from vialign.language.units import extract_units, units_of
-from vialign.tables import UNITS
+from vialign.tables.language import UNITS
 
 pytestmark = pytest.mark.real
 

@@ -5,11 +5,11 @@ from collections import defaultdict
 
 import pytest
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import Problems
-from vialign.data.vg200 import NOTE, object_tables, read, read_attributes, read_relations
+from vialign.data.datasets.vg200 import NOTE, object_tables, read, read_attributes, read_relations
 from vialign.errors import UserError
-from vialign.tables import OBJECTS, RELATIONS
+from vialign.tables.data import OBJECTS, RELATIONS
 
 pytestmark = pytest.mark.real
 

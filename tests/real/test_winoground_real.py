@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.evaluation.calibration import check_calibration
 from vialign.evaluation.choices import choice_outcomes, text_id
 from vialign.evaluation.compare import results_table
+from vialign.evaluation.reproduction import check_reproduction
 
 pytestmark = pytest.mark.real
 
@@ -49,6 +49,6 @@ def test_the_published_scores_come_out_exactly(outcomes):
 
 def test_the_calibration_against_published_numbers_passes(outcomes):
     results = results_table(outcomes, 200)
-    checked = check_calibration(results, "ViT-B-32", "laion2b_s34b_b79k", "winoground")
+    checked = check_reproduction(results, "ViT-B-32", "laion2b_s34b_b79k", "winoground")
     assert checked["metric"].tolist() == ["text", "image", "group"]
     assert checked["passed"].all()

@@ -9,7 +9,8 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 
-from vialign.artifacts import (
+from vialign.errors import UserError
+from vialign.files.artifacts import (
     atomic_path,
     check_contract,
     read_provenance,
@@ -20,9 +21,8 @@ from vialign.artifacts import (
     write_tensors,
     write_text,
 )
-from vialign.errors import UserError
-from vialign.signal.toolkit.writing import stream_table
-from vialign.tables import CAPTIONS, PROBLEMS, RELATIONS
+from vialign.tables.data import CAPTIONS, PROBLEMS, RELATIONS
+from vialign.toolkit.writing import stream_table
 
 FRAME = pd.DataFrame({"file": ["a", "b"], "row": ["1", "2"], "problem": ["x", "y"]})
 PROVENANCE = {"rule": "r", "seed": "3", "architecture": "ViT-B-32"}

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
-from vialign import tables
-from vialign.artifacts import read_table, write_table
+from vialign.files.artifacts import read_table, write_table
+from vialign.tables.evaluation import COMPARISONS
+from vialign.tables.gates import ABLATION, VERDICT
 
 
 def gone(pid):
@@ -83,7 +84,7 @@ def test_two_runs_that_measured_the_same_make_the_same_claims(cross_kernel, two_
     def a_little(frame):
         frame["difference"] += 0.001
 
-    rewritten(two_runs[1], "compare/comparisons.parquet", tables.COMPARISONS, a_little)
+    rewritten(two_runs[1], "compare/comparisons.parquet", COMPARISONS, a_little)
     assert compared(cross_kernel, two_runs, capsys) == (0, {})
 
 
@@ -94,7 +95,7 @@ def test_a_comparison_that_is_significant_in_one_run_only_is_named(cross_kernel,
         assert row.sum() == 1
         frame.loc[row, "p_holm"] = 0.27
 
-    rewritten(two_runs[1], "compare/comparisons.parquet", tables.COMPARISONS, one_less)
+    rewritten(two_runs[1], "compare/comparisons.parquet", COMPARISONS, one_less)
     status, differing = compared(cross_kernel, two_runs, capsys)
     assert status == 1
     words = differing["the method against lora: test/text_to_image, r1"]
@@ -112,8 +113,8 @@ def test_another_choice_and_another_verdict_are_named(cross_kernel, two_runs, ca
         frame.loc[0, "met"] = False
         frame["action"] = "warn"
 
-    rewritten(two_runs[1], "ablate/ablation.parquet", tables.ABLATION, another_choice)
-    rewritten(two_runs[0], "gates/early.parquet", tables.VERDICT, another_verdict)
+    rewritten(two_runs[1], "ablate/ablation.parquet", ABLATION, another_choice)
+    rewritten(two_runs[0], "gates/early.parquet", VERDICT, another_verdict)
     status, differing = compared(cross_kernel, two_runs, capsys)
     assert status == 1 and differing["chosen combination"] == ["vialign", "vialign-none"]
     assert differing["early gate"] == ["warned, run went on", "passed"]

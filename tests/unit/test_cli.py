@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from vialign.artifacts import write_table
-from vialign.cli import app
-from vialign.config import Config, digest
-from vialign.data.aro_order import read_order_file
+from vialign.cli.app import app
+from vialign.config.experiment import Config, digest
 from vialign.data.base import image_table
-from vialign.tables import CAPTIONS, IMAGES, PROBLEMS
+from vialign.data.benchmarks.aro_order import read_order_file
+from vialign.files.artifacts import write_table
+from vialign.tables.data import CAPTIONS, IMAGES, PROBLEMS
 
 run = CliRunner().invoke
 
@@ -41,25 +41,25 @@ def _raise(error):
 def test_an_error_that_nobody_foresaw_is_one_line_with_its_place_and_its_traceback_lies_in_a_file(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("vialign.cli.read_config", lambda *files: _raise(KeyError("a\nkey")))
+    monkeypatch.setattr("vialign.cli.app.read_config", lambda *files: _raise(KeyError("a\nkey")))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("VIALIGN_TRACEBACK", raising=False)
     result = run(app, ["config", "check", "c.yaml"])
     assert result.exit_code == 1 and result.stderr.count("\n") == 1
-    found = re.search(r"unforeseen error at cli.py, line \d+: KeyError: .*\((/.*\.log)\)$", result.stderr.strip())
+    found = re.search(r"unforeseen error at app.py, line \d+: KeyError: .*\((/.*\.log)\)$", result.stderr.strip())
     assert found and "Traceback" in Path(found[1]).read_text() and "in config_check" in Path(found[1]).read_text()
 
 
 def test_the_traceback_is_shown_where_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr("vialign.cli.read_config", lambda *files: _raise(ZeroDivisionError()))
+    monkeypatch.setattr("vialign.cli.app.read_config", lambda *files: _raise(ZeroDivisionError()))
     monkeypatch.setenv("VIALIGN_TRACEBACK", "1")
     stderr = run(app, ["config", "check", "c.yaml"]).stderr
-    assert "Traceback" in stderr and "vialign: unforeseen error at cli.py" in stderr.splitlines()[-1]
+    assert "Traceback" in stderr and "vialign: unforeseen error at app.py" in stderr.splitlines()[-1]
 
 
 def test_an_error_of_the_system_names_the_file_and_the_reason_only(monkeypatch):
     monkeypatch.setattr(
-        "vialign.cli.read_config", lambda *files: _raise(PermissionError(13, "Permission denied", "/x"))
+        "vialign.cli.app.read_config", lambda *files: _raise(PermissionError(13, "Permission denied", "/x"))
     )
     assert run(app, ["config", "check", "c.yaml"]).stderr == "vialign: /x: Permission denied\n"
 

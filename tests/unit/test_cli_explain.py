@@ -5,7 +5,7 @@ import yaml
 from typer.testing import CliRunner
 
 from explained import CAPTION, finished_run
-from vialign.cli import app
+from vialign.cli.app import app
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from typer.testing import CliRunner
 
 from unit.report.fake_results import HOSTILE, write_fake_results
 from unit.report.page import read_page
-from vialign.analysis.failure_review import KEYS
-from vialign.artifacts import read_provenance, read_table
-from vialign.cli import app
-from vialign.tables import FAILURE_CLASSES, FAILURE_REVIEW, FAILURE_RULES, FAILURES
+from vialign.analysis.failures.review import KEYS
+from vialign.cli.app import app
+from vialign.files.artifacts import read_provenance, read_table
+from vialign.tables.failures import FAILURE_CLASSES, FAILURE_REVIEW, FAILURE_RULES, FAILURES
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import vialign
-from vialign.cli import app
+from vialign.cli.app import app
 
 EXAMPLE = re.compile(r"Example: `(vialign [^`]+)`")
 

@@ -5,10 +5,10 @@ import pytest
 from typer.testing import CliRunner
 
 from captioned import tiny_model
-from vialign.artifacts import read_table
-from vialign.cli import app
-from vialign.signal.toolkit import draw_example
-from vialign.tables import DIAGNOSIS, STRESS, TOOLKIT_IMAGES, TOOLKIT_SCORES
+from vialign.cli.app import app
+from vialign.files.artifacts import read_table
+from vialign.tables.signal import DIAGNOSIS, STRESS, TOOLKIT_IMAGES, TOOLKIT_SCORES
+from vialign.toolkit import draw_example
 
 SETTINGS = """
 visual: {steps: 5, batch: 16, atoms: 12, background: 2, prototypes: 4}
@@ -159,7 +159,7 @@ def test_an_output_that_cannot_be_one_is_refused_before_the_model_is_read(folder
     def opened(*_):
         raise AssertionError("the model was read")
 
-    monkeypatch.setattr("vialign.signal.toolkit.open_backbone", opened)
+    monkeypatch.setattr("vialign.toolkit.open_backbone", opened)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     line = refused(invoke(folder, command, "--out", folder / place))
     assert line.startswith(f"vialign: --out: {folder / place}: ")

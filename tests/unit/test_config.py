@@ -6,9 +6,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from vialign.cli import schema_text
-from vialign.config import Config, DataConfig, TrainingConfig, digest, expand_variables, load_config, read_config
+from vialign.catalogue import LEARNING_RATES
+from vialign.cli.app import schema_text
+from vialign.config.data import DataConfig
+from vialign.config.experiment import Config, digest, expand_variables, load_config, read_config
 from vialign.errors import UserError
+from vialign.methods.build import learning_rate
 
 
 def sections(model: type, path: str = "") -> list[str]:
@@ -108,6 +111,5 @@ def test_the_schema_accepts_the_shipped_configs_and_refuses_an_unknown_key(repos
 
 
 def test_a_learning_rate_that_is_given_leaves_the_others_at_their_defaults():
-    rates = load_config({"training": {"learning_rates": {"vialign": 1.0}}}).training.learning_rates
-    assert rates == {**TrainingConfig().learning_rates, "vialign": 1.0}
-    assert "lora" in rates
+    training = load_config({"training": {"learning_rates": {"vialign": 1.0}}}).training
+    assert [learning_rate(name, training) for name in ("vialign-correct", "lora")] == [1.0, LEARNING_RATES["lora"]]

@@ -21,7 +21,13 @@ TREE = {
     "room/__init__.py": "",
     "room/stage.py": "def run():\n    from vialign.far import near\n    return near\n",
     "room/twin.py": "from . import stage\nfrom ..base import VALUE\n",
-    "room/registry.py": 'READERS = {"x": "vialign.base:VALUE"}\n',
+    "room/names.py": 'READERS = {"x": "vialign.base:VALUE"}\n',
+    "room/registry.py": "from importlib import import_module\nfrom vialign.room.names import READERS\n"
+    "def read(name):\n    return import_module(READERS[name])\n",
+    "room/reader.py": "from vialign.config.values import LIMIT\nfrom vialign.room.names import READERS\n",
+    "config/__init__.py": "",
+    "config/values.py": "from vialign.base import VALUE\nLIMIT = 1\n",
+    "tables.py": 'T = Table("t", a=key("name"), b=category(("x", "y"), f"kind, {1}"))\n',
     "alone.py": "import math\n",
 }
 
@@ -41,7 +47,9 @@ def tree(tmp_path):
         ("alone", {"", "alone"}),
         ("room.stage", {"", "room", "room.stage", "far", "far.near"}),
         ("room.twin", {"", "room", "room.twin", "room.stage", "far", "far.near", "base"}),
-        ("room.registry", {"", "room", "room.registry", "base"}),
+        ("room.registry", {"", "room", "room.registry", "room.names", "base"}),
+        ("room.names", {"", "room", "room.names"}),
+        ("room.reader", {"", "room", "room.reader", "room.names"}),
         ("far", {"", "far", "far.near"}),
     ],
 )
@@ -117,7 +125,7 @@ def test_an_unknown_module_is_an_error(tree):
 
 def test_a_change_in_signal_reaches_the_signal_stage_and_not_the_features(tmp_path):
     shutil.copytree(Path(vialign.__file__).parent, tmp_path / "vialign", ignore=shutil.ignore_patterns("__pycache__"))
-    stages = ("vialign.signal.stage", "vialign.features.extract")
+    stages = ("vialign.signal.pairs", "vialign.features.extract")
     before = [code_digest(stage, root=tmp_path) for stage in stages]
     with (tmp_path / "vialign/signal/score.py").open("a") as file:
         file.write("\nCHANGED = True\n")
@@ -130,8 +138,63 @@ def test_a_change_in_signal_reaches_the_signal_stage_and_not_the_features(tmp_pa
 
 
 def test_the_static_closure_covers_what_python_really_imports():
-    module = "vialign.data.flickr8k"
+    module = "vialign.data.datasets.flickr8k"
     script = f"import sys, {module}; print(*(name for name in sys.modules if name.split('.')[0] == 'vialign'))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert "vialign.data.base" in loaded
-    assert set(loaded) <= set(module_closure(module))
+    watched = {name for name in loaded if not name.startswith("vialign.config")}
+    assert watched <= set(module_closure(module))
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        ('T = Table("t", a=key("what it is called"), b=category(("x", "y"), f"sort, {2}"))\n', False),
+        ('T = Table("t", a=key("name"), b=category(("x", "z"), f"kind, {1}"))\n', True),
+        ('T = Table("t", a=key("name"), b=category(("x", "y"), f"kind, {1}", optional=True))\n', True),
+        ('T = Table("t", a=key("name"), c=category(("x", "y"), f"kind, {1}"))\n', True),
+        ('T = Table("u", a=key("name"), b=category(("x", "y"), f"kind, {1}"))\n', True),
+    ],
+)
+def test_the_meaning_of_a_column_is_for_people_and_the_rest_of_it_is_not(tree, content, changes):
+    before = code_digest("vialign.tables", root=tree)
+    (tree / "vialign/tables.py").write_text(content)
+    assert (code_digest("vialign.tables", root=tree) != before) is changes
+
+
+COLUMN = 'new=flag("new"),'
+EDITS = {
+    "the meaning of a column": ("tables/failures.py", 'key("', "in other words, ", 0),
+    "a default of the configuration": ("config/methods.py", "batch: Count = ", "1", 0),
+    "a column of the failures": ("tables/failures.py", '"failures",', COLUMN, 3),
+    "a column of the theory": ("tables/theory.py", '"theory",', COLUMN, 3),
+    "a column of the training": ("tables/training.py", '"search",', COLUMN, 8),
+    "a column of a verdict": ("tables/gates.py", '"verdict",', COLUMN, 13),
+    "a column of the results": ("tables/evaluation.py", '"results",', COLUMN, 14),
+    "a method": ("catalogue.py", "", "NEW = 1", 10),
+    "a baseline": ("methods/baselines/lora.py", "", "NEW = 1", 6),
+    "a reader": ("data/datasets/coco.py", "", "NEW = 1", 4),
+    "the rule of a gate": ("gates/budget.py", "", "NEW = 1", 1),
+    "the toolkit": ("toolkit/scoring.py", "", "NEW = 1", 0),
+}
+"""File, what stands before the new text (nothing: the end), the new text, and how many digests may change with it."""
+
+
+def test_an_edit_reruns_the_scripts_that_use_it_and_no_others(repository, tmp_path):
+    shutil.copytree(Path(vialign.__file__).parent, tmp_path / "vialign", ignore=shutil.ignore_patterns("__pycache__"))
+    scripts = sorted((repository / "workflow/scripts").glob("*.py"))
+    before = [script_digest(script, tmp_path) for script in scripts]
+    print(f"\n{'edit':<34} digests of {len(scripts)} that change")
+    for what, (name, before_it, new, most) in EDITS.items():
+        path = tmp_path / "vialign" / name
+        content = path.read_text()
+        assert before_it in content, what
+        path.write_text(content.replace(before_it, before_it + new, 1) if before_it else f"{content}{new}\n")
+        changed = [
+            script.stem
+            for script, digest in zip(scripts, before, strict=True)
+            if script_digest(script, tmp_path) != digest
+        ]
+        print(f"{what:<34} {len(changed)}")
+        assert len(changed) <= most and bool(changed) == bool(most), (what, changed)
+        path.write_text(content)

@@ -9,11 +9,14 @@ import sys
 import pytest
 import yaml
 
-from vialign.config import Config
-from vialign.config_reference import reference_page, type_words
+from vialign import catalogue, results
+from vialign.catalogue import METHODS
+from vialign.config.experiment import Config
+from vialign.config.reference import reference_page, type_words
+from vialign.errors import UserError
+from vialign.files.text import with_block
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import SECTIONS, opening
-from vialign.training.methods import METHODS
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*")
 INTERVAL = re.compile(r"\[[^]]*\d[^]]*\]\*?")
@@ -124,6 +127,25 @@ def test_every_method_has_its_place_on_the_page(repository):
         name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([a-z-]+)`", row)
     }
     assert told == set(METHODS)
+
+
+@pytest.mark.parametrize(("page", "made"), [("methods", catalogue), ("architecture", results)])
+def test_generated_lists_are_fresh(repository, page, made):
+    text = (repository / f"docs/{page}.md").read_text(encoding="utf-8")
+    assert with_block(text, page, made.MARKS, made.listing()) == text, "run `make schema`"
+    with pytest.raises(UserError, match="has not the lines"):
+        with_block("no marks", page, made.MARKS, "")
+
+
+def test_every_result_is_an_output_of_the_rule_that_it_names(repository):
+    rules = "".join(path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
+    parts = re.split(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:$", rules, flags=re.MULTILINE)
+    bodies = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for result in results.RESULTS_OF_A_RUN:
+        if result.rule:
+            path = result.path.replace("{", "{{").replace("}", "}}")
+            assert f'f"{{RESULTS}}/{path}"' in bodies[result.rule], result.name
+    assert len(results.NAMED) == len(results.RESULTS_OF_A_RUN)
 
 
 def test_every_section_of_the_report_is_explained_in_its_order(repository, tmp_path):

@@ -12,8 +12,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from documented import BLOCK, Told, told_commands, told_in_code, told_in_page
-from vialign.cli import app
-from vialign.config import load_config
+from vialign.cli.app import app
+from vialign.config.experiment import load_config
 
 CHEAP = (["config"], ["data", "notes"], ["--version"], ["--help"])
 """What `vialign` does in a second and without the results of a run; these are carried out."""

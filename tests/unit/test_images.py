@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from vialign.errors import UserError
-from vialign.images import Changes, Checked, as_rgb, check_images, open_image
+from vialign.files.images import Changes, Checked, as_rgb, check_images, open_image
 
 SHADES = np.random.default_rng(0).integers(0, 256, (6, 9), dtype=np.uint8)
 COLOURS = np.random.default_rng(1).integers(0, 256, (6, 9, 3), dtype=np.uint8)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from vialign import locks
-from vialign.artifacts import write_text
 from vialign.errors import UserError
-from vialign.locks import lock_results, remove_stale_locks, remove_stale_parts
+from vialign.files import locks
+from vialign.files.artifacts import write_text
+from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
 
 WRITE = """
 import sys, time
-from vialign.artifacts import atomic_path
-from vialign.locks import ending_cleanly
+from vialign.files.artifacts import atomic_path
+from vialign.files.locks import ending_cleanly
 with ending_cleanly(), atomic_path(sys.argv[1]) as part:
     part.write_text("half")
     print("writing", flush=True)
@@ -23,7 +23,7 @@ with ending_cleanly(), atomic_path(sys.argv[1]) as part:
 """
 HOLD = """
 import sys, time
-from vialign.locks import join_run, lock_results
+from vialign.files.locks import join_run, lock_results
 {"run": lock_results, "job": join_run}[sys.argv[2]](sys.argv[1])
 print("holding", flush=True)
 time.sleep(600)

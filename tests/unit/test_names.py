@@ -6,11 +6,11 @@ import yaml
 
 from vialign import names
 from vialign.backbone.registry import BLIP, DEMO
-from vialign.config import COMPARED, LEARNING_RATES, REGION_METHODS, TOWER_METHODS, family, load_config, read_config
+from vialign.catalogue import COMPARED, GUIDED, LEARNING_RATES, METHODS, REGION_METHODS, SUBSETS, TOWER_METHODS, family
+from vialign.config.experiment import load_config, read_config
 from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.errors import UserError
-from vialign.tables import BENCHMARK_SPLITS, NEGATIVE_KINDS, SPLITS
-from vialign.training.methods import METHODS
+from vialign.tables.data import NEGATIVE_KINDS
 
 
 def complaint(config: dict) -> str:
@@ -21,11 +21,9 @@ def complaint(config: dict) -> str:
 
 def test_the_names_are_those_of_the_tables_and_registries():
     assert names.splits_of("scenes") == tuple(DEFAULT_SIZES)
-    assert tuple(names.BENCHMARKS) == BENCHMARK_SPLITS
     assert names.NEGATIVES == NEGATIVE_KINDS
-    assert set(METHODS) == {"frozen", *LEARNING_RATES, *names.SUBSETS, names.GUIDED}
+    assert set(METHODS) == {"frozen", *LEARNING_RATES, *SUBSETS, GUIDED}
     assert (names.DEMO, names.BLIP) == (DEMO, BLIP)
-    assert set(SPLITS) == {"backbone", *names.EMBEDDED_SPLITS, *names.BENCHMARKS}
     assert {*COMPARED, *TOWER_METHODS, *REGION_METHODS} <= set(METHODS)
     for name in METHODS:
         load_config({"training": {"methods": [name], "compare": [name]}})
@@ -42,7 +40,7 @@ def test_the_architectures_are_those_that_open_clip_lists():
 
 def test_checking_a_config_imports_no_torch(repository):
     code = (
-        "import sys; from vialign.config import read_config; read_config(*sys.argv[1:]); "
+        "import sys; from vialign.config.experiment import read_config; read_config(*sys.argv[1:]); "
         "print([name for name in ('torch', 'open_clip', 'spacy', 'pandas') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(repository / "config.yaml"), str(repository / "configs/paper.yaml")]
@@ -52,7 +50,7 @@ def test_checking_a_config_imports_no_torch(repository):
     assert run.stdout == "[]\n", run.stderr
 
 
-SCENES = "train, calibration, diagnosis, diagnosis_domain, validation, test, test_combination, test_domain"
+SCENES = "train, calibration, diagnosis, diagnosis_domain, selection, gate, confirmation, test, test_combination, test_domain"
 WRONG = [
     ("data.dataset", "coc", {"data": {"dataset": "coc"}}, "coco"),
     ("data.benchmarks", "winogrund", {"data": {"benchmarks": {"winogrund": {"folder": "x"}}}}, "winoground"),

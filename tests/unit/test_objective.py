@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 from planted import Vocabulary, planted_world
 from tolerance import close
-from vialign.baselines.frozen import Frozen
 from vialign.errors import UserError
-from vialign.objective import Batch, assemble, hardest_losses, negative_loss
+from vialign.methods.baselines.frozen import Frozen
+from vialign.methods.objective import Batch, assemble, hardest_losses, negative_loss
 
 
 def test_negative_loss_is_the_two_way_cross_entropy():

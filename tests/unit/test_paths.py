@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vialign.errors import UserError
-from vialign.paths import ANY, PAGE, Output, check_paths, check_space
+from vialign.files.paths import ANY, PAGE, Output, check_paths, check_space
 
 
 @pytest.fixture

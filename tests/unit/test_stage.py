@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from vialign.config import Config, digest
+from vialign.config.experiment import Config, digest
+from vialign.config.sections import Reads, UndeclaredSection, behind_wall
 from vialign.errors import UserError
-from vialign.sections import Reads, UndeclaredSection, behind_wall
 from vialign.stage import machine, stage
-from vialign.train_job import TrainingJob
+from vialign.training.job import TrainingJob
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
+from importlib import import_module
+from pkgutil import iter_modules
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from vialign import tables
-from vialign.tables import Column, Table, category, flag, key, number, number_key, texts, unit_interval, whole
+import vialign.tables
+from vialign.tables.schema import Column, Table, category, flag, key, number, number_key, texts, unit_interval, whole
 
 EXAMPLE = Table(
     "example",
@@ -16,7 +19,12 @@ EXAMPLE = Table(
     good=flag("good"),
 )
 
-DECLARED = [table for table in vars(tables).values() if isinstance(table, Table)]
+DECLARED = [
+    table
+    for info in iter_modules(vialign.tables.__path__)
+    for table in vars(import_module(f"vialign.tables.{info.name}")).values()
+    if isinstance(table, Table)
+]
 
 
 def rows(**changes) -> pd.DataFrame:

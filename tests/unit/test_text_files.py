@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vialign.backbone.byte_pairs import read_merges
-from vialign.config import load_config, read_config
-from vialign.data.indexed_tsv import index_rows, read_row
-from vialign.data.treebank import read_trees
-from vialign.data.universal_dependencies import read_conllu
+from vialign.config.experiment import load_config, read_config
+from vialign.data.regions.indexed_tsv import index_rows, read_row
+from vialign.data.treebanks.penn import read_trees
+from vialign.data.treebanks.universal_dependencies import read_conllu
 from vialign.errors import UserError
+from vialign.files.text import MARK, NotJson, parse_json, read_json, read_text, read_yaml, text_lines, unix_ends
 from vialign.stage import _Tee
-from vialign.text_files import MARK, NotJson, parse_json, read_json, read_text, read_yaml, text_lines, unix_ends
 
 ENDS = (b"\n", b"\r\n", b"\r", b"\r\r\n")
 CONLLU = "# text = dogs run\n1\tdogs\tdog\tNOUN\tNNS\t_\t2\tnsubj\t_\t_\n2\trun\trun\tVERB\tVBP\t_\t0\troot\t_\t_\n\n"
@@ -162,7 +162,9 @@ def test_a_config_that_holds_itself_is_one_line():
 @pytest.mark.parametrize("command", ["config reference", "config schema", "data notes", "--help", "data notes --help"])
 def test_pages_are_utf_8_and_help_reaches_a_console_of_any_encoding(repository, encoding, command):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(repository / "src")}
-    run = subprocess.run([sys.executable, "-m", "vialign.cli", *command.split()], capture_output=True, env=environment)
+    run = subprocess.run(
+        [sys.executable, "-m", "vialign.cli.app", *command.split()], capture_output=True, env=environment
+    )
     assert run.returncode == 0, run.stderr.decode(errors="replace")[-500:]
     text = run.stdout.decode("utf-8")
     if command == "config reference":

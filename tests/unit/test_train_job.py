@@ -4,11 +4,11 @@ import sys
 import pytest
 
 from planted import Vocabulary, planted_world
-from vialign.artifacts import write_table
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.errors import UserError
-from vialign.tables import IMAGES
-from vialign.train_job import SPLIT_PARTS, TrainingJob, read_job_split, run_job
+from vialign.files.artifacts import write_table
+from vialign.tables.data import IMAGES
+from vialign.training.job import SPLIT_PARTS, TrainingJob, read_job_split, run_job
 
 
 def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_negatives_are_left_out_of_the_splits_where_they_have_no_weight(tmp_path, monkeypatch, weight):
     data = planted_world(Vocabulary(8), 6, 0)
-    monkeypatch.setattr("vialign.training.inputs.read_split", lambda *parts, **options: data)
+    monkeypatch.setattr("vialign.methods.inputs.read_split", lambda *parts, **options: data)
     write_table(IMAGES.empty(), IMAGES, tmp_path / "images.parquet", {})
     job = TrainingJob(
         config=Config.model_validate({"training": {"negatives": weight}}),

@@ -23,9 +23,9 @@ GATE = (
     ANY
     + """
 import pandas as pd
-from vialign.artifacts import write_table
-from vialign.config import load_config
-from vialign.tables import VERDICT
+from vialign.files.artifacts import write_table
+from vialign.config.experiment import load_config
+from vialign.tables.gates import VERDICT
 config = load_config(snakemake.config)
 gate = snakemake.rule.removesuffix("_gate")
 met = gate == "budget" and config.budget.parameters > 0.5 and config.curriculum.head_rank < 1000
@@ -41,8 +41,8 @@ ABLATION = (
     ANY
     + """
 import pandas as pd
-from vialign.artifacts import write_table
-from vialign.tables import ABLATION
+from vialign.files.artifacts import write_table
+from vialign.tables.gates import ABLATION
 row = {"reweight": True, "regularise": True, "correct": True, "recall": 0.5, "negatives": 0.5, "score": 0.5}
 row |= {"low": 0.4, "high": 0.6, "path": 0}
 rows = [row | {"method": "vialign", "chosen": False}, row | {"method": "vialign-reweight", "chosen": True}]

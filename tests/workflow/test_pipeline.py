@@ -20,13 +20,15 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, ResourceSettings
 
-from vialign.artifacts import read_provenance, read_table, read_tensors
-from vialign.config import load_config
+from vialign.config.experiment import load_config
+from vialign.config.sections import section_digests
+from vialign.data.benchmarks.winoground import image_name, write_published
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
-from vialign.data.winoground import image_name, write_published
-from vialign.sections import section_digests
-from vialign.tables import COMPARISONS, OUTCOMES, RESULTS, SEARCH, VERDICT
+from vialign.files.artifacts import read_provenance, read_table, read_tensors
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
+from vialign.tables.gates import VERDICT
+from vialign.tables.training import SEARCH
 from warm_python import FIRST_COLD
 
 ROOT = Path(__file__).parents[2]
@@ -191,7 +193,7 @@ def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(
 LISTED = {
     "agreement": {"backbone"},
     "ablation": {"training.seeds"},
-    "calibrate": {"training.seeds"},
+    "reproduce": {"training.seeds"},
     "compare": {"training.methods", "training.seeds"},
     "compare_methods": {"training.compare", "training.compare_seeds"},
     "early_gate": {"training.seeds"},
@@ -267,7 +269,7 @@ def test_a_change_of_any_key_reruns_exactly_the_rules_that_read_it(run: Path) ->
     assert set(declared) == set(read) | set(NOT_RUN), "every rule is read off its logs, or stands in NOT_RUN"
     expected = {rule: names | LISTED.get(rule, set()) for rule, names in {**NOT_RUN, **read}.items()}
     # What a method needs to be built depends on the method; a rule that builds any may build all.
-    building = (read["train_early"] | read["train_final"] | read["search_rate"]) - {"evaluation.calibration"}
+    building = (read["train_early"] | read["train_final"] | read["search_rate"]) - {"evaluation.reproduction"}
     expected |= {rule: names | building for rule, names in expected.items() if "curriculum" in names}
     tree = load_config(yaml.safe_load((ROOT / "configs/tiny.yaml").read_text(encoding="utf-8"))).model_dump(mode="json")
     names = sorted(set().union(*declared.values()))
@@ -338,10 +340,10 @@ def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(
     refused = snakemake(folder, str(folder / "known.yaml"), "--", wanted)
     assert refused.returncode != 0
     said = refused.stdout + refused.stderr
-    assert "calibration: test/text_to_image, r1: measured" in said and "published 99.90 %" in said
+    assert "reproduction: test/text_to_image, r1: measured" in said and "published 99.90 %" in said
     assert "Traceback" not in said
     warned = snakemake(
-        folder, str(folder / "known.yaml"), "--config", "evaluation={calibration: {action: warn}}", "--", wanted
+        folder, str(folder / "known.yaml"), "--config", "evaluation={reproduction: {action: warn}}", "--", wanted
     )
     assert warned.returncode == 0 and "training goes on" in warned.stdout + warned.stderr
 

@@ -5,22 +5,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vialign.config import (
-    REGION_METHODS,
-    TOWER_METHODS,
-    family,
-    load_config,
-    read_layer,
-)
+from vialign.catalogue import FULL, GUIDED, REGION_METHODS, TOWER_METHODS, family
+from vialign.catalogue import SUBSETS as ALL_SUBSETS
+from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
 from vialign.errors import UserError
-from vialign.evaluation.calibration import has_known_values
-from vialign.gates import chosen_method, gate_action
-from vialign.locks import lock_results, remove_stale_locks, remove_stale_parts
-from vialign.names import GUIDED
-from vialign.names import SUBSETS as ALL_SUBSETS
-from vialign.sections import same_stamp, section_digests, stamp_path, write_stamp
+from vialign.evaluation.reproduction import has_known_values
+from vialign.gates.verdict import chosen_method, gate_action
+from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
+from vialign.config.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
     for path in workflow.configfiles:
@@ -34,9 +28,8 @@ CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
 OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
-TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "validation"]
-SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
-FULL = "vialign"
+TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "selection"]
+SPLITS = [*TUNING_SPLITS, "gate", "confirmation", *CONFIG.test_splits]
 SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
@@ -155,7 +148,7 @@ def when_passed(make):
 
 def compared():
     """The configured methods and the chosen combination."""
-    return list(dict.fromkeys([*CONFIG.training.compare, chosen()]))
+    return list(dict.fromkeys([*CONFIG.training.compared, chosen()]))
 
 
 def of_compared(output):
@@ -204,22 +197,22 @@ def evidence(wildcards):
         *rules.agreement.output,
         *rules.blind_benchmarks.output,
         *rules.compare.output,
-        *rules.calibrate.output,
+        *rules.reproduce.output,
         *rules.failures.output,
         *rules.monitoring.output,
         *rules.gradients.output,
     ]
 
 
-def calibrated(method):
-    """The calibration table, which a method is trained after, where anything is known of the backbone."""
+def reproduced(method):
+    """The table of reproduced numbers, which a method is trained after, where anything is known of the backbone."""
     known = has_known_values(
         CONFIG.backbone.architecture,
         CONFIG.backbone.checkpoint,
         CONFIG.evaluation.expected,
     )
     wanted = known and method != "frozen"
-    return [f"{RESULTS}/compare/calibration.parquet"] if wanted else []
+    return [f"{RESULTS}/compare/reproduction.parquet"] if wanted else []
 
 
 # The demo backbone is too small to keep a second core busy: two jobs side by side are faster than one on two cores.
@@ -240,10 +233,10 @@ def training_splits(wildcards):
     """What training reads of its two splits."""
     found = {
         f"{split}_{name}": path
-        for split in ("train", "validation")
+        for split in ("train", "selection")
         for name, path in encoded(split).items()
     }
-    return {**found, **regions_of(wildcards.method, ["train", "validation"])}
+    return {**found, **regions_of(wildcards.method, ["train", "selection"])}
 
 
 def regions_of(method, splits):

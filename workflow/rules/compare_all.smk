@@ -25,8 +25,8 @@ use rule ledger as ledger_methods with:
     params:
         config=section(*BUILDING, "budget", "language"),
         code=code("ledger"),
-        methods=[name for name in CONFIG.training.compare if name != "frozen"],
-        at_reference=[name for name in CONFIG.training.compare if name != "frozen"],
+        methods=[name for name in CONFIG.training.compared if name != "frozen"],
+        at_reference=[name for name in CONFIG.training.compared if name != "frozen"],
 
 
 rule compare_all_page:
@@ -36,7 +36,7 @@ rule compare_all_page:
         ledger=rules.ledger_methods.output[0],
         search=[
             f"{RESULTS}/search/{name}.parquet"
-            for name in CONFIG.training.compare
+            for name in CONFIG.training.compared
             if searched_as(name) == name
         ],
         monitors=lambda wildcards: of_compared(rules.train_final.output.monitor),
@@ -69,6 +69,6 @@ rule search:
     input:
         [
             f"{RESULTS}/search/{name}.parquet"
-            for name in CONFIG.training.compare
+            for name in CONFIG.training.compared
             if searched_as(name) == name
         ],

@@ -39,25 +39,25 @@ rule evaluate_method:
 
 
 # Whether the frozen backbone gives the numbers that are known of it; nothing is trained on one that does not.
-rule calibrate:
+rule reproduce:
     input:
         outcomes=f"{RESULTS}/evaluate/frozen/{SEEDS[0]}/outcomes.parquet",
         features=f"{RESULTS}/features/{CONFIG.evaluation.splits[0]}/images",
         images=rules.prepare_data.output.images,
     output:
-        f"{RESULTS}/compare/calibration.parquet",
+        f"{RESULTS}/compare/reproduction.parquet",
     log:
-        f"{RESULTS}/logs/calibrate.log",
+        f"{RESULTS}/logs/reproduce.log",
     benchmark:
-        f"{RESULTS}/benchmarks/calibrate.tsv"
+        f"{RESULTS}/benchmarks/reproduce.tsv"
     conda:
         "../../envs/vialign.yaml"
     threads: 1
     params:
         config=section("evaluation", "backbone", "data", "training.seeds", "seed"),
-        code=code("calibrate"),
+        code=code("reproduce"),
     script:
-        "../scripts/calibrate.py"
+        "../scripts/reproduce.py"
 
 
 rule agreement:

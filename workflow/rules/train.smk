@@ -6,7 +6,7 @@ rule search_rate:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
-        calibrated=lambda wildcards: calibrated(wildcards.method),
+        reproduced=lambda wildcards: reproduced(wildcards.method),
     output:
         search=f"{RESULTS}/search/{{method}}.parquet",
     log:
@@ -17,7 +17,7 @@ rule search_rate:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section(*BUILDING, "evaluation.calibration"),
+        config=section(*BUILDING, "evaluation.reproduction"),
         code=code("search_rate"),
     script:
         "../scripts/search_rate.py"
@@ -30,7 +30,7 @@ rule train_early:
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
-        calibrated=lambda wildcards: calibrated(wildcards.method),
+        reproduced=lambda wildcards: reproduced(wildcards.method),
     output:
         checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
         steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",
@@ -46,7 +46,7 @@ rule train_early:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
-        config=section(*BUILDING, "evaluation.calibration"),
+        config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
         until="early",
     script:
@@ -81,17 +81,41 @@ rule train_final:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
     params:
-        config=section(*BUILDING, "evaluation.calibration"),
+        config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
         until="final",
     script:
         "../scripts/train.py"
 
 
+# The gate's own images, which no training reads: what chose rates and weights would flatter them.
+rule early_outcomes:
+    input:
+        **encoded("gate"),
+        full=expand(rules.train_early.output.checkpoint, method=FULL, seed=SEEDS),
+        reference=expand(rules.train_early.output.checkpoint, method="lora", seed=SEEDS),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output[0],
+    output:
+        f"{RESULTS}/gates/early_outcomes.parquet",
+    log:
+        f"{RESULTS}/logs/early_outcomes.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/early_outcomes.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: cores("lora")
+    params:
+        config=section(*BUILDING),
+        code=code("early_outcomes"),
+    script:
+        "../scripts/early_outcomes.py"
+
+
 checkpoint early_gate:
     input:
-        full=expand(rules.train_early.output.outcomes, method=FULL, seed=SEEDS),
-        reference=expand(rules.train_early.output.outcomes, method="lora", seed=SEEDS),
+        outcomes=rules.early_outcomes.output[0],
         monitor=expand(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
     output:
         report(

@@ -1,10 +1,11 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
+    from vialign.files.artifacts import read_table, write_table
     from vialign.signal.inputs import read_split_features
-    from vialign.signal.stage import build_pairs, calibrate_signal
-    from vialign.tables import SIGNAL_CALIBRATION, TEXTS
+    from vialign.signal.pairs import build_pairs, calibrate_signal
+    from vialign.tables.language import TEXTS
+    from vialign.tables.signal import SIGNAL_CALIBRATION
 
     features = read_split_features(run.input.image_features, run.input.text_features, run.input.encoded)
     settings, seed = run.config.signal, run.config.seed

@@ -1,20 +1,6 @@
-import sys
-
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    import pandas as pd
+    from vialign.data.check_job import check_data
 
-    from vialign.artifacts import write_table
-    from vialign.data.checking import check_lines, check_sources, check_table
-    from vialign.errors import UserError
-    from vialign.tables import DATA_CHECK
-
-    frames, missing = [DATA_CHECK.empty()], []
-    for report in check_sources(run.config):
-        print("\n".join(check_lines(report)), file=sys.stderr)
-        frames.append(check_table(report))
-        missing += [report.name] if report.missing is not None else []
-    if missing:
-        raise UserError(f"data: {', '.join(missing)} missing or cannot be read; the log says how to get them")
-    write_table(pd.concat(frames), DATA_CHECK, run.output[0], run.provenance)
+    check_data(run)

@@ -1,28 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    import pandas as pd
+    from vialign.evaluation.compare_job import compare_methods
 
-    from vialign.artifacts import read_table, write_table
-    from vialign.evaluation.compare import (
-        comparison_table,
-        family_pairs,
-        published_tag_rules,
-        reference_pairs,
-        results_table,
-    )
-    from vialign.tables import COMPARISONS, OUTCOMES, RESULTS
-
-    outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
-    config, settings = run.config, run.config.evaluation
-    methods, own = list(dict.fromkeys(outcomes["method"])), run.params.own
-    results = results_table(outcomes, settings.bootstrap, settings.level, config.seed, published_tag_rules())
-    comparisons = comparison_table(
-        outcomes,
-        family_pairs(methods, [name for name in own if name in methods]) if own else reference_pairs(methods),
-        settings.bootstrap,
-        settings.level,
-        config.seed,
-    )
-    write_table(results, RESULTS, run.output.results, run.provenance)
-    write_table(comparisons, COMPARISONS, run.output.comparisons, run.provenance)
+    compare_methods(run)

@@ -1,10 +1,10 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
+    from vialign.files.artifacts import read_table, write_table
     from vialign.signal.references import with_references
     from vialign.signal.validation.diagnosis import diagnose
-    from vialign.tables import DIAGNOSIS, REFERENCES, SIGNAL_SCORES
+    from vialign.tables.signal import DIAGNOSIS, REFERENCES, SIGNAL_SCORES
 
     scores = read_table(run.input.scores, SIGNAL_SCORES)
     scores = with_references(scores, read_table(run.input.references, REFERENCES))

@@ -1,21 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    import pandas as pd
+    from vialign.analysis.early_job import judge_early
 
-    from vialign.artifacts import read_table, write_table
-    from vialign.evaluation.gates import early_verdict
-    from vialign.signal.validation.monitoring import early_warning, monitoring
-    from vialign.tables import MONITORING, OUTCOMES, SIGNAL_MONITOR, VERDICT
-    from vialign.training.records import read_records
-
-    outcomes = pd.concat([read_table(path, OUTCOMES) for path in [*run.input.full, *run.input.reference]])
-    checks = read_records(run.input.monitor, SIGNAL_MONITOR)
-    config, settings = run.config, run.config.evaluation
-    warning = early_warning(checks, config.training.monitor, settings.level, config.seed)
-    table = early_verdict(
-        outcomes.reset_index(drop=True), warning, config.gates.early, settings.level, settings.bootstrap, config.seed
-    )
-    write_table(table, VERDICT, run.output[0], run.provenance)
-    rolling = monitoring(checks, config.training.monitor, settings.level, config.seed)
-    write_table(rolling, MONITORING, run.output.monitoring, run.provenance)
+    judge_early(run)

@@ -1,29 +1,6 @@
-import sys
-from pathlib import Path
-
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_provenance, read_table
-    from vialign.backbone import load_backbone
-    from vialign.data.folders import image_folders
-    from vialign.features import extract_images, extract_texts
-    from vialign.tables import IMAGES, TEXTS
+    from vialign.features.extract_job import extract_split
 
-    backbone = load_backbone(run.config.backbone, run.config.seed)
-    images = read_table(run.input.images, IMAGES)
-    sizes = {"batch": run.config.features.batch, "shard": run.config.features.shard}
-    extract_images(
-        backbone,
-        images[images["split"] == run.wildcards.split],
-        image_folders(run.config.data, Path(run.input.images).parent),
-        run.output.images,
-        read_provenance(run.input.readout)["readout"],
-        **sizes,
-        provenance=run.provenance,
-    )
-    texts = read_table(run.input.texts, TEXTS)
-    cut = extract_texts(backbone, texts, run.output.texts, **sizes, provenance=run.provenance)
-    if cut:
-        most = backbone.context_length
-        print(f"vialign: {cut} of {len(texts)} texts are longer than {most} tokens and are cut off", file=sys.stderr)
+    extract_split(run)

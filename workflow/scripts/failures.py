@@ -1,33 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    import pandas as pd
+    from vialign.analysis.failures.job import find_failures
 
-    from vialign.analysis.failure_rates import failure_tables
-    from vialign.analysis.failures import classify_failures, fit_thresholds
-    from vialign.artifacts import read_table, write_table
-    from vialign.tables import CHOICES, FAILURE_MOVES, FAILURE_RATES, FAILURES, OUTCOMES, QUESTIONS, UNITS
-    from vialign.training.inputs import read_split
-
-    parts = ("texts", "image_features", "text_features", "encoded")
-
-    def read(split):
-        return read_split(*(run.input[f"{split}_{part}"] for part in parts))
-
-    thresholds = fit_thresholds(read("validation"), run.config.analysis)
-    outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
-    items = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
-    failures = pd.concat(
-        [
-            classify_failures(outcomes, read(split), *items, read_table(path, UNITS), thresholds, split)
-            for split, path in zip(run.config.test_splits, run.input.units, strict=True)
-        ],
-        ignore_index=True,
-    )
-    settings = run.config.evaluation
-    rates, moves = failure_tables(
-        outcomes, failures, draws=settings.bootstrap, level=settings.level, seed=run.config.seed
-    )
-    write_table(failures, FAILURES, run.output.failures, run.provenance)
-    write_table(rates, FAILURE_RATES, run.output.rates, run.provenance)
-    write_table(moves, FAILURE_MOVES, run.output.moves, run.provenance)
+    find_failures(run)

@@ -1,37 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    import pandas as pd
+    from vialign.disentangle.text_job import fit_units
 
-    from vialign.artifacts import read_table, write_table
-    from vialign.backbone import load_backbone
-    from vialign.disentangle import encode_images, load_visual, save_text
-    from vialign.disentangle.stage import fit_and_measure_text, measure_typos
-    from vialign.features import read_images, read_texts
-    from vialign.language.gold import gold_units
-    from vialign.language.pipeline import load_pipeline
-    from vialign.tables import CAPTIONS, QUALITY, SPANS, TEXTS, UNITS
-
-    visual = load_visual(run.input.visual)
-    texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in ("train", "validation")}
-    images = read_images(run.input.train_images)
-    gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["validation"])
-    backbone, nlp = load_backbone(run.config.backbone, run.config.seed), load_pipeline(run.input.pipeline)
-    about = {"domain": run.config.name, "seed": run.config.seed}
-    text, measured, log = fit_and_measure_text(
-        encode_images(visual, images),
-        list(images.ids),
-        texts,
-        {split: read_texts(run.input[f"{split}_features"]) for split in texts},
-        {split: read_table(run.input[f"{split}_units"], UNITS) for split in texts},
-        gold,
-        run.config.text,
-        backbone=backbone,
-        nlp=nlp,
-        **about,
-    )
-    spans = measure_typos(text, texts["validation"], gold, backbone, nlp, run.config.text, **about)
-    print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())
-    save_text(text, run.output.weights, run.provenance)
-    write_table(measured.frame(), QUALITY, run.output.quality, run.provenance)
-    write_table(spans, SPANS, run.output.spans, run.provenance)
+    fit_units(run)

@@ -1,31 +1,6 @@
-from pathlib import Path
-
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    import pandas as pd
+    from vialign.disentangle.visual_job import fit_prototypes
 
-    from vialign.artifacts import read_table, write_table
-    from vialign.backbone import load_backbone
-    from vialign.data.folders import image_folders
-    from vialign.disentangle import save_visual
-    from vialign.disentangle.stage import fit_and_measure_visual, read_visual
-    from vialign.features import read_images, read_texts
-    from vialign.tables import IMAGES, OBJECTS, QUALITY
-
-    backbone = load_backbone(run.config.backbone, run.config.seed)
-    inputs = read_visual(
-        backbone,
-        read_table(run.input.images, IMAGES),
-        read_table(run.input.objects, OBJECTS),
-        image_folders(run.config.data, Path(run.input.images).parent),
-        {split: read_images(run.input[split]) for split in ("train", "validation")},
-        read_texts(run.input.texts),
-        run.config.visual.images,
-    )
-    visual, measured, log = fit_and_measure_visual(
-        inputs, run.config.visual, domain=run.config.name, seed=run.config.seed
-    )
-    print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())
-    save_visual(visual, run.output.weights, run.provenance)
-    write_table(measured.frame(), QUALITY, run.output.quality, run.provenance)
+    fit_prototypes(run)

@@ -1,34 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.analysis.gradients import TrailedRun, analyse_gradients
-    from vialign.artifacts import write_table
-    from vialign.signal.calibration import read_calibration
-    from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
-    from vialign.training.checkpoint import load_trail
-    from vialign.training.inputs import read_split
-    from vialign.training.methods import build_method, open_backbone
-    from vialign.training.records import training_of
+    from vialign.analysis.gradients_job import trace_gradients
 
-    config = run.config
-    calibration = read_calibration(run.input.calibration)
-    runs = []
-    for path in run.input.trails:
-        name, seed = training_of(path)
-        backbone = open_backbone(name, config, run.input["image_features"])
-        runs.append(TrailedRun(build_method(name, config, backbone, calibration, seed), seed, load_trail(path)))
-    settings = config.evaluation
-    terms, samples, path = analyse_gradients(
-        runs,
-        read_split(
-            *(run.input[part] for part in ("texts", "image_features", "text_features", "encoded")),
-            needs=frozenset().union(*(trailed.method.needs for trailed in runs)),
-        ),
-        config.gradients,
-        level=settings.level,
-        replicates=settings.bootstrap,
-        seed=config.seed,
-    )
-    write_table(terms, GRADIENT_TERMS, run.output.terms, run.provenance)
-    write_table(samples, GRADIENT_SAMPLES, run.output.samples, run.provenance)
-    write_table(path, OPTIMISATION_PATH, run.output.path, run.provenance)
+    trace_gradients(run)

@@ -1,9 +1,9 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import write_table
+    from vialign.files.artifacts import write_table
     from vialign.signal.validation.monitoring import monitoring
-    from vialign.tables import MONITORING, SIGNAL_MONITOR
+    from vialign.tables.training import MONITORING, SIGNAL_MONITOR
     from vialign.training.records import read_records
 
     config = run.config

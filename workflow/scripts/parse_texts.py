@@ -1,10 +1,11 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
+    from vialign.files.artifacts import read_table, write_table
     from vialign.language.pipeline import load_pipeline
     from vialign.language.texts import build_texts
-    from vialign.tables import CAPTIONS, CHOICES, IMAGES, QUESTIONS, TEXTS, UNITS
+    from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, QUESTIONS
+    from vialign.tables.language import TEXTS, UNITS
 
     split = run.wildcards.split
     texts, units, whole = build_texts(

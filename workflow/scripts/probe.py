@@ -1,14 +1,15 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.disentangle import load_text
+    from vialign.files.artifacts import read_table, write_table
     from vialign.language.pipeline import load_pipeline
     from vialign.signal.calibration import read_calibration
     from vialign.signal.inputs import read_split_features
     from vialign.signal.validation.statements import probe_split
-    from vialign.tables import OBJECTS, PROBE, RELATIONS
+    from vialign.tables.data import OBJECTS, RELATIONS
+    from vialign.tables.signal import PROBE
 
     table = probe_split(
         read_split_features(run.input.image_features, run.input.text_features, run.input.encoded),

@@ -3,18 +3,19 @@ from pathlib import Path
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
     from vialign.features import choose_readout, contract_provenance
-    from vialign.tables import IMAGES, OBJECTS, QUALITY
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.tables.data import IMAGES, OBJECTS
+    from vialign.tables.language import QUALITY
 
     backbone = load_backbone(run.config.backbone, run.config.seed)
     images = read_table(run.input.images, IMAGES)
     choice = choose_readout(
         run.config.features,
         backbone,
-        images[images["split"] == "validation"],
+        images[images["split"] == "selection"],
         read_table(run.input.objects, OBJECTS),
         image_folders(run.config.data, Path(run.input.images).parent),
         domain=run.config.name,

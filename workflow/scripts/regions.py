@@ -1,11 +1,11 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table
     from vialign.backbone import load_backbone
     from vialign.features import read_images
     from vialign.features.regions import make_regions
-    from vialign.tables import IMAGES, OBJECTS
+    from vialign.files.artifacts import read_table
+    from vialign.tables.data import IMAGES, OBJECTS
 
     make_regions(
         run.config.data,

@@ -3,7 +3,7 @@ from pathlib import Path
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import write_text
+    from vialign.files.artifacts import write_text
     from vialign.report.build import build_report
     from vialign.report.sections.provenance import config_text
 

@@ -1,11 +1,13 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
+    from vialign.files.artifacts import read_table, write_table
     from vialign.signal.calibration import read_calibration
     from vialign.signal.inputs import read_split_features
-    from vialign.signal.stage import build_pairs, score_pairs
-    from vialign.tables import NEGATIVE_KINDS, SIGNAL_SCORES, TEXTS
+    from vialign.signal.pairs import build_pairs, score_pairs
+    from vialign.tables.data import NEGATIVE_KINDS
+    from vialign.tables.language import TEXTS
+    from vialign.tables.signal import SIGNAL_SCORES
 
     features = read_split_features(run.input.image_features, run.input.text_features, run.input.encoded)
     settings, seed = run.config.signal, run.config.seed

@@ -3,12 +3,13 @@ from functools import partial
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
     from vialign.backbone import load_backbone
     from vialign.features import read_images, read_texts
+    from vialign.files.artifacts import read_table, write_table
     from vialign.signal.blind import fit_blind
     from vialign.signal.references import encode_words, score_references
-    from vialign.tables import REFERENCES, SIGNAL_SCORES, TEXTS, UNITS
+    from vialign.tables.language import TEXTS, UNITS
+    from vialign.tables.signal import REFERENCES, SIGNAL_SCORES
 
     table = score_references(
         read_table(run.input.scores, SIGNAL_SCORES),

@@ -1,19 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.evaluation.calibration import require_calibrated
-    from vialign.train_job import TrainingJob, search_job
+    from vialign.training.run_job import search_run
 
-    require_calibrated(getattr(run.input, "calibrated", []), run.config.evaluation.calibration.action)
-    search_job(
-        TrainingJob(
-            config=run.config,
-            method=run.wildcards.method,
-            seed=run.config.training.seeds[0],
-            until="early",
-            inputs={name: str(path) for name, path in run.input.items() if name not in ("calibrated", "config")},
-            outputs=dict(run.output.items()),
-            provenance=run.provenance,
-            threads=run.threads,
-        )
-    )
+    search_run(run)

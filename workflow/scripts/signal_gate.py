@@ -1,10 +1,11 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_table, write_table
+    from vialign.files.artifacts import read_table, write_table
+    from vialign.gates.signal import signal_verdict
     from vialign.signal.references import with_references
-    from vialign.signal.validation.verdict import signal_verdict
-    from vialign.tables import DIAGNOSIS, PROBE, REFERENCES, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS_SUMMARY, VERDICT
+    from vialign.tables.gates import VERDICT
+    from vialign.tables.signal import DIAGNOSIS, PROBE, REFERENCES, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS_SUMMARY
 
     table = signal_verdict(
         with_references(read_table(run.input.scores, SIGNAL_SCORES), read_table(run.input.references, REFERENCES)),

@@ -1,39 +1,6 @@
-from pathlib import Path
-
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import read_provenance, read_table, write_table
-    from vialign.backbone import load_backbone
-    from vialign.data.folders import image_folders
-    from vialign.disentangle import load_text, load_visual
-    from vialign.features import load_pixels
-    from vialign.language.pipeline import load_pipeline
-    from vialign.signal.calibration import read_calibration
-    from vialign.signal.inputs import read_split_features
-    from vialign.signal.validation.stress import TextSide, image_side, other_domain, stress_sample, stress_test
-    from vialign.tables import IMAGES, SIGNAL_SCORES, STRESS, STRESS_SUMMARY, TEXTS
+    from vialign.signal.validation.stress_job import stress_signal
 
-    config, seed, files = run.config.signal, run.config.seed, run.input
-    backbone, calibration = load_backbone(run.config.backbone, seed), read_calibration(files.calibration)
-    features = read_split_features(files.image_features, files.text_features, files.encoded)
-    table = read_table(files.images, IMAGES).set_index("image_id").loc[list(features.image_ids)].reset_index()
-    pixels = load_pixels(table, image_folders(run.config.data, Path(files.images).parent), backbone)
-    images = image_side(backbone, load_visual(files.visual), read_provenance(files.readout)["readout"])
-    pairs = read_table(files.scores, SIGNAL_SCORES)[["image_id", "text_id", "kind"]]
-    elsewhere = None
-    if hasattr(files, "domain_texts"):
-        domain = read_split_features(files.domain_image_features, files.domain_text_features, files.domain_encoded)
-        elsewhere = other_domain(read_table(files.domain_texts, TEXTS), domain, calibration, config, seed)
-    curves, summary = stress_test(
-        stress_sample(pixels, pairs, features, images, config, seed),
-        read_table(files.texts, TEXTS),
-        images,
-        TextSide(backbone, load_pipeline(files.pipeline), load_text(files.text)),
-        elsewhere,
-        calibration,
-        config,
-        seed,
-    )
-    write_table(curves, STRESS, run.output.curves, run.provenance)
-    write_table(summary, STRESS_SUMMARY, run.output.summary, run.provenance)
+    stress_signal(run)

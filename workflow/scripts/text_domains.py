@@ -1,11 +1,11 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.artifacts import write_table
     from vialign.backbone import load_backbone
     from vialign.disentangle.domains import study_domains
+    from vialign.files.artifacts import write_table
     from vialign.language.domains import read_domains
-    from vialign.tables import SPANS
+    from vialign.tables.language import SPANS
 
     spans = study_domains(
         read_domains(run.config.language, run.config.seed),

@@ -2,8 +2,8 @@ from vialign.stage import stage
 
 with stage(snakemake) as run:
     from vialign.analysis.theory import theory
-    from vialign.artifacts import write_table
-    from vialign.tables import THEORY, THEORY_TRENDS
+    from vialign.files.artifacts import write_table
+    from vialign.tables.theory import THEORY, THEORY_TRENDS
 
     table, trends = theory(seed=run.config.seed, level=run.config.evaluation.level)
     write_table(table, THEORY, run.output.theory, run.provenance)

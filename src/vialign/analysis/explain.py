@@ -11,28 +11,28 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vialign.artifacts import Provenance, check_contract, read_provenance
 from vialign.backbone import load_backbone
-from vialign.config import Config
-from vialign.curriculum.ground import word_summary
+from vialign.config.experiment import Config
 from vialign.digest import code_digest
 from vialign.disentangle import Phrases, Prototypes, align_units, load_text, load_visual
 from vialign.disentangle.caption_data import require_tokens
 from vialign.disentangle.types import NONE
 from vialign.errors import UserError
 from vialign.features import contract_provenance
-from vialign.gates import chosen_method
+from vialign.files.artifacts import Provenance, check_contract, read_provenance
+from vialign.gates.verdict import chosen_method
 from vialign.language.pipeline import load_pipeline
-from vialign.objective import assemble
+from vialign.methods.build import build_method
+from vialign.methods.checkpoint import load_best
+from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.objective import assemble
 from vialign.signal.calibration import SignalCalibration, read_calibration
-from vialign.signal.score import phrase_matches
-from vialign.signal.stage import SplitFeatures, relation_queries, score_pairs
-from vialign.signal.toolkit.diagnosing import with_negatives
-from vialign.signal.toolkit.encoder import Encoder, image_features, parse, to_pixels
+from vialign.signal.pairs import SplitFeatures, score_pairs
+from vialign.signal.score import phrase_matches, relation_queries
 from vialign.stage import make_provenance
-from vialign.tables import UNIT_KINDS
-from vialign.training.checkpoint import load_best
-from vialign.training.methods import build_method
+from vialign.tables.language import UNIT_KINDS
+from vialign.toolkit.diagnosing import with_negatives
+from vialign.toolkit.encoder import Encoder, image_features, parse, to_pixels
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -19,17 +19,17 @@ from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
-from vialign.config import GradientConfig
-from vialign.curriculum.method import CurriculumMethod
-from vialign.curriculum.regularise import ConsistencyRegulariser
+from vialign.config.evaluation import GradientConfig
 from vialign.evaluation.statistics import seed_weights
-from vialign.objective import Batch, SplitData, hardest_losses, select
+from vialign.methods.checkpoint import Trail
+from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.curriculum.regularise import ConsistencyRegulariser
+from vialign.methods.objective import Batch, SplitData, hardest_losses, select
 from vialign.progress import track
 from vialign.random import derive_seed, generator
 from vialign.signal.validation.resampling import image_weights, interval, resampled_mean
-from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
+from vialign.tables.training import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
 from vialign.training.batches import BatchOrder
-from vialign.training.checkpoint import Trail
 
 _ROWS = 16
 """Samples whose gradients are computed at once: more need more memory and are not faster."""

@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vialign.config import TextConfig, VisualConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import VisualDisentangler, encode_images, encode_texts
 from vialign.disentangle.measured import Measured, resampled_ratios
 from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, fit_and_measure_visual
 from vialign.progress import track
-from vialign.signal.score import local_similarity
-from vialign.signal.stage import relation_queries, source_caption
+from vialign.signal.pairs import source_caption
+from vialign.signal.score import local_similarity, relation_queries
 from vialign.signal.validation.resampling import wins
-from vialign.tables import LOSS_ABLATION, NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.language import LOSS_ABLATION
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
@@ -38,7 +39,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class TextInputs:
-    """What phrases are fitted on and measured on, by split (`train`, `validation`)."""
+    """What phrases are fitted on and measured on, by split (`train`, `selection`)."""
 
     images: Mapping[str, "ImageFeatures"]
     texts: Mapping[str, pd.DataFrame]
@@ -47,7 +48,7 @@ class TextInputs:
     units: Mapping[str, pd.DataFrame]
     """UNITS of the parser."""
     gold: pd.DataFrame
-    """UNITS of the captions of `validation` that have gold brackets."""
+    """UNITS of the captions of `selection` that have gold brackets."""
 
 
 def ablate_losses(
@@ -125,10 +126,10 @@ def _fit_text(visual: VisualDisentangler, inputs: TextInputs, config: TextConfig
         domain=domain,
         seed=seed,
     )
-    images, features = inputs.images["validation"], inputs.features["validation"]
+    images, features = inputs.images["selection"], inputs.features["selection"]
     prototypes = encode_images(visual, images)
-    phrases = encode_texts(text, features, inputs.units["validation"])
-    frame = inputs.texts["validation"].set_index("text_id").loc[features.ids].reset_index()
+    phrases = encode_texts(text, features, inputs.units["selection"])
+    frame = inputs.texts["selection"].set_index("text_id").loc[features.ids].reset_index()
     owner = pd.Index(images.ids).get_indexer(pd.Index(frame["image_id"]))
     scores = []
     for place in torch.arange(len(frame)).split(_BLOCK):

@@ -21,10 +21,9 @@ from vialign.disentangle import Phrases
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration, fit_logistic
-from vialign.signal.score import agreement, consistency, local_similarity
-from vialign.signal.stage import relation_queries
+from vialign.signal.score import agreement, consistency, local_similarity, relation_queries
 from vialign.signal.validation.resampling import auc
-from vialign.tables import THEORY, THEORY_TRENDS
+from vialign.tables.theory import THEORY, THEORY_TRENDS
 
 WORLDS: tuple[World, ...] = (
     GaussianParts("gaussian"),

@@ -21,10 +21,10 @@ from vialign.backbone.dual_encoder import DualEncoder, Preprocessing
 from vialign.backbone.image_towers import AttentionMaps, Patches, Pixels, Pooled, TransformerTower
 from vialign.backbone.registry import BLIP, definition_digest
 from vialign.backbone.tokenizer_file import FileTokenizer
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError, one_line
+from vialign.files.text import read_json
 from vialign.random import derive_seed
-from vialign.text_files import read_json
 
 if TYPE_CHECKING:
     from transformers import BlipConfig

@@ -17,7 +17,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from vialign.backbone.offsets import Span, encode_with_offsets
 from vialign.backbone.registry import ASSETS, DEMO
 from vialign.errors import UserError, not_the_file, one_line, reading
-from vialign.text_files import decode_text, unix_ends
+from vialign.files.text import decode_text, unix_ends
 
 DEMO_MERGES = "scenes_merges.txt.gz"
 _HEADER = "#version: 0.2"

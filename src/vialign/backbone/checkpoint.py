@@ -12,7 +12,6 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
-from vialign.artifacts import read_provenance, read_tensors
 from vialign.backbone.checkpoint_fits import fitting_architectures
 from vialign.backbone.checkpoint_kinds import (
     named_tensors,
@@ -23,6 +22,7 @@ from vialign.backbone.checkpoint_kinds import (
     without_wrappers,
 )
 from vialign.errors import UserError, one_line, reading
+from vialign.files.artifacts import read_provenance, read_tensors
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 

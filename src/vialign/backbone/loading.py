@@ -11,7 +11,7 @@ from vialign.backbone.dual_encoder import DualEncoder
 from vialign.backbone.openclip import OpenClipBackbone
 from vialign.backbone.registry import ASSETS, BLIP, DEMO, create_model, definition_digest, model_definition
 from vialign.backbone.tokenizers import make_tokenizer
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError, reading
 
 

@@ -21,17 +21,17 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional
 
-from vialign.artifacts import atomic_path, write_table, write_tensors
 from vialign.backbone.registry import ASSETS, DEMO
 from vialign.backbone.text_tower import text_tower
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.contrastive import contrastive_loss
 from vialign.data.scenes.captions import SYNONYMS, coarse_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
+from vialign.files.artifacts import atomic_path, write_table, write_tensors
 from vialign.progress import track
 from vialign.random import derive_seed, generator, seed_torch
-from vialign.tables import PRETRAINING
+from vialign.tables.features import PRETRAINING
 
 VOCABULARY = 704
 """Rows of the token table, merges and special tokens included; the 512 byte symbols come first."""

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from vialign.errors import UserError, one_line
+from vialign.files.text import read_json
 from vialign.random import derive_seed
-from vialign.text_files import read_json
 
 DEMO = "vialign-scenes"
 """Architecture of the backbone that ships with vialign."""

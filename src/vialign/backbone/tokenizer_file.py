@@ -9,7 +9,7 @@ from open_clip.tokenizer import get_clean_fn
 
 from vialign.backbone.offsets import Span, align
 from vialign.errors import UserError, not_the_file, one_line, reading
-from vialign.text_files import read_json, read_text
+from vialign.files.text import read_json, read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -25,8 +25,8 @@ from vialign.budget.timing import (
     overhead,
     time_rounds,
 )
-from vialign.config import BudgetConfig
-from vialign.tables import BUDGET
+from vialign.config.methods import BudgetConfig
+from vialign.tables.gates import BUDGET
 
 
 @dataclass(frozen=True)

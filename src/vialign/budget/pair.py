@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vialign.budget.counting import Work, count_parameters, count_stored
 from vialign.budget.ledger import Subject, measure_subject
 from vialign.budget.sizing import largest_rank
-from vialign.config import BudgetConfig
+from vialign.config.methods import BudgetConfig
 
 
 @dataclass(frozen=True)

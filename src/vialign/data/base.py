@@ -13,19 +13,11 @@ from unicodedata import category
 
 import pandas as pd
 
-from vialign.artifacts import write_table
 from vialign.errors import UserError
-from vialign.tables import (
-    CAPTIONS,
-    CHOICES,
-    IMAGES,
-    OBJECTS,
-    PROBLEMS,
-    QUESTIONS,
-    RATINGS,
-    RELATIONS,
-    Table,
-)
+from vialign.files.artifacts import write_table
+from vialign.names import PUBLISHED_SPLITS
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+from vialign.tables.schema import Table
 
 TABLES: dict[str, Table] = {
     "images": IMAGES,
@@ -281,7 +273,7 @@ def check_references(
     return checked, problems.summary()
 
 
-NEEDED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
+NEEDED_SPLITS = PUBLISHED_SPLITS
 """Splits that stages read whatever the data set is."""
 
 

@@ -14,14 +14,15 @@ from types import ModuleType
 
 import pandas as pd
 
-from vialign.config import Config, DataConfig
-from vialign.data import regions
+from vialign.config.data import DataConfig
+from vialign.config.experiment import Config
 from vialign.data.base import DatasetTables, Problems, require_splits
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
+from vialign.data.regions import reading as regions
 from vialign.data.registry import BENCHMARKS, DATASETS, checked, known, read_benchmark, read_own, source_note
 from vialign.errors import UserError, reading
-from vialign.tables import DATA_CHECK
+from vialign.tables.data import DATA_CHECK
 
 TREEBANKS = {
     "ptb": SourceNote(
@@ -39,6 +40,12 @@ TREEBANKS = {
     ),
 }
 
+PUBLISHED_PARTS = {
+    "train": ("train", "calibration", "diagnosis", "confirmation"),
+    "validation": ("selection", "gate"),
+    "test": ("test",),
+}
+"""Published split to the project's splits that are cut from it."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Of image files."""
 MARKS = ("<!-- made by `vialign data notes`; `make schema` writes it anew -->", "<!-- end of notes -->")
@@ -69,7 +76,7 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
     if data.dataset in EMBEDDED:
         yield SourceReport(data.dataset, "data.dataset", None, None, {}, None)
     else:
-        limited = data.tune_list is not None or not data.sizes.keys().isdisjoint(("train", "validation", "test"))
+        limited = data.tune_list is not None or not data.sizes.keys().isdisjoint(("train", "selection", "gate", "test"))
         yield _report(data.dataset, "data.folder", partial(_own, data, config.seed), limited)
     for name, source in data.benchmarks.items():
         module = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")])
@@ -160,18 +167,6 @@ def notes_markdown() -> str:
     return "\n".join(lines)
 
 
-def with_notes(page: str, name: str) -> str:
-    """A page with the text between its two marks replaced by `notes_markdown`.
-
-    Raises UserError when the marks are not there.
-    """
-    before, first, rest = page.partition(MARKS[0])
-    _, last, after = rest.partition(MARKS[1])
-    if not (first and last):
-        raise UserError(f"{name}: has not the lines {MARKS[0]!r} and {MARKS[1]!r}; put them where the notes belong")
-    return f"{before}{first}\n{notes_markdown()}{last}{after}"
-
-
 def count_tables(tables: DatasetTables) -> dict[str, int]:
     """How many of everything: the names are those of `SourceNote.expected`."""
     images, captions = tables.images, tables.captions
@@ -184,10 +179,7 @@ def count_tables(tables: DatasetTables) -> dict[str, int]:
     by_split = Counter(split_of_image.values())
     by_caption = Counter(captions["image_id"].map(split_of_image).dropna())
     if len(by_split) > 1:
-        # Calibration and diagnosis are cut from the published training images.
-        own = ("train", "calibration", "diagnosis")
-        for split in ("train", "validation", "test"):
-            parts = own if split == "train" else (split,)
+        for split, parts in PUBLISHED_PARTS.items():
             counts[f"{split} images"] = sum(by_split[part] for part in parts)
             counts[f"{split} captions"] = sum(by_caption[part] for part in parts)
     counts |= {f"{name} ratings": count for name, count in sorted(Counter(tables.ratings["source"]).items())}
@@ -220,8 +212,8 @@ def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
 
 
 def _treebank(name: str, place: str | None, key: str) -> SourceReport:
-    from vialign.data.treebank import read_trees, split_files
-    from vialign.data.universal_dependencies import conllu_files, read_conllu
+    from vialign.data.treebanks.penn import read_trees, split_files
+    from vialign.data.treebanks.universal_dependencies import conllu_files, read_conllu
 
     note = TREEBANKS[name]
     folder = Path(place or "")

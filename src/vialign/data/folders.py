@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vialign.config import BenchmarkConfig, Config, DataConfig
+from vialign.config.data import BenchmarkConfig, DataConfig
+from vialign.config.experiment import Config
 from vialign.errors import UserError
+from vialign.files.paths import Output, check_paths
 from vialign.names import EMBEDDED as EMBEDDED
-from vialign.paths import Output, check_paths
 
 
 def image_folders(config: DataConfig, tables: str | Path) -> Mapping[str, Path]:

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vialign.data.base import Problems, image_table, safe_join
 from vialign.errors import UserError
-from vialign.images import MISSING, Changes, Checked, check_images
+from vialign.files.images import MISSING, Changes, Checked, check_images
+from vialign.files.text import read_json as read_json
+from vialign.files.text import text_lines as text_lines
 from vialign.progress import track
-from vialign.tables import CAPTIONS
-from vialign.text_files import read_json as read_json
-from vialign.text_files import text_lines as text_lines
+from vialign.tables.data import CAPTIONS
 
 
 class Record(BaseModel):

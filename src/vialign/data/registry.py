@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.config import DataConfig
-from vialign.data.aro_order import order_choices, read_order_file
+from vialign.config.data import DataConfig
 from vialign.data.base import TABLES, DatasetTables, Problems, check_references, require_images, require_splits
+from vialign.data.benchmarks.aro_order import order_choices, read_order_file
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
 from vialign.errors import UserError, reading
 from vialign.names import BENCHMARKS as BENCHMARKS
 from vialign.names import DATASETS as DATASETS
+from vialign.names import splits_of
 
 
 def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:
@@ -56,6 +57,9 @@ def read_benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
 def checked(parts: list[DatasetTables], config: DataConfig) -> DatasetTables:
     """One data set of several parts, whose rows all point to something; what was left out is summed up on stderr."""
     tables, lines = check_references(_together(parts), config.dataset, config.strict, config.tolerance)
+    strange = set(tables.images["split"]) - {*splits_of(config.dataset), *config.benchmarks}
+    if strange:
+        raise ValueError(f"the reader of {config.dataset} makes splits that no run knows: {sorted(strange)}")
     for line in lines:
         print(f"vialign: {line}", file=sys.stderr)
     return tables

@@ -33,7 +33,7 @@ def box_targets(
     merge: bool = True,
     resize_mode: str = "shortest",
 ) -> BoxTargets:
-    """Targets of the rows of `images` (columns of `vialign.tables.IMAGES`), from the objects that name them.
+    """Targets of the rows of `images` (columns of `vialign.tables.data.IMAGES`), from the objects that name them.
 
     With `merge`, all boxes of an image that share a label are one target, since a dictionary atom stands for a class
     and cannot tell two of its instances apart; without it every object is a target of its own. `labels` defaults to

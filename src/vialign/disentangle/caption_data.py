@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vialign.config import TextConfig
+from vialign.config.disentangle import TextConfig
 from vialign.disentangle.readings import Readings, read_both, read_states
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.types import TokenStructure

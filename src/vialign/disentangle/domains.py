@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from vialign.config import TextConfig
+from vialign.config.disentangle import TextConfig
 from vialign.disentangle.caption_data import CaptionData
 from vialign.disentangle.readings import TokenStates, parse_again, read_both, read_states
 from vialign.disentangle.span_table import span_rows
@@ -18,7 +18,7 @@ from vialign.language.pipeline import train_pipeline
 from vialign.language.typos import with_typos
 from vialign.progress import track
 from vialign.random import generator
-from vialign.tables import SPANS
+from vialign.tables.language import SPANS
 
 if TYPE_CHECKING:
     from spacy.language import Language

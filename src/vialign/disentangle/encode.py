@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from vialign.artifacts import read_provenance, read_tensors, write_tensors
 from vialign.disentangle.caption_data import require_tokens
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import Path as ReadingPath
@@ -18,6 +17,7 @@ from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError, reading
+from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
 from vialign.progress import track
 
 if TYPE_CHECKING:

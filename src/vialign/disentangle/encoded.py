@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from vialign.artifacts import read_tensors, write_tensors
 from vialign.disentangle.types import Phrases, Prototypes
+from vialign.files.artifacts import read_tensors, write_tensors
 
 _HALF = torch.float16
 

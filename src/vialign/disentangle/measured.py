@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vialign.random import generator
-from vialign.tables import QUALITY
+from vialign.tables.language import QUALITY
 
 RESAMPLES = 1000
 _CELLS = 4_000_000

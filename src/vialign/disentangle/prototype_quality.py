@@ -68,7 +68,7 @@ def visual_quality(
     limit: int = 2000,
     resize_mode: str = "shortest",
 ) -> Measured:
-    """Quality of prototypes on at most `limit` held-out images; `.frame()` gives rows of `vialign.tables.QUALITY`.
+    """Quality of prototypes on at most `limit` held-out images; `.frame()` gives rows of `QUALITY`.
 
     For every object the IoU of its box with the best prototype's thresholded map, mean and by class (`CLASSES`); beside
     it the same of `random atoms`, of `k-means` clusters (fitted on `reference_patches` of training images, else on the

@@ -13,7 +13,7 @@ from vialign.disentangle.structure import align_units, group_tokens
 from vialign.disentangle.text import Path, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, NONE, RELATION, TokenStructure
 from vialign.progress import track
-from vialign.tables import UNIT_KINDS
+from vialign.tables.language import UNIT_KINDS
 
 if TYPE_CHECKING:
     from vialign.features import TextFeatures

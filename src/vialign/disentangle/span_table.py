@@ -14,7 +14,7 @@ from vialign.disentangle.readings import Readings
 from vialign.disentangle.structure import group_tokens
 from vialign.disentangle.text import Path, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, ENTITY, NONE, TokenStructure
-from vialign.tables import SPANS, UNIT_KINDS
+from vialign.tables.language import SPANS, UNIT_KINDS
 
 SINGLE: tuple[Path, ...] = ("main", "fallback")
 PATHS: tuple[Path, ...] = (*SINGLE, "mixed", "asked")

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vialign.disentangle.types import ATTRIBUTE, ENTITY, NONE, RELATION, TokenStructure, _Batch
-from vialign.tables import UNIT_KINDS
+from vialign.tables.language import UNIT_KINDS
 
 
 @dataclass(frozen=True)

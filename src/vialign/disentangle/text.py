@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vialign.config import TextConfig
+from vialign.config.disentangle import TextConfig
 from vialign.disentangle.gate import gate_shares, unfitted_gate
 from vialign.disentangle.geometry import GEOMETRY
 from vialign.disentangle.structure import TokenDistributions, decode, fill_slots, mix, smoothed

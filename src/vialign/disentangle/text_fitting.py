@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vialign.config import TextConfig
+from vialign.config.disentangle import TextConfig
 from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.caption_data import CaptionData, TypedCaptions, cut, read_captions

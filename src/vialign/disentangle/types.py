@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 NONE, ENTITY, ATTRIBUTE, RELATION = range(4)
-"""Kinds of a token or unit; `vialign.tables.UNIT_KINDS` in order, after none."""
+"""Kinds of a token or unit; `vialign.tables.language.UNIT_KINDS` in order, after none."""
 
 
 Items = TypeVar("Items", bound="_Batch")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vialign.config import VisualConfig
+from vialign.config.disentangle import VisualConfig
 from vialign.disentangle.types import Prototypes
 
 

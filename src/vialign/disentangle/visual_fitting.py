@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vialign.config import VisualConfig
+from vialign.config.disentangle import VisualConfig
 from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.boxes import BoxTargets, box_targets

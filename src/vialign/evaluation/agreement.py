@@ -13,15 +13,16 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.evaluation.statistics import interval
-from vialign.objective import SplitData
+from vialign.methods.objective import SplitData
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
+from vialign.signal.pairs import SplitFeatures, score_pairs
 from vialign.signal.references import with_references
-from vialign.signal.stage import SplitFeatures, score_pairs
-from vialign.tables import AGREEMENT, REFERENCE_SIGNALS, SIGNALS
+from vialign.tables.evaluation import AGREEMENT
+from vialign.tables.signal import REFERENCE_SIGNALS, SIGNALS
 
 WITHOUT_OWN_CAPTIONS = frozenset({"expert"})
 """Sources of ratings whose pairs of an image with a caption of its own are left out, as in CLIPScore."""

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vialign.config import EvaluationConfig
+from vialign.config.evaluation import EvaluationConfig
 from vialign.evaluation.choices import text_id
 from vialign.evaluation.statistics import interval, replicate_means
 from vialign.evaluation.vqa import soft_accuracy
 from vialign.signal.blind import BlindClassifier
-from vialign.signal.stage import source_caption
-from vialign.tables import BLIND, NEGATIVE_KINDS
+from vialign.signal.pairs import source_caption
+from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.evaluation import BLIND
 
 _ITEM_COLUMNS = ["benchmark", "image_id", "value", "chance"]
 _WINOGROUND_CHANCE = 0.25

@@ -19,7 +19,7 @@ from vialign.evaluation.statistics import (
     seed_weights,
     wilson_interval,
 )
-from vialign.tables import COMPARISONS, RESULTS
+from vialign.tables.evaluation import COMPARISONS, RESULTS
 
 REFERENCES = ("frozen", "lora")
 """Methods that every other method is held against."""
@@ -107,7 +107,7 @@ def bootstrap_outcomes(outcomes: pd.DataFrame, replicates: int, seed: int = 0) -
 
 def published_tag_rules() -> dict[str, TagRule]:
     """Which tags the authors of a benchmark count in their macro mean."""
-    from vialign.data.aro import SYMMETRIC_RELATIONS
+    from vialign.data.benchmarks.aro import SYMMETRIC_RELATIONS
 
     return aro_tag_rules(SYMMETRIC_RELATIONS)
 

@@ -28,7 +28,7 @@ def aro_tag_rules(symmetric: Collection[str]) -> dict[str, TagRule]:
     """The rules of ARO's own macro means, by benchmark (`<split>/<name>`).
 
     `symmetric` are the relations that hold in both directions, so that swapping the roles makes no wrong caption
-    (`vialign.data.aro.SYMMETRIC_RELATIONS`).
+    (`vialign.data.benchmarks.aro.SYMMETRIC_RELATIONS`).
     """
     return {
         "aro/aro_relation": TagRule(left_out=frozenset(symmetric)),

@@ -15,10 +15,10 @@ from vialign.evaluation.outcomes import item_rows
 from vialign.evaluation.rerank import Ranking, ranking_agreement, rerank_retrieval
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
-from vialign.objective import Objective, Side, SplitData, select
+from vialign.methods.objective import Objective, Side, SplitData, select
 from vialign.progress import track
 from vialign.random import generator
-from vialign.tables import OUTCOMES, RERANKING
+from vialign.tables.evaluation import OUTCOMES, RERANKING
 
 _TEXT_FACTOR = 4
 """Texts of a block for every image: pair tensors of a method grow with images times texts times prototypes."""
@@ -57,10 +57,10 @@ def evaluate(
     return _finish(frames, split, method, seed)
 
 
-def validation_outcomes(
-    objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "validation"
+def core_outcomes(
+    objective: Objective, data: SplitData, method: str, seed: int, split: str, batch: int = 256
 ) -> pd.DataFrame:
-    """OUTCOMES of retrieval and of rule-made negatives on the validation split: what the early gate compares."""
+    """OUTCOMES of retrieval and of rule-made negatives alone: what every split has of itself."""
     with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
         frames = [_retrieval(sides, None), _negatives(sides)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vialign.data.vqa_answers import normalise_answer
+from vialign.data.benchmarks.vqa_answers import normalise_answer
 from vialign.evaluation.choices import PairScores, text_id
 from vialign.evaluation.outcomes import ITEM_COLUMNS, item_rows
 

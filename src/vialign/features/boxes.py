@@ -19,7 +19,7 @@ def object_labels(objects: pd.DataFrame) -> pd.Series:
     """The words that name each object's class: its first attribute, where it has one, and its name ("red circle").
 
     Further attributes are left out: each would split the classes again, and few patches show them. `objects` has the
-    columns of `vialign.tables.OBJECTS`; the result has its index.
+    columns of `vialign.tables.data.OBJECTS`; the result has its index.
     """
     pairs = zip(objects["attributes"], objects["name"], strict=True)
     return pd.Series([object_label(name, attributes) for attributes, name in pairs], index=objects.index, dtype=object)

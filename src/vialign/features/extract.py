@@ -13,7 +13,7 @@ from vialign.errors import UserError
 from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import load_pixels
 from vialign.features.store import StoreWriter, contract_provenance
-from vialign.paths import check_space
+from vialign.files.paths import check_space
 from vialign.progress import track
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vialign.data.base import safe_join
 from vialign.errors import UserError
-from vialign.images import Decoded, open_image
+from vialign.files.images import Decoded, open_image
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone

@@ -17,13 +17,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from vialign.config import FeaturesConfig
+from vialign.config.data import FeaturesConfig
 from vialign.data.base import object_phrase
 from vialign.errors import UserError
 from vialign.features.pixels import boxes_in_crop, load_pixels
 from vialign.progress import track
 from vialign.random import generator
-from vialign.tables import QUALITY
+from vialign.tables.language import QUALITY
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone

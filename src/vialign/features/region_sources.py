@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vialign.config import REGION_METHODS, DataConfig
-from vialign.data.region_features import RegionFeatures
-from vialign.data.regions import RegionFolder, RegionIndex, index_regions
+from vialign.config.data import DataConfig
+from vialign.data.regions.reading import RegionFolder, RegionIndex, index_regions
+from vialign.data.regions.region_features import RegionFeatures
 from vialign.errors import UserError
 from vialign.features.boxes import box_coverage, embed_labels, object_labels
 from vialign.features.pixels import boxes_in_crop
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ROWS = 256
 """Images whose patches are in memory at a time."""
-_READERS = " and ".join(REGION_METHODS)
+_READERS = "methods that read regions"
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vialign.artifacts import read_provenance, read_tensors, tensors_in_parts
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.errors import UserError
 from vialign.features.region_sources import boxed_regions, detected_regions
 from vialign.features.store import ImageFeatures, contract_provenance
+from vialign.files.artifacts import read_provenance, read_tensors, tensors_in_parts
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone

@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vialign.artifacts import Provenance, atomic_path, check_contract, read_provenance, read_table, write_table
 from vialign.errors import UserError, reading
-from vialign.tables import FEATURE_SHARDS
+from vialign.files.artifacts import Provenance, atomic_path, check_contract, read_provenance, read_table, write_table
+from vialign.tables.features import FEATURE_SHARDS
 
 MANIFEST = "manifest.parquet"
 ROW_GROUP = 128

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vialign.config import LanguageConfig
-from vialign.data.head_rules import dependencies
+from vialign.config.data import LanguageConfig
 from vialign.data.scenes.captions import scene_captions
 from vialign.data.scenes.world import sample_scenes
-from vialign.data.treebank import Sentence, Tree, parse_tree
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import Sentence, Tree, parse_tree
 from vialign.errors import UserError
 from vialign.language.gold import bracket_noun_phrases, sentence_units
 from vialign.language.stage import Treebank, read_treebank
 from vialign.language.typos import add_typos
 from vialign.random import generator
-from vialign.tables import CAPTIONS, IMAGES
+from vialign.tables.data import CAPTIONS, IMAGES
 
 CAPTION_DOMAIN = "captions"
 """Name of the drawn captions; they cost nothing, so every study has them."""

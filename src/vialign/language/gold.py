@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from vialign.data.head_rules import dependencies
-from vialign.data.treebank import Sentence, Tree, align, parse_tree
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import Sentence, Tree, align, parse_tree
 from vialign.language import quality
 from vialign.language.units import units_of
-from vialign.tables import UNITS
+from vialign.tables.language import UNITS
 
 
 def gold_units(captions: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:

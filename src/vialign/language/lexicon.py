@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from vialign.data.treebank import word_set
+from vialign.data.treebanks.penn import word_set
 
 _SYMMETRIC_ENDS = (
     "near",

@@ -19,7 +19,7 @@ from vialign.language.lexicon import (
     synonyms,
 )
 from vialign.language.units import Unit
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
 
 _SAY_VOWEL = ("hour", "honest", "heir", "herb")
 _SAY_CONSONANT = ("uni", "use", "usu", "euro", "one", "once", "ute")
@@ -34,7 +34,7 @@ def make_negative(
     true_texts: Collection[str] = (),
     true_relations: Collection[str] = (),
 ) -> str | None:
-    """A text of one kind (`vialign.tables.NEGATIVE_KINDS`) that the image does not show, or None where no rule applies.
+    """A text of one kind (`vialign.names.NEGATIVES`) that the image does not show, or None where no rule applies.
 
     `true_texts` are the captions of the same image: none of them is ever returned, nor the text itself, whatever their
     case and spacing. `true_relations` are relations that those captions use: none of them is put in, unless the one

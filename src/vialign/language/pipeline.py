@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vialign.data.treebank import PUNCTUATION, Sentence
+from vialign.data.treebanks.penn import PUNCTUATION, Sentence
 from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import derive_seed, generator

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vialign.data.head_rules import AUXILIARIES, COPULAS, head_child
-from vialign.data.treebank import NOUNS, VERBS, Tree, align
+from vialign.data.treebanks.head_rules import AUXILIARIES, COPULAS, head_child
+from vialign.data.treebanks.penn import NOUNS, VERBS, Tree, align
 from vialign.language.pipeline import bootstrap_sums
 from vialign.language.units import MODIFIERS, RELATIONAL_NOUNS, Unit
-from vialign.tables import QUALITY, UNIT_KINDS
+from vialign.tables.language import QUALITY, UNIT_KINDS
 
 Span = tuple[int, int]
 

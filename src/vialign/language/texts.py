@@ -10,7 +10,7 @@ from vialign.language.negatives import make_negative
 from vialign.language.units import Unit, extract_units
 from vialign.progress import track
 from vialign.random import generator
-from vialign.tables import TEXTS, UNITS
+from vialign.tables.language import TEXTS, UNITS
 
 if TYPE_CHECKING:
     from spacy.language import Language

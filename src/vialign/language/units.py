@@ -1,8 +1,8 @@
 """Phrase units of a text: entities, their attributes, and the relations between them, read from a parse.
 
-Only parts of speech and dependencies are used (labels of `vialign.data.head_rules`), so the same rules serve drawn
-scenes and real captions. Three short lists of function words name what syntax alone cannot tell: copulas, auxiliaries
-and the relational nouns of complex prepositions (`to the left of`).
+Only parts of speech and dependencies are used (labels of `vialign.data.treebanks.head_rules`), so the same rules serve
+drawn scenes and real captions. Three short lists of function words name what syntax alone cannot tell: copulas,
+auxiliaries and the relational nouns of complex prepositions (`to the left of`).
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from vialign.data.head_rules import AUXILIARIES, COPULAS
-from vialign.data.treebank import ADJECTIVES, NOUNS, VERBS, word_set
+from vialign.data.treebanks.head_rules import AUXILIARIES, COPULAS
+from vialign.data.treebanks.penn import ADJECTIVES, NOUNS, VERBS, word_set
 from vialign.progress import track
-from vialign.tables import UNITS
+from vialign.tables.language import UNITS
 
 if TYPE_CHECKING:
     from spacy.language import Language

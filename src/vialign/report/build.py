@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from vialign.artifacts import write_text
-from vialign.config import Config
+from vialign.config.experiment import Config
+from vialign.files.artifacts import write_text
 from vialign.progress import track
 from vialign.report.blocks import RESULTS, Section, part
 from vialign.report.evidence import Evidence, read_evidence

@@ -6,31 +6,32 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from vialign import tables
-from vialign.artifacts import write_text
-from vialign.config import Config
+from vialign.catalogue import FULL, GUIDED, meaning
+from vialign.config.experiment import Config
+from vialign.files.artifacts import write_text
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, gallery, paragraph, say
 from vialign.report.build import render_page, with_links
 from vialign.report.evidence import PLACES, Evidence, read_evidence
 from vialign.report.figures import interval_plot
 from vialign.report.sections import provenance
-from vialign.report.sections.common import MEASURE_NAMES, method_meaning, words
+from vialign.report.sections.common import MEASURE_NAMES, words
 from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks, training
+from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.tables.gates import BUDGET
 
-FULL, GUIDED = "vialign", "vialign-guided"
 COMPARED = {
     **PLACES,
-    "results": ("compare_all/results.parquet", tables.RESULTS),
-    "comparisons": ("compare_all/comparisons.parquet", tables.COMPARISONS),
-    "budget": ("compare_all/ledger.parquet", tables.BUDGET),
+    "results": ("compare_all/results.parquet", RESULTS),
+    "comparisons": ("compare_all/comparisons.parquet", COMPARISONS),
+    "budget": ("compare_all/ledger.parquet", BUDGET),
 }
 """The run's tables, with those of the full comparison in the place of the main run's."""
 
 
 def build_compare_all(results: Path, config: Config, output: Path, made_by: Mapping[str, str]) -> None:
     """Write the page of the full comparison. Raises UserError when a table is broken."""
-    methods = {"methods": config.training.compare, "seeds": config.training.compare_seeds}
+    methods = {"methods": config.training.compared, "seeds": config.training.compare_seeds}
     config = config.model_copy(update={"training": config.training.model_copy(update=methods)})
     evidence = read_evidence(results, config, COMPARED)
     sections = [
@@ -55,7 +56,7 @@ def overview(evidence: Evidence, config: Config) -> Section:
         return section
     section.blocks.append(
         paragraph(
-            "The combination that validation chose, <strong>{}</strong>, against every other method: same data, "
+            "The combination that selection chose, <strong>{}</strong>, against every other method: same data, "
             "batches, steps, search and seeds; paired by item and by seed. A gain is called significant when its "
             "p-value stays under {} after Holm's correction over every comparison of this page.",
             own,
@@ -114,7 +115,7 @@ def _counts(against: pd.DataFrame, level: float) -> list[Markup]:
         lines.append(
             say(
                 "<strong>{}</strong>: significantly better on {} of {} measures, significantly worse on {}.",
-                method_meaning(str(reference))[0],
+                meaning(str(reference))[0],
                 above,
                 len(part),
                 below,

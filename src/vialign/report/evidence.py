@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign import tables
-from vialign.artifacts import Provenance, read_provenance, read_table
-from vialign.config import Config, family
+from vialign.catalogue import family
+from vialign.config.experiment import Config
 from vialign.errors import UserError
-from vialign.tables import Table
+from vialign.files.artifacts import Provenance, read_provenance, read_table
+from vialign.results import NAMED, RESULTS_OF_A_RUN
+from vialign.tables.evaluation import OUTCOMES
+from vialign.tables.schema import Table
+from vialign.tables.training import SEARCH
 
 FILE = "_file"
 ROW = "_row"
@@ -23,61 +26,21 @@ ROW = "_row"
 GATES = ("signal", "budget", "early")
 
 PLACES: dict[str, tuple[str, Table]] = {
-    "images": ("data/images.parquet", tables.IMAGES),
-    "captions": ("data/captions.parquet", tables.CAPTIONS),
-    "objects": ("data/objects.parquet", tables.OBJECTS),
-    "relations": ("data/relations.parquet", tables.RELATIONS),
-    "choices": ("data/choices.parquet", tables.CHOICES),
-    "questions": ("data/questions.parquet", tables.QUESTIONS),
-    "problems": ("data/problems.parquet", tables.PROBLEMS),
-    "language_quality": ("language/quality.parquet", tables.QUALITY),
-    "readout": ("features/readout.parquet", tables.QUALITY),
-    "visual_quality": ("disentangle/visual_quality.parquet", tables.QUALITY),
-    "text_quality": ("disentangle/text_quality.parquet", tables.QUALITY),
-    "text_spans": ("disentangle/text_spans.parquet", tables.SPANS),
-    "text_domains": ("disentangle/text_domains.parquet", tables.SPANS),
-    "signal_calibration": ("signal/calibration.parquet", tables.SIGNAL_CALIBRATION),
-    "scores": ("signal/scores.parquet", tables.SIGNAL_SCORES),
-    "diagnosis": ("signal/diagnosis.parquet", tables.DIAGNOSIS),
-    "probe": ("signal/probe.parquet", tables.PROBE),
-    "stress": ("signal/stress.parquet", tables.STRESS),
-    "stress_summary": ("signal/stress_summary.parquet", tables.STRESS_SUMMARY),
-    "gate_signal": ("signal/verdict.parquet", tables.VERDICT),
-    "gate_budget": ("gates/budget.parquet", tables.VERDICT),
-    "gate_early": ("gates/early.parquet", tables.VERDICT),
-    "budget": ("budget/ledger.parquet", tables.BUDGET),
-    "ablation": ("ablate/ablation.parquet", tables.ABLATION),
-    "contributions": ("ablate/contributions.parquet", tables.CONTRIBUTIONS),
-    "calibration": ("compare/calibration.parquet", tables.CALIBRATION),
-    "agreement": ("evaluate/agreement.parquet", tables.AGREEMENT),
-    "blind": ("evaluate/blind.parquet", tables.BLIND),
-    "results": ("compare/results.parquet", tables.RESULTS),
-    "comparisons": ("compare/comparisons.parquet", tables.COMPARISONS),
-    "failures": ("analyse/failures.parquet", tables.FAILURES),
-    "failure_rates": ("analyse/failure_rates.parquet", tables.FAILURE_RATES),
-    "failure_moves": ("analyse/failure_moves.parquet", tables.FAILURE_MOVES),
-    "failure_review": ("analyse/failure_review.parquet", tables.FAILURE_REVIEW),
-    "early_monitoring": ("gates/early_monitoring.parquet", tables.MONITORING),
-    "monitoring": ("analyse/monitoring.parquet", tables.MONITORING),
-    "gradient_terms": ("analyse/gradient_terms.parquet", tables.GRADIENT_TERMS),
-    "gradient_samples": ("analyse/gradient_samples.parquet", tables.GRADIENT_SAMPLES),
-    "optimisation_path": ("analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH),
-    "theory": ("analyse/theory.parquet", tables.THEORY),
-    "theory_trends": ("analyse/theory_trends.parquet", tables.THEORY_TRENDS),
+    result.name: (result.path, result.table)
+    for result in RESULTS_OF_A_RUN
+    if result.single and not result.path.startswith("compare_all/")
 }
 """Tables that are one file each."""
 
+_OF_A_TRAINING = "train/{method}/{seed}/"
 TRAINING: dict[str, tuple[str, Table]] = {
-    "monitor": ("monitor.parquet", tables.MONITOR),
-    "signal_monitor": ("signal_monitor.parquet", tables.SIGNAL_MONITOR),
-    "log": ("log.parquet", tables.TRAINING_LOG),
-    "early_monitor": ("early_monitor.parquet", tables.MONITOR),
-    "early_signal_monitor": ("early_signal_monitor.parquet", tables.SIGNAL_MONITOR),
-    "early_log": ("early_log.parquet", tables.TRAINING_LOG),
+    result.name: (result.path.removeprefix(_OF_A_TRAINING), result.table)
+    for result in RESULTS_OF_A_RUN
+    if result.path.startswith(_OF_A_TRAINING) and result.table is not OUTCOMES
 }
 """Tables that are one file a method and seed, under `train/<method>/<seed>/`."""
 
-SEARCHES = "search/*.parquet"
+SEARCHES = NAMED["search"].path.format(method="*")
 """The searches for a learning rate, one table a method."""
 
 _TRAINED = r"train/.*/(final|log|monitor|signal_monitor|trail)\."
@@ -163,7 +126,7 @@ def read_evidence(results: Path, config: Config, places: Mapping[str, tuple[str,
     families = {family(method) for method in methods}
     found = [path for path in sorted(results.glob(SEARCHES)) if path.stem in families]
     if found and not (stopped and _behind(SEARCHES, stopped)):
-        searches = [_read(results, path.relative_to(results).as_posix(), tables.SEARCH) for path in found]
+        searches = [_read(results, path.relative_to(results).as_posix(), SEARCH) for path in found]
         frames["search"] = pd.concat(searches, ignore_index=True)
     return Evidence(results, frames, _artifacts(results, stopped), stopped, places)
 

@@ -17,11 +17,12 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from PIL import Image
 
 from vialign.analysis.explain import Explanation, Found, Match
-from vialign.artifacts import atomic_path, write_text
+from vialign.catalogue import meaning
+from vialign.files.artifacts import atomic_path, write_text
 from vialign.report.blocks import Section, part
 from vialign.report.build import render_page
 from vialign.report.numbers import shape
-from vialign.report.sections.common import method_meaning, words
+from vialign.report.sections.common import words
 from vialign.report.style import PALETTE, RC
 
 HALF = 0.5
@@ -220,7 +221,7 @@ def _place(found: Found) -> str:
 
 def _score_table(explanation: Explanation) -> dict[str, object]:
     """The caption and its wrong forms, each with the signal and the score of every trained method."""
-    names = [method_meaning(name)[0] for name in explanation.methods]
+    names = [meaning(name)[0] for name in explanation.methods]
     rows = []
     for place, (_, row) in enumerate(explanation.scores.iterrows()):
         columns = ("s_global_calibrated", "s_local_calibrated", "consistency", "agreement")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.analysis.failure_review import KEYS, LABEL, LABEL_MEANINGS, sheet_text
-from vialign.artifacts import write_text
+from vialign.analysis.failures.review import KEYS, LABEL, LABEL_MEANINGS, sheet_text
 from vialign.errors import UserError
+from vialign.files.artifacts import write_text
 from vialign.progress import track
 from vialign.report.blocks import part
 from vialign.report.pictures import Album

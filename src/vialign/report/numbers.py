@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.evidence import FILE, ROW
 
 MINUS = "\N{MINUS SIGN}"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.data.folders import image_folders
 from vialign.errors import UserError
 from vialign.features.pixels import cropped
-from vialign.images import open_image
+from vialign.files.images import open_image
 
 SIDE = 168
 """Longest side of a small copy, pixels."""

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ Rule = Callable[[Evidence, Config], list[Suggestion]]
 def suggestions(evidence: Evidence, config: Config) -> list[Suggestion]:
     """What to try, strongest evidence first."""
     rules = {"signal": _SIGNAL, "budget": _BUDGET, "early": _EARLY}[evidence.stopped or "signal"]
-    found = [suggestion for rule in (_control, _calibration, *rules) for suggestion in rule(evidence, config)]
+    found = [suggestion for rule in (_control, _reproduction, *rules) for suggestion in rule(evidence, config)]
     return sorted(found, key=lambda suggestion: -suggestion.weight)
 
 
@@ -67,8 +67,8 @@ def _control(evidence: Evidence, config: Config) -> list[Suggestion]:
     return [Suggestion(1.0, text, ("config",))]
 
 
-def _calibration(evidence: Evidence, config: Config) -> list[Suggestion]:
-    table = evidence.get("calibration")
+def _reproduction(evidence: Evidence, config: Config) -> list[Suggestion]:
+    table = evidence.get("reproduction")
     if table is None or table["passed"].all():
         return []
     row = table[~table["passed"]].iloc[0]
@@ -81,7 +81,7 @@ def _calibration(evidence: Evidence, config: Config) -> list[Suggestion]:
         cite(row, "published", "number"),
         row["cause"],
     )
-    return [Suggestion(0.95, text, (evidence.path("calibration"),))]
+    return [Suggestion(0.95, text, (evidence.path("reproduction"),))]
 
 
 def _readable_embedding(evidence: Evidence, config: Config) -> list[Suggestion]:
@@ -247,7 +247,7 @@ def _curves(evidence: Evidence, config: Config) -> list[Suggestion]:
     rate = "<code>training.learning_rates</code>"
     if last["recall"] < first["recall"]:
         text = say(
-            "Validation recall of the full model falls from {} to {} (step {}): lower its rate in " + rate + ".",
+            "Selection recall of the full model falls from {} to {} (step {}): lower its rate in " + rate + ".",
             cite(first, "recall", "fraction"),
             cite(last, "recall", "fraction"),
             cite(last, "step", "count"),
@@ -255,7 +255,7 @@ def _curves(evidence: Evidence, config: Config) -> list[Suggestion]:
         return [Suggestion(0.85, text, path)]
     if last["recall"] > before["recall"]:
         text = say(
-            "Validation recall of the full model still rises at the early check ({} after {}): raise "
+            "Selection recall of the full model still rises at the early check ({} after {}): raise "
             "<code>training.early_steps</code> or its rate in " + rate + ".",
             cite(last, "recall", "fraction"),
             cite(before, "recall", "fraction"),
@@ -274,7 +274,7 @@ def _parted(evidence: Evidence, config: Config) -> list[Suggestion]:
         Suggestion(
             0.8,
             say(
-                "C and the validation metric move apart (rank correlation {}): lower "
+                "C and the selection metric move apart (rank correlation {}): lower "
                 "<code>curriculum.consistency</code>, which pushes C, or choose another <code>signal.driver</code>.",
                 cite_interval(row, "value", "fraction"),
             ),

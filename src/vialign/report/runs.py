@@ -8,14 +8,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from vialign import tables
-from vialign.artifacts import read_provenance, read_table
 from vialign.errors import UserError
 from vialign.evaluation.compare import Bootstrapped, bootstrap_outcomes
 from vialign.evaluation.statistics import interval
+from vialign.files.artifacts import read_provenance, read_table
+from vialign.files.text import read_yaml
 from vialign.report.evidence import GATES, PLACES
-from vialign.tables import OUTCOMES
-from vialign.text_files import read_yaml
+from vialign.tables.evaluation import OUTCOMES
+from vialign.tables.schema import Table
 
 CONFIG = "report/config.yaml"
 """Where a run keeps its whole configuration, relative to its results folder."""
@@ -54,7 +54,7 @@ def read_run(folder: Path) -> StoredRun:
     return StoredRun(folder, frames, _settings(folder / CONFIG), _facts(folder))
 
 
-def _read(path: Path, table: tables.Table) -> pd.DataFrame:
+def _read(path: Path, table: Table) -> pd.DataFrame:
     try:
         return read_table(path, table)
     except ValueError as error:

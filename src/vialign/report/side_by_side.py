@@ -6,21 +6,13 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.artifacts import write_text
-from vialign.config import EvaluationConfig
+from vialign.config.evaluation import EvaluationConfig
+from vialign.files.artifacts import write_text
 from vialign.report.blocks import Section, bullets, figure, folded, gallery, paragraph, say
 from vialign.report.build import render_page
 from vialign.report.figures import interval_plot
 from vialign.report.numbers import derived
-from vialign.report.runs import (
-    CONFIG,
-    StoredRun,
-    different,
-    joined,
-    paired_differences,
-    read_run,
-    unpaired_difference,
-)
+from vialign.report.runs import CONFIG, StoredRun, different, joined, paired_differences, read_run, unpaired_difference
 from vialign.report.sections.common import benchmark_name, signal_name, words
 from vialign.report.summary import PRIMARY
 from vialign.report.tables import Show, render_table

@@ -5,8 +5,8 @@ from typing import Literal
 
 import pandas as pd
 
-from vialign.config import Config
-from vialign.gates import undecided
+from vialign.config.experiment import Config
+from vialign.gates.verdict import undecided
 from vialign.report.evidence import GATES, Evidence
 
 PRIMARY = ("r1", "text", "image", "group", "accuracy", "soft_accuracy")
@@ -174,12 +174,14 @@ def recall_comparisons(evidence: Evidence, config: Config, reference: str) -> pd
 def budget_outcome(evidence: Evidence) -> LimitOutcome:
     """`broken` when a binding limit of the efficiency budget is, `undecided` when none is but of one nothing is known.
 
+    A time that the clock could not tell counts as kept where the counted work of its stage is (`gates.verdict`).
+
     A run without the gate's verdict has kept nothing: that is `undecided` too.
     """
     verdict = evidence.get("gate_budget")
     if verdict is None:
         return "undecided"
     open_ = verdict[verdict["required"] & ~verdict["met"]]
-    if open_.empty:
-        return "kept"
-    return "undecided" if open_["undecided"].all() else "broken"
+    if not open_["undecided"].all():
+        return "broken"
+    return "undecided" if len(undecided(verdict)) else "kept"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from vialign.report.blocks import part
 from vialign.report.evidence import FILE, ROW
 from vialign.report.numbers import WORDS, shape
-from vialign.tables import Table
+from vialign.tables.schema import Table
 
 
 @dataclass(frozen=True)

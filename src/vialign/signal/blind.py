@@ -16,8 +16,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from vialign.random import generator
-from vialign.signal.stage import source_caption
-from vialign.tables import NEGATIVE_KINDS
+from vialign.signal.pairs import source_caption
+from vialign.tables.data import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -26,7 +26,7 @@ _CAPTIONS = 20_000
 """Captions it learns from at most: the number of different n-grams, and so the memory, grows with them."""
 _REGULARISATION = 0.1
 """Inverse strength C. Of 0.001, 0.01, 0.1 and 1 the one that is best, or within a point of it, at telling the
-validation captions of both Scenes and Flickr8k from their negatives."""
+selection captions of both Scenes and Flickr8k from their negatives."""
 _WORD = r"\w+|[^\w\s]"
 """A word, or a mark of punctuation."""
 

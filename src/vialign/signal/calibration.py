@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from vialign.artifacts import read_table
 from vialign.errors import UserError
-from vialign.tables import SIGNAL_CALIBRATION
+from vialign.files.artifacts import read_table
+from vialign.tables.signal import SIGNAL_CALIBRATION
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ import torch
 
 from vialign.disentangle.encoded import read_encoded
 from vialign.features import read_images, read_texts
-from vialign.signal.stage import SplitFeatures
+from vialign.signal.pairs import SplitFeatures
 
 
 def read_split_features(image_features: str | Path, text_features: str | Path, encoded: str | Path) -> SplitFeatures:

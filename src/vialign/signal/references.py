@@ -22,8 +22,8 @@ from vialign.features import ImageFeatures, TextFeatures
 from vialign.features.store import ROW_GROUP
 from vialign.progress import track
 from vialign.signal.blind import BlindClassifier
-from vialign.signal.stage import PAIR_COLUMNS, positions
-from vialign.tables import REFERENCE_SIGNALS, REFERENCES
+from vialign.signal.pairs import PAIR_COLUMNS, positions
+from vialign.tables.signal import REFERENCE_SIGNALS, REFERENCES
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone

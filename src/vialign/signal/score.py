@@ -6,7 +6,7 @@ whose `mass` is zero are absent: no phrase matches them.
 """
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from einops import einsum
@@ -14,6 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.disentangle.geometry import relation_matches
+
+if TYPE_CHECKING:
+    from vialign.disentangle import Phrases
+    from vialign.signal.calibration import SignalCalibration
 
 ABSENT = -1e9
 """Stands for minus infinity where a logarithm is masked: its exponential is exactly 0, and no gradient becomes NaN."""
@@ -113,3 +117,23 @@ def agreement(
     above C, and low wherever either similarity is.
     """
     return s_global * s_local
+
+
+def relation_queries(phrases: "Phrases") -> RelationQueries | None:
+    """What the relation phrases ask; None where phrases carry no directions."""
+    if phrases.direction is None:
+        return None
+    return RelationQueries(phrases.direction, phrases.subject, phrases.object)
+
+
+def driving_signal(
+    s_global: Float[Tensor, "*shape"],
+    s_local: Float[Tensor, "*shape"],
+    calibration: "SignalCalibration",
+    driver: str,
+) -> Float[Tensor, "*shape"]:
+    """The signal named `driver` (as `SignalConfig.driver`) of raw similarities; differentiable, for training."""
+    if driver == "consistency_raw":
+        return consistency(s_global, s_local)
+    function = {"consistency": consistency, "agreement": agreement}[driver]
+    return function(calibration.s_global.torch(s_global), calibration.s_local.torch(s_local))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vialign.errors import UserError
-from vialign.objective import Batch, SplitData
+from vialign.methods.objective import Batch, SplitData
 from vialign.random import generator
 
 

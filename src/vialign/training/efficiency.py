@@ -19,17 +19,20 @@ from torch import Tensor, nn
 from vialign.backbone import load_backbone
 from vialign.budget.counting import Counts, Work, count_parser, parser_counts
 from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
-from vialign.config import BackboneConfig, Config
-from vialign.curriculum.ground import word_summary
+from vialign.catalogue import CURRICULUM
+from vialign.config.data import BackboneConfig
+from vialign.config.experiment import Config
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
+from vialign.files.text import read_text
 from vialign.language.units import extract_units
-from vialign.objective import Batch, Objective, Side, SplitData
+from vialign.methods.build import build_method
+from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
-from vialign.tables import BUDGET, NEGATIVE_KINDS
-from vialign.text_files import read_text
-from vialign.training.methods import CURRICULUM, build_method
+from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.gates import BUDGET
 
 if TYPE_CHECKING:
     from spacy.language import Language

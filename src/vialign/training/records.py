@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.artifacts import read_table
-from vialign.tables import Table
+from vialign.files.artifacts import read_table
+from vialign.tables.schema import Table
 
 
 def training_of(path: str | Path) -> tuple[str, int]:

@@ -11,17 +11,18 @@ import torch
 from vialign.backbone import load_backbone
 from vialign.budget import largest_rank
 from vialign.budget.counting import count_parameters, count_parser, count_stored
-from vialign.config import Config
+from vialign.catalogue import CURRICULUM
+from vialign.config.experiment import Config
 from vialign.data.scenes.captions import scene_captions, tree_text
 from vialign.data.scenes.world import sample_scenes
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
+from vialign.methods.build import build_method
+from vialign.methods.sizing import extra_at_rank
 from vialign.random import derive_seed, generator
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
-from vialign.signal.toolkit.parsing import find_parser
+from vialign.toolkit.parsing import find_parser
 from vialign.training.efficiency import Bench, fresh_units, measure_methods
-from vialign.training.methods import CURRICULUM, build_method
-from vialign.training.sizing import extra_at_rank
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from vialign.artifacts import read_provenance, read_tensors, write_tensors
 from vialign.errors import UserError
-from vialign.tables import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
-from vialign.training.checkpoint import (
+from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
+from vialign.methods.checkpoint import (
     Checkpoint,
     Trail,
     checkpoint_tensors,
@@ -21,6 +20,7 @@ from vialign.training.checkpoint import (
     trail_from,
     trail_tensors,
 )
+from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 
 _TABLES = {"log": TRAINING_LOG, "monitor": MONITOR, "signal_monitor": SIGNAL_MONITOR}
 

@@ -11,13 +11,14 @@ from PIL import Image
 from explained import CAPTION, SEEDS, finished_run
 from tolerance import close, transformer
 from vialign.analysis.explain import _words, explain_pair, open_run
-from vialign.curriculum.ground import word_summary
 from vialign.errors import UserError
-from vialign.objective import assemble
-from vialign.signal.toolkit.encoder import image_features, to_pixels
-from vialign.tables import NEGATIVE_KINDS, UNIT_KINDS
-from vialign.training.checkpoint import load_checkpoint
-from vialign.training.methods import build_method
+from vialign.methods.build import build_method
+from vialign.methods.checkpoint import load_checkpoint
+from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.objective import assemble
+from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.language import UNIT_KINDS
+from vialign.toolkit.encoder import image_features, to_pixels
 
 SCORES = close(torch.float32, transformer(width=32, layers=2), scale=2)
 """Two ways from pixels and words to a calibrated similarity."""

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vialign.analysis.failure_rates import failure_tables
+from vialign.analysis.failures.rates import failure_tables
 from vialign.evaluation.statistics import wilson_interval
-from vialign.tables import FAILURE_CLASSES, PHRASE_KINDS, QUERY_STATES
+from vialign.tables.failures import FAILURE_CLASSES, PHRASE_KINDS, QUERY_STATES
 
 MISSING, COMBINATION, AMBIGUITY, OTHER = FAILURE_CLASSES
 

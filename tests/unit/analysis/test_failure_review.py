@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from vialign.analysis.failure_review import (
+from vialign.analysis.failures.review import (
     KEYS,
     classes_digest,
     cohen_kappa,
@@ -21,7 +21,7 @@ from vialign.analysis.failure_review import (
     sheet_text,
 )
 from vialign.errors import UserError
-from vialign.tables import FAILURE_CLASSES
+from vialign.tables.failures import FAILURE_CLASSES
 
 labels = st.lists(st.sampled_from(FAILURE_CLASSES), min_size=1, max_size=40)
 

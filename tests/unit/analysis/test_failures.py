@@ -8,18 +8,15 @@ import pytest
 import torch
 
 from tolerance import close
-from vialign.analysis.failures import (
-    FailureThresholds,
-    classify_failures,
-    fit_thresholds,
-)
-from vialign.analysis.pair_evidence import measure_pairs
-from vialign.config import FailureConfig
+from vialign.analysis.failures.classes import FailureThresholds, classify_failures, fit_thresholds
+from vialign.analysis.failures.pair_evidence import measure_pairs
+from vialign.config.evaluation import FailureConfig
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.errors import UserError
-from vialign.objective import assemble
-from vialign.tables import FAILURES, UNIT_KINDS, UNITS
-from vialign.tables import QUESTIONS as QUESTIONS_TABLE
+from vialign.methods.objective import assemble
+from vialign.tables.data import QUESTIONS as QUESTIONS_TABLE
+from vialign.tables.failures import FAILURES
+from vialign.tables.language import UNIT_KINDS, UNITS
 
 CONCEPTS = ("dog", "cat", "horse", "red", "blue", "tree", "above", "near")
 KIND = {"dog": 1, "cat": 1, "horse": 1, "tree": 1, "red": 2, "blue": 2, "above": 3, "near": 3}

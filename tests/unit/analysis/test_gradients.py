@@ -25,11 +25,13 @@ from vialign.analysis.gradients import (
     sample_rows,
     term_cosines,
 )
-from vialign.config import CurriculumConfig, GradientConfig, SignalConfig
-from vialign.curriculum.method import MODULES, CurriculumMethod
-from vialign.tables import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
+from vialign.catalogue import MODULES, SUBSETS
+from vialign.config.evaluation import GradientConfig
+from vialign.config.methods import CurriculumConfig
+from vialign.config.signal import SignalConfig
+from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.tables.training import GRADIENT_SAMPLES, GRADIENT_TERMS, OPTIMISATION_PATH
 from vialign.training.batches import BatchOrder
-from vialign.training.methods import SUBSETS
 
 REGULARISED = ("contrastive", "negative", "consistency", "transport")
 

@@ -24,7 +24,7 @@ from vialign.analysis.theory import (
     trend,
 )
 from vialign.analysis.worlds import GaussianParts, Scenes, channel_information, symmetric_channel
-from vialign.tables import THEORY_WORLDS
+from vialign.tables.theory import THEORY_WORLDS
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from unit.analysis.test_failures import build
-from vialign.analysis.unit_words import UnitWords
-from vialign.tables import UNIT_KINDS, UNITS
+from vialign.analysis.failures.unit_words import UnitWords
+from vialign.tables.language import UNIT_KINDS, UNITS
 
 # (kind, phrase, head, subject, object) by unit.
 RED_DOG_BLUE_CAT = [

@@ -13,7 +13,7 @@ from transformers import BlipConfig, BlipForImageTextRetrieval
 from tolerance import close, transformer
 from vialign.backbone import Backbone, load_backbone
 from vialign.backbone.blip import BlipImageTower, BlipTowers
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 
 TOWER = close(torch.float32, transformer(width=40, layers=4))

@@ -6,7 +6,7 @@ from tolerance import close, transformer
 from vialign.backbone import load_backbone
 from vialign.backbone.byte_pairs import vocabulary_size
 from vialign.backbone.registry import ASSETS, DEMO
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 
 
 def test_the_default_config_loads_the_shipped_weights_with_their_own_tokenizer():

@@ -17,7 +17,7 @@ from tolerance import close, transformer
 from vialign.backbone import Backbone, OpenClipBackbone, create_model, load_backbone, make_tokenizer
 from vialign.backbone.image_towers import image_tower
 from vialign.backbone.text_tower import text_tower
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 
 TOWER = close(torch.float32, transformer(width=64, layers=4))

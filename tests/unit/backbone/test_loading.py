@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tolerance import close, transformer
-from vialign.artifacts import write_tensors
 from vialign.backbone import Backbone, create_model, load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
+from vialign.files.artifacts import write_tensors
 
 TOWER = close(torch.float32, transformer(width=32, layers=4))
 """Two ways through the towers of these tests."""

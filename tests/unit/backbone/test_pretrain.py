@@ -9,19 +9,13 @@ import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
-from vialign.artifacts import read_provenance
 from vialign.backbone.byte_pairs import DEMO_MERGES
-from vialign.backbone.pretrain import (
-    batch_rows,
-    draw_corpus,
-    learn_merges,
-    pretrain_demo,
-    write_merges,
-)
+from vialign.backbone.pretrain import batch_rows, draw_corpus, learn_merges, pretrain_demo, write_merges
 from vialign.backbone.registry import ASSETS
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.data.scenes.captions import SYNONYMS, Style, coarse_captions, scene_captions, tree_text
 from vialign.data.scenes.world import COLOURS, SHAPES, sample_scenes
+from vialign.files.artifacts import read_provenance
 
 
 def test_merges_follow_frequency_and_then_the_alphabet() -> None:

@@ -7,9 +7,9 @@ import torch
 
 from planted import Vocabulary, planted_world
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.features.regions import Regions
-from vialign.objective import Batch, SplitData
+from vialign.methods.objective import Batch, SplitData
 
 DIMENSION = 16
 IMAGES = 6

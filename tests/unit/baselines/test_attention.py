@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vialign.baselines.attention import LinearAttention, open_attention
+from vialign.methods.baselines.attention import LinearAttention, open_attention
 
 
 @pytest.mark.parametrize("batch_first", [True, False])

@@ -10,14 +10,15 @@ from torch import nn
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
-from vialign.artifacts import read_tensors, write_tensors
-from vialign.config import REGION_METHODS, family, load_config
+from vialign.catalogue import CURRICULUM, LEARNING_RATES, METHODS, REGION_METHODS, family
+from vialign.config.experiment import load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
+from vialign.files.artifacts import read_tensors, write_tensors
+from vialign.methods.build import build_method, learning_rate
+from vialign.methods.sizing import sized_rank
 from vialign.training.loop import require_gradients
-from vialign.training.methods import BASELINES, CURRICULUM, METHODS, build_method, learning_rate
-from vialign.training.sizing import sized_rank
 
 SCORES = close(torch.float32, transformer(width=32, layers=2))
 """Two ways through the towers of these tests to a similarity."""
@@ -211,11 +212,11 @@ def test_every_method_has_a_name_a_learning_rate_and_code_that_is_watched():
     assert all(re.fullmatch("[a-z-]+", name) for name in METHODS)
     assert learning_rate("frozen", CONFIG.training) == 0
     assert all(learning_rate(name, CONFIG.training) > 0 for name in TRAINED)
-    assert {family(name) for name in TRAINED} == set(CONFIG.training.learning_rates)
+    assert {family(name) for name in TRAINED} == set(LEARNING_RATES)
     assert family("clip-adapter") == "clip-adapter" and family("vialign-correct") == "vialign"
-    assert set(BASELINES.values()) <= set(module_closure("vialign.training.methods"))
-    with pytest.raises(UserError, match="no entry 'clip-adapter'"):
-        learning_rate("clip-adapter", CONFIG.training.model_copy(update={"learning_rates": {"clip": 1.0}}))
+    assert {method.module for method in METHODS.values()} <= set(module_closure("vialign.methods.build"))
+    rates = CONFIG.training.model_copy(update={"learning_rates": {"lora": 0.5}})
+    assert learning_rate("lora", rates) == 0.5 and learning_rate("coop", rates) == LEARNING_RATES["coop"]
     with pytest.raises(UserError, match="names 'clip'; known methods: frozen, lora"):
         build("clip", None)
 

@@ -15,11 +15,11 @@ from torch import nn
 from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
 from unit.baselines.naive import numbers
-from vialign.baselines import uniter, vinvl
-from vialign.baselines.explicit import box_numbers
-from vialign.config import load_config
+from vialign.config.experiment import load_config
 from vialign.features import BackboneFacts
 from vialign.features.regions import Regions
+from vialign.methods.baselines import uniter, vinvl
+from vialign.methods.baselines.explicit import box_numbers
 
 SCORES = close(torch.float32, transformer(width=32, layers=2))
 """Two ways through the towers and the parts of these tests to a similarity."""

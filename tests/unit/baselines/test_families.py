@@ -7,10 +7,11 @@ from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.test_lora_families import blip, coca
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig, load_config
+from vialign.config.data import BackboneConfig
+from vialign.config.experiment import load_config
 from vialign.errors import UserError
+from vialign.methods.build import build_method
 from vialign.training.loop import require_gradients
-from vialign.training.methods import build_method
 
 INSIDE = ("adapter", "bitfit", "prompt", "coop")
 TEXTS = ["a red circle", "a star", "dogs"]

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines import naive
-from vialign.baselines.adapter import Adapter
-from vialign.baselines.bitfit import BitFit
-from vialign.baselines.clip_adapter import EmbeddingAdapter
-from vialign.baselines.coop import Coop, make_room
-from vialign.baselines.filip import Filip, late_interaction, reduce_matches
-from vialign.baselines.prompt import Prompt, widen
-from vialign.baselines.tuned import TunedBackbone
-from vialign.config import load_config
+from vialign.config.experiment import load_config
 from vialign.errors import UserError
-from vialign.training.methods import build_method
+from vialign.methods.baselines.adapter import Adapter
+from vialign.methods.baselines.bitfit import BitFit
+from vialign.methods.baselines.clip_adapter import EmbeddingAdapter
+from vialign.methods.baselines.coop import Coop, make_room
+from vialign.methods.baselines.filip import Filip, late_interaction, reduce_matches
+from vialign.methods.baselines.prompt import Prompt, widen
+from vialign.methods.baselines.tuned import TunedBackbone
+from vialign.methods.build import build_method
 
 CLOSE = {"atol": close(torch.float32, transformer(width=32, layers=2)), "rtol": 0}
 IMAGES, TEXTS = torch.arange(2), torch.tensor([0, 3, 8])
@@ -182,7 +182,7 @@ def test_gallery_blocks_change_no_score(backbone, data, monkeypatch):
     with torch.no_grad():
         images, texts = method.images(data, torch.arange(6)), method.texts(data, torch.arange(len(data.texts)))
         whole = method.scores(images, texts)
-        monkeypatch.setattr("vialign.baselines.filip._BLOCK", 1)
+        monkeypatch.setattr("vialign.methods.baselines.filip._BLOCK", 1)
         torch.testing.assert_close(method.scores(images, texts), whole)
 
 

@@ -6,11 +6,12 @@ import torch
 from planted import Vocabulary, planted_world
 from tolerance import close, transformer
 from vialign.backbone import load_backbone
-from vialign.baselines.lora import Lora, adapted_layers
-from vialign.config import BackboneConfig, TrainingConfig
+from vialign.config.data import BackboneConfig
+from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
-from vialign.objective import Batch, SplitData
-from vialign.training.checkpoint import load_checkpoint, save_checkpoint
+from vialign.methods.baselines.lora import Lora, adapted_layers
+from vialign.methods.checkpoint import load_checkpoint, save_checkpoint
+from vialign.methods.objective import Batch, SplitData
 from vialign.training.loop import require_gradients, train
 
 TOWER = close(torch.float32, transformer(width=32, layers=2))

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tolerance import close, transformer
 from vialign.backbone import load_backbone
-from vialign.baselines.lora import Lora
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
+from vialign.methods.baselines.lora import Lora
 
 
 @pytest.fixture(params=["coca", "blip"])

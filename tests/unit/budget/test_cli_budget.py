@@ -9,14 +9,14 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from vialign.artifacts import read_provenance, read_table
 from vialign.budget.ledger import count_parameters, count_stored
-from vialign.cli import app
-from vialign.config import load_config
+from vialign.cli.app import app
+from vialign.config.experiment import load_config
 from vialign.errors import UserError
-from vialign.tables import BUDGET
+from vialign.files.artifacts import read_provenance, read_table
+from vialign.methods.build import build_method
+from vialign.tables.gates import BUDGET
 from vialign.training.efficiency import fresh_units
-from vialign.training.methods import build_method
 from vialign.training.standalone import (
     CALIBRATION,
     drawn_captions,
@@ -94,7 +94,7 @@ def test_a_method_with_regions_says_how_many_and_what_is_not_measured(file):
 
 
 def test_the_full_model_pays_for_the_captions_that_are_parsed(settings, monkeypatch):
-    monkeypatch.setattr("vialign.signal.toolkit.parsing._SCENES", {"train": 6, "validation": 1})
+    monkeypatch.setattr("vialign.toolkit.parsing._SCENES", {"train": 6, "selection": 1})
     config = load_config(settings)
     backbone = random_backbone(config)
     nlp = find_nlp("vialign", config, None)

@@ -14,8 +14,8 @@ from vialign.budget.counting import (
     peak_memory,
 )
 from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
-from vialign.config import BudgetConfig
-from vialign.tables import BUDGET
+from vialign.config.methods import BudgetConfig
+from vialign.tables.gates import BUDGET
 
 
 def test_parameters_are_counted_by_hand_and_shared_ones_once():

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from vialign.budget import ModulePair, largest_pair_rank, ledger_text, measure_pair
-from vialign.config import BudgetConfig
+from vialign.config.methods import BudgetConfig
 from vialign.errors import UserError
-from vialign.tables import BUDGET
+from vialign.tables.gates import BUDGET
 
 
 class WithAdapter(nn.Module):

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planted import random_world
-from vialign.curriculum.correct import SUPPORT_STEP, FeatureCorrection, local_matches, local_scores
 from vialign.disentangle.geometry import relative_geometry
+from vialign.methods.curriculum.correct import SUPPORT_STEP, FeatureCorrection, local_matches, local_scores
 from vialign.signal.score import RelationQueries, local_similarity
 
 RANK, QUERY_RANK = 6, 3

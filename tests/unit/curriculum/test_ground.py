@@ -12,11 +12,13 @@ from torch.nn.functional import normalize
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from tolerance import close
-from vialign.config import CurriculumConfig, SignalConfig, TrainingConfig
-from vialign.curriculum import ground
-from vialign.curriculum.ground import WordGrounding, word_summary
-from vialign.curriculum.method import MODULES, CurriculumMethod
-from vialign.training.checkpoint import load_checkpoint, save_checkpoint
+from vialign.catalogue import MODULES
+from vialign.config.methods import CurriculumConfig, TrainingConfig
+from vialign.config.signal import SignalConfig
+from vialign.methods.checkpoint import load_checkpoint, save_checkpoint
+from vialign.methods.curriculum import ground
+from vialign.methods.curriculum.ground import WordGrounding, word_summary
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.training.loop import train
 from vialign.training.monitor import recall_at_1
 

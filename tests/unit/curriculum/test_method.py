@@ -4,15 +4,15 @@ from torch import nn
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from tolerance import close
-from vialign.config import CurriculumConfig, SignalConfig, TrainingConfig
+from vialign.catalogue import MODULES, SUBSETS, method_name
+from vialign.config.methods import CurriculumConfig, TrainingConfig
+from vialign.config.signal import SignalConfig
 from vialign.contrastive import contrastive_loss
-from vialign.curriculum.head import ContrastiveHead
-from vialign.curriculum.method import MODULES, CurriculumMethod, method_name
-from vialign.objective import Batch, Objective, select
-from vialign.signal.score import local_similarity, match_entropy
-from vialign.signal.stage import relation_queries
+from vialign.methods.curriculum.head import ContrastiveHead
+from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.objective import Batch, Objective, select
+from vialign.signal.score import local_similarity, match_entropy, relation_queries
 from vialign.training.loop import train
-from vialign.training.methods import SUBSETS
 
 DIMENSION = 32
 SCORES = close(torch.float32, 16 * DIMENSION)
@@ -75,7 +75,7 @@ def test_all_pairs_aligned_pairs_and_blocks_agree_after_training(name, data, val
     images, texts = method.images(data, torch.arange(20)), method.texts(data, torch.arange(20))
     scores = method.scores(images, texts)
     torch.testing.assert_close(method.pair_scores(images, texts), scores.diagonal(), atol=SCORES, rtol=0)
-    monkeypatch.setattr("vialign.curriculum.method._BLOCK", 20 * 4 * 32 * 7)
+    monkeypatch.setattr("vialign.methods.curriculum.method._BLOCK", 20 * 4 * 32 * 7)
     torch.testing.assert_close(method.scores(images, texts), scores, atol=SCORES, rtol=0)
 
 

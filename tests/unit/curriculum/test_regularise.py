@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from planted import random_world
-from vialign.curriculum.regularise import ConsistencyRegulariser
+from vialign.methods.curriculum.regularise import ConsistencyRegulariser
 
 
 def regulariser(**changes):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolerance import close
-from vialign.curriculum.reweight import AmbiguityWeights, ambiguity, normalise_weights
+from vialign.methods.curriculum.reweight import AmbiguityWeights, ambiguity, normalise_weights
 
 
 def signals(seed, count=16):

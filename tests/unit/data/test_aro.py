@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import BenchmarkConfig
-from vialign.data.aro import SYMMETRIC_RELATIONS, read, read_items, write_published
+from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems, write_dataset
+from vialign.data.benchmarks.aro import SYMMETRIC_RELATIONS, read, read_items, write_published
 from vialign.errors import UserError
 
 RELATION = "visual_genome_relation.json"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.data.aro_order import (
+from vialign.data.benchmarks.aro_order import (
     KINDS,
     WORDS,
     build_order_file,
@@ -18,7 +18,7 @@ from vialign.data.aro_order import (
     read_order_file,
 )
 from vialign.errors import UserError
-from vialign.tables import CHOICES
+from vialign.tables.data import CHOICES
 
 TAGS = {"dog": "NN", "cat": "NN", "mat": "NN", "man": "NN", "red": "JJ", "small": "JJ", "old": "JJ", ".": "."}
 

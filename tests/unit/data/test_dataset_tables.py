@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vialign.config import BenchmarkConfig, DataConfig
+from vialign.config.data import BenchmarkConfig, DataConfig
 from vialign.data.base import (
     NEEDED_SPLITS,
     DatasetTables,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vialign.data.base import Problems
-from vialign.data.karpathy import listed_and_captions, read_karpathy
+from vialign.data.datasets.karpathy import listed_and_captions, read_karpathy
 from vialign.errors import UserError
 
 JUNK = st.sampled_from(

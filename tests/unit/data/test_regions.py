@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.data import indexed_tsv
-from vialign.data.regions import NOTE, index_regions
+from vialign.data.regions import indexed_tsv
+from vialign.data.regions.reading import NOTE, index_regions
 from vialign.errors import UserError
 
 SIZES = {"391895": (640, 480), "cafés": (30, 40), "12": (100, 50)}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import DatasetTables
 from vialign.data.scenes import benchmarks, build
 from vialign.data.scenes.benchmarks import Shown, _main_statement, aro_relation
@@ -30,7 +30,7 @@ from vialign.data.scenes.world import (
     twin,
 )
 from vialign.errors import UserError
-from vialign.tables import CAPTIONS, CHOICES, IMAGES, OBJECTS, QUESTIONS, RELATIONS
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, QUESTIONS, RELATIONS
 
 seeds = st.integers(0, 2**32 - 1)
 SIZES = dict.fromkeys(DEFAULT_SIZES, 12) | {"test": 60}

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from vialign.config import DataConfig
-from vialign.data import aro, winoground
+from vialign.config.data import DataConfig
+from vialign.data.benchmarks import aro, winoground
 from vialign.data.scenes import benchmarks, build, published
 from vialign.data.scenes.benchmarks import Shown
 from vialign.data.scenes.build import DEFAULT_SIZES

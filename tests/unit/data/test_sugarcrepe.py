@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import BenchmarkConfig
+from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems, write_dataset
-from vialign.data.sugarcrepe import KINDS, NOTE, read, read_items
+from vialign.data.benchmarks.sugarcrepe import KINDS, NOTE, read, read_items
 from vialign.errors import UserError
 
 ITEMS = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.data.head_rules import dependencies, head_child
-from vialign.data.treebank import (
+from vialign.data.treebanks.head_rules import dependencies, head_child
+from vialign.data.treebanks.penn import (
     Sentence,
     Tree,
     align,
@@ -20,7 +20,7 @@ from vialign.data.treebank import (
     strip_label,
     write,
 )
-from vialign.data.universal_dependencies import read_conllu
+from vialign.data.treebanks.universal_dependencies import read_conllu
 from vialign.errors import UserError
 
 NP_STAR = "(NP (DT a) (JJ red) (NN star))"

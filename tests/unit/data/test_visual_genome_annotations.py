@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from unit.data.visual_genome_folder import SIZE, config, documents, make, reasons, write
 from vialign.data.base import check_references
-from vialign.data.visual_genome import read
-from vialign.data.visual_genome_annotations import RegionRow, clip_box
+from vialign.data.datasets.visual_genome import read
+from vialign.data.datasets.visual_genome_annotations import RegionRow, clip_box
 from vialign.errors import UserError
 
 

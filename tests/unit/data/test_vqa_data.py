@@ -10,12 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import BenchmarkConfig
+from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems, check_references
-from vialign.data.scenes.benchmarks import Shown, questions
-from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import sample_scenes
-from vialign.data.vqa import (
+from vialign.data.benchmarks.vqa import (
     ANNOTATION_FILE,
     CANDIDATE_FILE,
     IMAGE_FOLDER,
@@ -27,9 +24,12 @@ from vialign.data.vqa import (
     read_items,
     write_published,
 )
-from vialign.data.vqa_answers import distinct_answers, normalise_answer
+from vialign.data.benchmarks.vqa_answers import distinct_answers, normalise_answer
+from vialign.data.scenes.benchmarks import Shown, questions
+from vialign.data.scenes.draw import draw_scene
+from vialign.data.scenes.world import sample_scenes
 from vialign.errors import UserError
-from vialign.tables import IMAGES, QUESTIONS
+from vialign.tables.data import IMAGES, QUESTIONS
 
 ASKED = [
     (1, 42, "What color is the cat?", "what color is the", "black", ["black"] * 8 + ["dark", "gray"]),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.data.vqa_rules import (
+from vialign.data.benchmarks.vqa_rules import (
     COLOURS,
     FALLBACK,
     RULES,

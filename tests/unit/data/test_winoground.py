@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vialign.config import BenchmarkConfig
+from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems, write_dataset
-from vialign.data.winoground import find_parquet, image_name, read, read_items, unpack_parquet, write_published
+from vialign.data.benchmarks.winoground import (
+    find_parquet,
+    image_name,
+    read,
+    read_items,
+    unpack_parquet,
+    write_published,
+)
 from vialign.errors import UserError
 
 CAPTIONS = [

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from spacy.tokens import Doc
 
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig, TextConfig
+from vialign.config.data import BackboneConfig
+from vialign.config.disentangle import TextConfig
 from vialign.disentangle import fit_text, text_fitting
 from vialign.disentangle.caption_data import CaptionData, TypedCaptions, cut, padded, type_captions
 from vialign.disentangle.readings import Readings, TokenStates, parse_again, read_states

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig, LanguageConfig, TextConfig
-from vialign.data.head_rules import dependencies
-from vialign.data.treebank import parse_tree
+from vialign.config.data import BackboneConfig, LanguageConfig
+from vialign.config.disentangle import TextConfig
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import parse_tree
 from vialign.disentangle.domains import study_domains
 from vialign.language.domains import Domain, read_domains
-from vialign.tables import SPANS
+from vialign.tables.language import SPANS
 
 NAMES, VERBS, THINGS = ("Ann", "Bob", "Carl", "Dora"), ("sold", "bought", "kept", "lost"), ("shares", "bonds", "gold")
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from vialign.artifacts import read_provenance, write_tensors
 from vialign.disentangle import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError
+from vialign.files.artifacts import read_provenance, write_tensors
 
 
 @pytest.fixture

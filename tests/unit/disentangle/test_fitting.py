@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vialign.config import TextConfig, VisualConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import encode_texts, fit_text, fit_visual, text_quality, visual_quality
 from vialign.disentangle.losses import local_scores
 from vialign.disentangle.text import TextDisentangler

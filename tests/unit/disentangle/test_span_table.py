@@ -11,7 +11,7 @@ from vialign.disentangle.span_table import count_noun_phrases, noun_phrase_ends,
 from vialign.disentangle.structure import decode, group_tokens, smoothed
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import TokenStructure
-from vialign.tables import SPANS
+from vialign.tables.language import SPANS
 
 N, E, A, R = range(4)
 

@@ -17,7 +17,7 @@ from vialign.disentangle.structure import (
     smoothed,
 )
 from vialign.disentangle.types import TokenStructure
-from vialign.tables import UNITS
+from vialign.tables.language import UNITS
 
 N, E, A, R = range(4)
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.config import TextConfig
+from vialign.config.disentangle import TextConfig
 from vialign.disentangle.structure import TokenDistributions
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import TokenStructure

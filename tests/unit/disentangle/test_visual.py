@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolerance import close
-from vialign.config import VisualConfig
+from vialign.config.disentangle import VisualConfig
 from vialign.disentangle.visual import VisualDisentangler, chosen_maps
 
 

@@ -4,9 +4,11 @@ import pytest
 from scipy import stats
 
 from planted import CALIBRATION, Vocabulary, planted_world
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.evaluation.agreement import agreement_table, bootstrap_tau_b, rating_agreement
-from vialign.tables import AGREEMENT, RATINGS, REFERENCES, SIGNALS
+from vialign.tables.data import RATINGS
+from vialign.tables.evaluation import AGREEMENT
+from vialign.tables.signal import REFERENCES, SIGNALS
 
 
 def rated(images=40, each=6, noise=0.5, seed=0):

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from tolerance import close
-from vialign.config import EvaluationConfig
+from vialign.config.evaluation import EvaluationConfig
 from vialign.evaluation.blind import blind_benchmarks, blind_items, blind_table, expected_value
 from vialign.evaluation.choices import choice_outcomes
 from vialign.evaluation.vqa import vqa_outcomes
 from vialign.signal.blind import BlindClassifier
-from vialign.tables import CHOICES, QUESTIONS, TEXTS
+from vialign.tables.data import CHOICES, QUESTIONS
+from vialign.tables.language import TEXTS
 
 
 def reader(rule: Callable[[str], float]) -> BlindClassifier:

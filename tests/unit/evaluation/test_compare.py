@@ -5,7 +5,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
 from vialign.evaluation.compare import comparison_table, results_table
 from vialign.evaluation.statistics import detectable_effect, mcnemar, replicate_means
-from vialign.tables import COMPARISONS, RESULTS
+from vialign.tables.evaluation import COMPARISONS, RESULTS
 
 
 def outcomes_of(method, seed, values, *, benchmark="test/aro", tags=None, images=None, ties=None):

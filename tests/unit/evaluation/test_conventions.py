@@ -12,7 +12,7 @@ from vialign.evaluation.choices import choice_outcomes, text_id
 from vialign.evaluation.compare import results_table
 from vialign.evaluation.conventions import TagRule, aro_tag_rules, lenient_outcomes, published_outcomes
 from vialign.evaluation.retrieval import recall, retrieval_outcomes, retrieval_ranks
-from vialign.tables import RESULTS
+from vialign.tables.evaluation import RESULTS
 
 
 def outcomes_of(values, tags, *, benchmark="aro/aro_relation", method="frozen", seed=0, ties=False, measure="accuracy"):

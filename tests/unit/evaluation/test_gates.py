@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.config import BudgetConfig, EarlyGateConfig, GateConfig
-from vialign.evaluation.gates import budget_verdict, early_verdict
-from vialign.gates import missed
+from vialign.config.gates import EarlyGateConfig, GateConfig
+from vialign.config.methods import BudgetConfig
+from vialign.gates.budget import budget_verdict
+from vialign.gates.early import early_verdict
+from vialign.gates.verdict import missed, undecided, unmeasured
 from vialign.signal.validation.monitoring import EarlyWarning
-from vialign.tables import VERDICT
+from vialign.tables.gates import VERDICT
 
 IMAGES, EACH = 150, 5
 
@@ -28,7 +30,7 @@ def outcomes_of(method, seed, recall, negatives, draws):
                 {
                     "method": method,
                     "seed": seed,
-                    "benchmark": f"validation/{benchmark}",
+                    "benchmark": f"gate/{benchmark}",
                     "item_id": items,
                     "measure": measure,
                     "value": (draws[benchmark][: len(items)] < rate).astype(float),
@@ -106,7 +108,7 @@ def test_without_negatives_recall_decides_and_the_gap_is_said(draws):
 
 
 def test_a_missing_method_is_an_error(draws):
-    with pytest.raises(ValueError, match="no validation outcomes of lora"):
+    with pytest.raises(ValueError, match="no outcomes on the split gate of lora"):
         early_verdict(outcomes_of("vialign", 0, 0.3, 0.5, draws), CALM, EarlyGateConfig())
 
 
@@ -187,6 +189,10 @@ def test_an_undecided_time_goes_on_unless_strict_and_what_is_counted_decides_bes
         assert "operations" in told["criterion"].iloc[0] and len(told) == 1
     else:
         assert len(told) == (1 if strict else 0)
+    # Told as unmeasured, and not as undecided where the counted work of its stage is inside the limit.
+    assert len(unmeasured(verdict)) == 1 and len(undecided(verdict)) == (operations == "broken")
+    nothing_counted = verdict[~verdict["criterion"].str.contains("operations")]
+    assert len(undecided(nothing_counted)) == 1
 
 
 def test_a_ledger_without_limits_for_the_method_cannot_pass():

@@ -1,20 +1,20 @@
 import pandas as pd
 import pytest
 
-from vialign.config import ExpectedValue
-from vialign.data.flickr8k import NOTE as FLICKR8K
+from vialign.config.evaluation import ExpectedValue
+from vialign.data.datasets.flickr8k import NOTE as FLICKR8K
 from vialign.errors import UserError
-from vialign.evaluation.calibration import (
+from vialign.evaluation.reproduction import (
     NO_CAUSE,
     Measured,
-    check_calibration,
+    check_reproduction,
     has_known_values,
     likely_cause,
     measured_with,
     published_values,
-    require_calibration,
+    require_reproduction,
 )
-from vialign.tables import CALIBRATION
+from vialign.tables.evaluation import REPRODUCTION
 
 OPENAI = ("ViT-B-32-quickgelu", "openai")
 
@@ -39,13 +39,13 @@ def test_retrieval_is_held_against_its_own_data_set_and_checkpoint_only():
         ("frozen", "test/text_to_image", "r1", "micro", 0.5912),
         ("lora", "test/text_to_image", "r5", "micro", 0.8356),
     )
-    rows = CALIBRATION.check(check_calibration(measured, *OPENAI, "flickr30k")).set_index("metric")
+    rows = REPRODUCTION.check(check_reproduction(measured, *OPENAI, "flickr30k")).set_index("metric")
     assert rows["passed"].to_dict() == {"image_to_text_r1": True, "text_to_image_r1": False}
     assert rows.loc["text_to_image_r1", ["published", "measured"]].tolist() == [58.78, pytest.approx(59.12)]
-    assert check_calibration(measured, *OPENAI, "flickr8k").empty
-    assert check_calibration(measured, "ViT-B-16-quickgelu", "openai", "flickr30k").empty
-    assert check_calibration(measured, "ViT-B-32", "laion400m_e32", "flickr30k").empty
-    assert check_calibration(measured, OPENAI[0], None, "flickr30k").empty
+    assert check_reproduction(measured, *OPENAI, "flickr8k").empty
+    assert check_reproduction(measured, "ViT-B-16-quickgelu", "openai", "flickr30k").empty
+    assert check_reproduction(measured, "ViT-B-32", "laion400m_e32", "flickr30k").empty
+    assert check_reproduction(measured, OPENAI[0], None, "flickr30k").empty
 
 
 def test_choices_use_their_convention_and_the_embedded_world_is_no_benchmark():
@@ -58,20 +58,20 @@ def test_choices_use_their_convention_and_the_embedded_world_is_no_benchmark():
         ("frozen", "test/aro_coco_order", "accuracy", "lenient", 0.4756),
         ("frozen", "test/aro_flickr_order", "accuracy", "micro", 0.5956),
     )
-    rows = check_calibration(measured, *OPENAI, "coco")
+    rows = check_reproduction(measured, *OPENAI, "coco")
     assert set(rows["benchmark"]) == {"winoground", "aro_vg_relation", "aro_coco_order", "aro_flickr_order"}
     assert rows["passed"].all()
     assert set(rows["cause"]) == {""}
     # Benchmarks with images of their own count beside the embedded world, which has only borrowed names itself.
-    assert set(check_calibration(measured, *OPENAI, "scenes")["benchmark"]) == {"winoground", "aro_vg_relation"}
+    assert set(check_reproduction(measured, *OPENAI, "scenes")["benchmark"]) == {"winoground", "aro_vg_relation"}
     borrowed = results(("frozen", "test/winoground", "text", "micro", 0.3125))
-    assert check_calibration(borrowed, *OPENAI, "scenes").empty
+    assert check_reproduction(borrowed, *OPENAI, "scenes").empty
 
 
 def test_coco_is_held_against_the_values_of_its_test_images():
     measured = results(("frozen", "test/text_to_image", "r1", "micro", 0.3044))
-    assert check_calibration(measured, *OPENAI, "coco")["passed"].tolist() == [True]
-    assert check_calibration(measured, *OPENAI, "coco")["benchmark"].tolist() == ["coco_5k"]
+    assert check_reproduction(measured, *OPENAI, "coco")["passed"].tolist() == [True]
+    assert check_reproduction(measured, *OPENAI, "coco")["benchmark"].tolist() == ["coco_5k"]
 
 
 def test_a_backbone_is_checked_first_where_something_is_known_of_it():
@@ -85,18 +85,18 @@ def test_a_backbone_is_checked_first_where_something_is_known_of_it():
 def test_expected_values_come_from_the_config_and_a_wrong_name_is_an_error():
     measured = results(("frozen", "test/image_to_text", "r1", "micro", 0.1601))
     value = ExpectedValue(benchmark="test/image_to_text", metric="r1", percent=15.7, source="README of the base")
-    assert check_calibration(measured, "flickr8k_base", None, "flickr8k", [value])["passed"].tolist() == [False]
+    assert check_reproduction(measured, "flickr8k_base", None, "flickr8k", [value])["passed"].tolist() == [False]
     wide = value.model_copy(update={"tolerance": 0.32})
-    assert check_calibration(measured, "flickr8k_base", None, "flickr8k", [wide])["passed"].tolist() == [True]
+    assert check_reproduction(measured, "flickr8k_base", None, "flickr8k", [wide])["passed"].tolist() == [True]
     wrong = value.model_copy(update={"metric": "r2"})
     with pytest.raises(UserError, match="test/image_to_text, r2 was not evaluated"):
-        check_calibration(measured, "flickr8k_base", None, "flickr8k", [wrong])
+        check_reproduction(measured, "flickr8k_base", None, "flickr8k", [wrong])
 
 
 def test_a_difference_of_exactly_the_tolerance_passes():
     measured = results(("frozen", "test/image_to_text", "r1", "micro", 0.160))
     value = ExpectedValue(benchmark="test/image_to_text", metric="r1", percent=15.7, source="README of the base")
-    assert check_calibration(measured, "x", None, "flickr8k", [value])["passed"].tolist() == [True]
+    assert check_reproduction(measured, "x", None, "flickr8k", [value])["passed"].tolist() == [True]
 
 
 COUNTS = {"test images": 1000, "test captions": 5000, "validation images": 1014, "images": 31014}
@@ -162,13 +162,13 @@ def test_causes_stand_in_the_table_where_a_value_is_missed():
     measured = results(("frozen", "test/image_to_text", "r1", "micro", 0.10)).assign(items=1000)
     value = ExpectedValue(benchmark="test/image_to_text", metric="r1", percent=15.7, source="README of the base")
     images = pd.DataFrame({"split": ["test"] * 2, "width": [224] * 2, "height": [224] * 2})
-    row = check_calibration(
+    row = check_reproduction(
         measured, "base", None, "flickr8k", [value], contract=PLAIN, images=images, published_counts=FLICKR8K.expected
     ).iloc[0]
     assert not row["passed"]
     assert row["cause"].startswith("images: all are squares of one size")
     plain = results(("frozen", "test/text_to_image", "r1", "micro", 0.40))
-    row = check_calibration(plain, "ViT-B-32", "openai", "flickr30k", contract=PLAIN).iloc[0]
+    row = check_reproduction(plain, "ViT-B-32", "openai", "flickr30k", contract=PLAIN).iloc[0]
     assert row["cause"] == (
         "activation: the weights were trained with quick_gelu, the model has gelu (use ViT-B-32-quickgelu)"
     )
@@ -177,20 +177,20 @@ def test_causes_stand_in_the_table_where_a_value_is_missed():
 def test_a_missed_value_refuses_training_in_one_line_unless_it_only_warns(capsys):
     measured = results(("frozen", "test/image_to_text", "r1", "micro", 0.10))
     value = ExpectedValue(benchmark="test/image_to_text", metric="r1", percent=15.7, source="README of the base")
-    missed = check_calibration(measured, "base", None, "flickr8k", [value])
+    missed = check_reproduction(measured, "base", None, "flickr8k", [value])
     assert not missed["passed"].any()
     with pytest.raises(UserError, match=r"measured 10\.00 %, published 15\.70 % within 0\.3 points") as refused:
-        require_calibration(missed, "refuse")
+        require_reproduction(missed, "refuse")
     assert "\n" not in str(refused.value)
-    assert "evaluation.calibration.action: warn" in str(refused.value)
-    require_calibration(missed, "warn")
+    assert "evaluation.reproduction.action: warn" in str(refused.value)
+    require_reproduction(missed, "warn")
     assert "training goes on" in capsys.readouterr().err
 
 
 def test_reproduced_values_and_no_values_at_all_let_training_begin(capsys):
     measured = results(("frozen", "test/image_to_text", "r1", "micro", 0.157))
     value = ExpectedValue(benchmark="test/image_to_text", metric="r1", percent=15.7, source="README of the base")
-    for table in (check_calibration(measured, "base", None, "flickr8k", [value]), CALIBRATION.empty()):
+    for table in (check_reproduction(measured, "base", None, "flickr8k", [value]), REPRODUCTION.empty()):
         assert table["passed"].all()
-        require_calibration(table, "refuse")
+        require_reproduction(table, "refuse")
     assert capsys.readouterr().err == ""

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vialign.evaluation.retrieval import recall, retrieval_ranks
 from vialign.evaluation.run import evaluate
-from vialign.objective import Objective, assemble
-from vialign.tables import CHOICES, QUESTIONS
+from vialign.methods.objective import Objective, assemble
+from vialign.tables.data import CHOICES, QUESTIONS
 
 IMAGES, EACH, BATCH = 200, 5, 16
 

@@ -5,10 +5,12 @@ import pytest
 
 from planted import CALIBRATION
 from vialign.backbone import load_backbone
-from vialign.config import TOWER_METHODS, BackboneConfig, load_config
+from vialign.catalogue import METHODS, TOWER_METHODS
+from vialign.config.data import BackboneConfig
+from vialign.config.experiment import load_config
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
-from vialign.training.methods import METHODS, build_method
+from vialign.methods.build import build_method
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_a_method_without_towers_is_the_same_from_facts_alone(backbone, name):
 
 def test_training_on_frozen_features_loads_no_tower_library():
     code = (
-        "import sys, vialign.train_job, vialign.training.loop, vialign.training.methods, vialign.training.inputs, "
+        "import sys, vialign.training.job, vialign.training.loop, vialign.methods.build, vialign.methods.inputs, "
         "vialign.evaluation.run; print(sorted({'open_clip', 'torchvision', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

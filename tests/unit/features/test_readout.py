@@ -6,12 +6,13 @@ from PIL import Image, ImageDraw
 
 from vialign.backbone import Backbone, Tokens
 from vialign.backbone.image_towers import TowerOutput
-from vialign.config import FeaturesConfig
+from vialign.config.data import FeaturesConfig
 from vialign.data.base import image_table
 from vialign.errors import UserError
 from vialign.features import choose_readout, measure_readouts
 from vialign.features.readout import centres_inside, cluster_interval, pointing_hits, pointing_targets
-from vialign.tables import OBJECTS, QUALITY
+from vialign.tables.data import OBJECTS
+from vialign.tables.language import QUALITY
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 OBJECT_COLUMNS = list(OBJECTS.columns)
@@ -68,7 +69,7 @@ def world(tmp_path_factory):
             ImageDraw.Draw(picture).rectangle((x, y, x + 15, y + 15), fill=COLOURS[colour])
             objects.append((f"{number}/{index}", f"i{number}", "square", x, y, 16, 16, [str(colour)]))
         picture.save(folder / f"{number}.png")
-        images.append((f"i{number}", "validation", f"{number}.png", 64, 64))
+        images.append((f"i{number}", "selection", f"{number}.png", 64, 64))
     return image_table(images), pd.DataFrame(objects, columns=OBJECT_COLUMNS), {"data": folder}
 
 

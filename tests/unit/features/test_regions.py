@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from tolerance import close
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import image_table
 from vialign.errors import UserError
 from vialign.features.regions import drawn_regions, feature_width, make_regions, read_regions
 from vialign.features.store import StoreWriter, read_images
-from vialign.tables import OBJECTS
+from vialign.tables.data import OBJECTS
 
 CORNERS = close(torch.float32, 4)
 """Corners of boxes, relative to their picture."""

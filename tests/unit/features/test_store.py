@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.artifacts import read_provenance
 from vialign.errors import UserError
 from vialign.features.store import (
     ROW_GROUP,
@@ -18,6 +17,7 @@ from vialign.features.store import (
     read_images,
     read_texts,
 )
+from vialign.files.artifacts import read_provenance
 
 CONTRACT = {"architecture": "tiny", "activation": "gelu", "checkpoint": "random:0"}
 FACTS = {**contract_provenance(CONTRACT), "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}

@@ -6,8 +6,8 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from vialign.data.head_rules import dependencies
-from vialign.data.treebank import parse_tree
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import parse_tree
 from vialign.language.pipeline import train_pipeline
 
 COLOURS = ("red", "blue", "green", "white")

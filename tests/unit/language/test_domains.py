@@ -2,10 +2,10 @@
 
 import pytest
 
-from vialign.config import LanguageConfig, TreebankConfig
+from vialign.config.data import LanguageConfig, TreebankConfig
 from vialign.errors import UserError
 from vialign.language.domains import gold_texts, read_domains
-from vialign.tables import UNITS
+from vialign.tables.language import UNITS
 
 SIZES = {"domain_sentences": 30, "domain_texts": 10}
 

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-from vialign.data.head_rules import dependencies
-from vialign.data.treebank import align, parse_tree
+from vialign.data.treebanks.head_rules import dependencies
+from vialign.data.treebanks.penn import align, parse_tree
 from vialign.language.gold import bracket_noun_phrases, gold_units, sentence_units
 from vialign.language.quality import gold_units as bracket_units
-from vialign.tables import CAPTIONS, UNITS
+from vialign.tables.data import CAPTIONS
+from vialign.tables.language import UNITS
 
 POSSESSED = "(NP (NP (DT the) (NN man) (POS 's)) (JJ red) (NN hat))"
 

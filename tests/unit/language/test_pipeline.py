@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vialign.data.treebank import Sentence
+from vialign.data.treebanks.penn import Sentence
 from vialign.errors import UserError
 from vialign.language import pipeline as module
 from vialign.language.pipeline import (
@@ -14,7 +14,7 @@ from vialign.language.pipeline import (
     save_pipeline,
     train_pipeline,
 )
-from vialign.tables import QUALITY
+from vialign.tables.language import QUALITY
 
 
 def test_it_learns_the_grammar_and_scrambled_gold_shows_it_can_fail(pipeline, sentences):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vialign.language.typos import NEIGHBOURS, add_typos, with_typos
-from vialign.tables import UNITS
+from vialign.tables.language import UNITS
 
 texts = st.text(alphabet=string.ascii_letters + "éß12'- .,", max_size=60)
 rates = st.floats(0, 1)

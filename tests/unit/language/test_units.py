@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from vialign.data.treebank import detokenise, parse_tree
+from vialign.data.treebanks.penn import detokenise, parse_tree
 from vialign.language.quality import gold_units, span_quality
 from vialign.language.units import Unit, extract_units, units_of
-from vialign.tables import QUALITY, UNITS
+from vialign.tables.language import QUALITY, UNITS
 
 STAR = "(NP (DT a) (JJ red) (NN star))"
 DOT = "(NP (DT a) (NN dot))"

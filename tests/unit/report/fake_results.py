@@ -8,10 +8,38 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import save_file
 
-from vialign import tables
-from vialign.analysis.failure_rates import failure_tables
-from vialign.artifacts import write_table
-from vialign.config import Config, load_config
+from vialign.analysis.failures.rates import failure_tables
+from vialign.config.experiment import Config, load_config
+from vialign.files.artifacts import write_table
+from vialign.names import BENCHMARKS as OWN_IMAGES
+from vialign.names import EMBEDDED_SPLITS
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
+from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS
+from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS
+from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
+from vialign.tables.language import QUALITY, SPANS
+from vialign.tables.schema import Table
+from vialign.tables.signal import (
+    DIAGNOSIS,
+    PAIR_KINDS,
+    PROBE,
+    REFERENCE_SIGNALS,
+    SIGNAL_CALIBRATION,
+    SIGNAL_SCORES,
+    SIGNALS,
+    STRESS,
+    STRESS_SUMMARY,
+)
+from vialign.tables.theory import THEORY, THEORY_MEASURES, THEORY_TRENDS, THEORY_WORLDS
+from vialign.tables.training import (
+    GRADIENT_SAMPLES,
+    GRADIENT_TERMS,
+    MONITOR,
+    MONITORING,
+    OPTIMISATION_PATH,
+    SIGNAL_MONITOR,
+    TRAINING_LOG,
+)
 
 HOSTILE = 'a red circle <script>alert(1)</script> & a "blue" square'
 METHODS = ("frozen", "lora", "vialign")
@@ -63,7 +91,7 @@ def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) 
     return folder
 
 
-def _write(folder: Path, path: str, table: tables.Table, rows: list[dict[str, object]]) -> None:
+def _write(folder: Path, path: str, table: Table, rows: list[dict[str, object]]) -> None:
     frame = pd.DataFrame(rows, columns=list(table.columns)) if rows else table.empty()
     write_table(frame, table, folder / path, PROVENANCE)
 
@@ -71,7 +99,7 @@ def _write(folder: Path, path: str, table: tables.Table, rows: list[dict[str, ob
 def _data(folder: Path, draw: np.random.Generator) -> None:
     images, captions, objects, relations, choices, questions = [], [], [], [], [], []
     whole = dict(source="data", crop=[])
-    for split in tables.SPLITS[1:]:
+    for split in (*EMBEDDED_SPLITS, *OWN_IMAGES):
         for number in range(6):
             name = f"{split}_{number}"
             pixels = draw.integers(60, 200, (8, 8, 3), dtype=np.uint8).repeat(14, 0).repeat(14, 1)
@@ -88,14 +116,14 @@ def _data(folder: Path, draw: np.random.Generator) -> None:
         choices.append(dict(item_id=f"winoground/{split}", **item))
         answer = dict(question="what?", kind="relation", answers=["red"] * 10, candidates=["red"], statements=["red"])
         questions.append(dict(question_id=f"vqa/{split}", split=split, image_id=f"{split}_0", **answer))
-    _write(folder, "data/images.parquet", tables.IMAGES, images)
-    _write(folder, "data/captions.parquet", tables.CAPTIONS, captions)
-    _write(folder, "data/objects.parquet", tables.OBJECTS, objects)
-    _write(folder, "data/relations.parquet", tables.RELATIONS, relations)
-    _write(folder, "data/choices.parquet", tables.CHOICES, choices)
-    _write(folder, "data/questions.parquet", tables.QUESTIONS, questions)
+    _write(folder, "data/images.parquet", IMAGES, images)
+    _write(folder, "data/captions.parquet", CAPTIONS, captions)
+    _write(folder, "data/objects.parquet", OBJECTS, objects)
+    _write(folder, "data/relations.parquet", RELATIONS, relations)
+    _write(folder, "data/choices.parquet", CHOICES, choices)
+    _write(folder, "data/questions.parquet", QUESTIONS, questions)
     dirt = [dict(file="captions.txt", row=str(n), problem=f"names no image ({n}); skipped") for n in range(40)]
-    _write(folder, "data/problems.parquet", tables.PROBLEMS, dirt)
+    _write(folder, "data/problems.parquet", PROBLEMS, dirt)
 
 
 def _interval(value: float, half: float = 0.02) -> dict[str, float]:
@@ -103,7 +131,7 @@ def _interval(value: float, half: float = 0.02) -> dict[str, float]:
 
 
 def _quality(folder: Path) -> None:
-    def rows(measure: str, values: dict[str, float], domain: str = "validation") -> list[dict[str, object]]:
+    def rows(measure: str, values: dict[str, float], domain: str = "selection") -> list[dict[str, object]]:
         common = dict(domain=domain, measure=measure, count=500)
         return [dict(subject=subject, **common, **_interval(value)) for subject, value in values.items()]
 
@@ -117,12 +145,12 @@ def _quality(folder: Path) -> None:
     spans = rows("f1 entity", {"main path": 0.93, "syntax path": 0.95, "mixed": 0.96}, "scenes")
     spans += rows("f1 entity", {"main path": 0.71, "syntax path": 0.64, "mixed": 0.73}, "scenes with typos")
     readouts = {"final": 0.2, "value": 0.4, "self_self": 0.31, "early": 0.12}
-    _write(folder, "disentangle/visual_quality.parquet", tables.QUALITY, visual)
-    _write(folder, "disentangle/text_quality.parquet", tables.QUALITY, spans)
-    _write(folder, "disentangle/text_spans.parquet", tables.SPANS, _spans("scenes"))
-    _write(folder, "disentangle/text_domains.parquet", tables.SPANS, _spans("newswire") + _spans("captions"))
-    _write(folder, "language/quality.parquet", tables.QUALITY, rows("accuracy", {"tagger": 0.99, "parser": 0.95}))
-    _write(folder, "features/readout.parquet", tables.QUALITY, rows("pointing_accuracy", readouts))
+    _write(folder, "disentangle/visual_quality.parquet", QUALITY, visual)
+    _write(folder, "disentangle/text_quality.parquet", QUALITY, spans)
+    _write(folder, "disentangle/text_spans.parquet", SPANS, _spans("scenes"))
+    _write(folder, "disentangle/text_domains.parquet", SPANS, _spans("newswire") + _spans("captions"))
+    _write(folder, "language/quality.parquet", QUALITY, rows("accuracy", {"tagger": 0.99, "parser": 0.95}))
+    _write(folder, "features/readout.parquet", QUALITY, rows("pointing_accuracy", readouts))
 
 
 def _spans(trained_on: str) -> list[dict[str, object]]:
@@ -143,8 +171,8 @@ def _spans(trained_on: str) -> list[dict[str, object]]:
 
 def _signal(folder: Path, draw: np.random.Generator) -> None:
     scores, diagnosis, stress = [], [], []
-    kinds = tables.PAIR_KINDS[1:]
-    for kind in tables.PAIR_KINDS:
+    kinds = PAIR_KINDS[1:]
+    for kind in PAIR_KINDS:
         shift = 0.15 if kind == "aligned" else (-0.2 if kind == "random" else 0.05)
         for number in range(120):
             glob, local = np.clip(draw.normal([0.5 + shift, 0.5 + shift], 0.1), 0, 1)
@@ -157,7 +185,7 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
                     agreement=glob * local, s_sum=glob + local, local_entropy=entropy, certainty=1 - entropy,
                 )
             )  # fmt: skip
-    for place, signal in enumerate((*tables.SIGNALS, *tables.REFERENCE_SIGNALS)):
+    for place, signal in enumerate((*SIGNALS, *REFERENCE_SIGNALS)):
         for order, kind in enumerate(kinds):
             auc = 0.52 + 0.05 * ((place + order) % 4) + (0.3 if kind == "random" else 0)
             ends = dict(auc=auc, low=auc - 0.03, high=auc + 0.03)
@@ -183,7 +211,7 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
                 if signal != "s_global":
                     gain = share - 0.7
                     summary[-1] |= dict(difference=gain, difference_low=gain - 0.04, difference_high=gain + 0.04)
-    _write(folder, "signal/stress_summary.parquet", tables.STRESS_SUMMARY, summary)
+    _write(folder, "signal/stress_summary.parquet", STRESS_SUMMARY, summary)
     probe = []
     accuracies = {
         "signal": 0.41, "s_global": 0.30, "s_local": 0.36, "s_global+signal": 0.43, "embedding": 0.62, "random": 0.13,
@@ -198,17 +226,17 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
         dict(signal=name, ratings="expert", tau_b=0.3, tau_c=0.29, low=0.27, high=0.33, pairs=4000)
         for name in ("consistency", "s_global", "s_local", "s_sum")
     ]
-    _write(folder, "evaluate/agreement.parquet", tables.AGREEMENT, ratings)
+    _write(folder, "evaluate/agreement.parquet", AGREEMENT, ratings)
     maps = [
         dict(similarity=name, slope=9.1, intercept=-2.4, free_slope=9.1, pairs=3000, auc=0.93, brier=0.11,
              calibration_error=0.02)
         for name in ("s_global", "s_local")
     ]  # fmt: skip
-    _write(folder, "signal/calibration.parquet", tables.SIGNAL_CALIBRATION, maps)
-    _write(folder, "signal/scores.parquet", tables.SIGNAL_SCORES, scores)
-    _write(folder, "signal/diagnosis.parquet", tables.DIAGNOSIS, diagnosis)
-    _write(folder, "signal/stress.parquet", tables.STRESS, stress)
-    _write(folder, "signal/probe.parquet", tables.PROBE, probe)
+    _write(folder, "signal/calibration.parquet", SIGNAL_CALIBRATION, maps)
+    _write(folder, "signal/scores.parquet", SIGNAL_SCORES, scores)
+    _write(folder, "signal/diagnosis.parquet", DIAGNOSIS, diagnosis)
+    _write(folder, "signal/stress.parquet", STRESS, stress)
+    _write(folder, "signal/probe.parquet", PROBE, probe)
 
 
 def _gate(folder: Path, gate: str, stop: str | None) -> None:
@@ -219,7 +247,7 @@ def _gate(folder: Path, gate: str, stop: str | None) -> None:
     second = dict(criterion="human ratings agree", value=None, low=None, high=None, threshold=None, required=False)
     common |= dict(undecided=False)
     rows = [dict(**first, met=action == "go", **common), dict(**second, met=False, **common)]
-    _write(folder, "signal/verdict.parquet" if gate == "signal" else f"gates/{gate}.parquet", tables.VERDICT, rows)
+    _write(folder, "signal/verdict.parquet" if gate == "signal" else f"gates/{gate}.parquet", VERDICT, rows)
 
 
 def _training(folder: Path, draw: np.random.Generator, prefix: str) -> None:
@@ -234,11 +262,11 @@ def _training(folder: Path, draw: np.random.Generator, prefix: str) -> None:
                 recall = 0.41 + place * 0.03 * step / 100 + seed * 0.004
                 spread = dict(consistency_mean=0.8 + 0.02 * step / 100 + place * 0.01, consistency_sd=0.1)
                 monitor.append(dict(step=step, recall=recall, negatives=0.55 + place * 0.001 * step, **spread))
-            _write(folder, f"train/{method}/{seed}/{prefix}log.parquet", tables.TRAINING_LOG, log)
-            _write(folder, f"train/{method}/{seed}/{prefix}monitor.parquet", tables.MONITOR, monitor)
+            _write(folder, f"train/{method}/{seed}/{prefix}log.parquet", TRAINING_LOG, log)
+            _write(folder, f"train/{method}/{seed}/{prefix}monitor.parquet", MONITOR, monitor)
             light = [dict(**row, score=(row["recall"] + row["negatives"]) / 2) for row in monitor]
             light = light if method == "vialign" else []
-            _write(folder, f"train/{method}/{seed}/{prefix}signal_monitor.parquet", tables.SIGNAL_MONITOR, light)
+            _write(folder, f"train/{method}/{seed}/{prefix}signal_monitor.parquet", SIGNAL_MONITOR, light)
             weights = folder / f"train/{method}/{seed}/{'early' if prefix else 'final'}.safetensors"
             save_file({"weight": np.zeros(2)}, weights, metadata={"vialign": json.dumps(PROVENANCE)})
     _rolling(folder, "gates/early_monitoring.parquet" if prefix else "analyse/monitoring.parquet")
@@ -257,7 +285,7 @@ def _rolling(folder: Path, path: str) -> None:
                 ends = dict(low=max(-1.0, value - 0.6), high=-0.1 if value < -0.9 else value + 0.6)
                 band = dict(band_low=-0.9, band_high=0.9, warned=value < -0.9)
                 rows.append(dict(**key, correlation=value, **ends, **band))
-    _write(folder, path, tables.MONITORING, rows)
+    _write(folder, path, MONITORING, rows)
 
 
 def _dynamics(folder: Path) -> None:
@@ -275,15 +303,15 @@ def _dynamics(folder: Path) -> None:
             value = 0.05 * number
             ends = dict(cosine=value, low=value - 0.04, high=value + 0.04, samples=76)
             samples.append(dict(method="vialign", step=step, bin=number, consistency=0.7 + 0.05 * number, **ends))
-    _write(folder, "analyse/gradient_terms.parquet", tables.GRADIENT_TERMS, terms)
-    _write(folder, "analyse/gradient_samples.parquet", tables.GRADIENT_SAMPLES, samples)
-    _write(folder, "analyse/optimisation_path.parquet", tables.OPTIMISATION_PATH, path)
+    _write(folder, "analyse/gradient_terms.parquet", GRADIENT_TERMS, terms)
+    _write(folder, "analyse/gradient_samples.parquet", GRADIENT_SAMPLES, samples)
+    _write(folder, "analyse/optimisation_path.parquet", OPTIMISATION_PATH, path)
 
 
 def _theory(folder: Path) -> None:
     values, trends = [], []
-    for place, world in enumerate(tables.THEORY_WORLDS):
-        for order, measure in enumerate(tables.THEORY_MEASURES):
+    for place, world in enumerate(THEORY_WORLDS):
+        for order, measure in enumerate(THEORY_MEASURES):
             for level in range(4):
                 value = 0.3 + 0.04 * order + 0.05 * level * (place != 3)
                 about = dict(world=world, parameter=0.2 * level, mutual_information=float(level), measure=measure)
@@ -291,8 +319,8 @@ def _theory(folder: Path) -> None:
             ends = dict(correlation=0.9 - 0.3 * place, low=0.8 - 0.3 * place, high=0.95 - 0.3 * place)
             change = dict(change=0.15, change_low=0.12, change_high=0.18)
             trends.append(dict(world=world, measure=measure, **ends, **change, seeds=6))
-    _write(folder, "analyse/theory.parquet", tables.THEORY, values)
-    _write(folder, "analyse/theory_trends.parquet", tables.THEORY_TRENDS, trends)
+    _write(folder, "analyse/theory.parquet", THEORY, values)
+    _write(folder, "analyse/theory_trends.parquet", THEORY_TRENDS, trends)
 
 
 def _budget(folder: Path) -> None:
@@ -317,7 +345,7 @@ def _budget(folder: Path) -> None:
                     rows.append(dict(**common, measure=f"inference_overhead_{name}", **slower))
             plain = dict(low=None, high=None, unit="parameters", limit=None, outcome=None, reason=None)
             rows.append(dict(**common, measure="total parameters", value=4.1e6, **plain))
-    _write(folder, "budget/ledger.parquet", tables.BUDGET, rows)
+    _write(folder, "budget/ledger.parquet", BUDGET, rows)
 
 
 def _ablation(folder: Path) -> None:
@@ -330,13 +358,13 @@ def _ablation(folder: Path) -> None:
         flags = {module: module in active for module in MODULES}
         ends = dict(recall=score - 0.1, negatives=score + 0.1, score=score, low=score - 0.01, high=score + 0.01)
         rows.append(dict(method=name, **flags, **ends, path=path.get(subset, -1), chosen=subset == 7))
-    _write(folder, "ablate/ablation.parquet", tables.ABLATION, rows)
+    _write(folder, "ablate/ablation.parquet", ABLATION, rows)
     gains = [
         dict(module=module, measure=measure, removal=0.01 - 0.004 * place, low=-0.002, high=0.02, shapley=0.012)
         for place, module in enumerate(MODULES)
         for measure in ("recall", "negatives", "score")
     ]
-    _write(folder, "ablate/contributions.parquet", tables.CONTRIBUTIONS, gains)
+    _write(folder, "ablate/contributions.parquet", CONTRIBUTIONS, gains)
 
 
 BENCHMARKS = {
@@ -367,12 +395,12 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
     for name, (value, chance) in {**alone, "winoground": (0.02, 0.25)}.items():
         ends = dict(accuracy=value, low=value - 0.02, high=value + 0.02, chance=chance)
         blind.append(dict(benchmark=f"test/{name}", **ends, items=300, solved=value > chance + 0.12))
-    _write(folder, "evaluate/blind.parquet", tables.BLIND, blind)
-    _write(folder, "compare/results.parquet", tables.RESULTS, results)
-    _write(folder, "compare/comparisons.parquet", tables.COMPARISONS, comparisons)
+    _write(folder, "evaluate/blind.parquet", BLIND, blind)
+    _write(folder, "compare/results.parquet", RESULTS, results)
+    _write(folder, "compare/comparisons.parquet", COMPARISONS, comparisons)
     known = dict(benchmark="test/image_to_text", metric="r1", published=41.2, measured=41.1, tolerance=0.3)
     known |= dict(passed=True, cause="", source="README")
-    _write(folder, "compare/calibration.parquet", tables.CALIBRATION, [known])
+    _write(folder, "compare/reproduction.parquet", REPRODUCTION, [known])
 
 
 def _failures(folder: Path) -> None:
@@ -389,11 +417,11 @@ def _failures(folder: Path) -> None:
                     outcomes.append(dict(**key, image_id=image, measure="r1", value=float(not failed)))
                     if failed:
                         failures.append(key | fake_failure(level, image, f"test_{(number + 1) % 6}", benchmark))
-    _write(folder, "analyse/failures.parquet", tables.FAILURES, failures)
+    _write(folder, "analyse/failures.parquet", FAILURES, failures)
     frames = pd.DataFrame(outcomes), pd.DataFrame(failures)
     rates, moves = failure_tables(*frames, draws=50, level=0.05, seed=0)
-    write_table(rates, tables.FAILURE_RATES, folder / "analyse/failure_rates.parquet", PROVENANCE)
-    write_table(moves, tables.FAILURE_MOVES, folder / "analyse/failure_moves.parquet", PROVENANCE)
+    write_table(rates, FAILURE_RATES, folder / "analyse/failure_rates.parquet", PROVENANCE)
+    write_table(moves, FAILURE_MOVES, folder / "analyse/failure_moves.parquet", PROVENANCE)
 
 
 def fake_failure(number: int, image: str, other: str, benchmark: str) -> dict[str, object]:
@@ -402,8 +430,8 @@ def fake_failure(number: int, image: str, other: str, benchmark: str) -> dict[st
     rules = ("missing", "same words", "agreement", "none", "missing", "same concepts", "identical text", "none")
     row: dict[str, object] = dict(
         image_id=image, true_text=HOSTILE, chosen_text="the blue square is above the red circle", rival=rival,
-        chosen_image=other if rival == "image" else image, failure=tables.FAILURE_CLASSES[number % 4],
-        rule=rules[number % 8], phrase_kind=tables.PHRASE_KINDS[number % 4], worst_phrase=HOSTILE, worst_match=0.11,
+        chosen_image=other if rival == "image" else image, failure=FAILURE_CLASSES[number % 4],
+        rule=rules[number % 8], phrase_kind=PHRASE_KINDS[number % 4], worst_phrase=HOSTILE, worst_match=0.11,
         worst_match_rival=0.3, missing_limit=0.2, local_true=0.5, local_rival=0.49, margin_limit=0.02, agreement=0.9,
         agreement_limit=0.8, human=None, human_limit=0.5,
     )  # fmt: skip

@@ -6,9 +6,13 @@ import numpy as np
 import pandas as pd
 
 from unit.report.fake_results import METHODS, PROVENANCE, fake_config, fake_failure, write_fake_results
-from vialign import tables
-from vialign.artifacts import write_table
-from vialign.config import Config
+from vialign.config.experiment import Config
+from vialign.files.artifacts import write_table
+from vialign.tables.data import IMAGES
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
+from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS, QUERY_STATES
+from vialign.tables.schema import Table
+from vialign.tables.training import MONITOR, TRAINING_LOG
 
 _MEASURES = ("r1", "r5", "r10")
 
@@ -39,18 +43,18 @@ def write_large_results(folder: Path, *, methods: int, seeds: int, benchmarks: i
             solved = draw.random((benchmarks, items)) < 0.5
             _outcomes(folder, method, seed, places, solved)
             failures.append(_failures(method, seed, places, solved))
-    _write(folder, "analyse/failures.parquet", tables.FAILURES, pd.concat(failures, ignore_index=True))
+    _write(folder, "analyse/failures.parquet", FAILURES, pd.concat(failures, ignore_index=True))
     _rates(folder, draw, names, places, seeds, items)
     return folder
 
 
-def _write(folder: Path, path: str, table: tables.Table, frame: pd.DataFrame) -> None:
+def _write(folder: Path, path: str, table: Table, frame: pd.DataFrame) -> None:
     write_table(frame.reindex(columns=list(table.columns)), table, folder / path, PROVENANCE)
 
 
 def _images(folder: Path, items: int) -> None:
     """One file serves all images: only those that are shown are read."""
-    path, table = folder / "data/images.parquet", tables.IMAGES
+    path, table = folder / "data/images.parquet", IMAGES
     old = pd.read_parquet(path)
     one = old[old["split"] == "test"].iloc[:1]
     more = one.loc[one.index.repeat(items)].assign(image_id=[f"image_{place}" for place in range(items)])
@@ -64,7 +68,7 @@ def _results(
     results = keys.to_frame(index=False).assign(convention="micro", items=items, seeds=seeds, ties=0)
     results["value"] = draw.uniform(0.3, 0.7, len(results))
     results = results.assign(low=results["value"] - 0.02, high=results["value"] + 0.02)
-    _write(folder, "compare/results.parquet", tables.RESULTS, results)
+    _write(folder, "compare/results.parquet", RESULTS, results)
     pairs = [(method, reference) for reference in ("frozen", "lora") for method in names if method not in METHODS[:2]]
     pairs.append(("lora", "frozen"))
     rows = [(*pair, benchmark, measure) for pair in pairs for benchmark in places for measure in _MEASURES]
@@ -74,7 +78,7 @@ def _results(
     _write(
         folder,
         "compare/comparisons.parquet",
-        tables.COMPARISONS,
+        COMPARISONS,
         frame.assign(p_value=0.01, p_holm=0.04, detectable=0.02),
     )
 
@@ -91,8 +95,8 @@ def _training(folder: Path, draw: np.random.Generator, names: list[str], seeds: 
             monitor = pd.DataFrame({"step": checks, "recall": recall, "negatives": recall + 0.1})
             spread = dict(consistency_mean=recall, consistency_sd=0.1)
             where = f"train/{method}/{seed}"
-            _write(folder, f"{where}/log.parquet", tables.TRAINING_LOG, log)
-            _write(folder, f"{where}/monitor.parquet", tables.MONITOR, monitor.assign(**spread))
+            _write(folder, f"{where}/log.parquet", TRAINING_LOG, log)
+            _write(folder, f"{where}/monitor.parquet", MONITOR, monitor.assign(**spread))
 
 
 def _outcomes(folder: Path, method: str, seed: int, places: list[str], solved: np.ndarray) -> None:
@@ -101,7 +105,7 @@ def _outcomes(folder: Path, method: str, seed: int, places: list[str], solved: n
     frame["item_id"] = np.tile([f"q{place}" for place in range(items)], len(places))
     frame["image_id"] = np.tile([f"image_{place}" for place in range(items)], len(places))
     frame = frame.assign(method=method, seed=seed, measure="r1", tie=False)
-    _write(folder, f"evaluate/{method}/{seed}/outcomes.parquet", tables.OUTCOMES, frame)
+    _write(folder, f"evaluate/{method}/{seed}/outcomes.parquet", OUTCOMES, frame)
 
 
 def _failures(method: str, seed: int, places: list[str], solved: np.ndarray) -> pd.DataFrame:
@@ -124,7 +128,7 @@ def _failures(method: str, seed: int, places: list[str], solved: np.ndarray) -> 
 def _rates(
     folder: Path, draw: np.random.Generator, names: list[str], places: list[str], seeds: int, items: int
 ) -> None:
-    kinds, classes = ["all", *tables.PHRASE_KINDS], ["all", *tables.FAILURE_CLASSES]
+    kinds, classes = ["all", *PHRASE_KINDS], ["all", *FAILURE_CLASSES]
     product = [names, [*places, "test/all"], kinds, classes]
     keys = pd.MultiIndex.from_product(product, names=["method", "benchmark", "phrase_kind", "failure"])
     rates = keys.to_frame(index=False).assign(queries=items, images=items, seeds=seeds)
@@ -133,9 +137,9 @@ def _rates(
     for name in ("rate", "share", "change"):
         prefix = "" if name == "rate" else f"{name}_"
         rates[f"{prefix}low"], rates[f"{prefix}high"] = rates[name] - 0.02, rates[name] + 0.02
-    _write(folder, "analyse/failure_rates.parquet", tables.FAILURE_RATES, rates)
-    product = [names[1:], ["test/all"], tables.QUERY_STATES, tables.QUERY_STATES]
+    _write(folder, "analyse/failure_rates.parquet", FAILURE_RATES, rates)
+    product = [names[1:], ["test/all"], QUERY_STATES, QUERY_STATES]
     keys = pd.MultiIndex.from_product(product, names=["method", "benchmark", "before", "after"])
     moves = keys.to_frame(index=False).assign(queries=items, count=0.04 * items, share=0.04, low=0.03, high=0.05)
     moves = moves.assign(net=0.01, net_low=-0.01, net_high=0.03)
-    _write(folder, "analyse/failure_moves.parquet", tables.FAILURE_MOVES, moves)
+    _write(folder, "analyse/failure_moves.parquet", FAILURE_MOVES, moves)

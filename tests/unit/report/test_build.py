@@ -14,8 +14,8 @@ import pytest
 
 from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fake_results
 from unit.report.page import Element, read_page
-from vialign.artifacts import read_provenance
 from vialign.errors import UserError
+from vialign.files.artifacts import read_provenance
 from vialign.report import build_report
 from vialign.report.build import with_links
 from vialign.report.evidence import read_evidence

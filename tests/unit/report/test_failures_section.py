@@ -7,12 +7,12 @@ import pytest
 
 from unit.report.fake_results import HOSTILE, METHODS, PROVENANCE, fake_config, fake_failure, write_fake_results
 from unit.report.page import read_page
-from vialign.analysis.failure_review import classes_digest, review_table
-from vialign.artifacts import write_table
+from vialign.analysis.failures.review import classes_digest, review_table
+from vialign.files.artifacts import write_table
 from vialign.report.evidence import FILE, ROW, read_evidence
 from vialign.report.sections.failure_gallery import choose_examples, place_of, what_decided, which_rule
 from vialign.report.sections.failures import failures
-from vialign.tables import FAILURE_CLASSES, FAILURE_REVIEW, FAILURE_RULES, FAILURES, PHRASE_KINDS
+from vialign.tables.failures import FAILURE_CLASSES, FAILURE_REVIEW, FAILURE_RULES, FAILURES, PHRASE_KINDS
 
 
 @pytest.fixture(scope="module")

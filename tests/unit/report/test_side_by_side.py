@@ -10,13 +10,15 @@ from typer.testing import CliRunner
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
 from unit.report.page import Element, read_page
-from vialign import tables
-from vialign.artifacts import write_table, write_text
-from vialign.cli import app
-from vialign.config import read_config
+from vialign.cli.app import app
+from vialign.config.experiment import read_config
 from vialign.errors import UserError
+from vialign.files.artifacts import write_table, write_text
 from vialign.report.runs import different, paired_differences, read_run, unpaired_difference
 from vialign.report.sections.provenance import config_text
+from vialign.tables.data import CAPTIONS
+from vialign.tables.evaluation import OUTCOMES, RESULTS
+from vialign.tables.signal import DIAGNOSIS
 
 ITEMS = 60
 
@@ -29,8 +31,8 @@ def outcomes(folder: Path, solved: dict[str, float], items: int = ITEMS, seed: i
         )
         frame["value"] = (np.arange(items) < share * items).astype(float)
         frame = frame.assign(method=method, seed=seed, benchmark="test/text_to_image", measure="r1", tie=False)
-        frame = frame.reindex(columns=list(tables.OUTCOMES.columns))
-        write_table(frame, tables.OUTCOMES, folder / f"evaluate/{method}/{seed}/outcomes.parquet", PROVENANCE)
+        frame = frame.reindex(columns=list(OUTCOMES.columns))
+        write_table(frame, OUTCOMES, folder / f"evaluate/{method}/{seed}/outcomes.parquet", PROVENANCE)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     write_text(config_text(fake_config()), first / "report/config.yaml")
     write_text(config_text(fake_config(signal={"pairs": 77})), second / "report/config.yaml")
     for name, path in (("results", "compare/results.parquet"), ("diagnosis", "signal/diagnosis.parquet")):
-        table = {"results": tables.RESULTS, "diagnosis": tables.DIAGNOSIS}[name]
+        table = {"results": RESULTS, "diagnosis": DIAGNOSIS}[name]
         made = {**PROVENANCE, "rule": name, "code_digest": "0ther" * 8}
         write_table(pd.read_parquet(second / path), table, second / path, made)
     return first, second
@@ -76,7 +78,7 @@ def test_other_items_or_other_texts_under_the_same_names_are_not_paired(runs, tm
     shutil.copytree(second, texts)
     captions = pd.read_parquet(texts / "data/captions.parquet")
     captions.loc[captions["image_id"] == "test_0", "text"] = "another drawing under the same name"
-    write_table(captions, tables.CAPTIONS, texts / "data/captions.parquet", PROVENANCE)
+    write_table(captions, CAPTIONS, texts / "data/captions.parquet", PROVENANCE)
     assert paired(first, texts).empty and len(paired(first, second)) == 2
 
 

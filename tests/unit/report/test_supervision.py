@@ -5,9 +5,8 @@ import pytest
 
 from unit.report.fake_results import fake_config
 from unit.report.page import read_page
-from vialign.config import REGION_METHODS
+from vialign.catalogue import METHODS, REGION_METHODS
 from vialign.report.evidence import FILE, ROW, Evidence
-from vialign.report.sections.common import METHOD_SUPERVISION
 from vialign.report.sections.supervision import supervision
 
 PATH = "budget/ledger.parquet"
@@ -45,7 +44,7 @@ def test_a_method_with_regions_stands_beside_its_supervision_and_its_cost(eviden
 
 def test_a_run_of_methods_without_more_says_nothing(evidence):
     assert supervision(evidence, fake_config(), ["frozen", "lora"]) == []
-    assert set(REGION_METHODS) <= set(METHOD_SUPERVISION)
+    assert all(METHODS[method].told for method in REGION_METHODS)
 
 
 def test_without_a_ledger_the_supervision_is_still_said(evidence):

@@ -7,7 +7,7 @@ from unit.report.page import read_page
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import gradients_and_theory
 from vialign.report.sections.theory import MEANINGS
-from vialign.tables import THEORY_WORLDS
+from vialign.tables.theory import THEORY_WORLDS
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
-from vialign.artifacts import write_table
+from vialign.files.artifacts import write_table
 from vialign.report.evidence import PLACES, read_evidence
 from vialign.report.numbers import MINUS, shape
 from vialign.report.review import suggestions
@@ -168,6 +168,31 @@ def test_an_undecided_budget_is_said_and_called_neither_kept_nor_broken(folder):
         assert "Undecided" in costs and "too restless" in costs
         assert "No more than allowed" not in costs and "More than allowed" not in costs
         assert [badge.words for badge in badges(evidence)][1] == "not stopped, in part undecided"
+    finally:
+        undo()
+
+
+def test_a_time_that_the_clock_cannot_tell_is_decided_by_what_is_counted_and_still_told(folder):
+    def open_time(frame):
+        row = frame.iloc[[0]].assign(required=True)
+        time = row.assign(
+            criterion="vialign on ViT-B-32: inference_overhead stays under 0.1 (share)",
+            met=False,
+            undecided=True,
+            reason="undecided: the machine is too restless",
+        )
+        counted = row.assign(
+            criterion="vialign on ViT-B-32: inference_operations_overhead stays under 0.1 (share)", met=True
+        )
+        return pd.concat([time, counted], ignore_index=True).assign(action="go")
+
+    undo = rewrite(folder, "gate_budget", open_time)
+    try:
+        evidence = read_evidence(folder, fake_config())
+        assert "efficiency budget" not in headline(evidence, fake_config())
+        costs = " ".join(str(line) for line in said(evidence, 2))
+        assert "No more than allowed" in costs and "could not tell" in costs and "too restless" in costs
+        assert [badge.words for badge in badges(evidence)][1] == "passed"
     finally:
         undo()
 

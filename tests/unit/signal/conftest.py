@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.disentangle.types import Phrases, Prototypes
-from vialign.signal.stage import SplitFeatures
+from vialign.signal.pairs import SplitFeatures
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from vialign.signal import blind
 from vialign.signal.blind import fit_blind
-from vialign.tables import TEXTS
+from vialign.tables.language import TEXTS
 
 COLOURS, THINGS = ("red", "blue", "green", "black"), ("circle", "square", "star", "cross", "heart")
 

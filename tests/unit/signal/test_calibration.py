@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from vialign.artifacts import write_table
 from vialign.errors import UserError
+from vialign.files.artifacts import write_table
 from vialign.signal.calibration import (
     LogisticCalibration,
     SignalCalibration,
@@ -16,7 +16,7 @@ from vialign.signal.calibration import (
     fit_logistic,
     read_calibration,
 )
-from vialign.tables import SIGNAL_CALIBRATION
+from vialign.tables.signal import SIGNAL_CALIBRATION
 
 
 def similarities(gap_global: float, gap_local: float, pairs: int = 300, seed: int = 0) -> pd.DataFrame:

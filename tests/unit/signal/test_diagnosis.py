@@ -5,10 +5,10 @@ from scipy.stats import ttest_ind
 
 from vialign.errors import UserError
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import build_pairs, calibrate_signal, score_pairs
+from vialign.signal.pairs import build_pairs, calibrate_signal, score_pairs
 from vialign.signal.validation.diagnosis import HARD, cohen_d, contrast, diagnose
 from vialign.signal.validation.resampling import auc, holm
-from vialign.tables import SIGNALS
+from vialign.tables.signal import SIGNALS
 
 KINDS = ("random", "replace_relation", "shuffle")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vialign.config import MonitorConfig
+from vialign.config.methods import MonitorConfig
 from vialign.signal.validation.monitoring import (
     band_edge,
     critical_value,
@@ -20,7 +20,7 @@ from vialign.signal.validation.monitoring import (
     spearman,
     windows,
 )
-from vialign.tables import MONITORING
+from vialign.tables.training import MONITORING
 
 CONFIG = MonitorConfig(shuffles=200)
 LEVEL = 0.05

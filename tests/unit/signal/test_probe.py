@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.signal.validation.probe import (
     ProbeData,
     balanced_accuracy,
@@ -12,7 +12,8 @@ from vialign.signal.validation.probe import (
     probe_texts,
     run_probe,
 )
-from vialign.tables import PROBE, TEXTS
+from vialign.tables.language import TEXTS
+from vialign.tables.signal import PROBE
 
 CONFIG = SignalConfig(folds=3, bootstrap=300, probe_relations=40, probe_predicates=3)
 

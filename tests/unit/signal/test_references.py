@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tolerance import close, transformer
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 from vialign.features import ImageFeatures, read_images, read_texts
 from vialign.features.store import ROW_GROUP, StoreWriter
@@ -26,7 +26,7 @@ from vialign.signal.references import (
     word_scores,
     word_similarity,
 )
-from vialign.tables import REFERENCES
+from vialign.tables.signal import REFERENCES
 
 DIMENSION, PATCHES, WIDTH = 5, 4, 3
 IMAGES, TEXTS = ROW_GROUP + 40, 2 * ROW_GROUP + 9

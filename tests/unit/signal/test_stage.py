@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tolerance import close
 from unit.signal.conftest import make_world
 from vialign.errors import UserError
-from vialign.signal import stage
+from vialign.signal import pairs as stage
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
-from vialign.signal.stage import build_pairs, calibrate_signal, driving_signal, score_pairs, with_control
+from vialign.signal.pairs import build_pairs, calibrate_signal, score_pairs, with_control
+from vialign.signal.score import driving_signal
 
 SIMILARITY = close(np.float32, 16, scale=8)
 """Cosines in sixteen dimensions, through maps of a slope up to two; eight of these in a sum at most."""

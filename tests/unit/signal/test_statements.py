@@ -5,7 +5,7 @@ import torch
 
 from tolerance import close, transformer
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.disentangle import TextDisentangler
 from vialign.signal.validation.statements import encode_statements
 

@@ -7,18 +7,11 @@ from torch import nn
 
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
-from vialign.signal.stage import SplitFeatures, build_pairs, score_pairs
+from vialign.signal.pairs import SplitFeatures, build_pairs, score_pairs
 from vialign.signal.validation.corruptions import CORRUPTIONS
 from vialign.signal.validation.decay import CLEAN, Stressed, stress_points, stress_summary, stress_table
 from vialign.signal.validation.diagnosis import contrast
-from vialign.signal.validation.stress import (
-    ATTACKS,
-    DOMAIN,
-    ImageSide,
-    disturbed_images,
-    other_domain,
-    stress_sample,
-)
+from vialign.signal.validation.stress import ATTACKS, DOMAIN, ImageSide, disturbed_images, other_domain, stress_sample
 
 MAPS = SignalCalibration(LogisticCalibration(6.0, -2.0), LogisticCalibration(6.0, -2.0))
 IMAGES = 24

@@ -13,11 +13,11 @@ from spacy.language import Language
 
 from tolerance import close, transformer
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.disentangle import TextDisentangler
 from vialign.disentangle.types import Prototypes
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
-from vialign.signal.stage import SplitFeatures, build_pairs
+from vialign.signal.pairs import SplitFeatures, build_pairs
 from vialign.signal.validation.text_stress import TextSide, _substituted_versions, disturbed_texts, shuffle_words
 
 TOWER = close(torch.float32, transformer(width=128, layers=3))

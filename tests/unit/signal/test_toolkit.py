@@ -8,15 +8,16 @@ from PIL import Image
 
 from captioned import QUICK, quick_parser, tiny_backbone
 from tolerance import close, transformer
-from vialign.artifacts import read_provenance, read_table
 from vialign.data.base import image_table
 from vialign.disentangle import encode_images, encode_texts
 from vialign.errors import UserError
 from vialign.features import extract_images, extract_texts, read_images, read_texts
+from vialign.files.artifacts import read_provenance, read_table
 from vialign.language.units import extract_units
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import SplitFeatures, score_pairs
-from vialign.signal.toolkit import (
+from vialign.signal.pairs import SplitFeatures, score_pairs
+from vialign.tables.signal import SIGNAL_SCORES, TOOLKIT_SCORES
+from vialign.toolkit import (
     diagnose_signal,
     draw_example,
     fit_signal,
@@ -25,8 +26,7 @@ from vialign.signal.toolkit import (
     save_signal,
     score_signal,
 )
-from vialign.signal.toolkit.fitting import texts_of
-from vialign.tables import SIGNAL_SCORES, TOOLKIT_SCORES
+from vialign.toolkit.fitting import texts_of
 
 SCORES = close(torch.float32, transformer(width=32, layers=2), scale=6)
 """Two ways from pixels and words to a calibrated similarity; a map of this config is steeper than six nowhere."""

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from vialign.errors import UserError
-from vialign.signal.toolkit import read_captions
+from vialign.toolkit import read_captions
 
 
 @pytest.fixture

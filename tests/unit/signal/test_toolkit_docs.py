@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from vialign.artifacts import read_table
-from vialign.tables import DIAGNOSIS, TOOLKIT_SCORES
+from vialign.files.artifacts import read_table
+from vialign.tables.signal import DIAGNOSIS, TOOLKIT_SCORES
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,21 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from vialign.artifacts import read_provenance, read_table
-from vialign.config import LanguageConfig, SignalConfig, SignalGateConfig
+from vialign.config.data import LanguageConfig
+from vialign.config.gates import SignalGateConfig
+from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
-from vialign.signal.toolkit import find_parser
-from vialign.signal.toolkit.captions import Captions
-from vialign.signal.toolkit.diagnosing import Diagnosis, table_lines, verdict_lines
-from vialign.signal.toolkit.encoder import parse
-from vialign.signal.toolkit.images import Broken, draw_parts, draw_unused
-from vialign.signal.toolkit.writing import ROWS, stream_table
+from vialign.files.artifacts import read_provenance, read_table
+from vialign.gates.signal import signal_verdict
 from vialign.signal.validation.diagnosis import diagnose
-from vialign.signal.validation.verdict import signal_verdict
-from vialign.tables import PROBE, PROBLEMS, SIGNAL_CALIBRATION
+from vialign.tables.data import PROBLEMS
+from vialign.tables.signal import PROBE, SIGNAL_CALIBRATION
+from vialign.toolkit import find_parser
+from vialign.toolkit.captions import Captions
+from vialign.toolkit.diagnosing import Diagnosis, table_lines, verdict_lines
+from vialign.toolkit.encoder import parse
+from vialign.toolkit.images import Broken, draw_parts, draw_unused
+from vialign.toolkit.writing import ROWS, stream_table
 
 TREE = """# text = A red dog runs
 1\tA\ta\tDET\tDT\t_\t3\tdet\t_\t_

@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from vialign.config import SignalConfig, SignalGateConfig
+from vialign.config.gates import SignalGateConfig
+from vialign.config.signal import SignalConfig
+from vialign.gates.signal import signal_verdict
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import build_pairs, calibrate_signal, score_pairs
+from vialign.signal.pairs import build_pairs, calibrate_signal, score_pairs
 from vialign.signal.validation.diagnosis import diagnose
 from vialign.signal.validation.probe import ProbeData, run_probe
-from vialign.signal.validation.verdict import signal_verdict
-from vialign.tables import PROBE, SIGNALS, STRESS_SUMMARY, VERDICT
+from vialign.tables.gates import VERDICT
+from vialign.tables.signal import PROBE, SIGNALS, STRESS_SUMMARY
 
 GATE = SignalGateConfig()
 KINDS = ("random", "replace_relation", "shuffle")

@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 
 from tolerance import close, transformer
 from vialign.backbone import load_backbone
-from vialign.config import BackboneConfig
+from vialign.config.data import BackboneConfig
 from vialign.language.negatives import replace_spans
 from vialign.signal.validation.word_substitution import _propose, find_slots, forms, substitute_words, word_pools
 

@@ -4,7 +4,7 @@ import torch
 
 from planted import Vocabulary, planted_world
 from vialign.errors import UserError
-from vialign.objective import SplitData
+from vialign.methods.objective import SplitData
 from vialign.training.batches import BatchOrder
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import shared_batches
-from vialign.artifacts import read_tensors
 from vialign.distributed import is_first, process_group, processes, spread, sum_gradients
+from vialign.files.artifacts import read_tensors
 
 SCRIPT = Path(shared_batches.__file__)
 

@@ -11,10 +11,13 @@ from planted import CALIBRATION
 from vialign.backbone import load_backbone
 from vialign.budget.counting import count_parser, count_stored, count_work
 from vialign.budget.ledger import measure_subject
-from vialign.config import REGION_METHODS, BackboneConfig, GroundingConfig, load_config
+from vialign.catalogue import BASELINES, REGION_METHODS
+from vialign.config.data import BackboneConfig
+from vialign.config.experiment import load_config
+from vialign.config.methods import GroundingConfig
 from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.methods.build import build_method
 from vialign.training.efficiency import Bench, method_subject
-from vialign.training.methods import BASELINES, build_method
 
 CONFIG = load_config(
     {

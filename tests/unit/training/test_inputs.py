@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from vialign.curriculum.ground import word_summary
 from vialign.features.store import StoreWriter, read_images, read_texts
-from vialign.training import inputs
+from vialign.methods import inputs
+from vialign.methods.curriculum.ground import word_summary
 
 FACTS = {"architecture": "tiny", "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
 

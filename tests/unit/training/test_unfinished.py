@@ -2,9 +2,11 @@ import pandas as pd
 import pytest
 
 from planted import CALIBRATION, Vocabulary, planted_world
-from vialign.baselines.frozen import Frozen
-from vialign.config import CurriculumConfig, MonitorConfig, SignalConfig, TrainingConfig
-from vialign.curriculum.method import GUIDED, MODULES, CurriculumMethod
+from vialign.catalogue import GUIDED, MODULES
+from vialign.config.methods import CurriculumConfig, MonitorConfig, TrainingConfig
+from vialign.config.signal import SignalConfig
+from vialign.methods.baselines.frozen import Frozen
+from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.training.loop import train
 from vialign.training.unfinished import Unfinished
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vialign.artifacts import atomic_path
-from vialign.config import DataConfig
+from vialign.config.data import DataConfig
 from vialign.data.base import DatasetTables, image_table
 from vialign.data.scenes import benchmarks, published
 from vialign.data.scenes.benchmarks import Shown
@@ -16,16 +15,19 @@ from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, t
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing, relations, sample_scenes
 from vialign.errors import UserError
+from vialign.files.artifacts import atomic_path
 from vialign.progress import track
-from vialign.random import generator
-from vialign.tables import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+from vialign.random import derive_seed, generator
+from vialign.tables.data import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
 
 DEFAULT_SIZES: Mapping[str, int] = {
     "train": 2000,
     "calibration": 400,
     "diagnosis": 500,
     "diagnosis_domain": 200,
-    "validation": 500,
+    "selection": 500,
+    "gate": 300,
+    "confirmation": 500,
     "test": 1000,
     "test_combination": 300,
     "test_domain": 300,
@@ -72,7 +74,9 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
 
 
 def _build_split(split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]]) -> None:
-    rng = generator(seed, "scenes", split)
+    # What confirms the result comes from another seed than what led to it.
+    own = derive_seed(seed, "confirmation") if split == "confirmation" else seed
+    rng = generator(own, "scenes", split)
     lines, folder = split in OTHER_DOMAIN, output / "images"
     style = CROSS_DOMAIN if lines else DOMAIN
     scenes = sample_scenes(rng, size, twins=TWINS, held_out=split == "test_combination")

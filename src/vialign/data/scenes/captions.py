@@ -1,7 +1,7 @@
 """Captions of a scene in varied syntax, each with its gold Penn Treebank brackets.
 
 A caption is written as a bracket string; its text is the words of the tree. The brackets carry the gold tags and
-phrases, and `vialign.data.treebank` derives the gold dependencies from them by head rules.
+phrases, and `vialign.data.treebanks.penn` derives the gold dependencies from them by head rules.
 """
 
 import re

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from vialign.data import aro, vqa, winoground
-from vialign.data.aro_order import build_order_file, order_choices, read_order_file
 from vialign.data.base import Problems
+from vialign.data.benchmarks import aro, vqa, winoground
+from vialign.data.benchmarks.aro_order import build_order_file, order_choices, read_order_file
 from vialign.data.scenes.world import IMAGE_SIZE
-from vialign.data.treebank import Tree, parse_tree
+from vialign.data.treebanks.penn import Tree, parse_tree
 
 ORDER = "aro_order"
 _SUFFIX = ".png"

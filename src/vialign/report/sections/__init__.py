@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, heading
 from vialign.report.evidence import Evidence
 from vialign.report.sections.failures import failures

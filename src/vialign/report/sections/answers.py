@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config, digest
-from vialign.gates import missed, undecided
+from vialign.config.experiment import Config, digest
+from vialign.gates.verdict import missed, undecided, unmeasured
 from vialign.report import summary
 from vialign.report.blocks import say
 from vialign.report.evidence import FILE, PLACES, ROW, Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval, derived
 from vialign.report.sections.common import benchmark_name, cost_caveat, words
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
 
 
 @dataclass(frozen=True)
@@ -275,6 +275,16 @@ def _law(evidence: Evidence) -> Markup | None:
             "<strong>Undecided</strong>: no limit of the efficiency budget is broken, and of {} this machine could not "
             "tell whether it is kept (measured {}, limit {}; {}). Operations and bytes, which no clock measures, stand "
             "beside it (Efficiency).",
+            quote(first, "criterion"),
+            cite_interval(first, "value", "number"),
+            cite(first, "threshold", "number"),
+            quote(first, "reason"),
+        )
+    if broken.empty and len(unmeasured(verdict)):
+        first = unmeasured(verdict).iloc[0]
+        return say(
+            "<strong>No more than allowed</strong>, by its operations and bytes, which are the same on every machine. "
+            "Of {} the clock of this one could not tell (measured {}, limit {}; {}).",
             quote(first, "criterion"),
             cite_interval(first, "value", "number"),
             cite(first, "threshold", "number"),

@@ -3,12 +3,12 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import absent, bullets, folded, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval
 from vialign.report.tables import Show, render_table
-from vialign.tables import BLIND
+from vialign.tables.evaluation import BLIND
 
 
 def solved_blind(evidence: Evidence, config: Config) -> list[Markup]:

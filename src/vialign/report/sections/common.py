@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.tables import Show
 
 SIGNAL_NAMES = {
@@ -28,36 +28,6 @@ REFERENCE_MEANINGS = {
     "rule-made negatives; where it succeeds, the wrong captions give themselves away by their wording.",
 }
 """What a reference signal is, as a sentence after its name."""
-
-METHOD_MEANINGS = {
-    "frozen": ("Frozen", "the backbone as loaded; nothing is trained."),
-    "lora": ("LoRA", "low-rank changes of the attention projections of both towers (Hu et al.)."),
-    "adapter": ("Adapter", "bottleneck layers inside the blocks of both towers (Houlsby et al.)."),
-    "clip-adapter": ("CLIP-Adapter", "a residual bottleneck on each tower's embedding (Gao et al.)."),
-    "bitfit": ("BitFit", "the biases of both towers and nothing else (Ben-Zaken et al.)."),
-    "prompt": ("Prompt tuning", "learned tokens in every block of both towers (VPT-deep, Jia et al.)."),
-    "coop": ("CoOp", "learned vectors in front of each caption, for retrieval (Zhou et al.)."),
-    "filip": ("FILIP", "best matches between single patches and words, beside the embeddings (Yao et al.)."),
-    "vinvl": ("VinVL", "words against boxes with object tags, beside the embeddings (Zhang et al.; Oscar, Li et al.)."),
-    "uniter": ("UNITER", "a small transformer over boxes and words, beside the embeddings (Chen et al.)."),
-    "vialign": ("vialign", "the curriculum with all its modules."),
-    "vialign-guided": ("vialign, guided rate", "the same, with a learning rate that follows mean C (exploratory)."),
-}
-"""What a method is called among people, and what it is, as a sentence after its name."""
-
-METHOD_SUPERVISION = {
-    "vinvl": "boxes with labels of every image, those that it is tested on included",
-    "uniter": "boxes of every image, those that it is tested on included, and one pass for every pair of a gallery",
-    "vialign": "boxes with labels of some training images, for its dictionary, where the data set has them",
-}
-"""What a method is told beyond images and captions, as the end of a sentence; subsets of `vialign` are told as much."""
-
-_MODULE_WORDS = {
-    "reweight": "reweighting",
-    "regularise": "regularisation",
-    "correct": "correction",
-    "none": "none of its modules",
-}
 
 MEASURE_NAMES = {
     "r1": "R@1",
@@ -87,14 +57,6 @@ def words(name: object) -> str:
 def signal_name(name: str) -> str:
     """What a signal is called in figures."""
     return SIGNAL_NAMES.get(name, words(name))
-
-
-def method_meaning(method: str) -> tuple[str, str]:
-    """Name among people and what it is; a subset of the curriculum's modules says which it has."""
-    if method in METHOD_MEANINGS:
-        return METHOD_MEANINGS[method]
-    modules = [_MODULE_WORDS.get(part, part) for part in method.split("-")[1:]]
-    return method, f"the curriculum with {' and '.join(modules)}."
 
 
 def method_order(config: Config, frame: pd.DataFrame) -> list[str]:

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.random import generator
 from vialign.report.blocks import absent, heading, part, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite
 from vialign.report.pictures import open_album
 from vialign.report.sections.common import method_order
-from vialign.tables import FAILURE_CLASSES
+from vialign.tables.failures import FAILURE_CLASSES
 
 _SAME = ["benchmark", "item_id", "true_text", "chosen_text", "chosen_image"]
 """Failures alike in these are one example, whichever methods and seeds they are of."""

@@ -3,8 +3,8 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.analysis.failure_review import RULES, classes_digest
-from vialign.config import Config
+from vialign.analysis.failures.review import RULES, classes_digest
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
@@ -13,7 +13,7 @@ from vialign.report.sections.common import by_method, method_order, words
 from vialign.report.sections.failure_gallery import example_gallery
 from vialign.report.summary import main_method
 from vialign.report.tables import Show, render_matrix
-from vialign.tables import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW
+from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW
 
 _EVERY = "any class"
 _RATE = Show("rate", "", "percent", "low", "high")
@@ -31,7 +31,7 @@ def failures(evidence: Evidence, config: Config) -> Section:
         [
             paragraph(
                 "Every failed query of every method is put into one class by fixed rules. They are measured with the "
-                "frozen backbone and its prototypes, the same for every method, with limits from the validation split:"
+                "frozen backbone and its prototypes, the same for every method, with limits from the selection split:"
             ),
             _classes(frame.iloc[0]),
             *_rates(evidence, config),

@@ -3,11 +3,11 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, folded, heading, paragraph
 from vialign.report.evidence import GATES, Evidence
 from vialign.report.tables import Show, render_table
-from vialign.tables import VERDICT
+from vialign.tables.gates import VERDICT
 
 
 def verdict_table(frame: pd.DataFrame, path: str, title: str) -> Markup:

@@ -3,7 +3,8 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
+from vialign.names import EMBEDDED_SPLITS
 from vialign.report.blocks import Section, absent, figure, folded, gallery, heading, paragraph, part
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
@@ -12,9 +13,9 @@ from vialign.report.sections.common import QUALITY_COLUMNS, words
 from vialign.report.sections.prototypes import prototype_blocks
 from vialign.report.sections.spans import span_blocks
 from vialign.report.tables import Show, render_table
-from vialign.tables import CALIBRATION, PROBLEMS, QUALITY, SPLITS
-
-EXAMPLE_SPLITS = tuple(split for split in SPLITS if split != "backbone")
+from vialign.tables.data import PROBLEMS
+from vialign.tables.evaluation import REPRODUCTION
+from vialign.tables.language import QUALITY
 
 
 def data(evidence: Evidence, config: Config) -> Section:
@@ -51,7 +52,7 @@ def _counts(evidence: Evidence, images: pd.DataFrame) -> Markup:
         frame = evidence.get(name)
         if frame is not None:
             counts[name] = frame["split"].value_counts()
-    table = pd.DataFrame(counts).reindex([split for split in SPLITS if split in set(images["split"])])
+    table = pd.DataFrame(counts).reindex(_splits(images))
     table = table.fillna(0).astype(int).rename_axis("split").reset_index()
     columns = [Show("split", "Split"), *(Show(name, name.capitalize(), "count") for name in counts)]
     return render_table(
@@ -72,16 +73,23 @@ def _examples(evidence: Evidence, config: Config, images: pd.DataFrame) -> Marku
         first = captions.drop_duplicates("image_id")
         text_of = dict(zip(first["image_id"], first["text"], strict=True))
     shown = []
-    for split in EXAMPLE_SPLITS:
+    for split in _splits(images):
         for image_id in images.loc[images["split"] == split, "image_id"].head(1):
             shown.append((split, image_id, album.thumbnail(image_id), text_of.get(image_id, "no caption")))
     sources = [evidence.path("images"), evidence.path("captions")]
     return part("examples.html.j2", examples=shown, sources=sources)
 
 
+def _splits(images: pd.DataFrame) -> list[str]:
+    """The splits of the run: those of its data set in their order, then those of the benchmarks."""
+    found = list(images["split"].unique())
+    known = {name: place for place, name in enumerate(EMBEDDED_SPLITS)}
+    return sorted(found, key=lambda name: (known.get(name, len(known)), found.index(name)))
+
+
 def backbone(evidence: Evidence, config: Config) -> Section:
     """The contract of the frozen encoder, the readout chosen, and its check against known numbers."""
-    section = Section("backbone", "Backbone and calibration")
+    section = Section("backbone", "Backbone and reproduction")
     contract = evidence.contract()
     if contract:
         section.blocks.append(part("terms.html.j2", terms=list(contract.items()), title="Contract of the backbone"))
@@ -98,14 +106,14 @@ def backbone(evidence: Evidence, config: Config) -> Section:
         title = "Patch readouts"
         section.blocks.append(render_table(readout, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS))
     section.blocks.append(heading("Check against known numbers"))
-    section.blocks.append(_calibration(evidence))
+    section.blocks.append(_reproduction(evidence))
     return section
 
 
-def _calibration(evidence: Evidence) -> Markup:
-    calibration = evidence.get("calibration")
-    path = evidence.path("calibration")
-    if calibration is None:
+def _reproduction(evidence: Evidence) -> Markup:
+    reproduction = evidence.get("reproduction")
+    path = evidence.path("reproduction")
+    if reproduction is None:
         return absent("the check of the frozen backbone against published or expected numbers", path, evidence.stopped)
     columns = [
         Show("benchmark", "Benchmark"),
@@ -118,7 +126,7 @@ def _calibration(evidence: Evidence) -> Markup:
         Show("source", "Source", "prose"),
     ]
     title = "Frozen backbone against known numbers"
-    return render_table(calibration, CALIBRATION, source=path, title=title, columns=columns)
+    return render_table(reproduction, REPRODUCTION, source=path, title=title, columns=columns)
 
 
 def disentanglers(evidence: Evidence, config: Config) -> Section:

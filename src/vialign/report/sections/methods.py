@@ -4,32 +4,35 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.budget.printing import SHARES
-from vialign.config import Config
+from vialign.catalogue import meaning
+from vialign.config.experiment import Config
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.sections.blind import solved_blind
-from vialign.report.sections.common import benchmark_name, by_method, method_meaning, method_order, words
+from vialign.report.sections.common import benchmark_name, by_method, method_order, words
 from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import ABLATION, BUDGET, COMPARISONS, CONTRIBUTIONS, MONITOR, RESULTS, SEARCH
+from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS
+from vialign.tables.training import MONITOR, SEARCH
 
 
 def training(evidence: Evidence, config: Config) -> Section:
-    """Validation curves and losses."""
+    """Selection curves and losses."""
     section = Section("training", "Training")
     name = "monitor" if evidence.get("monitor") is not None else "early_monitor"
     monitor, path = evidence.get(name), evidence.path(name)
     if monitor is None:
-        section.blocks.append(absent("the validation checks", path, evidence.stopped))
+        section.blocks.append(absent("the selection checks", path, evidence.stopped))
         return section
     monitor, order = by_method(config, monitor), method_order(config, monitor)
     drawings = []
     for column, label in (("recall", "R@1, mean of both directions"), ("negatives", "accuracy against negatives")):
         if monitor[column].isna().all():
             continue
-        title = f"Validation: {label}"
+        title = f"Selection: {label}"
         svg = curve_plot(
             monitor,
             name=f"training-{column}",
@@ -63,7 +66,7 @@ def training(evidence: Evidence, config: Config) -> Section:
 
 
 def _search(evidence: Evidence, config: Config) -> list[Markup]:
-    """The candidates of every method's learning rate, and what validation said of them."""
+    """The candidates of every method's learning rate, and what selection said of them."""
     frame, path = evidence.get("search"), evidence.path("search")
     if frame is None:
         return []
@@ -82,7 +85,7 @@ def _search(evidence: Evidence, config: Config) -> list[Markup]:
         heading(title, 4),
         paragraph(
             "Every trained method has the same candidates around its own rate, the same steps and one seed. What it "
-            "scores on validation after them decides: the mean of recall and accuracy against negatives, or recall "
+            "scores on selection after them decides: the mean of recall and accuracy against negatives, or recall "
             "alone where no negatives are used."
         ),
         table,
@@ -159,7 +162,7 @@ def results_blocks(evidence: Evidence, config: Config) -> list[Markup]:
 def _meanings(methods: "pd.Series[str]") -> Markup:
     """One line a method: its name in the tables, its name among people, and what it is."""
     names = list(dict.fromkeys(methods))
-    return bullets([say("<code>{}</code>: {}, {}", name, *method_meaning(name)) for name in names])
+    return bullets([say("<code>{}</code>: {}, {}", name, *meaning(name)) for name in names])
 
 
 def _differences(evidence: Evidence, config: Config) -> list[Markup]:
@@ -233,7 +236,7 @@ def ablation(evidence: Evidence, config: Config) -> Section:
             title=title,
             row="method",
             value="score",
-            axis="validation score, %",
+            axis="selection score, %",
             scale=100,
         )
         reading = (
@@ -269,7 +272,7 @@ def _path(frame: pd.DataFrame, path: str) -> list[Markup]:
         title=title,
         row="method",
         value="score",
-        axis="validation score, %",
+        axis="selection score, %",
         scale=100,
     )
     reading = "From top to bottom one module is removed at a time, the one that costs least; bars are intervals."
@@ -288,7 +291,7 @@ def _contributions(evidence: Evidence) -> list[Markup]:
         row="module",
         value="removal",
         series="measure",
-        axis="points lost on validation",
+        axis="points lost on selection",
         lines=[(0.0, "no loss")],
         scale=100,
     )

@@ -5,8 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vialign.config import Config
-from vialign.gates import missed
+from vialign.config.experiment import Config
+from vialign.gates.verdict import missed
 from vialign.report import summary
 from vialign.report.blocks import Section, bullets, figure, heading, paragraph, part, say
 from vialign.report.evidence import Evidence

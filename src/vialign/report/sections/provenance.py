@@ -6,11 +6,11 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from vialign.config import Config, digest
+from vialign.config.experiment import Config, digest
+from vialign.files.text import read_text
 from vialign.report.blocks import Section, absent, folded, heading, paragraph
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.tables import Show, render_table
-from vialign.text_files import read_text
 
 FIELDS = ("rule", "code_digest", "config_digest", "seed", "backbone_architecture", "backbone_checkpoint")
 

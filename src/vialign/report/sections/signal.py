@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import distribution_plot, interval_plot
@@ -13,14 +13,8 @@ from vialign.report.numbers import cite, cite_interval
 from vialign.report.sections.common import REFERENCE_MEANINGS, SIGNAL_NAMES, signal_name, words
 from vialign.report.sections.stress import stress
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import (
-    AGREEMENT,
-    DIAGNOSIS,
-    PROBE,
-    REFERENCE_SIGNALS,
-    SIGNAL_CALIBRATION,
-    SIGNALS,
-)
+from vialign.tables.evaluation import AGREEMENT
+from vialign.tables.signal import DIAGNOSIS, PROBE, REFERENCE_SIGNALS, SIGNAL_CALIBRATION, SIGNALS
 
 Block = Callable[[Evidence, Config], list[Markup]]
 
@@ -248,7 +242,7 @@ def _monitoring(evidence: Evidence, config: Config) -> list[Markup]:
     frame, path = evidence.get(name), evidence.path(name)
     known = None if frame is None else frame[(frame["of"] == "level") & frame["correlation"].notna()]
     if known is None or known.empty:
-        blocks = [absent("the rolling correlation of C with the validation metric", path, evidence.stopped)]
+        blocks = [absent("the rolling correlation of C with the selection metric", path, evidence.stopped)]
     else:
         last = known.sort_values("step", kind="stable").groupby(["method", "seed"], sort=False).tail(1)
         lines = [
@@ -260,7 +254,7 @@ def _monitoring(evidence: Evidence, config: Config) -> list[Markup]:
             )
             for _, row in last.sort_values(["method", "seed"], kind="stable").iterrows()
         ]
-        text = "Rank correlation of mean C with the validation metric over the last window of each training:"
+        text = "Rank correlation of mean C with the selection metric over the last window of each training:"
         blocks = [paragraph(text), bullets(lines)]
     text = 'Its course stands under <a href="#training">{}</a>, the gradients under <a href="#gradients">{}</a>.'
     return [*blocks, paragraph(text, "Training and monitoring", "Gradients and theory")]

@@ -8,7 +8,7 @@ from vialign.report.evidence import FILE, Evidence
 from vialign.report.figures import curve_plot
 from vialign.report.numbers import cite, derived
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables import SPANS
+from vialign.tables.language import SPANS
 
 PATH_NAMES = {"main": "main path", "fallback": "parser", "mixed": "mixed", "asked": "mixed, parser always asked"}
 TOLERANCE = 0.01

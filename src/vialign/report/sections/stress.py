@@ -3,14 +3,14 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import absent, figure, folded, gallery, paragraph
 from vialign.report.evidence import Evidence
 from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.numbers import cite, cite_interval
 from vialign.report.sections.common import SIGNAL_NAMES, signal_name, words
 from vialign.report.tables import Show, render_matrix
-from vialign.tables import STRESS, STRESS_SUMMARY
+from vialign.tables.signal import STRESS, STRESS_SUMMARY
 
 _CURVES = {
     "severity": ("Corruptions", "severity"),

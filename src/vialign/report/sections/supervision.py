@@ -3,24 +3,24 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import REGION_METHODS, Config, family
+from vialign.catalogue import METHODS, REGION_METHODS
+from vialign.config.experiment import Config
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_interval
-from vialign.report.sections.common import METHOD_SUPERVISION, cost_caveat
+from vialign.report.sections.common import cost_caveat
 
 _COSTS = {"inference_overhead": "to score pairs", "training_overhead": "in a training step"}
 
 
 def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """One line a method that is told more than images and captions: what, and what it costs; none without such."""
-    told = [method for method in methods if family(method) in METHOD_SUPERVISION]
+    told = [method for method in methods if method in METHODS and METHODS[method].told]
     if not told:
         return []
     budget = evidence.get("budget")
     lines = [
-        say("<code>{}</code>: {}. {}", method, METHOD_SUPERVISION[family(method)], _cost(budget, method, config))
-        for method in told
+        say("<code>{}</code>: {}. {}", method, METHODS[method].told, _cost(budget, method, config)) for method in told
     ]
     blocks = [heading("What methods are told and cost"), bullets(lines)]
     explained = paragraph(

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.config import Config
+from vialign.config.experiment import Config
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import Line, curve_plot
 from vialign.report.numbers import cite_interval
 from vialign.report.tables import Show, render_table
-from vialign.tables import THEORY, THEORY_TRENDS
+from vialign.tables.theory import THEORY, THEORY_TRENDS
 
 
 def theory(evidence: Evidence, config: Config) -> Section:

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.validation.diagnosis import HARD, contrast
 from vialign.signal.validation.resampling import image_weights, interval
-from vialign.tables import STRESS, STRESS_SUMMARY
+from vialign.tables.signal import STRESS, STRESS_SUMMARY
 
 CLEAN = "clean"
 """Name of the undisturbed scores; each curve starts with them at strength 0."""

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import generator
-from vialign.signal.stage import source_caption
+from vialign.signal.pairs import source_caption
 from vialign.signal.validation.resampling import (
     auc,
     holm,
@@ -29,7 +29,8 @@ from vialign.signal.validation.resampling import (
     sign_flip_p,
     wins,
 )
-from vialign.tables import DIAGNOSIS, NEGATIVE_KINDS, REFERENCE_SIGNALS, SIGNALS
+from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.signal import DIAGNOSIS, REFERENCE_SIGNALS, SIGNALS
 
 HARD = "hard"
 """All rule-made negatives together."""

@@ -20,9 +20,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from vialign.config import MonitorConfig
+from vialign.config.methods import MonitorConfig
 from vialign.random import generator
-from vialign.tables import MONITORING
+from vialign.tables.training import MONITORING
 
 _NUMBERS = ["correlation", "low", "high", "band_low", "band_high"]
 

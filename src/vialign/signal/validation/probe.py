@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.data.base import object_phrase
 from vialign.progress import track
 from vialign.random import derive_seed, generator
 from vialign.signal.validation.resampling import image_weights, interval
-from vialign.tables import PROBE, TEXTS
+from vialign.tables.language import TEXTS
+from vialign.tables.signal import PROBE
 
 REFERENCE = "s_global"
 """The feature set that every gain is measured from."""

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.disentangle import Phrases, TextDisentangler, align_units
 from vialign.language.units import extract_units
 from vialign.progress import track
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import SplitFeatures, score_pairs
+from vialign.signal.pairs import SplitFeatures, score_pairs
 from vialign.signal.validation.probe import probe_features, probe_texts, run_probe
-from vialign.tables import PROBE
+from vialign.tables.signal import PROBE
 
 if TYPE_CHECKING:
     from spacy.language import Language

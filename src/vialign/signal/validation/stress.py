@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import SplitFeatures, build_pairs, positions, score_pairs
+from vialign.signal.pairs import SplitFeatures, build_pairs, positions, score_pairs
 from vialign.signal.validation.attacks import Encode, direction, pgd, step
 from vialign.signal.validation.corruptions import CORRUPTIONS, corrupt
 from vialign.signal.validation.decay import CLEAN, Stressed, stress_points, stress_summary, stress_table
 from vialign.signal.validation.text_stress import TextSide, disturbed_texts
-from vialign.tables import NEGATIVE_KINDS
+from vialign.tables.data import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vialign.config import SignalConfig
+from vialign.config.signal import SignalConfig
 from vialign.disentangle import Phrases, TextDisentangler
 from vialign.language.typos import add_typos
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.stage import SplitFeatures, positions, score_pairs
+from vialign.signal.pairs import SplitFeatures, positions, score_pairs
 from vialign.signal.validation.decay import Stressed
 from vialign.signal.validation.statements import encode_statements
 from vialign.signal.validation.word_substitution import find_slots, forms, substitute_words, word_pools

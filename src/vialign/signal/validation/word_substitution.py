@@ -16,7 +16,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vialign.data.treebank import NOUNS
+from vialign.data.treebanks.penn import NOUNS
 from vialign.language.lexicon import canonical
 from vialign.language.negatives import replace_spans
 from vialign.language.units import RELATIONAL_NOUNS

@@ -1,0 +1,1 @@
+"""Failed queries: their class, their rates, and their review by people."""

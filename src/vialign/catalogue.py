@@ -1,0 +1,238 @@
+"""Every method, declared once: what it is called, what it is, what it reads, what it is told and how fast it learns.
+
+Rules, training, the report and the tables of docs/methods.md read this. Nothing here imports torch, because planning a
+run must not.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method as people and rules know it."""
+
+    name: str
+    """In the configuration, the files and the tables."""
+    module: str
+    """Where its `build(config, backbone, seed)` is."""
+    title: str
+    """What it is called among people."""
+    meaning: str
+    """What it is, as a sentence after its title."""
+    trains: str
+    """What is trained, as a cell of docs/methods.md."""
+    paper: str = ""
+    """Where it comes from."""
+    rate: float | None = None
+    """Default peak of its learning rate (`training.learning_rates`); none where nothing is trained."""
+    sizes: tuple[str, ...] = ()
+    """Keys of the configuration that size it."""
+    reads: tuple[str, ...] = ("embeddings",)
+    """What it reads of a split: `pixels` and `token ids` mean that it runs the backbone's towers in every step."""
+    told: str = ""
+    """What it is told beyond images and captions, as the end of a sentence."""
+
+
+_TOWERS = ("pixels", "token ids")
+
+BASELINES = {
+    method.name: method
+    for method in (
+        Method(
+            "frozen",
+            "vialign.methods.baselines.frozen",
+            "Frozen",
+            "the backbone as loaded; nothing is trained.",
+            "nothing; the floor that every method is held against",
+        ),
+        Method(
+            "lora",
+            "vialign.methods.baselines.lora",
+            "LoRA",
+            "low-rank changes of the attention projections of both towers (Hu et al.).",
+            "low-rank changes of the attention projections of both towers, through peft",
+            "Hu et al. 2021, arXiv:2106.09685",
+            1e-3,
+            ("training.lora_rank",),
+            _TOWERS,
+        ),
+        Method(
+            "adapter",
+            "vialign.methods.baselines.adapter",
+            "Adapter",
+            "bottleneck layers inside the blocks of both towers (Houlsby et al.).",
+            "two bottlenecks in every block of both towers, and the blocks' norms",
+            "Houlsby et al. 2019, arXiv:1902.00751",
+            1e-3,
+            ("baselines.adapter_reduction",),
+            _TOWERS,
+        ),
+        Method(
+            "clip-adapter",
+            "vialign.methods.baselines.clip_adapter",
+            "CLIP-Adapter",
+            "a residual bottleneck on each tower's embedding (Gao et al.).",
+            "a residual bottleneck behind each tower",
+            "Gao et al. 2021, arXiv:2110.04544",
+            1e-3,
+            ("baselines.clip_adapter_reduction", "baselines.clip_adapter_ratio"),
+        ),
+        Method(
+            "bitfit",
+            "vialign.methods.baselines.bitfit",
+            "BitFit",
+            "the biases of both towers and nothing else (Ben-Zaken et al.).",
+            "the biases of both towers",
+            "Ben-Zaken et al. 2022, arXiv:2106.10199",
+            1e-3,
+            ("baselines.bitfit_trunk",),
+            _TOWERS,
+        ),
+        Method(
+            "prompt",
+            "vialign.methods.baselines.prompt",
+            "Prompt tuning",
+            "learned tokens in every block of both towers (VPT-deep, Jia et al.).",
+            "prompt tokens in every block of both towers (VPT-deep)",
+            "Jia et al. 2022, arXiv:2203.12119",
+            3e-3,
+            ("baselines.image_prompts", "baselines.text_prompts"),
+            _TOWERS,
+        ),
+        Method(
+            "coop",
+            "vialign.methods.baselines.coop",
+            "CoOp",
+            "learned vectors in front of each caption, for retrieval (Zhou et al.).",
+            "context vectors in front of the caption, the retrieval form of CoOp",
+            "Zhou et al. 2022, arXiv:2109.01134",
+            3e-2,
+            ("baselines.context_vectors",),
+            ("token ids",),
+        ),
+        Method(
+            "filip",
+            "vialign.methods.baselines.filip",
+            "FILIP",
+            "best matches between single patches and words, beside the embeddings (Yao et al.).",
+            "linear maps of stored tokens, scored by token-wise best matches",
+            "Yao et al. 2021, arXiv:2111.07783",
+            1e-2,
+            ("baselines.filip_pooled",),
+            ("patches", "token states"),
+        ),
+        Method(
+            "vinvl",
+            "vialign.methods.baselines.vinvl",
+            "VinVL",
+            "words against boxes with object tags, beside the embeddings (Zhang et al.; Oscar, Li et al.).",
+            "linear maps of region features, boxes, tags and words to the joint space; words take their best region, "
+            "regions their best word",
+            "Zhang et al. 2021, arXiv:2101.00529; Li et al. 2020, arXiv:2004.06165",
+            3e-4,
+            (),
+            ("regions", "token states"),
+            "boxes with labels of every image, those that it is tested on included",
+        ),
+        Method(
+            "uniter",
+            "vialign.methods.baselines.uniter",
+            "UNITER",
+            "a small transformer over boxes and words, beside the embeddings (Chen et al.).",
+            "a small single-stream transformer over regions and words, with word-region transport",
+            "Chen et al. 2020, arXiv:1909.11740",
+            1e-3,
+            ("baselines.uniter_width", "baselines.uniter_layers", "baselines.uniter_transport"),
+            ("regions", "token states"),
+            "boxes of every image, those that it is tested on included, and one pass for every pair of a gallery",
+        ),
+    )
+}
+"""Methods that vialign is compared with, by name."""
+
+FULL = "vialign"
+"""The method with all modules of the curriculum; the names of its variants begin with it."""
+MODULE_TITLES = {"reweight": "reweighting", "regularise": "regularisation", "correct": "correction"}
+"""What the modules of the curriculum are called among people."""
+MODULES = tuple(MODULE_TITLES)
+"""Modules of the curriculum, each of which can be left out."""
+GUIDED = f"{FULL}-guided"
+"""All modules, with the learning rate that C guides."""
+
+
+def method_name(modules: Iterable[str]) -> str:
+    """`vialign` with these modules: `vialign`, `vialign-none`, `vialign-reweight`, `vialign-reweight-correct`, ..."""
+    chosen = set(modules)
+    active = [module for module in MODULES if module in chosen]
+    if len(active) == len(MODULES):
+        return FULL
+    return "-".join([FULL, *(active or ["none"])])
+
+
+SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
+"""The subsets of the modules: name to active modules, from none to all."""
+CURRICULUM = {**SUBSETS, GUIDED: MODULES}
+"""All methods of the curriculum: the subsets, and all modules with a guided learning rate."""
+
+
+def _curriculum(name: str) -> Method:
+    words = [MODULE_TITLES[module] for module in CURRICULUM[name]] or ["none of its modules"]
+    listed = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    title, meaning, trains = name, f"the curriculum with {listed}.", listed
+    if name == FULL:
+        meaning = "the curriculum with all its modules."
+    elif name == method_name(()):
+        trains = "the plain head: a low-rank residual behind each tower"
+    elif name == GUIDED:
+        title, trains = f"{FULL}, guided rate", "all three, and C guides the learning rate"
+        meaning = "all its modules, with a learning rate that follows mean C (exploratory)."
+    told = "boxes with labels of some training images, for its dictionary, where the data set has them"
+    reads = ("embeddings", "prototypes", "phrases")
+    rate = 3e-3 if name == FULL else None
+    module = "vialign.methods.curriculum.method"
+    return Method(name, module, title, meaning, trains, rate=rate, sizes=("curriculum",), reads=reads, told=told)
+
+
+METHODS = {**BASELINES, **{name: _curriculum(name) for name in CURRICULUM}}
+"""Every method that a configuration may name."""
+LEARNING_RATES = {name: method.rate for name, method in METHODS.items() if method.rate is not None}
+"""Default peak of the learning rate of each family of methods."""
+TOWER_METHODS = tuple(name for name, method in METHODS.items() if "token ids" in method.reads)
+"""Methods that run the backbone's towers in every step; all others read its frozen features."""
+REGION_METHODS = tuple(name for name, method in METHODS.items() if "regions" in method.reads)
+"""Methods that read the regions of the images; the pipeline makes them for these alone."""
+COMPARED = (*BASELINES, FULL, GUIDED)
+"""Default methods of the full comparison: all that there are but the subsets."""
+
+
+def family(method: str) -> str:
+    """What shares one learning rate, one search and one supervision: the curriculum's methods; any other is alone."""
+    return FULL if method == FULL or method.startswith(f"{FULL}-") else method
+
+
+def meaning(method: str) -> tuple[str, str]:
+    """Title of a method and what it is; a name that the catalogue does not hold stands for itself."""
+    known = METHODS.get(method)
+    return (known.title, known.meaning) if known else (method, "a method of this run.")
+
+
+MARKS = ("<!-- made by `vialign methods`; `make schema` writes it anew -->", "<!-- end of methods -->")
+"""Around the tables in docs/methods.md."""
+
+
+def listing() -> str:
+    """Tables in Markdown of every method."""
+    baselines = [
+        "| name | title | what is trained | paper | sizes | reads | told beyond images and captions |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for method in BASELINES.values():
+        cells = (f"`{method.name}`", method.title, method.trains, method.paper)
+        sizes = ", ".join(f"`{size}`" for size in method.sizes)
+        baselines.append(f"| {' | '.join((*cells, sizes, ', '.join(method.reads), method.told))} |")
+    curriculum = ["| name | modules |", "| --- | --- |"]
+    curriculum += [f"| `{name}` | {METHODS[name].trains} |" for name in CURRICULUM]
+    heading = f"All methods of the curriculum read {', '.join(METHODS[FULL].reads)} and are told {METHODS[FULL].told}."
+    return "\n".join(["", *baselines, "", heading, "", *curriculum, "", ""])

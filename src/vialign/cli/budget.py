@@ -1,0 +1,130 @@
+"""`vialign budget`: what a method costs and whether it keeps the law, without a run (docs/budget.md)."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vialign.catalogue import REGION_METHODS
+from vialign.cli.errors import one_line_errors
+from vialign.config.experiment import Config, digest, read_config
+from vialign.errors import UserError
+from vialign.files.paths import Output, check_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Share = Annotated[float, typer.Option(min=0, max=1, help="Share of captions that `vialign` hands to its parser.")]
+Count = Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")]
+
+
+def budget(
+    model: Annotated[str, typer.Argument(help="A method (vialign, lora, ...) or package.module:factory.")],
+    files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write: the table BUDGET.")] = None,
+    size: Annotated[bool, typer.Option("--size", help="Also the largest rank that the law allows.")] = False,
+    batch: Count = None,
+    rounds: Count = None,
+    parsed: Share = 1.0,
+    pipeline: Annotated[Path | None, typer.Option(help="Parser to time, such as results/language/pipeline.")] = None,
+) -> None:
+    """Measure the ledger of a method at the size of a config's backbone, with random weights.
+
+    A factory takes the config and returns a `vialign.budget.ModulePair`. Exit status 0 whatever the verdict is.
+
+    Example: `vialign budget vialign configs/vit_b_32.yaml --size`
+    """
+    with one_line_errors():
+        outputs = [] if out is None else [Output("--out", out)]
+        check_paths(outputs, {"--pipeline": pipeline} | {f"CONFIG {file}": file for file in files})
+        import torch
+
+        from vialign.budget import ledger_text
+        from vialign.files.artifacts import write_table
+        from vialign.tables.gates import BUDGET
+
+        config = read_config(*files)
+        if ":" in model:
+            ledger, sized = _of_pair(model, config, rounds, size)
+        else:
+            ledger, sized = _of_method(model, config, batch, rounds, parsed, pipeline, size)
+        print(ledger_text(ledger))
+        if model in REGION_METHODS:
+            print(f"  regions     {config.data.region_limit} an image, drawn; what finds them is not measured")
+        if sized is not None:
+            print(f"\n{sized}")
+        if out is not None:
+            versions = {"torch": torch.__version__}
+            about = {"rule": "vialign budget", "model": model, "config": digest(config), "seed": str(config.seed)}
+            write_table(ledger, BUDGET, out, {**about, **versions})
+            print(f"{out}: written")
+
+
+def _of_pair(model: str, config: Config, rounds: int | None, size: bool) -> tuple["pd.DataFrame", str | None]:
+    from vialign.budget import ModulePair, largest_pair_rank, measure_pair
+
+    pair = load_factory(model)(config)
+    if not isinstance(pair, ModulePair):
+        raise UserError(f"{model}: returned {type(pair).__name__}; it must return a vialign.budget.ModulePair")
+    ledger = measure_pair(
+        pair,
+        name=model.partition(":")[2],
+        backbone=type(pair.reference).__name__,
+        rounds=rounds or config.budget.rounds,
+        limits=config.budget,
+        seed=config.seed,
+    )
+    if not size:
+        return ledger, None
+    if pair.at_rank is None:
+        raise UserError(f"{model}: its ModulePair has no at_rank, so --size does not know what a rank is")
+    rank, extra = largest_pair_rank(pair, config.budget, range(1, 4097))
+    return ledger, _sized("rank", rank, extra, config)
+
+
+def _of_method(
+    model: str,
+    config: Config,
+    batch: int | None,
+    rounds: int | None,
+    parsed: float,
+    pipeline: Path | None,
+    size: bool,
+) -> tuple["pd.DataFrame", str | None]:
+    from vialign.catalogue import METHODS
+    from vialign.training.standalone import find_nlp, largest_allowed, measure_alone, random_backbone
+
+    if model not in METHODS:
+        raise UserError(f"budget: no method {model!r}; there are {', '.join(METHODS)}, and package.module:factory")
+    backbone = random_backbone(config)
+    nlp = find_nlp(model, config, pipeline)
+    sized = None
+    if size:
+        value, rank, extra = largest_allowed(model, config, backbone, nlp)
+        sized = _sized(value, rank, extra, config)
+    ledger = measure_alone(model, config, backbone, nlp, parsed=parsed, batch=batch, rounds=rounds)
+    return ledger, sized
+
+
+def _sized(value: str, rank: int, extra: int, config: Config) -> str:
+    return f"largest {value} inside the law ({100 * config.budget.parameters:g} %): {rank}, {extra:,} extra parameters"
+
+
+def load_factory(name: str) -> Callable[[Config], object]:
+    """The function that `package.module:function` names, looked for in the current folder too.
+
+    Raises UserError when there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found: Callable[[Config], object] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{name}: no module {error.name!r}; run this where it can be imported") from None
+    except AttributeError:
+        raise UserError(f"{name}: module {module} has no function {function!r}") from None
+    return found

@@ -1,0 +1,103 @@
+"""What no type can say of a configuration: whether the names in it are names of something, and none stands twice."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vialign import names
+from vialign.names import unknown
+
+if TYPE_CHECKING:
+    from vialign.config.data import BackboneConfig
+    from vialign.config.experiment import Config
+
+
+def problems(config: "Config") -> list[str]:
+    """A line for every name that is wrong; empty where all are right."""
+    return [*_data(config), *_backbone(config.backbone), *_methods(config), *_lists(config), *_expected(config)]
+
+
+def _data(config: "Config") -> Iterator[str]:
+    data = config.data
+    yield from _known("data.dataset", [data.dataset], names.DATASETS)
+    yield from _known("data.benchmarks", data.benchmarks, names.BENCHMARKS)
+    if data.dataset in names.DATASETS:
+        # Sizes often come from a layer that fits any data set, so those of splits that this one lacks pass.
+        yield from _known("data.sizes", data.sizes, names.EMBEDDED_SPLITS)
+        yield from _known("evaluation.splits", config.evaluation.splits, names.tested_splits(data.dataset))
+    yield from _known("language.negatives", config.language.negatives, names.NEGATIVES)
+
+
+def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
+    name, definition = backbone.architecture, backbone.definition
+    if definition is None or name == names.BLIP:
+        yield from _known("backbone.architecture", [name], [*names.architectures(), names.BLIP])
+    elif Path(definition).suffix != ".json" or Path(definition).stem != name:
+        yield (
+            f"config: `backbone.architecture`: {name!r} is not the name of backbone.definition, {definition}; "
+            f"name both alike, such as {Path(definition).stem!r} and {Path(definition).stem}.json"
+        )
+    if backbone.checkpoint == "package" and name in names.architectures() and name != names.DEMO:
+        yield (
+            f"config: `backbone.checkpoint`: 'package' holds the weights of {names.DEMO}, not of {name}; "
+            "name a file with its weights or one of open_clip's tags"
+        )
+
+
+def _methods(config: "Config") -> Iterator[str]:
+    from vialign.catalogue import LEARNING_RATES, METHODS
+
+    training = config.training
+    yield from _known("training.methods", training.methods, METHODS)
+    yield from _known("training.compare", training.compared, METHODS)
+    yield from _known("training.learning_rates", training.learning_rates, LEARNING_RATES)
+    yield from _known("budget.reference", [config.budget.reference], names.architectures())
+
+
+def _lists(config: "Config") -> Iterator[str]:
+    """Lists in which nothing may stand twice: a second one would be the same again, and count as evidence."""
+    training, signal = config.training, config.signal
+    lists: dict[str, Sequence[object]] = {
+        "data.order_files": config.data.order_files,
+        "language.negatives": config.language.negatives,
+        "text.typos": config.text.typos,
+        "signal.severities": signal.severities,
+        "signal.epsilons": signal.epsilons,
+        "signal.stress_typos": signal.stress_typos,
+        "signal.stress_word_order": signal.stress_word_order,
+        "training.methods": training.methods,
+        "training.seeds": training.seeds,
+        "training.search.factors": training.search.factors,
+        "training.compare": training.compared,
+        "training.compare_seeds": training.compare_seeds,
+        "evaluation.splits": config.evaluation.splits,
+    }
+    for key, values in lists.items():
+        twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+        if twice is not None:
+            yield f"config: `{key}`: {twice!r} stands twice in {list(values)}; give each once"
+
+
+def _expected(config: "Config") -> Iterator[str]:
+    for place, value in enumerate(config.evaluation.expected):
+        key = f"evaluation.expected.{place}"
+        split, _, name = value.benchmark.partition("/")
+        if not name:
+            yield (
+                f"config: `{key}.benchmark`: {value.benchmark!r} has no split; "
+                f"write it as in the results, such as '{config.test_splits[0]}/{names.RETRIEVAL[0]}'"
+            )
+            continue
+        yield from _known(f"{key}.benchmark", [split], config.test_splits)
+        if name in names.RETRIEVAL:
+            yield from _known(f"{key}.metric", [value.metric], names.RECALLS)
+            continue
+        yield from _known(f"{key}.metric", [value.metric], names.MEASURES)
+        # Order files bring names of their own.
+        if not config.data.order_files and not name.startswith((*names.BENCHMARKS, "negatives")):
+            forms = [*names.RETRIEVAL, "negatives", *names.BENCHMARKS]
+            yield from _known(f"{key}.benchmark", [name], forms)
+
+
+def _known(key: str, values: Iterable[str], there: Collection[str]) -> Iterator[str]:
+    return (unknown(key, value, there) for value in values if value not in there)

@@ -1,0 +1,123 @@
+"""Configuration of what is read: data, backbone, language and features."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from vialign.config.section import Count, Fraction, Names, Positive, Section
+
+
+class BenchmarkConfig(Section):
+    """A test benchmark with images of its own, read beside the data set; its items form a test split of their own."""
+
+    folder: str
+    """Where its files lie; `${NAME}` and `${NAME:-default}` are read from the environment."""
+    images: str | None = None
+    """Where the images that it names lie, when not in its folder."""
+    items: Count | None = None
+    """At most so many items, drawn by seed; all of them when not given."""
+    regions: str | None = None
+    """Region features of its images, as `data.regions`."""
+    strict: bool = False
+    """Stop at the first broken row instead of skipping it with a line in the log."""
+    tolerance: Fraction = 0.05
+    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
+
+
+class DataConfig(Section):
+    """Which images, captions and labels the run uses, and how many of each split."""
+
+    dataset: str = "scenes"
+    """A name in `vialign.data.registry`."""
+    folder: str | None = None
+    """Where a real data set lies; `${NAME}` and `${NAME:-default}` are read from the environment."""
+    sizes: dict[str, Count] = {}
+    """Images a split; a split that is not named keeps the data set's own size."""
+    benchmarks: dict[str, BenchmarkConfig] = {}
+    """Test benchmarks by their name in `vialign.data.registry`."""
+    order_files: tuple[str, ...] = ()
+    """Frozen files of word-order perturbations of the data set's test captions, made by `vialign data order`."""
+    strict: bool = False
+    """Stop at the first broken row instead of skipping it with a line in the log."""
+    tolerance: Fraction = 0.05
+    """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
+    tune_list: str | None = None
+    """A file that names, line by line, the only training images to use: those the backbone has not seen."""
+    regions: str | None = None
+    """Region features for the methods that read them (docs/methods.md): a TSV file of bottom-up attention or VinVL, or
+    a folder of npz files. Without it regions are the labelled boxes of the data set."""
+    region_width: Count = 2048
+    """Numbers of a region's feature in that file: 2048 in bottom-up attention, 2054 in VinVL."""
+    region_limit: Count = 36
+    """Regions kept of an image: the first ones of the file, or the largest of its labelled boxes."""
+
+    @model_validator(mode="after")
+    def regions_of_all(self) -> "DataConfig":
+        """Features of one detector cannot stand beside labelled boxes."""
+        if self.regions is None and any(benchmark.regions for benchmark in self.benchmarks.values()):
+            raise ValueError("a benchmark has `regions`, so data.regions must be set too")
+        return self
+
+
+class BackboneConfig(Section):
+    """The frozen dual encoder."""
+
+    architecture: str = "vialign-scenes"
+    """An open_clip model name, or `blip`."""
+    definition: str | None = None
+    """An open_clip model JSON to register under that name; none for the models open_clip and vialign ship. For `blip`
+    the folder with its config.json and tokenizer.json."""
+    tokenizer: str | None = None
+    """A tokenizer.json, or a folder with one, for an architecture that would download it (SigLIP); none otherwise."""
+    checkpoint: str | None = "package"
+    """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
+    random weights (tests and budget measurements only)."""
+    pretrain_steps: Count = 2800
+    """Steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
+    pretrain_learning_rate: Positive = 2e-3
+    """Of that training, at its peak."""
+    pretrain_images: Count = 40000
+    """Images of the pretraining split, drawn on the fly."""
+
+
+class TreebankConfig(Section):
+    """A treebank as a domain of the study of phrase units."""
+
+    treebank: Literal["ptb", "ud"]
+    """Its format: Penn Treebank brackets or Universal Dependencies."""
+    folder: str
+    """Where it lies."""
+
+
+class LanguageConfig(Section):
+    """The spaCy tagger and parser, trained from a treebank by the pipeline."""
+
+    treebank: Literal["scenes", "ptb", "ud"] = "scenes"
+    """`scenes` (drawn captions with their own trees), `ptb` (Penn Treebank) or `ud` (Universal Dependencies)."""
+    folder: str | None = None
+    """Where a real treebank lies."""
+    sentences: Count = 2000
+    """Training sentences."""
+    epochs: Count = 3
+    """Passes over them."""
+    negatives: Names = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
+    """Kinds of rule-made hard negatives (`vialign.language.negatives`)."""
+    domains: dict[str, TreebankConfig] = {}
+    """Named treebanks on which, beside drawn captions, phrase units are studied across domains; none: no study."""
+    domain_sentences: Count = 2500
+    """Training sentences of each domain of that study."""
+    domain_texts: Count = 400
+    """Sentences of each domain that the gate is fitted on, and again so many held-out ones."""
+
+
+class FeaturesConfig(Section):
+    """Extraction of frozen embeddings."""
+
+    readout: Literal["auto", "final", "value", "self_self", "early"] = "auto"
+    """Which patch tokens are mapped to the joint space; `auto` takes the best by pointing accuracy, given boxes."""
+    readout_images: Count = 400
+    """Images with boxes on which `auto` measures."""
+    batch: Count = 128
+    """Images or texts that a tower sees at a time."""
+    shard: Count = 2000
+    """Rows of one shard."""

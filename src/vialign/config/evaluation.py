@@ -1,0 +1,94 @@
+"""Configuration of the evaluation, the analysis and the report."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vialign.config.section import Count, Fraction, Names, NonNegative, Positive, Section
+
+
+class ExpectedValue(Section):
+    """A value that the frozen backbone must reproduce before its data counts."""
+
+    benchmark: str
+    """As in the results, such as `test/image_to_text`."""
+    metric: str
+    """As in the results, such as `r1`."""
+    percent: Annotated[float, Field(ge=0, le=100)]
+    """What it must be."""
+    tolerance: Positive = 0.3
+    """Percentage points."""
+    source: str
+    """Where the value stands."""
+
+
+class ReproductionConfig(Section):
+    """What a backbone that does not reproduce its known numbers means for the run."""
+
+    action: Literal["refuse", "warn"] = "refuse"
+    """`refuse` trains nothing on it, `warn` says so and goes on."""
+
+
+class EvaluationConfig(Section):
+    """Benchmarks and statistics."""
+
+    splits: Names = ("test", "test_combination", "test_domain")
+    """Test splits; each is read once, by the finished methods. The default are those of Scenes; `test` alone where the
+    data set is another."""
+    bootstrap: Count = 2000
+    """Resamples of the images behind every interval."""
+    level: Fraction = 0.05
+    """1 minus the coverage of intervals, and the error of tests."""
+    gallery_batch: Count = 256
+    """Images of one block of a gallery's scores."""
+    rerank: Count | None = None
+    """Candidates of a retrieval query that are scored exactly, the best by the frozen cosine; none: all of them."""
+    rerank_check: Count = 200
+    """Queries a direction on which re-ranking is held against the exact ranking."""
+    blind_margin: Fraction = 0.1
+    """How far above chance, with the whole interval, a classifier that sees no image must answer a benchmark for it to
+    count as solved without images. A few points are common, for hardly any set of wrong captions is free of traces;
+    ten points are more than the methods of a table commonly differ by, so a rise may come from the words alone."""
+    expected: tuple[ExpectedValue, ...] = ()
+    """Values that the frozen backbone must reproduce, beside the published ones that ship with the package."""
+    reproduction: ReproductionConfig = ReproductionConfig()
+
+
+class FailureConfig(Section):
+    """Thresholds by which failed queries are put into classes."""
+
+    missing_quantile: Fraction = 0.05
+    """A concept counts as missing when it matches the right image worse than the worst concept of this share of the
+    aligned selection captions does."""
+    agreement_quantile: Fraction = 0.5
+    """A chosen caption is as good when it agrees with the right image's captions at least as well as this share of
+    selection captions agree with the other captions of their own image; 0.5 is the typical caption."""
+    margin: NonNegative = 0.02
+    """Cosine by which a rival's local similarity may lie under that of the truth and still match the same concepts."""
+    human_answers: Fraction = 0.5
+    """A chosen answer to a question of VQA is as good when its soft accuracy among people's answers is at least this:
+    0.6 is what two of ten people give, 0.3 what one gives."""
+
+
+class GradientConfig(Section):
+    """The gradient analysis of the checkpoint trail."""
+
+    points: Annotated[int, Field(ge=2)] = 7
+    """Checkpoints of the trail at which the terms of the loss are compared."""
+    batches: Annotated[int, Field(ge=2)] = 6
+    """Training batches, the same at every checkpoint, each with gradients of its own."""
+    batch: Annotated[int, Field(ge=2)] = 32
+    """Pairs of such a batch."""
+    moments: Annotated[int, Field(ge=1)] = 2
+    """Checkpoints, of those `points`, at which every sample's own gradient is computed."""
+    bins: Annotated[int, Field(ge=2)] = 5
+    """Groups of C with equally many samples."""
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    examples: Count = 24
+    """Failures shown with their images, over all methods, classes and benchmarks."""
+    challenge: Fraction = 0.035
+    """Gain in R@1 over the frozen backbone that the method promises (method.md, section 10)."""

@@ -1,0 +1,179 @@
+"""The typed configuration: every default lives here once, every unknown key is an error.
+
+`config.yaml` and the overlays in `configs/` state the science of an experiment; this module checks them, fills in
+the defaults and gives each stage its own small section. `python -m vialign.config.experiment` prints the JSON schema.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from vialign.config.data import BackboneConfig, DataConfig, FeaturesConfig, LanguageConfig
+from vialign.config.disentangle import TextConfig, VisualConfig
+from vialign.config.evaluation import EvaluationConfig, FailureConfig, GradientConfig, ReportConfig
+from vialign.config.gates import GatesConfig
+from vialign.config.methods import BaselinesConfig, BudgetConfig, CurriculumConfig, TrainingConfig
+from vialign.config.section import Name, Section
+from vialign.config.signal import SignalConfig
+from vialign.errors import UserError
+from vialign.files.text import read_yaml
+from vialign.names import DATASETS, tested_splits
+
+
+class Config(Section):
+    """One experiment."""
+
+    name: Name = "scenes"
+    """Of the experiment, in a word."""
+    title: str = "Scenes, the embedded world"
+    """Of the report."""
+    results: Name = "results"
+    """Folder that everything is written to."""
+    seed: int = 0
+    """From which every random draw of the run follows."""
+    data: DataConfig = DataConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    language: LanguageConfig = LanguageConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    visual: VisualConfig = VisualConfig()
+    text: TextConfig = TextConfig()
+    signal: SignalConfig = SignalConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
+    training: TrainingConfig = TrainingConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
+    budget: BudgetConfig = BudgetConfig()
+    gates: GatesConfig = GatesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    analysis: FailureConfig = FailureConfig()
+    gradients: GradientConfig = GradientConfig()
+    report: ReportConfig = ReportConfig()
+
+    @property
+    def test_splits(self) -> tuple[str, ...]:
+        """Every split that finished methods are evaluated on: those of the data set, then the benchmarks' own."""
+        return (*self.evaluation.splits, *self.data.benchmarks)
+
+    @model_validator(mode="after")
+    def early_before_end(self) -> "Config":
+        """The early check must lie inside the training."""
+        if self.training.early_steps > self.training.steps:
+            raise ValueError("training.early_steps must not exceed training.steps")
+        return self
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def expand_variables(text: str) -> str:
+    """Replace `${NAME}` and `${NAME:-default}` from the environment.
+
+    Raises UserError when a variable without default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if name in os.environ:
+            return os.environ[name]
+        if default is None:
+            raise UserError(f"config: environment variable {name} is not set; set it to the folder it stands for")
+        return default
+
+    return _VARIABLE.sub(value, text)
+
+
+def _expand(node: Any) -> Any:
+    if isinstance(node, str):
+        return expand_variables(node)
+    if isinstance(node, Mapping):
+        return {key: _expand(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_expand(value) for value in node]
+    return node
+
+
+def load_config(mapping: Mapping[str, Any]) -> Config:
+    """Check a configuration mapping and fill in the defaults.
+
+    Raises UserError with one line a wrong key or name: its dotted path, what is wrong with it and what there is.
+    """
+    from vialign.config.checks import problems
+
+    try:
+        config = _own_splits(Config.model_validate(_expand(mapping)))
+    except RecursionError:
+        raise UserError("config: a section holds itself through a YAML alias (`*name`); write it out") from None
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"config: unknown key `{key}`; {_meant(problem['loc'])}remove it or check its spelling")
+            else:
+                lines.append(f"config: `{key or 'config'}`: {problem['msg']} (got {problem['input']!r})"[:300])
+        raise UserError("\n".join(lines)) from None
+    wrong = problems(config)
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return config
+
+
+def _meant(place: tuple[int | str, ...]) -> str:
+    """The nearest key of the section in which an unknown one stands."""
+    section: Any = Config
+    for part in place[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field is not None else None
+    close = difflib.get_close_matches(str(place[-1]), getattr(section, "model_fields", {}), n=1, cutoff=0.7)
+    return f"did you mean `{close[0]}`? " if close else ""
+
+
+def _own_splits(config: Config) -> Config:
+    """With the test splits of its own data set, where none are given."""
+    if "splits" in config.evaluation.model_fields_set or config.data.dataset not in DATASETS:
+        return config
+    splits = {"splits": tested_splits(config.data.dataset)}
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=splits)})
+
+
+def read_config(*paths: str | Path) -> Config:
+    """Read YAML files, later ones over earlier ones, key by key; the result is checked."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _merge(merged, read_layer(path))
+    return load_config(merged)
+
+
+def read_layer(path: str | Path) -> dict[str, Any]:
+    """One YAML file as it stands. Raises UserError where it is none, or a key stands twice in it."""
+    found = read_yaml(path)
+    layer = {} if found is None else found
+    if not isinstance(layer, dict):
+        raise UserError(f"config: {path}: the top level must be a mapping of sections")
+    return layer
+
+
+def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def digest(config: BaseModel) -> str:
+    """sha256 of a configuration or one of its sections, independent of key order."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    print(json.dumps(Config.model_json_schema(), indent=2))

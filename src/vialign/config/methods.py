@@ -1,0 +1,183 @@
+"""Configuration of the methods, their training and their budget."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vialign.catalogue import COMPARED
+from vialign.config.section import Count, Fraction, Names, NonNegative, Positive, Section, Seeds
+
+
+class GroundingConfig(Section):
+    """Word grounding: a ridge regression from a caption's words to its image, fitted before the first step."""
+
+    share: NonNegative = 0.0
+    """Of the grounded words in a caption's embedding, beside 1 of the tower's own; 0 leaves the grounding out. It
+    stores (2 S - D) (D + 2) numbers, S the width of a token state, which count as extra parameters."""
+    ridge: Positive = 0.03
+    """Penalty of the regression on standardised words, in mean squared errors of a caption."""
+
+
+class CurriculumConfig(Section):
+    """The three removable modules, and the head that all of them share."""
+
+    rank: Count = 32
+    """Of the feature correction, at most: it is sized down until the full model obeys `budget.parameters`."""
+    head_rank: Count = 8
+    """Of the residual on each tower's output."""
+    grounding: GroundingConfig = GroundingConfig()
+    adapter_rank: Count = 6
+    """Of the residuals on prototypes and phrases (regularisation) and on the attention queries (correction)."""
+    alpha: NonNegative = 1.0
+    """α, weight of 1 - C in the ambiguity of a pair (reweighting)."""
+    beta: NonNegative = 1.0
+    """β, weight of the match entropy in it."""
+    smoothing: Fraction = 0.9
+    """How much of the usual level of ambiguity stays from one step to the next."""
+    weight_range: tuple[Positive, Positive] = (0.25, 4.0)
+    """Lowest and highest weight of a pair, before weights are scaled to mean 1."""
+    consistency: NonNegative = 0.1
+    """Weight of MSE(C, 1)."""
+    transport: NonNegative = 0.1
+    """λ, weight of the optimal transport term inside the regulariser."""
+    epsilon: Positive = 0.1
+    """Entropic regularisation of the transport."""
+    transport_iterations: Count = 10
+    """Of Sinkhorn's algorithm."""
+    guide_power: NonNegative = 4.0
+    """Of `vialign-guided`: the rate follows mean C, relative to that of the first batch, to this power."""
+    guide_range: tuple[Positive, Positive] = (0.5, 2.0)
+    """Least and greatest factor of that."""
+
+
+class MonitorConfig(Section):
+    """Light checks during the training of methods that carry the signal, and what is said about them."""
+
+    checks: Count = 24
+    """Over the whole training; the weights at each are kept as the checkpoint trail."""
+    images: Annotated[int, Field(ge=2)] = 80
+    """Selection images that a light check looks at, evenly spread, always the same ones: recall on the whole split
+    would cost more than the training."""
+    window: Annotated[int, Field(ge=5)] = 10
+    """Checks that one rank correlation sees, at most."""
+    minimum: Annotated[int, Field(ge=5)] = 6
+    """Checks below which no correlation is given."""
+    shuffles: Count = 1000
+    """Random orders from which the band is made."""
+
+    @model_validator(mode="after")
+    def reachable(self) -> "MonitorConfig":
+        """A window must be able to hold the checks that a correlation needs."""
+        if self.minimum > self.window:
+            raise ValueError("training.monitor.minimum must not exceed training.monitor.window")
+        return self
+
+
+class SearchConfig(Section):
+    """The search for a method's learning rate: the same effort for every trained method, on selection alone."""
+
+    factors: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
+    """Times the method's rate in `training.learning_rates`: the candidates, each trained for `early_steps` with the
+    first of `training.seeds`. One factor alone leaves nothing to search."""
+
+
+class TrainingConfig(Section):
+    """One recipe for every method."""
+
+    methods: Names = ("frozen", "lora", "vialign")
+    """What is trained and compared (docs/methods.md); the combination that the ablation chooses joins them."""
+    seeds: Seeds = (0, 1)
+    """Each method is trained once with each."""
+    batch: Count = 64
+    """Image-caption pairs of a step."""
+    early_steps: Count = 60
+    """Steps before the early gate; every subset of the modules is trained this far."""
+    steps: Count = 240
+    """Of the whole training."""
+    checks: Count = 4
+    """Checks on the whole selection split over the whole training, by which weights are kept."""
+    monitor: MonitorConfig = MonitorConfig()
+    learning_rates: dict[str, Positive] = {}
+    """Peak of each method, around which `search` looks; `vialign` stands for all its subsets. A method that is not
+    named keeps its default."""
+    weight_decay: NonNegative = 0.01
+    """Of matrices; vectors and numbers have none."""
+    warmup: Fraction = 0.1
+    """Share of the steps in which the learning rate rises to its peak; then it falls as a cosine."""
+    clip: Positive = 1.0
+    """Largest norm of the gradient."""
+    negatives: NonNegative = 1.0
+    """Weight of the hard-negative term, the same for every trained method; 0 leaves negatives out of the choice of
+    weights, rates and combinations too, which then looks at recall alone."""
+    hardest: Fraction = 0.0
+    """Share of the hardest pairs of the batch in that term; the rest are rule-made negatives of the captions."""
+    processes: Count = 1
+    """Processes that share a batch, started by torchrun; each encodes its part, and all see the whole."""
+    keep_seconds: Positive = 20.0
+    """Time after which a training under way is written beside its outputs, to go on from there when it is killed."""
+    search: SearchConfig = SearchConfig()
+    lora_rank: Count = 4
+    """Rank of LoRA's changes."""
+    compare: Names | None = None
+    """Methods of `snakemake compare_all`, beside the combination that the ablation chose; null: all but the subsets."""
+    compare_seeds: Seeds = (0, 1, 2)
+    """Their training seeds."""
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Methods of the full comparison."""
+        return COMPARED if self.compare is None else self.compare
+
+
+class BaselinesConfig(Section):
+    """Sizes of the baselines, from their papers."""
+
+    adapter_reduction: Count = 12
+    """Width of a tower over that of its adapters' bottlenecks; 12 is the published 64 of 768."""
+    clip_adapter_reduction: Count = 4
+    """Dimensions of the joint space over those of CLIP-Adapter's bottlenecks."""
+    clip_adapter_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of CLIP-Adapter's output in the embedding."""
+    bitfit_trunk: bool = True
+    """BitFit also trains the biases of a convolutional image trunk, from pixels and through all of it."""
+    image_prompts: Count = 5
+    """Prompts of each block of the image tower."""
+    text_prompts: Count = 4
+    """Prompts of each block of the text tower."""
+    context_vectors: Count = 4
+    """CoOp's vectors in front of a caption; they take as many places of the text tower's context."""
+    filip_pooled: Fraction = 0.5
+    """Share of the pooled cosine in FILIP's score. The paper has none, because it trains the towers for single tokens;
+    those of a frozen tower alone stay far below its pooled cosine."""
+    uniter_width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    """Width of UNITER's cross-encoder, which has two attention heads; 768 with twelve in the paper."""
+    uniter_layers: Count = 2
+    """Its layers; 12 in the paper."""
+    uniter_transport: NonNegative = 0.1
+    """Weight of its word-region alignment, as in the authors' code."""
+
+
+class BudgetConfig(Section):
+    """The efficiency budget."""
+
+    parameters: Positive = 0.02
+    """Extra parameters over those of the backbone must stay below it."""
+    inference: Positive = 0.10
+    """Extra time of scoring a batch of pairs over the backbone's must stay below it."""
+    training: Positive = 0.10
+    """Extra time of a step over that of the same loop without the modules must stay below it."""
+    strict: bool = False
+    """Stop where a limit is undecided too; otherwise only a broken one stops."""
+    rounds: Count = 50
+    """Rounds of every timing, a fixed number: looking until the answer fits would make it fit. With fewer than 50 times
+    are measured, but decide nothing."""
+    batch: Count = 16
+    """Pairs of a timed batch."""
+    reference: str = "ViT-B-32"
+    """The architecture at whose size the ledger is measured too, with random weights."""
+    reference_batch: Count = 4
+    """The same as `batch`, at the size of `reference`."""
+    binds: Literal["reference", "everywhere"] = "reference"
+    """Where limits decide the gate. The budget is about ViT-B/32. A demo backbone seventy times smaller spends its time
+    in fixed costs of each operation, and the parser of the captions, whose size depends on no backbone, is a quarter of
+    it: there everything is measured and shown, but informs only."""

@@ -1,0 +1,160 @@
+"""Which parts of the configuration a rule reads: what it declares is handed to its job, and all else is a wall.
+
+A name is a field of the configuration (`signal`) or, with dots, a part of one (`evaluation.reproduction`). Snakemake is
+told of each twice: by its digest, which is a parameter of the rule, and by a small file, which is an input of it and is
+written only when the section changes. So a change is seen by the digest and by modification times alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from vialign.config.experiment import Config
+from vialign.files.artifacts import write_text
+
+Model = TypeVar("Model", bound=BaseModel)
+STAMPS = "config"
+"""The folder of the files, inside the results."""
+
+
+def section_text(tree: Mapping[str, Any], name: str) -> str:
+    """One section of a dumped configuration as JSON, its keys in order.
+
+    Raises ValueError when the configuration has no such section.
+    """
+    part: Any = tree
+    for key in name.split("."):
+        if not isinstance(part, Mapping) or key not in part:
+            raise ValueError(f"the configuration has no section `{name}`")
+        part = part[key]
+    return json.dumps(part, sort_keys=True, indent=1) + "\n"
+
+
+def section_digests(tree: Mapping[str, Any], *names: str) -> dict[str, str]:
+    """sha256 of each named section of a dumped configuration. Raises ValueError when it has no such section."""
+    return {name: hashlib.sha256(section_text(tree, name).encode()).hexdigest() for name in sorted(set(names))}
+
+
+def stamp_path(folder: Path | str, name: str) -> str:
+    """The file that stands for one section in a results folder."""
+    return f"{folder}/{STAMPS}/{name}.json"
+
+
+def write_stamp(tree: Mapping[str, Any], name: str, path: Path | str) -> bool:
+    """Write the file of one section where it does not say the same already; whether it was written."""
+    if same_stamp(tree, name, path):
+        return False
+    write_text(section_text(tree, name), path)
+    return True
+
+
+def same_stamp(tree: Mapping[str, Any], name: str, path: Path | str) -> bool:
+    """Whether the file at `path` says of the section what the configuration says."""
+    file = Path(path)
+    return file.is_file() and file.read_bytes() == section_text(tree, name).encode()
+
+
+class UndeclaredSection(RuntimeError):
+    """A job read a section of the configuration that its rule does not declare: a bug of the workflow."""
+
+
+class Reads:
+    """The wall of one rule: what it may read, and what of that was read."""
+
+    def __init__(self, rule: str, names: Iterable[str]) -> None:
+        self.rule = rule
+        self.names = frozenset(names)
+        self.seen: set[str] = set()
+
+    def check(self, name: str) -> None:
+        """Raises UndeclaredSection where nothing of `name` is declared."""
+        if name in self.names:
+            self.seen.add(name)
+        elif not self.some(name):
+            raise UndeclaredSection(
+                f"rule {self.rule} read `{name}` of the configuration without declaring it, so a change of it would "
+                f'not run the rule again; add "{name}" to section(...) of that rule in workflow/rules'
+            )
+
+    def some(self, name: str) -> bool:
+        """Whether a part of `name` is declared."""
+        return any(declared.startswith(f"{name}.") for declared in self.names)
+
+
+def behind_wall(config: Config, reads: Reads) -> Config:
+    """The configuration with its declared sections alone: reading another raises UndeclaredSection.
+
+    It is a Config to whoever takes one, with its properties and `model_copy`. A rule that declares every section gets
+    the configuration itself.
+    """
+    if reads.names >= set(type(config).model_fields):
+        reads.seen |= reads.names
+        return config
+    return _walled(config, reads, "")
+
+
+def dump_declared(config: Config) -> dict[str, Any]:
+    """A configuration, behind a wall or not, as JSON values that `load_declared` reads."""
+    reads: Reads | None = getattr(type(config), "wall", None)
+    if reads is None:
+        return {"values": config.model_dump(mode="json")}
+    return {"values": _plain(config), "rule": reads.rule, "names": sorted(reads.names)}
+
+
+def load_declared(dumped: dict[str, Any]) -> Config:
+    """What `dump_declared` wrote, in another process, behind the same wall."""
+    config = Config.model_validate(dumped["values"])
+    return behind_wall(config, Reads(dumped["rule"], dumped["names"])) if "rule" in dumped else config
+
+
+def _walled(model: Model, reads: Reads, at: str) -> Model:
+    kept = {}
+    for field in type(model).model_fields:
+        value = getattr(model, field)
+        if f"{at}{field}" in reads.names:
+            kept[field] = value
+        elif reads.some(f"{at}{field}"):
+            kept[field] = _walled(value, reads, f"{at}{field}.")
+    kind = _kind(type(model), reads, at)
+    view = cast(Model, object.__new__(kind))
+    # What pydantic keeps of a model; made without its own constructor, which would put defaults in the places left out.
+    state = {"__dict__": kept, "__pydantic_fields_set__": set(kept)}
+    for name, value in {**state, "__pydantic_extra__": None, "__pydantic_private__": None}.items():
+        object.__setattr__(view, name, value)
+    return view
+
+
+@lru_cache(maxsize=256)
+def _kind(base: type[Model], reads: Reads, at: str) -> type[Model]:
+    """A subclass whose fields are asked for at the wall."""
+    fields = frozenset(base.model_fields)
+
+    def read(self: Model, name: str) -> Any:
+        if name in fields:
+            reads.check(f"{at}{name}")
+        return object.__getattribute__(self, name)
+
+    namespace = {
+        "__module__": base.__module__,
+        "__annotations__": {"wall": ClassVar[Reads]},
+        "__getattribute__": read,
+        "wall": reads,
+        "model_config": {"defer_build": True},
+    }
+    made: Any = type(base)
+    return cast("type[Model]", made(base.__name__, (base,), namespace))
+
+
+def _plain(view: BaseModel) -> dict[str, Any]:
+    """The values behind a wall, in nested mappings."""
+    values = {}
+    for name, value in view.__dict__.items():
+        walled = isinstance(value, BaseModel) and hasattr(type(value), "wall")
+        values[name] = _plain(value) if walled else to_jsonable_python(value)
+    return values

@@ -1,0 +1,1 @@
+"""Readers of published test benchmarks, one module a format."""

@@ -1,0 +1,1 @@
+"""What stops a run: the rule of every gate, and what was decided."""

@@ -1,0 +1,227 @@
+"""One training as a job: from the files of the stages before to a checkpoint with its logs.
+
+In one process it is a function call. With `training.processes` above 1 the same job runs under torchrun:
+`torchrun --nproc-per-node 2 -m vialign.training.job JOB.json`, where the first process writes.
+"""
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, SkipValidation, field_serializer, field_validator
+
+from vialign.config.experiment import Config
+from vialign.config.sections import dump_declared, load_declared
+from vialign.errors import UserError
+from vialign.files.artifacts import Provenance, read_table, write_table, write_text
+from vialign.files.locks import end_cleanly
+from vialign.files.text import any_console, read_text
+from vialign.tables.data import IMAGES
+from vialign.tables.evaluation import OUTCOMES
+from vialign.tables.training import MONITOR, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+    from vialign.features import BackboneFacts
+    from vialign.methods.objective import SplitData
+
+SPLIT_PARTS = ("texts", "image_features", "text_features", "encoded")
+"""The input files of a split, `<split>_<part>`."""
+
+
+class TrainingJob(BaseModel):
+    """Everything that a training reads and writes, as text, so that other processes can be told."""
+
+    config: SkipValidation[Config]
+    method: str
+    seed: int
+    until: Literal["early", "final"]
+    inputs: dict[str, str]
+    """`<split>_<part>` of train and selection, `images`, `calibration`, and for `final` `start` with its tables;
+    `<split>_regions` for a method that reads them."""
+    outputs: dict[str, str]
+    provenance: Provenance
+    threads: int = 1
+    """Of all processes together."""
+
+    @field_serializer("config")
+    def _dump(self, config: Config) -> dict[str, Any]:
+        return dump_declared(config)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _load(cls, given: Any) -> Any:
+        return load_declared(given) if isinstance(given, dict) else given
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the training is kept while it is under way: a hidden file beside its checkpoint."""
+        checkpoint = Path(self.outputs["checkpoint"])
+        return checkpoint.with_name(f".{checkpoint.name}.unfinished.safetensors")
+
+
+def run_job(job: TrainingJob) -> None:
+    """Do the job, in as many processes as its config says. Raises UserError when one of them fails."""
+    if job.config.training.processes == 1:
+        train_job(job)
+        return
+    request = job.unfinished.with_suffix(".json")
+    count = job.config.training.processes
+    write_text(job.model_copy(update={"threads": max(1, job.threads // count)}).model_dump_json(), request)
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "vialign.training.job"]
+    # Line by line, because a stage puts in the place of stderr an object that is no file of its own.
+    with subprocess.Popen(
+        [sys.executable, "-m", *command, str(request)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",
+    ) as torchrun:
+        try:
+            for line in torchrun.stdout or ():
+                sys.stderr.write(line)
+        except BaseException:
+            torchrun.terminate()
+            raise
+    request.unlink(missing_ok=True)
+    if torchrun.returncode:
+        raise UserError(f"training {job.method}, seed {job.seed}: one of {count} processes failed; see the lines above")
+
+
+def train_job(job: TrainingJob) -> None:
+    """Train, and write what is left; where several processes share the batches, the first writes."""
+    import torch
+
+    from vialign.distributed import is_first
+    from vialign.evaluation.run import core_outcomes
+    from vialign.methods.build import build_method, open_backbone
+    from vialign.methods.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
+    from vialign.signal.calibration import read_calibration
+    from vialign.training.loop import Diverged, train
+    from vialign.training.unfinished import Unfinished
+
+    torch.set_num_threads(job.threads)
+    config, outputs = job.config, job.outputs
+    backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
+    method = build_method(job.method, config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
+    data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "selection")}
+    early = job.until == "early"
+    unfinished = Unfinished(
+        job.unfinished, {**job.provenance, "inputs": state_of(job.inputs)}, config.training.keep_seconds
+    )
+    rate = found_rate(job)
+    try:
+        result = train(
+            method,
+            data["train"],
+            data["selection"],
+            config.training,
+            peak_rate=rate,
+            seed=job.seed,
+            to_step=config.training.early_steps if early else config.training.steps,
+            start=None if early else load_checkpoint(job.inputs["start"]),
+            unfinished=unfinished,
+        )
+    except Diverged as error:
+        raise UserError(
+            f"training.learning_rates: {error} on the way, seed {job.seed}, peak rate {rate:g}; set a smaller rate"
+        ) from None
+    if not is_first():
+        return
+    log, monitor, signal_monitor, trail = result.log, result.monitor, result.signal_monitor, result.trail
+    if early:
+        outcomes = core_outcomes(method, data["selection"], job.method, job.seed, "selection")
+        write_table(outcomes, OUTCOMES, outputs["outcomes"], job.provenance)
+    else:
+        log = pd.concat([read_table(job.inputs["start_steps"], TRAINING_LOG), log])
+        monitor = pd.concat([read_table(job.inputs["start_monitor"], MONITOR), monitor])
+        signal_monitor = pd.concat([read_table(job.inputs["start_signal_monitor"], SIGNAL_MONITOR), signal_monitor])
+        trail = {**load_trail(job.inputs["start_trail"]), **trail}
+    save_checkpoint(result.checkpoint, outputs["checkpoint"], job.provenance)
+    write_table(log, TRAINING_LOG, outputs["steps"], job.provenance)
+    write_table(monitor, MONITOR, outputs["monitor"], job.provenance)
+    write_table(signal_monitor, SIGNAL_MONITOR, outputs["signal_monitor"], job.provenance)
+    save_trail(trail, outputs["trail"], job.provenance)
+    unfinished.remove()
+
+
+def search_job(job: TrainingJob) -> None:
+    """Try every candidate of the method's learning rate for the early steps; write the table `SEARCH`."""
+    from vialign.methods.build import build_method, learning_rate, open_backbone
+    from vialign.signal.calibration import read_calibration
+    from vialign.training.search import search_rates
+
+    config = job.config
+    backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
+    calibration = read_calibration(job.inputs["calibration"])
+    needs = build_method(job.method, config, backbone, calibration, job.seed).needs
+    data = {split: read_job_split(job, split, needs, backbone) for split in ("train", "selection")}
+    table = search_rates(
+        lambda: build_method(job.method, config, backbone, calibration, job.seed),
+        data["train"],
+        data["selection"],
+        config.training,
+        base_rate=learning_rate(job.method, config.training),
+        seed=job.seed,
+    )
+    write_table(table, SEARCH, job.outputs["search"], job.provenance)
+
+
+def found_rate(job: TrainingJob) -> float:
+    """The learning rate that the search chose; that of the config where nothing was searched."""
+    from vialign.methods.build import learning_rate
+
+    if "search" not in job.inputs:
+        return learning_rate(job.method, job.config.training)
+    table = read_table(job.inputs["search"], SEARCH)
+    return float(table.loc[table["chosen"], "learning_rate"].iloc[0])
+
+
+def read_job_split(
+    job: TrainingJob, split: str, needs: frozenset[str], backbone: "Backbone | BackboneFacts"
+) -> "SplitData":
+    """A split with all that the method reads of it, without negatives where they have no weight."""
+    from vialign.data.folders import image_folders
+    from vialign.methods.inputs import read_split
+
+    data = read_split(
+        *(job.inputs[f"{split}_{part}"] for part in SPLIT_PARTS),
+        needs=needs,
+        images=read_table(job.inputs["images"], IMAGES),
+        folders=image_folders(job.config.data, Path(job.inputs["images"]).parent),
+        backbone=backbone,
+        regions=job.inputs.get(f"{split}_regions"),
+    )
+    return data if job.config.training.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
+
+
+def state_of(inputs: dict[str, str]) -> str:
+    """sha256 over name, size and time of the input files: another one once a stage before has run again."""
+    total = hashlib.sha256()
+    for name, path in sorted(inputs.items()):
+        file = Path(path)
+        found = (file / "manifest.parquet" if file.is_dir() and (file / "manifest.parquet").exists() else file).stat()
+        total.update(f"{name} {path} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+def main(path: str) -> None:
+    """What each process of torchrun does."""
+    from vialign.distributed import process_group
+
+    any_console()
+    end_cleanly()
+    job = TrainingJob.model_validate_json(read_text(path))
+    try:
+        with process_group():
+            train_job(job)
+    except UserError as error:
+        sys.exit(f"vialign: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
