@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from checking import unchecked
 from documentation import build as build_site
+from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
@@ -67,6 +68,13 @@ def _types(request: pytest.FixtureRequest) -> Iterator[None]:
 def repository() -> Path:
     """The repository's root folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Python that starts in no time, for the many short calls of Snakemake (tests/warm_python.py)."""
+    with warm_python(tmp_path_factory.mktemp("warm")) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")

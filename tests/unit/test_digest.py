@@ -63,6 +63,9 @@ def test_the_closure_follows_every_way_of_importing(tree, module, closure):
     [
         ("base.py", '"""Other words."""\n\n# a remark\nVALUE   =   1\n', False),
         ("base.py", '"""Base."""\nVALUE = 2\n', True),
+        ("base.py", '"""Base."""\nVALUE = True\n', True),
+        ("base.py", '"""Base."""\nVALUE = 1\nimport math\n', True),
+        ("base.py", 'VALUE = 1\n"""A sentence about it."""\n', False),
         ("far/near.py", "thing = 2\n", True),
         ("far/assets/weights.json", '{"a": 1}', True),
         ("far/assets/more.csv", "a,b", True),
@@ -78,6 +81,28 @@ def test_the_digest_changes_exactly_with_what_the_stage_uses(tree, name, content
     assert code_digest("vialign.room.twin", root=tree) == before
     (tree / "vialign" / name).write_text(content)
     assert (code_digest("vialign.room.twin", root=tree) != before) is changes
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("raise KeyError", "raise KeyError from None"),
+        ("x = y", "x = 'y'"),
+        ("f(a, b)", "f(a, *b)"),
+        ("def f(a, b): pass", "def f(a, /, b): pass"),
+        ("def f(a, *, b): pass", "def f(a, b): pass"),
+        ("{1: 2}", "{1, 2}"),
+        ("x = [a, [b]]", "x = [[a], b]"),
+        ("x = -1", "x = +1"),
+        ("x = f'{a}'", "x = f'{a!r}'"),
+    ],
+)
+def test_code_that_means_something_else_has_another_digest(tree, one, other):
+    found = set()
+    for content in (one, other):
+        (tree / "vialign/alone.py").write_text(content + "\n")
+        found.add(code_digest("vialign.alone", root=tree))
+    assert len(found) == 2
 
 
 def test_the_digest_does_not_depend_on_where_the_package_lies_or_on_the_order_of_names(tree, tmp_path_factory):

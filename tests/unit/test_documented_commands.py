@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections import defaultdict
 
 import pytest
@@ -69,40 +68,40 @@ def _executor(arguments):
     return ["--executor", "local"] if "--workflow-profile" in arguments else []
 
 
-def dry_run(folder, options, targets, source):
-    command = [sys.executable, "-m", "snakemake", "--executor", "local", "--quiet", "all", "-n", *options]
+def dry_run(python, folder, options, targets, source):
+    command = [python, "-m", "snakemake", "--executor", "local", "--quiet", "all", "-n", *options]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
     return subprocess.run(
         [*command, "--", *sorted(targets)], cwd=folder, env=settings, capture_output=True, text=True, check=False
     )
 
 
-def test_every_snakemake_command_of_the_pages_can_be_run(told, repository, tmp_path):
+def test_every_snakemake_command_of_the_pages_can_be_run(told, repository, warm, tmp_path):
     commands = [command for command in of(told, "snakemake") if not command.place.startswith("docs/extending/")]
     linked(repository, tmp_path)
     with_shown(tmp_path, commands)
     asked = experiments(commands)
     assert len(commands) > 20 and len(asked) > 3 and "compare_all" in asked[()]
     for options, targets in asked.items():
-        done = dry_run(tmp_path, options, targets, repository / "src")
+        done = dry_run(warm, tmp_path, options, targets, repository / "src")
         assert done.returncode == 0, f"{options} -- {targets}: {(done.stdout + done.stderr)[-2000:]}"
 
 
-def test_every_command_of_the_worked_extensions_can_be_run_once_they_are_made(told, extended, tmp_path):
+def test_every_command_of_the_worked_extensions_can_be_run_once_they_are_made(told, extended, warm, tmp_path):
     commands = [command for command in told if command.place.startswith("docs/extending/")]
     linked(extended, tmp_path)
     asked = experiments(of(commands, "snakemake"))
     assert len(asked) == 4
     for options, targets in asked.items():
-        done = dry_run(tmp_path, options, targets, extended / "src")
+        done = dry_run(warm, tmp_path, options, targets, extended / "src")
         assert done.returncode == 0, f"{options} -- {targets}: {(done.stdout + done.stderr)[-2000:]}"
 
 
-def test_a_target_that_is_taken_for_a_configuration_is_noticed(repository, tmp_path):
+def test_a_target_that_is_taken_for_a_configuration_is_noticed(repository, warm, tmp_path):
     linked(repository, tmp_path)
     asked = experiments(told_in_code("`snakemake --cores 2 --configfile configs/tiny.yaml all`", "x"))
     assert asked == {("--configfile", "configs/tiny.yaml", "all"): set()}
-    assert dry_run(tmp_path, *next(iter(asked.items())), repository / "src").returncode != 0
+    assert dry_run(warm, tmp_path, *next(iter(asked.items())), repository / "src").returncode != 0
 
 
 def test_every_target_of_make_is_there(told, repository):

@@ -3,10 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TINY = ROOT / "configs/tiny.yaml"
 
 ANY = """
 from pathlib import Path
@@ -50,7 +51,27 @@ write_table(pd.DataFrame(rows), ABLATION, snakemake.output.ablation, {})
 )
 
 
-def make_tree(folder: Path) -> Path:
+@dataclass(frozen=True)
+class Workflow:
+    """The workflow with stand-ins, in a folder of its own, and the Python that runs it."""
+
+    python: str
+    tree: Path
+
+    def command(self, folder: Path, *arguments: str) -> list[str]:
+        """A call of Snakemake with `folder` as its working directory."""
+        base = [self.python, "-m", "snakemake", "--snakefile", str(self.tree / "Snakefile")]
+        return [*base, "--directory", str(folder), "--cores", "2", "--configfile", str(TINY), *arguments]
+
+    def call(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `command` to its end."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            self.command(folder, *arguments), capture_output=True, text=True, env=environment, check=False, cwd=folder
+        )
+
+
+def make_workflow(python: str, folder: Path) -> Workflow:
     """The workflow in `folder`, with stand-ins."""
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder / name)
@@ -61,18 +82,4 @@ def make_tree(folder: Path) -> Path:
     for script in (ROOT / "workflow/scripts").glob("*.py"):
         text = GATE if script.stem.endswith("_gate") else ABLATION if script.stem == "ablation" else ANY
         (scripts / script.name).write_text(text, encoding="utf-8")
-    return folder
-
-
-def command(tree: Path, folder: Path, *arguments: str) -> list[str]:
-    """A call of Snakemake on the workflow in `tree` with `folder` as its working directory."""
-    base = [sys.executable, "-m", "snakemake", "--snakefile", str(tree / "Snakefile"), "--directory", str(folder)]
-    return [*base, "--cores", "2", "--configfile", str(ROOT / "configs/tiny.yaml"), *arguments]
-
-
-def call(tree: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `command` to its end."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(tree, folder, *arguments), capture_output=True, text=True, env=environment, check=False, cwd=folder
-    )
+    return Workflow(python, folder)

@@ -7,7 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from vialign.files.artifacts import read_provenance, read_table, read_tensors
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 from vialign.tables.gates import VERDICT
 from vialign.tables.training import SEARCH
+from warm_python import FIRST_COLD
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
@@ -38,19 +40,30 @@ evaluation:
 """
 
 
-def snakemake(folder: Path, *arguments: str, code: Path | None = None) -> subprocess.CompletedProcess[str]:
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def snakemake(warm: str, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """`call_snakemake` by the Python that starts in no time, but for the first job of every script."""
+    return partial(call_snakemake, warm, tmp_path_factory.mktemp("first"))
+
+
+def call_snakemake(
+    python: str, first: Path, folder: Path, *arguments: str, code: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in `folder`; `code` replaces the package that it imports."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", FIRST_COLD: str(first)}
     if code is not None:
         environment["PYTHONPATH"] = str(code)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command = [python, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--cores", "2", "--configfile", str(ROOT / "configs" / "tiny.yaml")]
     command += [str(file) for file in folder.glob("benchmarks.yaml")] + list(arguments)
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=folder)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(snakemake: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     shutil.copy(ROOT / "config.yaml", folder)
     publish_winoground(folder / "winoground")
@@ -83,7 +96,7 @@ def listed_rules(dry_run: str) -> set[str]:
     return set(re.findall(r"^(\w+) +\d+$", dry_run, flags=re.MULTILINE)) - {"total"}
 
 
-def test_the_report_is_written_and_a_second_run_has_nothing_to_do(run: Path) -> None:
+def test_the_report_is_written_and_a_second_run_has_nothing_to_do(snakemake: Program, run: Path) -> None:
     assert (run / "results/report/index.html").stat().st_size > 100_000
     again = snakemake(run, "--dry-run", "--", "all")
     assert again.returncode == 0
@@ -105,7 +118,7 @@ def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> 
     assert {"frozen", "lora"} <= set(read_table(run / "results/compare/comparisons.parquet", COMPARISONS)["reference"])
 
 
-def test_every_method_is_compared_on_a_page_of_its_own(run: Path) -> None:
+def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: Path) -> None:
     done = snakemake(run, "--", "compare_all")
     assert done.returncode == 0, done.stderr[-3000:]
     page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
@@ -122,7 +135,7 @@ def test_every_method_is_compared_on_a_page_of_its_own(run: Path) -> None:
         assert "Nothing to be done" in again.stdout + again.stderr, target
 
 
-def test_two_processes_train_what_one_does(run: Path, tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(snakemake: Program, run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     shutil.copytree(run, folder, symlinks=True)
     checkpoint = "results/train/lora/0/early.safetensors"
@@ -152,7 +165,7 @@ def test_logs_are_written(run: Path) -> None:
     assert (run / "results/logs/train_early/vialign/0.log").stat().st_size > 0
 
 
-def test_regions_are_made_only_for_the_methods_that_read_them(tmp_path: Path) -> None:
+def test_regions_are_made_only_for_the_methods_that_read_them(snakemake: Program, tmp_path: Path) -> None:
     shutil.copy(ROOT / "config.yaml", tmp_path)
     asked = {
         method: listed_rules(
@@ -163,7 +176,9 @@ def test_regions_are_made_only_for_the_methods_that_read_them(tmp_path: Path) ->
     assert asked["vinvl"] - asked["filip"] == {"regions"} and "evaluate_method" in asked["filip"]
 
 
-def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(run: Path, tmp_path: Path) -> None:
+def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(
+    snakemake: Program, run: Path, tmp_path: Path
+) -> None:
     code = tmp_path / "src"
     shutil.copytree(ROOT / "src", code, ignore=shutil.ignore_patterns("__pycache__"))
     unchanged = snakemake(run, "--dry-run", "--", "all", code=code)
@@ -272,7 +287,7 @@ def test_a_change_of_any_key_reruns_exactly_the_rules_that_read_it(run: Path) ->
 
 
 @pytest.mark.parametrize("triggers", [[], ["--rerun-triggers", "mtime"]])
-def test_a_changed_key_is_seen_by_a_dry_run(run: Path, triggers: list[str]) -> None:
+def test_a_changed_key_is_seen_by_a_dry_run(snakemake: Program, run: Path, triggers: list[str]) -> None:
     change = ["--config", "analysis={margin: 0.5}", "report={examples: 3}"]
     assert listed_rules(snakemake(run, "--dry-run", *triggers, *change, "--", "all").stdout) == {
         "all",
@@ -290,7 +305,7 @@ def test_a_changed_key_is_seen_by_a_dry_run(run: Path, triggers: list[str]) -> N
     ],
 )
 def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
-    run: Path, tmp_path: Path, gate: str, verdict: str, broken: str, not_made: str
+    snakemake: Program, warm: str, run: Path, tmp_path: Path, gate: str, verdict: str, broken: str, not_made: str
 ) -> None:
     folder = tmp_path / gate
     shutil.copytree(run, folder, symlinks=True)
@@ -305,7 +320,7 @@ def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
     assert "esign review" in report and f"{gate} gate" in report.lower()
     assert not (folder / "results" / not_made).exists()
     command = shlex.split(html.unescape(re.findall(r"<pre>(snakemake .*?)</pre>", report, re.DOTALL)[0]))
-    goes_on = [sys.executable, "-m", *command[:-2], "--dry-run", *command[-2:]]
+    goes_on = [warm, "-m", *command[:-2], "--dry-run", *command[-2:]]
     planned = subprocess.run(goes_on, capture_output=True, text=True, check=False, cwd=folder)
     assert planned.returncode == 0 and f"{gate}_gate" in listed_rules(planned.stdout), planned.stderr[-3000:]
     if gate == "budget":
@@ -315,7 +330,9 @@ def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
         assert "esign review" not in report and (folder / "results" / not_made).exists()
 
 
-def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(run: Path, tmp_path: Path) -> None:
+def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(
+    snakemake: Program, run: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "refused"
     shutil.copytree(run, folder, symlinks=True)
     (folder / "known.yaml").write_text(KNOWN, encoding="utf-8")
@@ -339,7 +356,9 @@ def test_nothing_is_trained_on_a_backbone_that_misses_its_known_numbers(run: Pat
         ("backbone={architecture: ViT-B-32, checkpoint: package}", "package"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_nothing_half_written(tmp_path: Path, override: str, message: str) -> None:
+def test_bad_input_is_one_clear_line_and_nothing_half_written(
+    snakemake: Program, tmp_path: Path, override: str, message: str
+) -> None:
     shutil.copy(ROOT / "config.yaml", tmp_path)
     target = "results/features/readout.parquet" if "backbone" in override else "results/data/images.parquet"
     done = snakemake(tmp_path, "--config", override, "--", target)

@@ -4,13 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from workflow.stand_in import ANY, call, command, make_tree
+from workflow.stand_in import ANY, Workflow, make_workflow
 
 pytestmark = pytest.mark.workflow
 TRIGGERS = {"default": [], "mtime": ["--rerun-triggers", "mtime"]}
@@ -20,20 +21,20 @@ LAST = "compare/comparisons.parquet"
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tree(tmp_path_factory.mktemp("tree"))
+def workflow(warm: str, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    return make_workflow(warm, tmp_path_factory.mktemp("tree"))
 
 
 @pytest.fixture(scope="module")
-def finished(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(workflow: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    shutil.copy(tree / "config.yaml", folder)
-    run(tree, folder)
+    shutil.copy(workflow.tree / "config.yaml", folder)
+    run(workflow, folder)
     return folder
 
 
-def run(tree: Path, folder: Path, *arguments: str) -> str:
-    done = call(tree, folder, *arguments, "--", "all")
+def run(workflow: Workflow, folder: Path, *arguments: str) -> str:
+    done = workflow.call(folder, *arguments, "--", "all")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return done.stdout + done.stderr
 
@@ -43,52 +44,54 @@ def shown(folder: Path) -> str:
     return (folder / "results/report/index.html").read_text(encoding="utf-8")
 
 
-def nothing_to_do(tree: Path, folder: Path, *arguments: str) -> bool:
-    return "Nothing to be done" in run(tree, folder, "--dry-run", *arguments)
+def nothing_to_do(workflow: Workflow, folder: Path, *arguments: str) -> bool:
+    return "Nothing to be done" in run(workflow, folder, "--dry-run", *arguments)
 
 
-def test_a_dry_run_writes_nothing(tree: Path, tmp_path: Path) -> None:
-    shutil.copy(tree / "config.yaml", tmp_path)
-    run(tree, tmp_path, "--dry-run")
+def test_a_dry_run_writes_nothing(workflow: Workflow, tmp_path: Path) -> None:
+    shutil.copy(workflow.tree / "config.yaml", tmp_path)
+    run(workflow, tmp_path, "--dry-run")
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("triggers", TRIGGERS)
 @pytest.mark.parametrize("gate", FIRST_BEHIND)
-def test_a_stopped_run_goes_on_in_one_call(tree: Path, finished: Path, tmp_path: Path, gate: str, triggers: str):
+def test_a_stopped_run_goes_on_in_one_call(
+    workflow: Workflow, finished: Path, tmp_path: Path, gate: str, triggers: str
+):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     behind = folder / "results" / FIRST_BEHIND[gate]
     stop = [*TRIGGERS[triggers], "--config", f"gates={{{gate}: {{action: stop}}}}"]
-    run(tree, folder, *stop)
+    run(workflow, folder, *stop)
     assert LAST not in shown(folder), "a gate that stops now shows the report of a stopped run"
     # As after a first run that stopped here: nothing behind the gate was ever made.
     behind.unlink()
     (folder / "results" / LAST).unlink()
-    assert nothing_to_do(tree, folder, *stop)
-    run(tree, folder, *TRIGGERS[triggers])
+    assert nothing_to_do(workflow, folder, *stop)
+    run(workflow, folder, *TRIGGERS[triggers])
     assert LAST in shown(folder)
     assert behind.exists() and (folder / "results" / LAST).exists()
-    assert nothing_to_do(tree, folder, *TRIGGERS[triggers])
+    assert nothing_to_do(workflow, folder, *TRIGGERS[triggers])
 
 
 @pytest.mark.parametrize("triggers", ["mtime"])
 def test_another_limit_or_a_smaller_method_takes_the_run_on(
-    tree: Path, finished: Path, tmp_path: Path, triggers: str
+    workflow: Workflow, finished: Path, tmp_path: Path, triggers: str
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     gates = "gates={budget: {action: stop}}"
     large = [*TRIGGERS[triggers], "--config", gates, "budget={parameters: 0.9}", "curriculum={head_rank: 3000}"]
-    run(tree, folder, *large)
+    run(workflow, folder, *large)
     assert LAST not in shown(folder)
     small = [*TRIGGERS[triggers], "--config", gates, "budget={parameters: 0.9}"]
-    run(tree, folder, *small)
+    run(workflow, folder, *small)
     assert LAST in shown(folder)
     tight = [*TRIGGERS[triggers], "--config", gates]
-    run(tree, folder, *tight)
+    run(workflow, folder, *tight)
     assert LAST not in shown(folder)
-    run(tree, folder, *small)
+    run(workflow, folder, *small)
     assert LAST in shown(folder)
 
 
@@ -104,16 +107,18 @@ time.sleep(600)
 
 def test_a_second_run_is_told_and_a_killed_one_needs_no_unlock(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
-    tree, folder, other = make_tree(tmp_path / "tree"), tmp_path / "run", tmp_path / "other"
+    # Processes as everywhere, since they are killed here.
+    workflow = make_workflow(sys.executable, tmp_path / "tree")
+    folder, other = tmp_path / "run", tmp_path / "other"
     for place in (folder, other):
         place.mkdir()
-        shutil.copy(tree / "config.yaml", place)
-    script = tree / "workflow/scripts/prepare_data.py"
+        shutil.copy(workflow.tree / "config.yaml", place)
+    script = workflow.tree / "workflow/scripts/prepare_data.py"
     script.write_text(WAITING, encoding="utf-8")
     results = ["--config", f"results={folder / 'results'}"]
     wanted = ["--", str(folder / "results/data/images.parquet")]
     first = subprocess.Popen(
-        command(tree, folder, *results, *wanted),
+        workflow.command(folder, *results, *wanted),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -124,11 +129,11 @@ def test_a_second_run_is_told_and_a_killed_one_needs_no_unlock(tmp_path: Path) -
             assert first.poll() is None
             time.sleep(0.1)
         for place in (folder, other):
-            second = call(tree, place, *results, *wanted)
+            second = workflow.call(place, *results, *wanted)
             told = [line for line in second.stderr.splitlines() if line.startswith("vialign: ")]
             assert second.returncode != 0 and len(told) == 1
             assert "another run is at work in this results folder" in told[0] and "Traceback" not in second.stderr
-            assert call(tree, place, "--dry-run", *results, *wanted).returncode == 0
+            assert workflow.call(place, "--dry-run", *results, *wanted).returncode == 0
         first.kill()
         first.wait()
     finally:
@@ -138,6 +143,6 @@ def test_a_second_run_is_told_and_a_killed_one_needs_no_unlock(tmp_path: Path) -
     assert list((folder / ".snakemake/locks").iterdir()), "the killed run left its lock"
     part = folder / "results/data/.images.parquet.abcd1234.part"
     part.touch()
-    done = call(tree, folder, "--rerun-incomplete", *results, *wanted)
+    done = workflow.call(folder, "--rerun-incomplete", *results, *wanted)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not part.exists()
