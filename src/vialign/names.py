@@ -16,13 +16,15 @@ EMBEDDED_SPLITS = (
     "calibration",
     "diagnosis",
     "diagnosis_domain",
-    "validation",
+    "selection",
+    "gate",
+    "confirmation",
     "test",
     "test_combination",
     "test_domain",
 )
 """Splits of those."""
-PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
+PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "selection", "gate", "confirmation", "test")
 """Splits of every other data set."""
 DATASETS = {
     "scenes": "vialign.data.scenes.build",

@@ -144,7 +144,7 @@ RESULTS_OF_A_RUN = (
         "train/{method}/{seed}/early_monitor.parquet",
         MONITOR,
         "train_early",
-        "validation checks up to the early check",
+        "selection checks up to the early check",
     ),
     Result(
         "early_signal_monitor",
@@ -158,7 +158,7 @@ RESULTS_OF_A_RUN = (
         "train/{method}/{seed}/early_outcomes.parquet",
         OUTCOMES,
         "train_early",
-        "validation queries at the early check",
+        "selection queries at the early check",
     ),
     Result("log", "train/{method}/{seed}/log.parquet", TRAINING_LOG, "train_final", "losses of the whole training"),
     Result(
@@ -166,7 +166,7 @@ RESULTS_OF_A_RUN = (
         "train/{method}/{seed}/monitor.parquet",
         MONITOR,
         "train_final",
-        "validation checks of the whole training",
+        "selection checks of the whole training",
     ),
     Result(
         "signal_monitor",
@@ -180,7 +180,14 @@ RESULTS_OF_A_RUN = (
         "gates/early_monitoring.parquet",
         MONITORING,
         "early_gate",
-        "how mean C and the validation metric move together, early",
+        "how mean C and the selection metric move together, early",
+    ),
+    Result(
+        "gate_outcomes",
+        "gates/early_outcomes.parquet",
+        OUTCOMES,
+        "early_outcomes",
+        "queries of the early gate's own split at the early check",
     ),
     Result("gate_early", "gates/early.parquet", VERDICT, "early_gate", "verdict of the early gate"),
     Result(
@@ -261,7 +268,7 @@ RESULTS_OF_A_RUN = (
         "analyse/monitoring.parquet",
         MONITORING,
         "monitoring",
-        "how mean C and the validation metric move together",
+        "how mean C and the selection metric move together",
     ),
     Result(
         "gradient_terms",

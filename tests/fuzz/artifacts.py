@@ -92,7 +92,7 @@ def read_picture(suffix: str, folder: Path) -> None:
 def configuration(folder: Path) -> Path:
     folder.mkdir(parents=True)
     text = (
-        "name: x\nseed: 3\ndata:\n  dataset: coco\n  folder: ${HOME}/coco\n  sizes: {test: 5, validation: 4}\n"
+        "name: x\nseed: 3\ndata:\n  dataset: coco\n  folder: ${HOME}/coco\n  sizes: {test: 5, selection: 4}\n"
         "training:\n  methods: [vialign, lora]\n  steps: 100\n  early_steps: 20\n"
     )
     (folder / "c.yaml").write_text(text)

@@ -46,7 +46,7 @@ class Format:
 
 IMAGES = [f"{number}.jpg" for number in range(1, 11)]
 CAPTIONS = [(name, number, f"Caption {number} of {name} .") for name in IMAGES for number in range(2)]
-SIZES = {"calibration": 1, "diagnosis": 1}
+SIZES = {"confirmation": 1, "calibration": 1, "diagnosis": 1}
 LISTS = {"train": IMAGES[:6], "val": IMAGES[6:8], "test": IMAGES[8:]}
 
 
@@ -254,7 +254,7 @@ def vg200_make(target: str) -> Callable[[Path], Path]:
 
 def read_vg200(file: str) -> Callable[[Path], int]:
     def read(folder: Path) -> int:
-        sizes = {"validation": 1, "test": 1, **SIZES}
+        sizes = {"selection": 1, "gate": 1, "test": 1, **SIZES}
         vg200.read(data_config("vg200", folder, sizes=sizes), 0)
         problems = Problems("vg200", strict=False)
         lines = (vg200.read_attributes if file == "Attributes.txt" else vg200.read_relations)(folder, problems)

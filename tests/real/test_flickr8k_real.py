@@ -21,7 +21,15 @@ def config(real_folder) -> DataConfig:
 def test_the_published_counts_are_found_and_no_image_the_base_saw_is_used(config, real_folder, tmp_path):
     tables = read_dataset(config, 0, tmp_path)
     counts = tables.images["split"].value_counts().to_dict()
-    assert counts == {"train": 2200, "calibration": 300, "diagnosis": 500, "validation": 1000, "test": 1000}
+    assert counts == {
+        "train": 1700,
+        "confirmation": 500,
+        "calibration": 300,
+        "diagnosis": 500,
+        "selection": 600,
+        "gate": 400,
+        "test": 1000,
+    }
     assert (tables.captions.groupby("image_id").size() == 5).all()
     assert len(tables.captions) == 25000
     assert len(tables.ratings) == 47830

@@ -1,4 +1,4 @@
-# Stage ablate: all subsets of the modules on validation, the backward-elimination path, the chosen combination.
+# Stage ablate: all subsets of the modules on selection, the backward-elimination path, the chosen combination.
 checkpoint ablation:
     input:
         outcomes=expand(rules.train_early.output.outcomes, method=SUBSETS, seed=SEEDS),

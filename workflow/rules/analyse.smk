@@ -3,7 +3,7 @@ rule failures:
     input:
         **{
             f"{split}_{name}": path
-            for split in ["validation", *CONFIG.test_splits]
+            for split in ["selection", *CONFIG.test_splits]
             for name, path in encoded(split).items()
         },
         units=[

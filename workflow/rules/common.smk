@@ -28,8 +28,8 @@ CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
 OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
-TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "validation"]
-SPLITS = [*TUNING_SPLITS, *CONFIG.test_splits]
+TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "selection"]
+SPLITS = [*TUNING_SPLITS, "gate", "confirmation", *CONFIG.test_splits]
 SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
@@ -235,10 +235,10 @@ def training_splits(wildcards):
     """What training reads of its two splits."""
     found = {
         f"{split}_{name}": path
-        for split in ("train", "validation")
+        for split in ("train", "selection")
         for name, path in encoded(split).items()
     }
-    return {**found, **regions_of(wildcards.method, ["train", "validation"])}
+    return {**found, **regions_of(wildcards.method, ["train", "selection"])}
 
 
 def regions_of(method, splits):

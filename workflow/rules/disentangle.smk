@@ -1,11 +1,11 @@
-# Stage disentangle: visual prototypes and phrase units, learned on `train`, measured on `validation`.
+# Stage disentangle: visual prototypes and phrase units, learned on `train`, measured on `selection`.
 rule fit_visual:
     input:
         images=rules.prepare_data.output.images,
         objects=rules.prepare_data.output.objects,
         drawn=rules.prepare_data.output.drawn,
         train=f"{RESULTS}/features/train/images",
-        validation=f"{RESULTS}/features/validation/images",
+        selection=f"{RESULTS}/features/selection/images",
         texts=f"{RESULTS}/features/train/texts",
     output:
         weights=f"{RESULTS}/disentangle/visual.safetensors",
@@ -31,9 +31,9 @@ rule fit_text:
         train_features=f"{RESULTS}/features/train/texts",
         train_texts=f"{RESULTS}/language/train/texts.parquet",
         train_units=f"{RESULTS}/language/train/units.parquet",
-        validation_features=f"{RESULTS}/features/validation/texts",
-        validation_texts=f"{RESULTS}/language/validation/texts.parquet",
-        validation_units=f"{RESULTS}/language/validation/units.parquet",
+        selection_features=f"{RESULTS}/features/selection/texts",
+        selection_texts=f"{RESULTS}/language/selection/texts.parquet",
+        selection_units=f"{RESULTS}/language/selection/units.parquet",
         captions=rules.prepare_data.output.captions,
         pipeline=rules.train_language.output.pipeline,
     output:
@@ -89,10 +89,10 @@ rule ablate_losses:
         train_features=f"{RESULTS}/features/train/texts",
         train_texts=f"{RESULTS}/language/train/texts.parquet",
         train_units=f"{RESULTS}/language/train/units.parquet",
-        validation_images=f"{RESULTS}/features/validation/images",
-        validation_features=f"{RESULTS}/features/validation/texts",
-        validation_texts=f"{RESULTS}/language/validation/texts.parquet",
-        validation_units=f"{RESULTS}/language/validation/units.parquet",
+        selection_images=f"{RESULTS}/features/selection/images",
+        selection_features=f"{RESULTS}/features/selection/texts",
+        selection_texts=f"{RESULTS}/language/selection/texts.parquet",
+        selection_units=f"{RESULTS}/language/selection/units.parquet",
     output:
         f"{RESULTS}/disentangle/loss_ablation.parquet",
     log:

@@ -88,10 +88,34 @@ rule train_final:
         "../scripts/train.py"
 
 
+# The gate's own images, which no training reads: what chose rates and weights would flatter them.
+rule early_outcomes:
+    input:
+        **encoded("gate"),
+        full=expand(rules.train_early.output.checkpoint, method=FULL, seed=SEEDS),
+        reference=expand(rules.train_early.output.checkpoint, method="lora", seed=SEEDS),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output[0],
+    output:
+        f"{RESULTS}/gates/early_outcomes.parquet",
+    log:
+        f"{RESULTS}/logs/early_outcomes.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/early_outcomes.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: cores("lora")
+    params:
+        config=section(*BUILDING),
+        code=code("early_outcomes"),
+    script:
+        "../scripts/early_outcomes.py"
+
+
 checkpoint early_gate:
     input:
-        full=expand(rules.train_early.output.outcomes, method=FULL, seed=SEEDS),
-        reference=expand(rules.train_early.output.outcomes, method="lora", seed=SEEDS),
+        outcomes=rules.early_outcomes.output[0],
         monitor=expand(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
     output:
         report(

@@ -1,6 +1,6 @@
 """Stepwise removal of the curriculum modules: every subset, the backward-elimination path, each module's contribution.
 
-It reads the validation outcomes of all subsets after early training, on the same queries and seeds, so every
+It reads the selection outcomes of all subsets after early training, on the same queries and seeds, so every
 difference is paired: images are resampled with all their queries, seeds as the second level.
 """
 
@@ -20,7 +20,7 @@ from vialign.tables.gates import ABLATION, CONTRIBUTIONS
 
 MEASURES = ("recall", "negatives", "score")
 _QUERIES = (("image_to_text", "r1"), ("text_to_image", "r1"), ("negatives", "accuracy"))
-"""Benchmarks and measures of OUTCOMES that the validation score is made of."""
+"""Benchmarks and measures of OUTCOMES that the selection score is made of."""
 
 Modules = frozenset[str]
 
@@ -36,7 +36,7 @@ class Scores:
 def ablation_tables(
     outcomes: pd.DataFrame, *, bootstrap: int, level: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(ABLATION, CONTRIBUTIONS) from the validation OUTCOMES of all eight subsets, each with the same seeds.
+    """(ABLATION, CONTRIBUTIONS) from the selection OUTCOMES of all eight subsets, each with the same seeds.
 
     Rows of other methods and measures are left out. The chosen combination has the highest mean score; of several with
     the same score, the one with the fewest modules. `level` is the error of the intervals. Raises UserError when a
@@ -96,7 +96,7 @@ def subset_scores(outcomes: pd.DataFrame, bootstrap: int, seed: int) -> Scores:
     sums = by_image.sum().reindex(order, fill_value=0.0).to_numpy().reshape(shape)
     counts = by_image.count().reindex(order, fill_value=0).to_numpy().reshape(shape)
     if not (counts == counts[:, :1, :1]).all():
-        raise UserError("ablation: the subsets were not evaluated on the same validation queries; evaluate them again")
+        raise UserError("ablation: the subsets were not evaluated on the same selection queries; evaluate them again")
     counts = counts[:, 0, 0].astype(np.float64)  # (image, kind of query), the same for all
     with np.errstate(invalid="ignore"):
         point = (sums.sum(axis=0) / counts.sum(axis=0)).mean(axis=1)
@@ -122,7 +122,7 @@ def _common_seeds(outcomes: pd.DataFrame) -> list[int]:
     found = {name: set(part["seed"]) for name, part in outcomes.groupby("method")}
     for name in SUBSETS:
         if name not in found:
-            raise UserError(f"ablation: no validation outcomes of {name!r}; train it to the early check first")
+            raise UserError(f"ablation: no selection outcomes of {name!r}; train it to the early check first")
         if found[name] != found[method_name(MODULES)]:
             raise UserError(f"ablation: {name!r} has other seeds than the full model; train all subsets with the same")
     return sorted(found[method_name(MODULES)])

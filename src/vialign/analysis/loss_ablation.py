@@ -39,7 +39,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class TextInputs:
-    """What phrases are fitted on and measured on, by split (`train`, `validation`)."""
+    """What phrases are fitted on and measured on, by split (`train`, `selection`)."""
 
     images: Mapping[str, "ImageFeatures"]
     texts: Mapping[str, pd.DataFrame]
@@ -48,7 +48,7 @@ class TextInputs:
     units: Mapping[str, pd.DataFrame]
     """UNITS of the parser."""
     gold: pd.DataFrame
-    """UNITS of the captions of `validation` that have gold brackets."""
+    """UNITS of the captions of `selection` that have gold brackets."""
 
 
 def ablate_losses(
@@ -126,10 +126,10 @@ def _fit_text(visual: VisualDisentangler, inputs: TextInputs, config: TextConfig
         domain=domain,
         seed=seed,
     )
-    images, features = inputs.images["validation"], inputs.features["validation"]
+    images, features = inputs.images["selection"], inputs.features["selection"]
     prototypes = encode_images(visual, images)
-    phrases = encode_texts(text, features, inputs.units["validation"])
-    frame = inputs.texts["validation"].set_index("text_id").loc[features.ids].reset_index()
+    phrases = encode_texts(text, features, inputs.units["selection"])
+    frame = inputs.texts["selection"].set_index("text_id").loc[features.ids].reset_index()
     owner = pd.Index(images.ids).get_indexer(pd.Index(frame["image_id"]))
     scores = []
     for place in torch.arange(len(frame)).split(_BLOCK):

@@ -16,7 +16,7 @@ from vialign.tables.language import LOSS_ABLATION, TEXTS, UNITS
 
 def measure_losses(run: Run) -> None:
     """Both disentanglers with one term of their loss left out."""
-    splits = ("train", "validation")
+    splits = ("train", "selection")
     images = {split: read_images(run.input[f"{split}_images"]) for split in splits}
     features = {split: read_texts(run.input[f"{split}_features"]) for split in splits}
     texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in splits}
@@ -30,7 +30,7 @@ def measure_losses(run: Run) -> None:
         features["train"],
         run.config.visual.images,
     )
-    gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["validation"])
+    gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["selection"])
     text_inputs = TextInputs(images, texts, features, units, gold)
     table = ablate_losses(
         visual_inputs, text_inputs, run.config.visual, run.config.text, domain=run.config.name, seed=run.config.seed

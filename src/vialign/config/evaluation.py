@@ -69,10 +69,10 @@ class FailureConfig(Section):
 
     missing_quantile: Fraction = 0.05
     """A concept counts as missing when it matches the right image worse than the worst concept of this share of the
-    aligned validation captions does."""
+    aligned selection captions does."""
     agreement_quantile: Fraction = 0.5
     """A chosen caption is as good when it agrees with the right image's captions at least as well as this share of
-    validation captions agree with the other captions of their own image; 0.5 is the typical caption."""
+    selection captions agree with the other captions of their own image; 0.5 is the typical caption."""
     margin: NonNegative = 0.02
     """Cosine by which a rival's local similarity may lie under that of the truth and still match the same concepts."""
     human_answers: Fraction = 0.5

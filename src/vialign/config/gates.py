@@ -33,7 +33,7 @@ class EarlyGateConfig(GateConfig):
     """What the early gate makes of a warning."""
 
     warning: Literal["inform", "stop"] = "inform"
-    """Whether an early warning (C and the validation metric move apart) counts as missing evidence. It informs only by
+    """Whether an early warning (C and the selection metric move apart) counts as missing evidence. It informs only by
     default: two curves that both drift through a training look related even where they are not."""
 
 

@@ -56,7 +56,7 @@ class MonitorConfig(Section):
     checks: Count = 24
     """Over the whole training; the weights at each are kept as the checkpoint trail."""
     images: Annotated[int, Field(ge=2)] = 80
-    """Validation images that a light check looks at, evenly spread, always the same ones: recall on the whole split
+    """Selection images that a light check looks at, evenly spread, always the same ones: recall on the whole split
     would cost more than the training."""
     window: Annotated[int, Field(ge=5)] = 10
     """Checks that one rank correlation sees, at most."""
@@ -74,7 +74,7 @@ class MonitorConfig(Section):
 
 
 class SearchConfig(Section):
-    """The search for a method's learning rate: the same effort for every trained method, on validation alone."""
+    """The search for a method's learning rate: the same effort for every trained method, on selection alone."""
 
     factors: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
     """Times the method's rate in `training.learning_rates`: the candidates, each trained for `early_steps` with the
@@ -95,7 +95,7 @@ class TrainingConfig(Section):
     steps: Count = 240
     """Of the whole training."""
     checks: Count = 4
-    """Checks on the whole validation split over the whole training, by which weights are kept."""
+    """Checks on the whole selection split over the whole training, by which weights are kept."""
     monitor: MonitorConfig = MonitorConfig()
     learning_rates: dict[str, Positive] = {}
     """Peak of each method, around which `search` looks; `vialign` stands for all its subsets. A method that is not

@@ -15,6 +15,7 @@ import pandas as pd
 
 from vialign.errors import UserError
 from vialign.files.artifacts import write_table
+from vialign.names import PUBLISHED_SPLITS
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
 from vialign.tables.schema import Table
 
@@ -272,7 +273,7 @@ def check_references(
     return checked, problems.summary()
 
 
-NEEDED_SPLITS = ("train", "calibration", "diagnosis", "validation", "test")
+NEEDED_SPLITS = PUBLISHED_SPLITS
 """Splits that stages read whatever the data set is."""
 
 

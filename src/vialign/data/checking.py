@@ -40,6 +40,12 @@ TREEBANKS = {
     ),
 }
 
+PUBLISHED_PARTS = {
+    "train": ("train", "calibration", "diagnosis", "confirmation"),
+    "validation": ("selection", "gate"),
+    "test": ("test",),
+}
+"""Published split to the project's splits that are cut from it."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Of image files."""
 MARKS = ("<!-- made by `vialign data notes`; `make schema` writes it anew -->", "<!-- end of notes -->")
@@ -70,7 +76,7 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
     if data.dataset in EMBEDDED:
         yield SourceReport(data.dataset, "data.dataset", None, None, {}, None)
     else:
-        limited = data.tune_list is not None or not data.sizes.keys().isdisjoint(("train", "validation", "test"))
+        limited = data.tune_list is not None or not data.sizes.keys().isdisjoint(("train", "selection", "gate", "test"))
         yield _report(data.dataset, "data.folder", partial(_own, data, config.seed), limited)
     for name, source in data.benchmarks.items():
         module = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")])
@@ -173,10 +179,7 @@ def count_tables(tables: DatasetTables) -> dict[str, int]:
     by_split = Counter(split_of_image.values())
     by_caption = Counter(captions["image_id"].map(split_of_image).dropna())
     if len(by_split) > 1:
-        # Calibration and diagnosis are cut from the published training images.
-        own = ("train", "calibration", "diagnosis")
-        for split in ("train", "validation", "test"):
-            parts = own if split == "train" else (split,)
+        for split, parts in PUBLISHED_PARTS.items():
             counts[f"{split} images"] = sum(by_split[part] for part in parts)
             counts[f"{split} captions"] = sum(by_caption[part] for part in parts)
     counts |= {f"{name} ratings": count for name, count in sorted(Counter(tables.ratings["source"]).items())}

@@ -43,7 +43,7 @@ _REFERENCE = 500
 
 @dataclass(frozen=True)
 class VisualInputs:
-    """What the dictionary is fitted on (`train`) and measured on (`validation`), by split, in memory."""
+    """What the dictionary is fitted on (`train`) and measured on (`selection`), by split, in memory."""
 
     images: dict[str, pd.DataFrame]
     """IMAGES, in the order of the patches."""
@@ -51,9 +51,9 @@ class VisualInputs:
     """OBJECTS of those images; none for a data set without boxes."""
     patches: dict[str, Tensor]
     moved: dict[str, dict[str, Tensor]]
-    """By move; those of `train` are what stability is fitted on, those of `validation` what it is measured on."""
+    """By move; those of `train` are what stability is fitted on, those of `selection` what it is measured on."""
     attention: Tensor | None
-    """Attention of the pooled token on `validation`, where the tower has one."""
+    """Attention of the pooled token on `selection`, where the tower has one."""
     labels: dict[str, Tensor]
     """Text embedding of every label; empty without boxes."""
     captions: Tensor | None
@@ -77,17 +77,17 @@ def read_visual(
     """
     ordered = images.set_index("image_id")
     kept = {split: ordered.loc[store.ids[:limit]].reset_index() for split, store in features.items()}
-    twice = set(kept["train"]["image_id"]) & set(kept["validation"]["image_id"])
+    twice = set(kept["train"]["image_id"]) & set(kept["selection"]["image_id"])
     if twice:
         raise ValueError(f"image {min(twice)!r} would be both fitted and measured ({len(twice)} images are)")
     moved, attention = {}, None
-    for split, moves in (("train", FITTED_MOVES), ("validation", tuple(MOVES))):
+    for split, moves in (("train", FITTED_MOVES), ("selection", tuple(MOVES))):
         pixels = load_pixels(kept[split], folders, backbone)
         readout = features[split].readout
         moved[split] = {
             move: patches_of(backbone, MOVES[move].pixels(pixels, backbone.grid), readout) for move in moves
         }
-        attention = attention_of(backbone, pixels) if split == "validation" else None
+        attention = attention_of(backbone, pixels) if split == "selection" else None
     boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in kept.items()}
     labels = embed_labels(object_labels(pd.concat(boxes.values())), backbone)
     return VisualInputs(
@@ -116,7 +116,7 @@ def unboxed(inputs: VisualInputs, texts: "TextFeatures") -> VisualInputs:
 def fit_and_measure_visual(
     inputs: VisualInputs, config: VisualConfig, *, domain: str, seed: int
 ) -> tuple[VisualDisentangler, Measured, pd.DataFrame]:
-    """Fit the dictionary on `train` and measure it on `validation`: the module, its measures and the fit's log.
+    """Fit the dictionary on `train` and measure it on `selection`: the module, its measures and the fit's log.
 
     With boxes the fit is guided by purity and by the labels' embeddings. A data set without boxes is fitted on
     reconstruction, sparsity, stability and its own captions instead.
@@ -135,14 +135,14 @@ def fit_and_measure_visual(
     )
     measured = visual_quality(
         visual,
-        inputs.patches["validation"],
-        inputs.images["validation"],
-        inputs.boxes["validation"],
+        inputs.patches["selection"],
+        inputs.images["selection"],
+        inputs.boxes["selection"],
         domain,
         seed,
         reference_patches=inputs.patches["train"][:_REFERENCE],
         label_embeddings=inputs.labels or None,
-        moved=inputs.moved["validation"],
+        moved=inputs.moved["selection"],
         attention=inputs.attention,
         resize_mode=inputs.resize_mode,
     )
@@ -163,7 +163,7 @@ def fit_and_measure_text(
     backbone: "Backbone | None" = None,
     nlp: "Language | None" = None,
 ) -> tuple[TextDisentangler, Measured, pd.DataFrame]:
-    """Fit the phrase units on `train` and measure all paths against `gold` units (none: no rows) of `validation`.
+    """Fit the phrase units on `train` and measure all paths against `gold` units (none: no rows) of `selection`.
 
     With `backbone` and `nlp` some captions are read again with typos, and the gate is fitted.
     """
@@ -177,7 +177,7 @@ def fit_and_measure_text(
     text, log = fit_text(features["train"], units["train"], image_of_text, prototypes, config, seed, captions, typed)
     if gold.empty:
         return text, Measured(domain, seed), log
-    return text, text_quality(text, features["validation"], gold, units["validation"], domain, seed), log
+    return text, text_quality(text, features["selection"], gold, units["selection"], domain, seed), log
 
 
 def measure_typos(

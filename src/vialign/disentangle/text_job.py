@@ -17,9 +17,9 @@ from vialign.tables.language import QUALITY, SPANS, TEXTS, UNITS
 def fit_units(run: Run) -> None:
     """The phrase units of a run: fitted, measured and written."""
     visual = load_visual(run.input.visual)
-    texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in ("train", "validation")}
+    texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in ("train", "selection")}
     images = read_images(run.input.train_images)
-    gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["validation"])
+    gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["selection"])
     backbone, nlp = load_backbone(run.config.backbone, run.config.seed), load_pipeline(run.input.pipeline)
     domain, seed = run.config.name, run.config.seed
     text, measured, log = fit_and_measure_text(
@@ -35,7 +35,7 @@ def fit_units(run: Run) -> None:
         domain=domain,
         seed=seed,
     )
-    spans = measure_typos(text, texts["validation"], gold, backbone, nlp, run.config.text, domain=domain, seed=seed)
+    spans = measure_typos(text, texts["selection"], gold, backbone, nlp, run.config.text, domain=domain, seed=seed)
     print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())
     save_text(text, run.output.weights, run.provenance)
     write_table(measured.frame(), QUALITY, run.output.quality, run.provenance)

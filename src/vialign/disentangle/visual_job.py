@@ -23,7 +23,7 @@ def fit_prototypes(run: Run) -> None:
         read_table(run.input.images, IMAGES),
         read_table(run.input.objects, OBJECTS),
         image_folders(run.config.data, Path(run.input.images).parent),
-        {split: read_images(run.input[split]) for split in ("train", "validation")},
+        {split: read_images(run.input[split]) for split in ("train", "selection")},
         read_texts(run.input.texts),
         run.config.visual.images,
     )

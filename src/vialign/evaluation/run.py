@@ -59,10 +59,10 @@ def evaluate(
     return _finish(frames, split, method, seed)
 
 
-def validation_outcomes(
-    objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "validation"
+def core_outcomes(
+    objective: Objective, data: SplitData, method: str, seed: int, split: str, batch: int = 256
 ) -> pd.DataFrame:
-    """OUTCOMES of retrieval and of rule-made negatives on the validation split: what the early gate compares."""
+    """OUTCOMES of retrieval and of rule-made negatives alone: what every split has of itself."""
     with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
         frames = [_retrieval(sides, None), _negatives(sides)]

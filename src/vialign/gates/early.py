@@ -1,4 +1,4 @@
-"""The early gate: is the full model not significantly worse than LoRA on validation after the early steps?"""
+"""The early gate: is the full model not significantly worse than LoRA on `gate` after the early steps?"""
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables.evaluation import OUTCOMES
 
 EARLY_MEASURES = {
-    "recall": (("validation/image_to_text", "r1"), ("validation/text_to_image", "r1")),
-    "negatives": (("validation/negatives", "accuracy"),),
+    "recall": (("gate/image_to_text", "r1"), ("gate/text_to_image", "r1")),
+    "negatives": (("gate/negatives", "accuracy"),),
 }
 """What the early gate compares: mean R@1 of both directions, and accuracy against rule-made negatives."""
 
@@ -25,9 +25,9 @@ def early_verdict(
     seed: int = 0,
     method: str = "vialign",
     reference: str = "lora",
-    evidence: str = "train/*/*/early_outcomes.parquet",
+    evidence: str = "gates/early_outcomes.parquet",
 ) -> pd.DataFrame:
-    """VERDICT of the early gate, from `validation_outcomes` of both methods at the early check, all seeds.
+    """VERDICT of the early gate, from `core_outcomes` on `gate` of both methods at the early check, all seeds.
 
     It fires when the full model's score, the mean of recall and accuracy against negatives by which combinations are
     chosen, is significantly below the reference's: when the whole paired bootstrap interval (images, then seeds) of
@@ -38,7 +38,7 @@ def early_verdict(
     OUTCOMES.check(outcomes)
     for name in (method, reference):
         if name not in set(outcomes["method"]):
-            raise ValueError(f"early gate: no validation outcomes of {name}")
+            raise ValueError(f"early gate: no outcomes on the split gate of {name}")
     value, drawn = {}, {}
     for name in (method, reference):
         value[name], drawn[name] = _validation_means(outcomes, name, replicates, seed)
@@ -76,7 +76,7 @@ def early_verdict(
                 "met": False,
                 "required": False,
                 "evidence": evidence,
-                "reason": "not available: no validation caption has a rule-made negative",
+                "reason": "not available: no caption of the split gate has a rule-made negative",
             }
         )
     return with_action("early", [*rows, _warning_row(warning, gate, method)], gate)
@@ -91,7 +91,7 @@ def _warning_row(warning: EarlyWarning | None, gate: EarlyGateConfig, method: st
             "a warning when its whole interval, from shuffled orders, is under zero; drift alone can cause one"
         )
     return {
-        "criterion": f"no early warning: mean C and validation metric of {method} do not move apart",
+        "criterion": f"no early warning: mean C and selection metric of {method} do not move apart",
         "value": None if warning is None else warning.correlation,
         "low": None if warning is None else warning.low,
         "high": None if warning is None else warning.high,
@@ -104,9 +104,9 @@ def _warning_row(warning: EarlyWarning | None, gate: EarlyGateConfig, method: st
 
 
 _NAMES = {
-    "score": "mean of validation R@1 and accuracy against negatives",
-    "recall": "validation R@1, mean of both directions",
-    "negatives": "validation accuracy against rule-made negatives",
+    "score": "mean of R@1 and accuracy against negatives",
+    "recall": "R@1, mean of both directions",
+    "negatives": "accuracy against rule-made negatives",
 }
 
 

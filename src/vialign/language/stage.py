@@ -47,14 +47,14 @@ def train_language(
     """Train the pipeline and measure it on held-out sentences; the second result is a QUALITY frame.
 
     Judged on the treebank's own held-out part and, where the captions carry gold brackets, on the captions of the
-    validation split and (another domain) of `test_domain`. Raises UserError when the treebank is missing or empty.
+    selection split and (another domain) of `test_domain`. Raises UserError when the treebank is missing or empty.
     """
     treebank = read_treebank(config, captions, images, seed)
     nlp = train_pipeline(treebank.train, epochs=config.epochs, seed=seed)
     judged = [treebank]
-    for split in ("validation", "test_domain"):
+    for split in ("selection", "test_domain"):
         gold = caption_treebank(captions, images, split)
-        if gold is not None and not (config.treebank == "scenes" and split == "validation"):
+        if gold is not None and not (config.treebank == "scenes" and split == "selection"):
             judged.append(gold)
     frames = []
     for bank in judged:
@@ -75,12 +75,12 @@ def _span_rows(nlp: "Language", bank: Treebank, seed: int) -> pd.DataFrame:
 def read_treebank(config: LanguageConfig, captions: pd.DataFrame, images: pd.DataFrame, seed: int) -> Treebank:
     """The treebank that the configuration names, with `config.sentences` training sentences drawn from it."""
     if config.treebank == "scenes":
-        held = caption_treebank(captions, images, "validation")
+        held = caption_treebank(captions, images, "selection")
         train = _caption_trees(captions, images, "train")
         if held is None or train.empty:
             raise UserError(
                 "config: `language.treebank` is `scenes`, but the captions carry no gold trees (splits train and "
-                "validation); choose `ptb` or `ud` and set language.folder"
+                "selection); choose `ptb` or `ud` and set language.folder"
             )
         order = generator(seed, "treebank").permutation(len(train))[: config.sentences]
         trees = [parse_tree(tree) for tree in train["tree"].iloc[sorted(order)]]

@@ -24,7 +24,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     """The objective's state now."""
     best: dict[str, Tensor]
-    """Its state at the best validation check so far: what evaluation uses."""
+    """Its state at the best selection check so far: what evaluation uses."""
     best_score: float
     best_step: int
     optimiser: dict[str, Tensor]

@@ -56,7 +56,7 @@ def overview(evidence: Evidence, config: Config) -> Section:
         return section
     section.blocks.append(
         paragraph(
-            "The combination that validation chose, <strong>{}</strong>, against every other method: same data, "
+            "The combination that selection chose, <strong>{}</strong>, against every other method: same data, "
             "batches, steps, search and seeds; paired by item and by seed. A gain is called significant when its "
             "p-value stays under {} after Holm's correction over every comparison of this page.",
             own,

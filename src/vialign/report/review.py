@@ -247,7 +247,7 @@ def _curves(evidence: Evidence, config: Config) -> list[Suggestion]:
     rate = "<code>training.learning_rates</code>"
     if last["recall"] < first["recall"]:
         text = say(
-            "Validation recall of the full model falls from {} to {} (step {}): lower its rate in " + rate + ".",
+            "Selection recall of the full model falls from {} to {} (step {}): lower its rate in " + rate + ".",
             cite(first, "recall", "fraction"),
             cite(last, "recall", "fraction"),
             cite(last, "step", "count"),
@@ -255,7 +255,7 @@ def _curves(evidence: Evidence, config: Config) -> list[Suggestion]:
         return [Suggestion(0.85, text, path)]
     if last["recall"] > before["recall"]:
         text = say(
-            "Validation recall of the full model still rises at the early check ({} after {}): raise "
+            "Selection recall of the full model still rises at the early check ({} after {}): raise "
             "<code>training.early_steps</code> or its rate in " + rate + ".",
             cite(last, "recall", "fraction"),
             cite(before, "recall", "fraction"),
@@ -274,7 +274,7 @@ def _parted(evidence: Evidence, config: Config) -> list[Suggestion]:
         Suggestion(
             0.8,
             say(
-                "C and the validation metric move apart (rank correlation {}): lower "
+                "C and the selection metric move apart (rank correlation {}): lower "
                 "<code>curriculum.consistency</code>, which pushes C, or choose another <code>signal.driver</code>.",
                 cite_interval(row, "value", "fraction"),
             ),

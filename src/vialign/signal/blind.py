@@ -26,7 +26,7 @@ _CAPTIONS = 20_000
 """Captions it learns from at most: the number of different n-grams, and so the memory, grows with them."""
 _REGULARISATION = 0.1
 """Inverse strength C. Of 0.001, 0.01, 0.1 and 1 the one that is best, or within a point of it, at telling the
-validation captions of both Scenes and Flickr8k from their negatives."""
+selection captions of both Scenes and Flickr8k from their negatives."""
 _WORD = r"\w+|[^\w\s]"
 """A word, or a mark of punctuation."""
 

@@ -35,11 +35,11 @@ SEARCH = Table(
     seed=number_key("training seed"),
     steps=whole("optimiser steps of each candidate", low=1),
     recall=unit_interval(
-        "mean any-hit R@1 of both directions on validation after them; missing where the training diverged",
+        "mean any-hit R@1 of both directions on selection after them; missing where the training diverged",
         optional=True,
     ),
     negatives=unit_interval("accuracy against rule-made negatives, as in `monitor`", optional=True),
-    score=unit_interval("mean of both, or recall alone without negatives: the validation metric", optional=True),
+    score=unit_interval("mean of both, or recall alone without negatives: the selection metric", optional=True),
     chosen=flag("whether the method is trained with it: the best score, of equal ones the smallest rate"),
 )
 
@@ -47,21 +47,21 @@ SEARCH = Table(
 MONITOR = Table(
     "monitor",
     step=number_key("optimiser step"),
-    recall=unit_interval("mean any-hit R@1 of both directions on validation"),
+    recall=unit_interval("mean any-hit R@1 of both directions on selection"),
     negatives=unit_interval(
-        "mean over validation captions of the share of their rule-made negatives that score lower", optional=True
+        "mean over selection captions of the share of their rule-made negatives that score lower", optional=True
     ),
-    consistency_mean=number("mean C on aligned validation pairs", optional=True),
-    consistency_sd=number("spread of C on aligned validation pairs", optional=True),
+    consistency_mean=number("mean C on aligned selection pairs", optional=True),
+    consistency_sd=number("spread of C on aligned selection pairs", optional=True),
 )
 
 
 SIGNAL_MONITOR = Table(
     "signal_monitor",
-    step=number_key("optimiser step of a light check, on a fixed part of the validation split"),
+    step=number_key("optimiser step of a light check, on a fixed part of the selection split"),
     recall=unit_interval("mean any-hit R@1 of both directions"),
     negatives=unit_interval("accuracy against rule-made negatives, as in `monitor`", optional=True),
-    score=unit_interval("mean of both, or recall alone without negatives: the validation metric"),
+    score=unit_interval("mean of both, or recall alone without negatives: the selection metric"),
     consistency_mean=number("mean C on aligned pairs"),
     consistency_sd=number("spread of C on aligned pairs"),
 )
@@ -75,7 +75,7 @@ MONITORING = Table(
     step=number_key("optimiser step of the window's last check"),
     window=whole("checks in the window (for changes: changes)", low=1),
     correlation=number(
-        "Spearman's rank correlation of mean C and validation metric; missing below the minimum of checks",
+        "Spearman's rank correlation of mean C and selection metric; missing below the minimum of checks",
         low=-1,
         high=1,
         optional=True,

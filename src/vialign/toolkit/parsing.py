@@ -19,7 +19,7 @@ from vialign.toolkit.captions import warn
 if TYPE_CHECKING:
     from spacy.language import Language
 
-_SCENES = {"train": 100, "validation": 1}
+_SCENES = {"train": 100, "selection": 1}
 """Drawn scenes, of five captions each: on captions of others, the parser then makes no mistake."""
 
 

@@ -1,1 +1,1 @@
-"""One training loop for every method: batches, schedule, validation checks, checkpoints, and the method registry."""
+"""One training loop for every method: batches, schedule, selection checks, checkpoints, and the method registry."""

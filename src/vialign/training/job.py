@@ -42,7 +42,7 @@ class TrainingJob(BaseModel):
     seed: int
     until: Literal["early", "final"]
     inputs: dict[str, str]
-    """`<split>_<part>` of train and validation, `images`, `calibration`, and for `final` `start` with its tables;
+    """`<split>_<part>` of train and selection, `images`, `calibration`, and for `final` `start` with its tables;
     `<split>_regions` for a method that reads them."""
     outputs: dict[str, str]
     provenance: Provenance
@@ -98,7 +98,7 @@ def train_job(job: TrainingJob) -> None:
     import torch
 
     from vialign.distributed import is_first
-    from vialign.evaluation.run import validation_outcomes
+    from vialign.evaluation.run import core_outcomes
     from vialign.methods.build import build_method, open_backbone
     from vialign.methods.checkpoint import load_checkpoint, load_trail, save_checkpoint, save_trail
     from vialign.signal.calibration import read_calibration
@@ -109,7 +109,7 @@ def train_job(job: TrainingJob) -> None:
     config, outputs = job.config, job.outputs
     backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     method = build_method(job.method, config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
-    data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "validation")}
+    data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "selection")}
     early = job.until == "early"
     unfinished = Unfinished(
         job.unfinished, {**job.provenance, "inputs": state_of(job.inputs)}, config.training.keep_seconds
@@ -119,7 +119,7 @@ def train_job(job: TrainingJob) -> None:
         result = train(
             method,
             data["train"],
-            data["validation"],
+            data["selection"],
             config.training,
             peak_rate=rate,
             seed=job.seed,
@@ -135,7 +135,7 @@ def train_job(job: TrainingJob) -> None:
         return
     log, monitor, signal_monitor, trail = result.log, result.monitor, result.signal_monitor, result.trail
     if early:
-        outcomes = validation_outcomes(method, data["validation"], job.method, job.seed)
+        outcomes = core_outcomes(method, data["selection"], job.method, job.seed, "selection")
         write_table(outcomes, OUTCOMES, outputs["outcomes"], job.provenance)
     else:
         log = pd.concat([read_table(job.inputs["start_steps"], TRAINING_LOG), log])
@@ -160,11 +160,11 @@ def search_job(job: TrainingJob) -> None:
     backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     calibration = read_calibration(job.inputs["calibration"])
     needs = build_method(job.method, config, backbone, calibration, job.seed).needs
-    data = {split: read_job_split(job, split, needs, backbone) for split in ("train", "validation")}
+    data = {split: read_job_split(job, split, needs, backbone) for split in ("train", "selection")}
     table = search_rates(
         lambda: build_method(job.method, config, backbone, calibration, job.seed),
         data["train"],
-        data["validation"],
+        data["selection"],
         config.training,
         base_rate=learning_rate(job.method, config.training),
         seed=job.seed,

@@ -1,4 +1,4 @@
-"""The one training loop: AdamW, warm-up and cosine, clipping, validation checks, best weights kept."""
+"""The one training loop: AdamW, warm-up and cosine, clipping, selection checks, best weights kept."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from vialign.methods.objective import Objective, SplitData
 from vialign.progress import follow
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.batches import BatchOrder
-from vialign.training.monitor import carries_signal, check, sample_images, validation_score
+from vialign.training.monitor import carries_signal, check, sample_images, selection_score
 from vialign.training.unfinished import TrainingResult, Unfinished, rows_of
 
 TERMS = ("loss", "contrastive", "negative", "regularisation")
@@ -25,7 +25,7 @@ Parameters = dict[str, nn.Parameter]
 
 
 def check_steps(config: TrainingConfig, checks: int) -> set[int]:
-    """Steps of `checks` looks at validation: evenly spread, with the beginning, the early gate and the end."""
+    """Steps of `checks` looks at selection: evenly spread, with the beginning, the early gate and the end."""
     even = {round(config.steps * number / checks) for number in range(checks + 1)}
     return even | {0, config.early_steps, config.steps}
 
@@ -42,7 +42,7 @@ def rate_at(step: int, peak: float, config: TrainingConfig) -> float:
 def train(
     objective: Objective,
     train_data: SplitData,
-    validation_data: SplitData,
+    selection_data: SplitData,
     config: TrainingConfig,
     *,
     peak_rate: float,
@@ -51,13 +51,13 @@ def train(
     start: Checkpoint | None = None,
     unfinished: Unfinished | None = None,
     looks: Collection[int] | None = None,
-    validation_batch: int = 256,
+    selection_batch: int = 256,
 ) -> TrainingResult:
     """Train up to `to_step`, from the beginning or from the checkpoint `start`, whose training it continues exactly.
 
     Schedule and batches depend on the config and the seed alone, so two stretches give the same weights as one. With
     `unfinished` what is done so far is written there now and then, and a stretch that was killed goes on from it.
-    `looks` are the steps after which validation is looked at, instead of those of the config. Where
+    `looks` are the steps after which selection is looked at, instead of those of the config. Where
     several processes share the batches, the first of them alone validates and keeps. A method without trainable
     parameters goes the same way, with no step and the one check at step 0. The objective is left with its last weights,
     in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient, which is a bug of the method,
@@ -65,7 +65,7 @@ def train(
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
-    watch = _Watch(objective, validation_data, config, validation_batch, looks)
+    watch = _Watch(objective, selection_data, config, selection_batch, looks)
     done = None if unfinished is None else unfinished.read()
     log: list[dict[str, Any]] = []
     if done is not None:
@@ -97,7 +97,7 @@ def train(
             seconds = time.perf_counter() - began
             log.append({"step": step, **values, "learning_rate": rate, "gradient_norm": norm, "seconds": seconds})
             watch.look(step)
-            steps.say(loss=values["loss"], best_validation=watch.score)
+            steps.say(loss=values["loss"], best_selection=watch.score)
             if unfinished is not None and step < to_step and is_first():
                 unfinished.offer(partial(result, step))
         objective.eval()
@@ -109,7 +109,7 @@ class Diverged(RuntimeError):
 
 
 class _Watch:
-    """Looks at validation on the way: at all of it to keep the best weights, at a sample of it to follow the signal."""
+    """Looks at selection on the way: at all of it to keep the best weights, at a sample of it to follow the signal."""
 
     def __init__(
         self, objective: Objective, data: SplitData, config: TrainingConfig, batch: int, looks: Collection[int] | None
@@ -138,11 +138,11 @@ class _Watch:
         if step in self.steps:
             row = check(self.objective, self.data, step, self.batch)
             self.rows.append({**row})
-            if validation_score(row) > self.score:
-                self.step, self.score, self.state = step, validation_score(row), self.objective.state()
+            if selection_score(row) > self.score:
+                self.step, self.score, self.state = step, selection_score(row), self.objective.state()
         if step in self.light_steps:
             row = check(self.objective, self.data, step, self.batch, self.sample)
-            self.light_rows.append({**row, "score": validation_score(row)})
+            self.light_rows.append({**row, "score": selection_score(row)})
             self.trail[step] = self.objective.state()
 
     def result(self, step: int, log: list[dict[str, Any]], optimiser: dict[str, Tensor]) -> TrainingResult:

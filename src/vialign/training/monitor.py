@@ -1,4 +1,4 @@
-"""The validation check of a method during training: recall, accuracy against negatives, and the signal's spread."""
+"""The selection check of a method during training: recall, accuracy against negatives, and the signal's spread."""
 
 from collections.abc import Callable
 from typing import TypedDict
@@ -75,7 +75,7 @@ def check(
     }
 
 
-def validation_score(row: Row) -> float:
+def selection_score(row: Row) -> float:
     """Mean of recall and accuracy against negatives, by which weights are kept; recall alone without negatives."""
     return row["recall"] if row["negatives"] is None else (row["recall"] + row["negatives"]) / 2
 

@@ -1,4 +1,4 @@
-"""The search for a learning rate: the same few candidates, steps and seed for every trained method, on validation."""
+"""The search for a learning rate: the same few candidates, steps and seed for every trained method, on selection."""
 
 import sys
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from vialign.training.loop import Diverged, train
 def search_rates(
     build: Callable[[], Objective],
     train_data: SplitData,
-    validation_data: SplitData,
+    selection_data: SplitData,
     config: TrainingConfig,
     *,
     base_rate: float,
     seed: int,
 ) -> pd.DataFrame:
-    """SEARCH: each candidate trained from the same start for the early steps, and the one that validation prefers.
+    """SEARCH: each candidate trained from the same start for the early steps, and the one that selection prefers.
 
     Of equal candidates the smallest rate is chosen: it changes the backbone least. One that diverges is out. Raises
     UserError when all of them do.
@@ -32,7 +32,7 @@ def search_rates(
         found: dict[str, float | None] = {"recall": None, "negatives": None, "score": None}
         try:
             result = train(
-                method, train_data, validation_data, config, peak_rate=rate, seed=seed, to_step=steps, looks={steps}
+                method, train_data, selection_data, config, peak_rate=rate, seed=seed, to_step=steps, looks={steps}
             )
         except Diverged as error:
             print(f"vialign: learning rate {rate:g} is out: {error}", file=sys.stderr)

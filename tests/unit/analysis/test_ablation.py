@@ -24,8 +24,8 @@ def outcomes(images=60, seeds=(0, 1), negatives=True, gains=GAINS, noise=0.0):
                 for i in range(images):
                     for n in range(1 if kind == "image_to_text" else 2):
                         hit = difficulty[kind, i, n] + noise * rng.normal() < level + 0.01 * seed
-                        rows.append((name, seed, f"validation/{kind}", f"{i}#{n}", measure, float(hit), f"i{i}"))
-                        rows.append((name, seed, f"validation/{kind}", f"{i}#{n}", "r5", 1.0, f"i{i}"))
+                        rows.append((name, seed, f"selection/{kind}", f"{i}#{n}", measure, float(hit), f"i{i}"))
+                        rows.append((name, seed, f"selection/{kind}", f"{i}#{n}", "r5", 1.0, f"i{i}"))
     columns = ["method", "seed", "benchmark", "item_id", "measure", "value", "image_id"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -40,8 +40,8 @@ def test_scores_are_means_over_queries_then_seeds(frame):
     for name, modules in SUBSETS.items():
         own = frame[(frame["method"] == name) & (frame["measure"] != "r5")]
         mean = own.groupby("benchmark")["value"].mean()
-        recall = (mean["validation/image_to_text"] + mean["validation/text_to_image"]) / 2
-        negatives = mean["validation/negatives"]
+        recall = (mean["selection/image_to_text"] + mean["selection/text_to_image"]) / 2
+        negatives = mean["selection/negatives"]
         expected = [recall, negatives, (recall + negatives) / 2]
         np.testing.assert_allclose(scores.point[frozenset(modules)], expected)
 
@@ -107,10 +107,10 @@ def test_without_negatives_the_score_is_recall():
 
 def test_missing_subsets_seeds_and_queries_are_errors(frame):
     settings = {"bootstrap": 10, "level": 0.05, "seed": 0}
-    with pytest.raises(UserError, match="no validation outcomes of 'vialign-correct'"):
+    with pytest.raises(UserError, match="no selection outcomes of 'vialign-correct'"):
         ablation_tables(frame[frame["method"] != "vialign-correct"], **settings)
     with pytest.raises(UserError, match="'vialign-none' has other seeds"):
         ablation_tables(frame[(frame["method"] != "vialign-none") | (frame["seed"] == 0)], **settings)
     short = frame[(frame["method"] != "vialign-none") | (frame["image_id"] != "i3")]
-    with pytest.raises(UserError, match="same validation queries"):
+    with pytest.raises(UserError, match="same selection queries"):
         ablation_tables(short, **settings)

@@ -37,10 +37,10 @@ def features_of(world, kept):
 
 @pytest.fixture(scope="module")
 def table():
-    images = {"train": make_images(120, 1), "validation": make_images(60, 2)}
-    captions = {"train": make_captions(120, 3), "validation": make_captions(60, 4)}
+    images = {"train": make_images(120, 1), "selection": make_images(60, 2)}
+    captions = {"train": make_captions(120, 3), "selection": make_captions(60, 4)}
     texts = {split: features_of(world, len(world.image_of_text)) for split, world in captions.items()}
-    moved = {"train": images["train"].moved, "validation": images["validation"].moved}
+    moved = {"train": images["train"].moved, "selection": images["selection"].moved}
     visual_inputs = VisualInputs(
         {split: world.images for split, world in images.items()},
         {split: world.boxes for split, world in images.items()},
@@ -52,7 +52,7 @@ def table():
         {split: frame for split, (_, frame) in texts.items()},
         {split: features for split, (features, _) in texts.items()},
         {split: world.units for split, world in captions.items()},
-        captions["validation"].units,
+        captions["selection"].units,
     )
     with unchecked():
         return ablate_losses(visual_inputs, text_inputs, VISUAL, TEXT, "planted", 0)

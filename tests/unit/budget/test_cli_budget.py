@@ -94,7 +94,7 @@ def test_a_method_with_regions_says_how_many_and_what_is_not_measured(file):
 
 
 def test_the_full_model_pays_for_the_captions_that_are_parsed(settings, monkeypatch):
-    monkeypatch.setattr("vialign.toolkit.parsing._SCENES", {"train": 6, "validation": 1})
+    monkeypatch.setattr("vialign.toolkit.parsing._SCENES", {"train": 6, "selection": 1})
     config = load_config(settings)
     backbone = random_backbone(config)
     nlp = find_nlp("vialign", config, None)

@@ -80,16 +80,16 @@ def test_problems_are_shown_by_file_and_row():
 
 
 def test_a_data_set_is_counted_by_split_with_what_was_cut_from_its_training_images(tmp_path):
-    sizes = {"train": 6, "calibration": 2, "diagnosis": 3, "validation": 4, "test": 5, "test_combination": 1}
-    config = load_config({"data": {"sizes": {**sizes, "test_domain": 1, "diagnosis_domain": 1}}})
+    sizes = {"train": 6, "calibration": 2, "diagnosis": 3, "confirmation": 1, "selection": 3, "gate": 1, "test": 5}
+    config = load_config({"data": {"sizes": {**sizes, "test_combination": 1, "test_domain": 1, "diagnosis_domain": 1}}})
     counts = count_tables(build(config.data, 0, tmp_path))
     assert (counts["images"], counts["train images"], counts["validation images"], counts["test images"]) == (
-        23,
-        11,
+        24,
+        12,
         4,
         5,
     )
-    assert counts["train captions"] == 55
+    assert counts["train captions"] == 60
     assert counts["aro_relation items"] > 0
 
 
@@ -137,13 +137,13 @@ def photographs(tmp_path):
     cut = folder / "images" / "11.jpg"
     cut.write_bytes(cut.read_bytes()[:-20])
     (folder / "results_20130124.token").write_text("".join(f"{n}.jpg#0\ta dog\n" for n in range(12)))
-    for split, numbers in {"val": [0], "test": [1, 11], "train": range(2, 11)}.items():
+    for split, numbers in {"val": [0, 10], "test": [1, 11], "train": range(2, 10)}.items():
         (folder / f"{split}.txt").write_text("".join(f"{number}.jpg\n" for number in numbers))
     return folder
 
 
 def flickr30k(folder, **data):
-    sizes = {"calibration": 1, "diagnosis": 1}
+    sizes = {"confirmation": 1, "calibration": 1, "diagnosis": 1}
     return load_config({"data": {"dataset": "flickr30k", "folder": str(folder), "sizes": sizes, **data}})
 
 
@@ -161,7 +161,7 @@ def test_a_picture_that_is_cut_off_is_found_as_the_run_finds_it(photographs, tmp
     ("change", "message"),
     [
         ({"strict": True}, "11.jpg cannot be read as an image"),
-        ({"sizes": {"calibration": 5, "diagnosis": 5}}, "leave none of the 9 training images for training"),
+        ({"sizes": {"calibration": 5, "diagnosis": 5}}, "leave none of the 8 training images for training"),
         ({"tune_list": "gone.txt"}, "gone.txt: no such file"),
         ({"tolerance": 0.0}, "1 of 12 image files are broken, more than data.tolerance (0)"),
     ],
@@ -178,12 +178,12 @@ def test_what_stops_the_run_stops_the_check(photographs, tmp_path, change, messa
 def test_a_split_that_lost_its_only_image_stops_both(photographs, tmp_path):
     (photographs / "images" / "0.jpg").write_bytes(b"")
     (found,) = check_sources(flickr30k(photographs))
-    assert found.missing.startswith("flickr30k: split validation has no image; problems of the files: ")
+    assert found.missing.startswith("flickr30k: split selection has no image; problems of the files: ")
 
 
 def test_a_part_of_a_data_set_is_not_held_against_the_published_counts(photographs):
-    (found,) = check_sources(flickr30k(photographs, sizes={"train": 4, "calibration": 1, "diagnosis": 1}))
-    assert found.counts["train images"] == 6
+    (found,) = check_sources(flickr30k(photographs, sizes={"train": 4, "confirmation": 1, "calibration": 1, "diagnosis": 1}))
+    assert found.counts["train images"] == 7
     assert set(check_table(found)["state"]) == {"counted"}
     assert any("limited by the configuration" in line for line in check_lines(found))
 

@@ -13,7 +13,7 @@ from vialign.errors import UserError
 
 SPLIT_OF = {9: "train", 25: "train", 30: "train", 34: "train", 42: "restval", 73: "val", 74: "test", 133: "restval"}
 VAL2014 = (42, 73, 74, 133)
-SIZES = {"calibration": 1, "diagnosis": 1}
+SIZES = {"confirmation": 1, "calibration": 1, "diagnosis": 1}
 CATEGORIES = [
     {"supercategory": "animal", "id": 18, "name": "dog"},
     {"supercategory": "vehicle", "id": 2, "name": "bus"},
@@ -107,7 +107,7 @@ def config(folder, **changes) -> DataConfig:
 def test_a_clean_folder_is_read_whole_even_when_strict(folder, tmp_path, capsys):
     tables = read(config(folder), 0)
     counts = tables.images["split"].value_counts().to_dict()
-    assert counts == {"train": 4, "calibration": 1, "diagnosis": 1, "validation": 1, "test": 1}
+    assert counts == {"train": 3, "confirmation": 1, "calibration": 1, "diagnosis": 1, "selection": 1, "test": 1}
     test = tables.images.set_index("split").loc["test"]
     assert test["image_id"] == "COCO_val2014_000000000074.jpg"
     assert (test["path"], test["width"], test["height"]) == (file_2014(74), 20, 10)
@@ -171,9 +171,10 @@ def test_sizes_and_the_tuning_list_limit_images_captions_and_boxes(folder, tmp_p
     tables = read(config(folder, tune_list=str(path), sizes={**SIZES, "train": 1}), 0)
     assert tables.images["split"].value_counts().to_dict() == {
         "train": 1,
+        "confirmation": 1,
         "calibration": 1,
         "diagnosis": 1,
-        "validation": 1,
+        "selection": 1,
         "test": 1,
     }
     used = set(tables.images["image_id"])

@@ -12,7 +12,7 @@ from vialign.data.datasets.flickr30k import NOTE, read
 from vialign.errors import UserError
 
 SPLIT_OF = {f"{number}.jpg": "train" for number in range(1000, 1008)} | {"2000.jpg": "val", "3000.jpg": "test"}
-SIZES = {"calibration": 2, "diagnosis": 2}
+SIZES = {"confirmation": 1, "calibration": 2, "diagnosis": 2}
 
 
 @pytest.fixture
@@ -76,10 +76,11 @@ def test_every_published_form_gives_the_same_tables(folder, tmp_path, form, caps
     for name in TABLES:
         assert getattr(tables, name).equals(getattr(expected, name)), name
     assert tables.images["split"].value_counts().to_dict() == {
-        "train": 4,
+        "train": 3,
+        "confirmation": 1,
         "calibration": 2,
         "diagnosis": 2,
-        "validation": 1,
+        "selection": 1,
         "test": 1,
     }
     assert len(tables.captions) == 20
@@ -141,9 +142,9 @@ def test_missing_files_get_one_line_that_says_what_to_do(folder, gone, message):
 def test_sizes_and_the_tuning_list_limit_the_splits(folder, tmp_path):
     path = tmp_path / "tune.txt"
     path.write_text("\n".join(f"{number}.jpg" for number in range(1000, 1006)))
-    sizes = {"calibration": 1, "diagnosis": 1, "train": 3}
+    sizes = {"confirmation": 1, "calibration": 1, "diagnosis": 1, "train": 3}
     images = read(config(folder, tune_list=str(path), sizes=sizes), 0).images
-    assert images["split"].value_counts().to_dict() == {**sizes, "validation": 1, "test": 1}
+    assert images["split"].value_counts().to_dict() == {**sizes, "selection": 1, "test": 1}
     assert images["image_id"].max() == "3000.jpg"
     assert not {"1006.jpg", "1007.jpg"} & set(images["image_id"])
 

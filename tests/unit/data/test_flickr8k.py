@@ -16,7 +16,7 @@ from vialign.files.artifacts import read_table
 
 TRAIN = [f"t{number}.jpg" for number in range(12)]
 DEV, TEST = ["d0.jpg", "d1.jpg"], ["e0.jpg", "e1.jpg", "e2.jpg"]
-SIZES = {"calibration": 2, "diagnosis": 3}
+SIZES = {"confirmation": 2, "calibration": 2, "diagnosis": 3}
 
 
 @pytest.fixture
@@ -52,16 +52,18 @@ def append(path, text):
 def test_a_clean_folder_is_read_whole_even_when_strict(folder, tmp_path, capsys):
     tables = read_dataset(config(folder), 0, tmp_path / "results")
     assert tables.images["split"].value_counts().to_dict() == {
-        "train": 7,
+        "train": 5,
+        "confirmation": 2,
         "calibration": 2,
         "diagnosis": 3,
-        "validation": 2,
+        "selection": 1,
+        "gate": 1,
         "test": 3,
     }
     by_split = tables.images.groupby("split")["image_id"].agg(set)
-    assert by_split["validation"] == set(DEV)
+    assert by_split["selection"] | by_split["gate"] == set(DEV)
     assert by_split["test"] == set(TEST)
-    assert by_split["train"] | by_split["calibration"] | by_split["diagnosis"] == set(TRAIN)
+    assert set().union(*(by_split[split] for split in ("train", *SIZES))) == set(TRAIN)
     assert len(tables.captions) == 2 * len(tables.images)
     sizes = tables.images.set_index("image_id")[["width", "height"]]
     assert sizes.loc["t3.jpg"].to_list() == [23, 10]
@@ -95,7 +97,8 @@ def test_the_seed_alone_decides_the_division(folder):
 
 
 def test_sizes_limit_every_split(folder):
-    sizes = {"train": 4, "calibration": 1, "diagnosis": 1, "validation": 1, "test": 2, "test_domain": 9}
+    sizes = {"train": 4, "confirmation": 1, "calibration": 1, "diagnosis": 1, "selection": 1, "gate": 1}
+    sizes |= {"test": 2, "test_domain": 9}
     tables = read(config(folder, sizes=sizes), 0)
     counts = tables.images["split"].value_counts().to_dict()
     assert counts == {split: size for split, size in sizes.items() if split != "test_domain"}
@@ -107,7 +110,8 @@ def test_only_images_of_the_tuning_list_are_used_for_training(folder, tmp_path):
     chosen = TRAIN[::2]
     path = tmp_path / "tune.txt"
     path.write_text("\n".join(chosen))
-    images = read(config(folder, tune_list=str(path)), 0).images
+    sizes = dict.fromkeys(SIZES, 1)
+    images = read(config(folder, tune_list=str(path), sizes=sizes), 0).images
     assert set(images["image_id"]) == {*chosen, *DEV, *TEST}
     append(path, "\nd0.jpg\n")
     with pytest.raises(UserError, match="tune.txt, line 7: d0.jpg is not a training image"):

@@ -23,7 +23,7 @@ RELATIONS = [
     "2337570,0,223,118,150,262,138,40,107,has",
     "5,0,0,10,10,2,2,3,3,with",
 ]
-SIZES = {"validation": 1, "test": 1, "calibration": 1, "diagnosis": 1}
+SIZES = {"selection": 1, "gate": 1, "test": 1, "confirmation": 1, "calibration": 1, "diagnosis": 1}
 
 
 def write(root, attributes=ATTRIBUTES, relations=RELATIONS):
@@ -34,12 +34,12 @@ def write(root, attributes=ATTRIBUTES, relations=RELATIONS):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The published text files, with Windows line ends, and the photographs of seven images."""
+    """The published text files, with Windows line ends, and the photographs of nine images."""
     root = tmp_path / "vg200"
     (root / "images").mkdir(parents=True)
-    for number in (2337570, 1072, 5, 21, 22, 23, 24):
+    for number in (2337570, 1072, 5, 21, 22, 23, 24, 25, 26):
         Image.new("RGB", (400, 400)).save(root / "images" / f"{number}.jpg")
-    return write(root, [*ATTRIBUTES, *(f"{number},0,0,9,9,tall" for number in (21, 22, 23, 24))])
+    return write(root, [*ATTRIBUTES, *(f"{number},0,0,9,9,tall" for number in (21, 22, 23, 24, 25, 26))])
 
 
 def config(folder, **changes) -> DataConfig:
@@ -77,7 +77,7 @@ def test_the_data_set_needs_the_photographs_and_passes_every_check(folder, tmp_p
     tables, lines = check_references(read(config(folder), 0), "vg200", strict=True)
     assert lines == []
     assert tables.images["split"].value_counts().to_dict() == {**SIZES, "train": 3}
-    assert (len(tables.objects), len(tables.relations), len(tables.captions)) == (9, 3, 0)
+    assert (len(tables.objects), len(tables.relations), len(tables.captions)) == (11, 3, 0)
     assert all((folder / path).is_file() for path in tables.images["path"])
     log = capsys.readouterr().err
     assert "Relations.txt: 1 lines repeat another line and count once" in log
@@ -89,7 +89,7 @@ def test_the_data_set_needs_the_photographs_and_passes_every_check(folder, tmp_p
     with pytest.raises(UserError, match="has no folder VG_100K or VG_100K_2 or images with the photographs; see"):
         read(config(folder), 0)
     (folder / "images").mkdir()
-    with pytest.raises(UserError, match="none of the 7 photographs that Attributes.txt or Relations.txt names is in"):
+    with pytest.raises(UserError, match="none of the 9 photographs that Attributes.txt or Relations.txt names is in"):
         read(config(folder, strict=False), 0)
 
 
@@ -102,7 +102,7 @@ def test_photographs_may_lie_as_visual_genome_has_them(folder):
     assert found.objects.equals(expected.objects)
     assert set(found.images["path"]) == {
         "VG_100K/5.jpg",
-        *(f"VG_100K_2/{number}.jpg" for number in (2337570, 1072, 21, 22, 23, 24)),
+        *(f"VG_100K_2/{number}.jpg" for number in (2337570, 1072, 21, 22, 23, 24, 25, 26)),
     }
 
 
@@ -110,7 +110,7 @@ def test_a_missing_or_broken_photograph_goes_with_its_objects_and_relations(fold
     (folder / "images" / "5.jpg").unlink()
     (folder / "images" / "1072.jpg").write_bytes(b"no image")
     tables = read(config(folder, strict=False), 0)
-    assert set(tables.images["image_id"]) == {"2337570", "21", "22", "23", "24"}
+    assert set(tables.images["image_id"]) == {"2337570", "21", "22", "23", "24", "25", "26"}
     assert set(tables.objects["image_id"]) == set(tables.images["image_id"])
     assert len(tables.relations) == 2
     reasons = tables.problems["problem"].to_list()
@@ -151,10 +151,10 @@ def test_a_broken_line_is_skipped_counted_and_explained_or_stops_a_strict_run(fo
         file.write(f"\r\n{line}\r\n")
     problems = Problems("vg200", strict=False)
     assert read_attributes(folder, problems).equals(clean)
-    assert problems.frame().to_numpy().tolist()[0][:2] == ["Attributes.txt", "line 9"]
+    assert problems.frame().to_numpy().tolist()[0][:2] == ["Attributes.txt", "line 11"]
     assert message in problems.frame()["problem"][0]
     assert problems.summary()[-1] == "1 attribute lines skipped; set data.strict: true to stop here instead."
-    with pytest.raises(UserError, match=f"Attributes.txt, line 9: {message}") as stopped:
+    with pytest.raises(UserError, match=f"Attributes.txt, line 11: {message}") as stopped:
         read_attributes(folder, Problems("vg200", strict=True))
     assert "\n" not in str(stopped.value)
 

@@ -4,7 +4,7 @@ import pytest
 
 from unit.data.visual_genome_folder import NUMBERS, SIZES, config, documents, make, reasons, write
 from vialign.data.base import TABLES, check_references, write_dataset
-from vialign.data.datasets.visual_genome import NOTE, deal, read
+from vialign.data.datasets.visual_genome import NOTE, SPLIT_SIZES, deal, read
 from vialign.errors import UserError
 from vialign.files.artifacts import read_table
 
@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 def test_a_clean_folder_is_read_whole_even_when_strict(folder, capsys):
     tables = read(config(folder), 0)
-    assert tables.images["split"].value_counts().to_dict() == {**SIZES, "train": 3}
+    assert tables.images["split"].value_counts().to_dict() == {**SIZES, "train": 2}
     assert set(tables.images["image_id"]) == {str(number) for number in NUMBERS}
     assert all((folder / path).is_file() for path in tables.images["path"])
     objects = tables.objects.set_index("object_id")
@@ -83,21 +83,21 @@ def test_the_seed_and_the_sizes_alone_decide_the_division(folder):
     assert assigned(1) == assigned(1)
     assert assigned(1) != assigned(2)
     small = assigned(1, sizes={**SIZES, "train": 1})
-    assert small.items() <= assigned(1).items() and len(small) == 6
-    with pytest.raises(UserError, match="leave none of the 6 training images for training"):
-        assigned(1, sizes={"test": 1, "validation": 1})
+    assert small.items() <= assigned(1).items() and len(small) == 7
+    with pytest.raises(UserError, match="leave none of the 5 training images for training"):
+        assigned(1, sizes={"test": 1, "selection": 1, "gate": 1})
 
 
 def test_only_images_of_the_tuning_list_are_used_for_training(folder, tmp_path):
-    train = set(read(config(folder), 0).images.query("split not in ['validation', 'test']")["image_id"])
+    train = set(read(config(folder), 0).images.query("split not in ['selection', 'gate', 'test']")["image_id"])
     (tmp_path / "tune.txt").write_text("\n".join(sorted(train)[:4]))
     images = read(config(folder, tune_list=str(tmp_path / "tune.txt")), 0).images
-    assert set(images.query("split not in ['validation', 'test']")["image_id"]) == set(sorted(train)[:4])
+    assert set(images.query("split not in ['selection', 'gate', 'test']")["image_id"]) == set(sorted(train)[:4])
 
 
 def test_the_default_sizes_are_the_documented_ones():
     parts = deal([str(number) for number in range(4000)], {}, 0, "visual_genome")
-    assert {split: len(names) for split, names in parts.items()} == {"validation": 1000, "test": 1000, "train": 2000}
+    assert {split: len(names) for split, names in parts.items()} == {**SPLIT_SIZES, "train": 2000}
     assert len({name for names in parts.values() for name in names}) == 4000
 
 

@@ -8,7 +8,7 @@ from vialign.config.data import DataConfig
 
 SIZE = (40, 20)
 NUMBERS = (1, 2, 3, 5, 8, 2370463, 2370464, 2412112)
-SIZES = {"validation": 1, "test": 2, "calibration": 1, "diagnosis": 1}
+SIZES = {"selection": 1, "gate": 1, "test": 1, "confirmation": 1, "calibration": 1, "diagnosis": 1}
 URL = "https://cs.stanford.edu/people/rak248/VG_100K/{}.jpg"
 
 

@@ -17,7 +17,7 @@ from vialign.features import extract_images, extract_texts, read_images, read_te
 
 WIDTH, HEIGHT = 140, 112
 COLOURS = {"lamp": (230, 30, 30), "sign": (30, 200, 40), "ball": (40, 60, 230)}
-SIZES = {"validation": 20, "test": 1, "calibration": 1, "diagnosis": 1, "train": 37}
+SIZES = {"selection": 20, "gate": 1, "test": 1, "confirmation": 1, "calibration": 1, "diagnosis": 1, "train": 37}
 CONFIG = VisualConfig(atoms=8, background=4, prototypes=4, steps=60, batch=24, adapter_rank=4)
 
 
@@ -60,12 +60,12 @@ def world(tmp_path_factory):
     backbone = load_backbone(BackboneConfig(checkpoint=None), seed=1)
     folders = image_folders(config, root / "data")
     options = {"batch": 32, "shard": 64, "provenance": {}}
-    for split in ("train", "validation"):
+    for split in ("train", "selection"):
         images = tables.images[tables.images["split"] == split]
         extract_images(backbone, images, folders, root / split, "early", **options)
     texts = tables.captions.rename(columns={"caption_id": "text_id"})
     extract_texts(backbone, texts, root / "texts", **options)
-    features = {split: read_images(root / split) for split in ("train", "validation")}
+    features = {split: read_images(root / split) for split in ("train", "selection")}
     return backbone, tables.images, tables.objects, folders, features, read_texts(root / "texts")
 
 
@@ -99,10 +99,10 @@ def test_visual_genome_runs_through_the_stage_unchanged(fitted):
 def test_boxes_dealt_to_other_images_are_not_found(inputs, fitted):
     """The negative control: the same dictionary, measured with boxes of others."""
     visual, measured, _ = fitted
-    boxes, images = inputs.boxes["validation"], inputs.images["validation"]
+    boxes, images = inputs.boxes["selection"], inputs.images["selection"]
     other = dict(zip(images["image_id"], np.roll(images["image_id"], 3), strict=True))
     wrong = boxes.assign(image_id=boxes["image_id"].map(other))
-    lost = visual_quality(visual, inputs.patches["validation"], images, wrong, "visual_genome", 0).frame()
+    lost = visual_quality(visual, inputs.patches["selection"], images, wrong, "visual_genome", 0).frame()
     found = rows(measured.frame(), "dictionary").loc["iou mean"]
     assert rows(lost, "dictionary").loc["iou mean", "high"] < found["low"]
 
@@ -121,13 +121,13 @@ def test_without_boxes_the_captions_of_the_images_take_their_place(world):
 def test_an_image_that_is_fitted_on_is_never_measured(world):
     backbone, images, objects, folders, features, texts = world
     with pytest.raises(ValueError, match="would be both fitted and measured"):
-        read_visual(backbone, images, objects, folders, features | {"validation": features["train"]}, texts, 8)
+        read_visual(backbone, images, objects, folders, features | {"selection": features["train"]}, texts, 8)
 
 
 def test_no_more_images_are_read_than_asked_for(inputs):
-    assert {split: len(frame) for split, frame in inputs.images.items()} == {"train": 30, "validation": 20}
+    assert {split: len(frame) for split, frame in inputs.images.items()} == {"train": 30, "selection": 20}
     assert {split: set(moved) for split, moved in inputs.moved.items()} == {
-        "train": {"flip", "shift"}, "validation": {"flip", "shift", "crop"},
+        "train": {"flip", "shift"}, "selection": {"flip", "shift", "crop"},
     }  # fmt: skip
     assert inputs.attention is not None and inputs.attention.shape == (20, 5, 49)
     assert set(pd.concat(inputs.boxes.values())["name"]) == set(COLOURS)

@@ -30,7 +30,7 @@ def outcomes_of(method, seed, recall, negatives, draws):
                 {
                     "method": method,
                     "seed": seed,
-                    "benchmark": f"validation/{benchmark}",
+                    "benchmark": f"gate/{benchmark}",
                     "item_id": items,
                     "measure": measure,
                     "value": (draws[benchmark][: len(items)] < rate).astype(float),
@@ -108,7 +108,7 @@ def test_without_negatives_recall_decides_and_the_gap_is_said(draws):
 
 
 def test_a_missing_method_is_an_error(draws):
-    with pytest.raises(ValueError, match="no validation outcomes of lora"):
+    with pytest.raises(ValueError, match="no outcomes on the split gate of lora"):
         early_verdict(outcomes_of("vialign", 0, 0.3, 0.5, draws), CALM, EarlyGateConfig())
 
 

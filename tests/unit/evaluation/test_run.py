@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vialign.errors import UserError
-from vialign.evaluation.run import evaluate, reranking_table, validation_outcomes
+from vialign.evaluation.run import core_outcomes, evaluate, reranking_table
 from vialign.methods.objective import Objective, assemble
 from vialign.tables.evaluation import OUTCOMES
 
@@ -66,7 +66,7 @@ def world():
         [
             ("aro_relation/0", "aro_relation", "test", "above", ["i3"], ["x", "y"]),
             ("winoground/0", "winoground", "test", "", ["i4", "i6"], ["x", "y"]),
-            ("winoground/1", "winoground", "validation", "", ["nowhere", "i6"], ["x", "y"]),
+            ("winoground/1", "winoground", "selection", "", ["nowhere", "i6"], ["x", "y"]),
         ],
         columns=["item_id", "benchmark", "split", "tag", "images", "texts"],
     )
@@ -128,25 +128,25 @@ def test_the_block_size_changes_nothing(world):
     OUTCOMES.check(first)
 
 
-def test_validation_holds_retrieval_and_negatives_under_its_own_name(world):
+def test_the_core_holds_retrieval_and_negatives_under_its_own_name(world):
     data, choices, questions = world
-    outcomes = validation_outcomes(Cosine(), data, "lora", 1, batch=5)
+    outcomes = core_outcomes(Cosine(), data, "lora", 1, "selection", batch=5)
     assert set(outcomes["benchmark"]) == {
-        "validation/image_to_text",
-        "validation/text_to_image",
-        "validation/negatives",
+        "selection/image_to_text",
+        "selection/text_to_image",
+        "selection/negatives",
     }
     test = evaluate(Cosine(), data, choices, questions, "test", "lora", 1)
     same = test[test["benchmark"] == "test/negatives"]["value"].reset_index(drop=True)
-    validation = outcomes[outcomes["benchmark"] == "validation/negatives"]["value"].reset_index(drop=True)
-    pd.testing.assert_series_equal(same, validation)
+    selected = outcomes[outcomes["benchmark"] == "selection/negatives"]["value"].reset_index(drop=True)
+    pd.testing.assert_series_equal(same, selected)
 
 
 def test_the_strongest_negative_is_named_where_a_caption_loses(world):
     data, _, _ = world
-    outcomes = validation_outcomes(Cosine(), data, "lora", 1)
+    outcomes = core_outcomes(Cosine(), data, "lora", 1, "selection")
     scores = full_scores(data)
-    lost = outcomes[(outcomes["benchmark"] == "validation/negatives") & (outcomes["value"] < 1)]
+    lost = outcomes[(outcomes["benchmark"] == "selection/negatives") & (outcomes["value"] < 1)]
     assert len(lost) > 3
     for row in lost.itertuples():
         wrong = [name for name in data.texts["text_id"] if name.startswith(f"{row.item_id}!")]

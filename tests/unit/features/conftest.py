@@ -36,5 +36,5 @@ def pictures(tmp_path_factory):
         width, height = int(rng.integers(80, 200)), int(rng.integers(80, 200))
         pixels = rng.integers(0, 256, (height // 10, width // 10, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((width, height)).save(folder / f"{number}.png")
-        rows.append((f"image-{number}", "validation", f"{number}.png", width, height))
+        rows.append((f"image-{number}", "selection", f"{number}.png", width, height))
     return image_table(rows), {"data": folder}

@@ -69,7 +69,7 @@ def world(tmp_path_factory):
             ImageDraw.Draw(picture).rectangle((x, y, x + 15, y + 15), fill=COLOURS[colour])
             objects.append((f"{number}/{index}", f"i{number}", "square", x, y, 16, 16, [str(colour)]))
         picture.save(folder / f"{number}.png")
-        images.append((f"i{number}", "validation", f"{number}.png", 64, 64))
+        images.append((f"i{number}", "selection", f"{number}.png", 64, 64))
     return image_table(images), pd.DataFrame(objects, columns=OBJECT_COLUMNS), {"data": folder}
 
 

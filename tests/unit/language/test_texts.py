@@ -20,7 +20,7 @@ def world(brackets_of_captions):
     """Sixty images with two captions each in three splits, one choice item and one question."""
     images, captions = [], []
     for number in range(60):
-        split = ("train", "validation", "diagnosis")[number % 3]
+        split = ("train", "selection", "diagnosis")[number % 3]
         image_id = f"{split}-{number}"
         images.append((image_id, split, "x.png", 10, 10))
         for place in range(2):
@@ -110,7 +110,7 @@ def test_without_captions_there_are_no_negatives():
     assert TEXTS.check(made).empty
 
 
-def test_the_stage_trains_on_the_captions_and_judges_on_validation(world):
+def test_the_stage_trains_on_the_captions_and_judges_on_selection(world):
     captions, images, _, _ = world
     config = LanguageConfig(sentences=30, epochs=1)
     treebank = read_treebank(config, captions, images, seed=0)
@@ -118,7 +118,7 @@ def test_the_stage_trains_on_the_captions_and_judges_on_validation(world):
     nlp, quality = train_language(config, captions, images, seed=0)
     assert nlp.pipe_names == ["tok2vec", "tagger", "parser"]
     quality = QUALITY.check(quality)
-    assert set(quality["domain"]) == {"captions validation"}
+    assert set(quality["domain"]) == {"captions selection"}
     assert {"tagger", "parser", "syntax entity", "syntax relation"} <= set(quality["subject"])
 
 
@@ -130,7 +130,7 @@ def test_a_real_treebank_is_judged_on_itself_and_on_gold_captions(world, tmp_pat
     treebank = read_treebank(config, captions, images, seed=0)
     assert (len(treebank.train), len(treebank.held_out)) == (36, 12)
     _, quality = train_language(config, captions, images, seed=0)
-    assert set(quality["domain"]) == {"ptb", "captions validation"}
+    assert set(quality["domain"]) == {"ptb", "captions selection"}
 
 
 @pytest.mark.parametrize(

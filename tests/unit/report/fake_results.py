@@ -131,7 +131,7 @@ def _interval(value: float, half: float = 0.02) -> dict[str, float]:
 
 
 def _quality(folder: Path) -> None:
-    def rows(measure: str, values: dict[str, float], domain: str = "validation") -> list[dict[str, object]]:
+    def rows(measure: str, values: dict[str, float], domain: str = "selection") -> list[dict[str, object]]:
         common = dict(domain=domain, measure=measure, count=500)
         return [dict(subject=subject, **common, **_interval(value)) for subject, value in values.items()]
 

@@ -14,7 +14,7 @@ from vialign.methods.checkpoint import load_best, load_checkpoint, load_trail, s
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.loop import check_steps, rate_at, train
-from vialign.training.monitor import check, sample_images, validation_score
+from vialign.training.monitor import check, sample_images, selection_score
 
 RECIPE = TrainingConfig(batch=16, steps=12, early_steps=5, checks=3, monitor=MonitorConfig(checks=6, images=8))
 
@@ -100,7 +100,7 @@ def test_light_checks_look_at_the_same_sample_and_leave_the_weights_there(worlds
     for row in result.signal_monitor.to_dict("records"):
         method.load_state(result.trail[row["step"]])
         again = check(method, worlds[1], row["step"], sample=sample)
-        assert {**again, "score": validation_score(again)} == row
+        assert {**again, "score": selection_score(again)} == row
     assert same(result.trail[12], result.checkpoint.weights)
 
 
@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_finite_is_an_error(worlds):
         run(method, worlds, 2)
 
 
-def test_validation_does_not_change_training(worlds):
+def test_selection_does_not_change_training(worlds):
     few, many = run(build(), worlds, 12, checks=1), run(build(), worlds, 12, checks=12)
     assert same(few.checkpoint.weights, many.checkpoint.weights)
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from planted import Vocabulary, planted_world
-from vialign.evaluation.run import validation_outcomes
+from vialign.evaluation.run import core_outcomes
 from vialign.methods.baselines.frozen import Frozen
-from vialign.training.monitor import check, recall_at_1, sample_images, validation_score
+from vialign.training.monitor import check, recall_at_1, sample_images, selection_score
 
 
 def test_recall_equals_the_loop_with_ties_lost_and_empty_images_only_in_the_gallery():
@@ -26,21 +26,21 @@ def test_a_check_agrees_with_the_evaluation_of_the_same_split():
     method = Frozen(10.0, 1.0)
     for batch in (7, 256):
         row = check(method, world, 5, batch)
-        outcomes = validation_outcomes(method, world, "frozen", 0)
+        outcomes = core_outcomes(method, world, "frozen", 0, "selection")
         mean = outcomes.groupby(["benchmark", "measure"])["value"].mean()
-        recall = (mean["validation/image_to_text", "r1"] + mean["validation/text_to_image", "r1"]) / 2
+        recall = (mean["selection/image_to_text", "r1"] + mean["selection/text_to_image", "r1"]) / 2
         assert 0.05 < row["recall"] < 0.95
         assert row["recall"] == pytest.approx(recall, abs=1e-9)
-        assert row["negatives"] == pytest.approx(mean["validation/negatives", "accuracy"], abs=1e-9)
+        assert row["negatives"] == pytest.approx(mean["selection/negatives", "accuracy"], abs=1e-9)
         assert row["consistency_mean"] is None and row["step"] == 5
-        assert validation_score(row) == pytest.approx((row["recall"] + row["negatives"]) / 2)
+        assert selection_score(row) == pytest.approx((row["recall"] + row["negatives"]) / 2)
 
 
 def test_without_negatives_the_score_is_recall_alone():
     world = planted_world(Vocabulary(16), images=10, seed=0)
     world.negatives.fill_(-1)
     row = check(Frozen(10.0, 1.0), world, 0)
-    assert row["negatives"] is None and validation_score(row) == row["recall"]
+    assert row["negatives"] is None and selection_score(row) == row["recall"]
 
 
 def test_a_sample_is_a_world_of_its_own():

@@ -8,7 +8,7 @@ from vialign.errors import UserError
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.tables.training import SEARCH
 from vialign.training.loop import train
-from vialign.training.monitor import check, validation_score
+from vialign.training.monitor import check, selection_score
 from vialign.training.search import search_rates
 
 RECIPE = TrainingConfig(batch=16, steps=30, early_steps=10, checks=3, search=SearchConfig(factors=(1.0, 1e-6, 3.0)))
@@ -24,14 +24,14 @@ def build():
     return CurriculumMethod(MODULES, 16, 20.0, CALIBRATION, CurriculumConfig(), SignalConfig(), 1.0, 0)
 
 
-def test_every_candidate_is_trained_alike_and_the_best_on_validation_is_chosen(worlds):
+def test_every_candidate_is_trained_alike_and_the_best_on_selection_is_chosen(worlds):
     table = SEARCH.check(search_rates(build, *worlds, RECIPE, base_rate=1e-2, seed=7))
     assert table["learning_rate"].tolist() == pytest.approx([1e-8, 1e-2, 3e-2])
     assert (table["steps"] == 10).all() and (table["seed"] == 7).all() and (table["method"] == "vialign").all()
     for row in table.to_dict("records"):
         method = build()
         train(method, *worlds, RECIPE, peak_rate=row["learning_rate"], seed=7, to_step=10)
-        assert validation_score(check(method, worlds[1], 10)) == row["score"]
+        assert selection_score(check(method, worlds[1], 10)) == row["score"]
     assert table["chosen"].sum() == 1
     best = table["score"].idxmax()
     assert table["chosen"][best] and best > 0

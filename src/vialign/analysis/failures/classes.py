@@ -9,7 +9,7 @@ order; the first that holds gives the class:
 2. human answers (VQA only) -> annotation ambiguity: people gave the chosen answer too, with a soft accuracy of at least
    `human`.
 3. missing -> concept missing: the weakest concept (entity or attribute phrase) of the true text matches the
-   prototypes of the right image worse than `missing`, a low quantile of that value over aligned validation captions.
+   prototypes of the right image worse than `missing`, a low quantile of that value over aligned selection captions.
 4. same words -> combination beyond reach: all concepts were found, and the rival's text has the same words, in another
    order, as a true caption of the rival's image.
 5. agreement (retrieval only) -> annotation ambiguity: the rival's text agrees with the captions of the rival's image
@@ -51,12 +51,12 @@ from vialign.tables.language import UNIT_KINDS
 
 @dataclass(frozen=True)
 class FailureThresholds:
-    """The limits of the rules, measured once on validation data."""
+    """The limits of the rules, measured once on selection data."""
 
     missing: float
     """Cosine under which a concept counts as missing."""
     agreement: float
-    """Mean cosine with an image's captions from which a text counts as one of them; infinite where no validation
+    """Mean cosine with an image's captions from which a text counts as one of them; infinite where no selection
     image has two captions, which switches rule 5 off."""
     margin: float
     """Cosine by which the rival's local similarity may be lower."""
@@ -64,11 +64,11 @@ class FailureThresholds:
     """Soft accuracy from which a chosen answer is as good as the best."""
 
 
-def fit_thresholds(validation: SplitData, config: FailureConfig) -> FailureThresholds:
-    """Measure the limits of the rules on the aligned captions of the validation split."""
-    captions = validation.captions
-    worst = measure_pairs(validation, captions, validation.image_of_text[captions]).worst
-    agreement = _agreement_with_siblings(validation)
+def fit_thresholds(selection: SplitData, config: FailureConfig) -> FailureThresholds:
+    """Measure the limits of the rules on the aligned captions of the selection split."""
+    captions = selection.captions
+    worst = measure_pairs(selection, captions, selection.image_of_text[captions]).worst
+    agreement = _agreement_with_siblings(selection)
     return FailureThresholds(
         missing=float(np.nanquantile(worst, config.missing_quantile)),
         agreement=float(np.quantile(agreement, config.agreement_quantile)) if len(agreement) else float("inf"),

@@ -21,7 +21,7 @@ def find_failures(run: Run) -> None:
     def read(split: str) -> SplitData:
         return read_split(*(run.input[f"{split}_{part}"] for part in parts))
 
-    thresholds = fit_thresholds(read("validation"), run.config.analysis)
+    thresholds = fit_thresholds(read("selection"), run.config.analysis)
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
     items = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
     failures = pd.concat(

@@ -92,10 +92,10 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     """Read the data set.
 
     The training images, which include restval (only those of `data.tune_list`, where it is given), are divided by seed
-    into calibration, diagnosis and train; every caption of an image is kept. `data.sizes` holds the most images that a
-    split may have, drawn by seed. Broken rows are skipped, counted and listed in `problems`. An image is named as in
-    `dataset_coco.json`, whatever its file is called. Raises UserError when files are missing, when nothing is left for
-    training, and at the first broken row when `data.strict`.
+    into confirmation, calibration, diagnosis and train, the validation images into selection and gate; every caption of
+    an image is kept. `data.sizes` holds the most images that a split may have, drawn by seed. Broken rows are skipped,
+    counted and listed in `problems`. An image is named as in `dataset_coco.json`, whatever its file is called. Raises
+    UserError when files are missing, when nothing is left for training, and at the first broken row when `data.strict`.
     """
     folder = require_folder(config.folder, "coco")
     problems = Problems("coco", config.strict, tolerance=config.tolerance)

@@ -69,11 +69,12 @@ LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 def read(config: DataConfig, seed: int) -> DatasetTables:
     """Read the data set.
 
-    The training images (only those of `data.tune_list`, where it is given) are divided by seed into calibration,
-    diagnosis and train. `data.sizes` holds the most images that a split may have, drawn by seed. Broken rows are
-    skipped, counted and listed in `problems`. A row of results.csv without its second bar (as it is handed around it
-    has one, caption 4 of image 2199200615.jpg) is read all the same, and noted. Raises UserError when files are
-    missing, when nothing is left for training, and at the first broken row when `data.strict`.
+    The training images (only those of `data.tune_list`, where it is given) are divided by seed into confirmation,
+    calibration, diagnosis and train, the validation images into selection and gate. `data.sizes` holds the most images
+    that a split may have, drawn by seed. Broken rows are skipped, counted and listed in `problems`. A row of
+    results.csv without its second bar (as it is handed around it has one, caption 4 of image 2199200615.jpg) is read
+    all the same, and noted. Raises UserError when files are missing, when nothing is left for training, and at the
+    first broken row when `data.strict`.
     """
     folder = require_folder(config.folder, "flickr30k")
     problems = Problems("flickr30k", config.strict, tolerance=config.tolerance)

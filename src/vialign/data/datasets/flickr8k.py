@@ -100,9 +100,10 @@ RATING_FILES: dict[str, tuple[str, type[Record]]] = {
 def read(config: DataConfig, seed: int) -> DatasetTables:
     """Read the data set.
 
-    The training images (only those of `data.tune_list`, where it is given) are divided by seed into calibration,
-    diagnosis and train; the official dev and test lists are validation and test. `data.sizes` holds the most images
-    that a split may have, drawn by seed. Broken rows are skipped, counted and listed in `problems`.
+    The training images (only those of `data.tune_list`, where it is given) are divided by seed into confirmation,
+    calibration, diagnosis and train, the official dev list into selection and gate; the test list is test. `data.sizes`
+    holds the most images that a split may have, drawn by seed. Broken rows are skipped, counted and listed in
+    `problems`.
     Raises UserError when files are missing, when nothing is left for training, and at the first broken row when
     `data.strict`.
     """

@@ -19,7 +19,7 @@ from vialign.progress import track
 from vialign.tables.data import CAPTIONS
 
 SPLITS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
-"""Split in the file to the project's; `restval` is what COCO's validation images leave, and is trained on."""
+"""Split in the file to the published one; `restval` is what COCO's validation images leave, and is trained on."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ NOTE = SourceNote(
     expected={"images": 108077},
 )
 IMAGE_FOLDERS = ("VG_100K", "VG_100K_2", "images")
-SPLIT_SIZES: Mapping[str, int] = {"validation": 1000, "test": 1000}
+SPLIT_SIZES: Mapping[str, int] = {"selection": 600, "gate": 400, "test": 1000}
 """Images of the splits that the authors do not define, unless `data.sizes` says otherwise."""
 
 
@@ -179,7 +179,7 @@ def coco_test_images(folder: Path, published: Mapping[int, ImageRow], dataset: s
 
 
 def deal(names: Sequence[str], sizes: Mapping[str, int], seed: int, dataset: str) -> dict[str, list[str]]:
-    """Images dealt by seed to `validation`, `test` (`SPLIT_SIZES` or `sizes`) and, with what is left, `train`.
+    """Images dealt by seed to `selection`, `gate`, `test` (`SPLIT_SIZES` or `sizes`) and, with what is left, `train`.
 
     It stands for the official splits, which Visual Genome does not have.
     """

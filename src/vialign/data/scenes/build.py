@@ -17,7 +17,7 @@ from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing, relations, sampl
 from vialign.errors import UserError
 from vialign.files.artifacts import atomic_path
 from vialign.progress import track
-from vialign.random import generator
+from vialign.random import derive_seed, generator
 from vialign.tables.data import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
 
 DEFAULT_SIZES: Mapping[str, int] = {
@@ -25,7 +25,9 @@ DEFAULT_SIZES: Mapping[str, int] = {
     "calibration": 400,
     "diagnosis": 500,
     "diagnosis_domain": 200,
-    "validation": 500,
+    "selection": 500,
+    "gate": 300,
+    "confirmation": 500,
     "test": 1000,
     "test_combination": 300,
     "test_domain": 300,
@@ -72,7 +74,9 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
 
 
 def _build_split(split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]]) -> None:
-    rng = generator(seed, "scenes", split)
+    # What confirms the result comes from another seed than what led to it.
+    own = derive_seed(seed, "confirmation") if split == "confirmation" else seed
+    rng = generator(own, "scenes", split)
     lines, folder = split in OTHER_DOMAIN, output / "images"
     style = CROSS_DOMAIN if lines else DOMAIN
     scenes = sample_scenes(rng, size, twins=TWINS, held_out=split == "test_combination")

@@ -31,7 +31,7 @@ def failures(evidence: Evidence, config: Config) -> Section:
         [
             paragraph(
                 "Every failed query of every method is put into one class by fixed rules. They are measured with the "
-                "frozen backbone and its prototypes, the same for every method, with limits from the validation split:"
+                "frozen backbone and its prototypes, the same for every method, with limits from the selection split:"
             ),
             _classes(frame.iloc[0]),
             *_rates(evidence, config),

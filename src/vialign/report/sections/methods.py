@@ -20,19 +20,19 @@ from vialign.tables.training import MONITOR, SEARCH
 
 
 def training(evidence: Evidence, config: Config) -> Section:
-    """Validation curves and losses."""
+    """Selection curves and losses."""
     section = Section("training", "Training")
     name = "monitor" if evidence.get("monitor") is not None else "early_monitor"
     monitor, path = evidence.get(name), evidence.path(name)
     if monitor is None:
-        section.blocks.append(absent("the validation checks", path, evidence.stopped))
+        section.blocks.append(absent("the selection checks", path, evidence.stopped))
         return section
     monitor, order = by_method(config, monitor), method_order(config, monitor)
     drawings = []
     for column, label in (("recall", "R@1, mean of both directions"), ("negatives", "accuracy against negatives")):
         if monitor[column].isna().all():
             continue
-        title = f"Validation: {label}"
+        title = f"Selection: {label}"
         svg = curve_plot(
             monitor,
             name=f"training-{column}",
@@ -66,7 +66,7 @@ def training(evidence: Evidence, config: Config) -> Section:
 
 
 def _search(evidence: Evidence, config: Config) -> list[Markup]:
-    """The candidates of every method's learning rate, and what validation said of them."""
+    """The candidates of every method's learning rate, and what selection said of them."""
     frame, path = evidence.get("search"), evidence.path("search")
     if frame is None:
         return []
@@ -85,7 +85,7 @@ def _search(evidence: Evidence, config: Config) -> list[Markup]:
         heading(title, 4),
         paragraph(
             "Every trained method has the same candidates around its own rate, the same steps and one seed. What it "
-            "scores on validation after them decides: the mean of recall and accuracy against negatives, or recall "
+            "scores on selection after them decides: the mean of recall and accuracy against negatives, or recall "
             "alone where no negatives are used."
         ),
         table,
@@ -236,7 +236,7 @@ def ablation(evidence: Evidence, config: Config) -> Section:
             title=title,
             row="method",
             value="score",
-            axis="validation score, %",
+            axis="selection score, %",
             scale=100,
         )
         reading = (
@@ -272,7 +272,7 @@ def _path(frame: pd.DataFrame, path: str) -> list[Markup]:
         title=title,
         row="method",
         value="score",
-        axis="validation score, %",
+        axis="selection score, %",
         scale=100,
     )
     reading = "From top to bottom one module is removed at a time, the one that costs least; bars are intervals."
@@ -291,7 +291,7 @@ def _contributions(evidence: Evidence) -> list[Markup]:
         row="module",
         value="removal",
         series="measure",
-        axis="points lost on validation",
+        axis="points lost on selection",
         lines=[(0.0, "no loss")],
         scale=100,
     )

@@ -1,4 +1,4 @@
-"""Phase 3: how C moved with the validation metric during training, and what the gradients asked for."""
+"""Phase 3: how C moved with the selection metric during training, and what the gradients asked for."""
 
 import pandas as pd
 from markupsafe import Markup
@@ -29,8 +29,8 @@ def gradients(evidence: Evidence, config: Config) -> Section:
 
 _QUESTION = (
     "A signal that drives training should stand for what training is to reach. So the mean consistency C is followed "
-    "beside the validation metric (mean of R@1 and accuracy against negatives, or R@1 alone where none are used), in "
-    "light checks on a fixed sample of the validation images; weights are chosen by the checks on all of them."
+    "beside the selection metric (mean of R@1 and accuracy against negatives, or R@1 alone where none are used), in "
+    "light checks on a fixed sample of the selection images; weights are chosen by the checks on all of them."
 )
 
 
@@ -43,7 +43,7 @@ def _checks(evidence: Evidence, config: Config) -> list[Markup]:
     drawings = []
     seeds = "The thick line is the mean over seeds; the thin lines are the seeds."
     for column, title, label, scale in (
-        ("score", "Validation metric at the light checks", "validation metric, %", 100.0),
+        ("score", "Selection metric at the light checks", "selection metric, %", 100.0),
         ("consistency_mean", "Mean C at the light checks", "mean C, aligned pairs", 1.0),
     ):
         svg = curve_plot(
@@ -59,7 +59,7 @@ def _checks(evidence: Evidence, config: Config) -> list[Markup]:
             scale=scale,
         )
         drawings.append(figure(svg, title=title, reading=seeds, sources=[path]))
-    title = "C beside the validation metric"
+    title = "C beside the selection metric"
     svg = path_plot(
         checks.assign(percent=100 * checks["score"]).sort_values("step", kind="stable"),
         name="monitoring-path",
@@ -69,7 +69,7 @@ def _checks(evidence: Evidence, config: Config) -> list[Markup]:
         series="method",
         order=order,
         repeat="seed",
-        labels=("mean C, aligned pairs", "validation metric, %"),
+        labels=("mean C, aligned pairs", "selection metric, %"),
     )
     reading = "One path a seed from check to check, ending at the large mark: upward to the right, both rise."
     return [gallery([*drawings, figure(svg, title=title, reading=reading, sources=[path])])]
@@ -86,7 +86,7 @@ def _correlation(evidence: Evidence, config: Config) -> list[Markup]:
     if known.empty:
         return [*blocks, absent("a correlation: no window holds enough checks", path, None)]
     drawings = []
-    for of, what in (("level", "C with the validation metric"), ("change", "changes of C with changes of the metric")):
+    for of, what in (("level", "C with the selection metric"), ("change", "changes of C with changes of the metric")):
         part = known[known["of"] == of]
         if part.empty:
             continue

@@ -242,7 +242,7 @@ def _monitoring(evidence: Evidence, config: Config) -> list[Markup]:
     frame, path = evidence.get(name), evidence.path(name)
     known = None if frame is None else frame[(frame["of"] == "level") & frame["correlation"].notna()]
     if known is None or known.empty:
-        blocks = [absent("the rolling correlation of C with the validation metric", path, evidence.stopped)]
+        blocks = [absent("the rolling correlation of C with the selection metric", path, evidence.stopped)]
     else:
         last = known.sort_values("step", kind="stable").groupby(["method", "seed"], sort=False).tail(1)
         lines = [
@@ -254,7 +254,7 @@ def _monitoring(evidence: Evidence, config: Config) -> list[Markup]:
             )
             for _, row in last.sort_values(["method", "seed"], kind="stable").iterrows()
         ]
-        text = "Rank correlation of mean C with the validation metric over the last window of each training:"
+        text = "Rank correlation of mean C with the selection metric over the last window of each training:"
         blocks = [paragraph(text), bullets(lines)]
     text = 'Its course stands under <a href="#training">{}</a>, the gradients under <a href="#gradients">{}</a>.'
     return [*blocks, paragraph(text, "Training and monitoring", "Gradients and theory")]
