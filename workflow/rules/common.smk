@@ -59,6 +59,7 @@ wildcard_constraints:
     split="[a-z_]+",
     method="[a-z-]+",
     seed=r"\d+",
+    part="whole|driver|local|decisive",
 
 
 def code(script):
@@ -196,6 +197,7 @@ def evidence(wildcards):
     return [
         *tables,
         *rules.ablation.output,
+        *rules.attribution.output,
         *each_run(rules.train_final.output),
         *rules.agreement.output,
         *rules.blind_benchmarks.output,

@@ -54,6 +54,16 @@ class EvaluationConfig(Section):
     reproduction: ReproductionConfig = ReproductionConfig()
 
 
+class AttributionConfig(Section):
+    """The method trained again with one part replaced, to see what carries its gain."""
+
+    steps: Count | None = None
+    """Of each training; null: `training.early_steps`, at which the costs of replacements stand out as at the end
+    (docs/measurements.md)."""
+    images: Count = 500
+    """Images, with one caption each, that the replacements are measured on, at most."""
+
+
 class FailureConfig(Section):
     """Thresholds by which failed queries are put into classes."""
 

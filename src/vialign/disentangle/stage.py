@@ -1,7 +1,7 @@
 """The two fits of this stage, each with its measurement on held-out data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,16 @@ def read_visual(
         None if labels else _caption_embeddings(texts, list(kept["train"]["image_id"])),
         backbone.grid,
         backbone.resize_mode,
+    )
+
+
+def unboxed(inputs: VisualInputs, texts: "TextFeatures") -> VisualInputs:
+    """The same images as if nobody had labelled a box in them: captions take the place of labels."""
+    return replace(
+        inputs,
+        boxes={split: boxes.iloc[:0] for split, boxes in inputs.boxes.items()},
+        labels={},
+        captions=_caption_embeddings(texts, list(inputs.images["train"]["image_id"])),
     )
 
 
