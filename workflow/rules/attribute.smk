@@ -1,6 +1,6 @@
 # Stage attribute: what carries the gain. The chosen combination and the full model are trained again with their driver,
 # or their local part, replaced, and measured on captions that nothing was chosen on.
-ATTRIBUTED = "validation"
+ATTRIBUTED = "confirmation"
 
 
 rule encode_dictionaries:

@@ -71,17 +71,19 @@ def read_visual(
     texts: "TextFeatures",
     limit: int,
 ) -> VisualInputs:
-    """At most `limit` images of each split: their patches from the store, and those of the moved images anew.
+    """At most `limit` images of each split of `features`: their patches from the store, and those of the moved images
+    anew. Without `selection` there is nothing to measure on, and what is read can only be fitted.
 
     Raises ValueError when an image is in both splits.
     """
     ordered = images.set_index("image_id")
     kept = {split: ordered.loc[store.ids[:limit]].reset_index() for split, store in features.items()}
-    twice = set(kept["train"]["image_id"]) & set(kept["selection"]["image_id"])
+    twice = set.intersection(*(set(frame["image_id"]) for frame in kept.values())) if len(kept) > 1 else set()
     if twice:
         raise ValueError(f"image {min(twice)!r} would be both fitted and measured ({len(twice)} images are)")
     moved, attention = {}, None
-    for split, moves in (("train", FITTED_MOVES), ("selection", tuple(MOVES))):
+    for split in features:
+        moves = FITTED_MOVES if split == "train" else tuple(MOVES)
         pixels = load_pixels(kept[split], folders, backbone)
         readout = features[split].readout
         moved[split] = {

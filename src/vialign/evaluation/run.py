@@ -70,7 +70,7 @@ def core_outcomes(
 
 
 def negatives_by_kind(
-    objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "validation"
+    objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "selection"
 ) -> pd.DataFrame:
     """OUTCOMES of the rule-made negatives of one kind at a time, as `<split>/negatives/<kind>`."""
     kinds = data.texts["kind"].to_numpy(object)

@@ -9,14 +9,9 @@ import torch
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from vialign.analysis.attribution.dictionaries import encode_unfitted
-from vialign.analysis.attribution.findings import CLAIMS, DRIVER, attribution_table, carriers
+from vialign.analysis.attribution.findings import attribution_table, carriers
+from vialign.analysis.attribution.names import CLAIMS, DECISIVE, DRIVER, DRIVERS, FROZEN, LOCAL, MEANINGS, SHIPPED
 from vialign.analysis.attribution.replacements import (
-    DECISIVE,
-    DRIVERS,
-    FROZEN,
-    LOCAL,
-    MEANINGS,
-    SHIPPED,
     Replacement,
     best_match_only,
     driver_replacements,

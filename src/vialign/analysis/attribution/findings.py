@@ -1,35 +1,12 @@
 """From the outcomes of all replacements to what each costs, and to what carries the gain."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from vialign.analysis.attribution.replacements import FROZEN, SHIPPED
+from vialign.analysis.attribution.names import CLAIMS, FROZEN, SHIPPED, Claim
 from vialign.evaluation.compare import comparison_table
 from vialign.evaluation.statistics import holm
 from vialign.tables.attribution import ATTRIBUTION, CARRIERS
-
-
-@dataclass(frozen=True)
-class Claim:
-    """That something carries the gain: it does where the gain is lost without it, whatever stands in its place."""
-
-    name: str
-    without: tuple[str, ...]
-    """Replacements that must all cost something on one and the same measure."""
-
-
-DRIVER = "the driver"
-CLAIMS = (
-    Claim(DRIVER, ("constant", "shuffled")),
-    Claim("the geometry of two prototypes", ("best match only",)),
-    Claim("the features of prototypes and phrases", ("geometry alone",)),
-    Claim("labelled boxes", ("without boxes",)),
-    Claim("the image's own prototypes", ("shuffled prototypes",)),
-    Claim("a fitted dictionary", ("unfitted dictionary",)),
-)
-"""What may carry the gain. C does only where it beats both a constant and a shuffle of itself."""
 
 
 def attribution_table(

@@ -7,13 +7,8 @@ import pandas as pd
 
 from vialign.analysis.attribution.dictionaries import encode_unboxed, encode_unfitted
 from vialign.analysis.attribution.findings import attribution_table, carriers
-from vialign.analysis.attribution.replacements import (
-    DECISIVE,
-    SHIPPED,
-    Replacement,
-    driver_replacements,
-    local_replacements,
-)
+from vialign.analysis.attribution.names import DECISIVE, SHIPPED
+from vialign.analysis.attribution.replacements import Replacement, driver_replacements, local_replacements
 from vialign.analysis.attribution.running import frozen_outcomes, replaced_outcomes
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
@@ -53,7 +48,7 @@ def encode_dictionaries(run: Run) -> None:
             read_table(run.input.images, IMAGES),
             objects,
             image_folders(config.data, Path(run.input.images).parent),
-            {"train": images["train"], "validation": images[run.params.measured]},
+            {"train": images["train"]},
             features["train"],
             config.visual.images,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from vialign.analysis.attribution.names import DRIVERS, LOCAL
 from vialign.config.signal import SignalConfig
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.methods.curriculum.method import CurriculumMethod
@@ -12,34 +13,6 @@ from vialign.methods.objective import SplitData
 from vialign.random import generator
 from vialign.signal.drivers import BLIND, BlindDriver, Driver, SignalDriver, oracle
 from vialign.signal.pairs import exchanged
-
-SHIPPED = "as shipped"
-"""The method with nothing replaced: what every replacement is held against."""
-FROZEN = "frozen"
-"""The backbone alone: what the gain is a gain over."""
-DRIVERS = (*BLIND, "s_global", "s_local", "s_sum", "agreement", "consistency", "oracle")
-"""In the place of the driver; one that the method has already is left out."""
-LOCAL = ("best match only", "geometry alone", "without boxes", "shuffled prototypes", "unfitted dictionary")
-"""In the place of the local part, which as shipped is the best matches with the geometry of both arguments."""
-DECISIVE = ("constant", "shuffled", "best match only")
-"""What decides whether C, or geometry, carries the gain: tried on the full model too."""
-MEANINGS = {
-    "constant": "one number for every pair, the mean of C",
-    "shuffled": "C of other pairs",
-    "noise": "numbers drawn from the distribution of C",
-    "s_global": "S_global, calibrated",
-    "s_local": "S_local, calibrated",
-    "s_sum": "the mean of both similarities",
-    "agreement": "the product of both similarities",
-    "consistency": "C",
-    "oracle": "whether the pair is aligned, which nothing may know",
-    "best match only": "S_local as the proposal defines it: each phrase's best prototype, without geometry",
-    "geometry alone": "where the arguments of a relation lie, without what prototypes and phrases look like",
-    "without boxes": "a dictionary and phrase units fitted without a labelled box",
-    "shuffled prototypes": "the prototypes of another image",
-    "unfitted dictionary": "prototypes of random atoms",
-}
-"""What stands in the place, as a phrase."""
 
 _SAMPLE = 512
 """Training captions whose pairs give a blind driver its values."""

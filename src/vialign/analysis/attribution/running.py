@@ -6,9 +6,10 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from vialign.analysis.attribution.replacements import FROZEN, Replacement
+from vialign.analysis.attribution.names import FROZEN
+from vialign.analysis.attribution.replacements import Replacement
 from vialign.config.methods import TrainingConfig
-from vialign.evaluation.run import negatives_by_kind, validation_outcomes
+from vialign.evaluation.run import core_outcomes, negatives_by_kind
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.objective import Objective, SplitData
 from vialign.progress import track
@@ -75,7 +76,7 @@ def frozen_outcomes(frozen: Objective, data: SplitData, split: str, images: int)
 
 
 def _outcomes(method: Objective, data: SplitData, name: str, split: str, seed: int) -> pd.DataFrame:
-    found = validation_outcomes(method, data, name, seed, split=split)
+    found = core_outcomes(method, data, name, seed, split=split)
     kinds = negatives_by_kind(method, data, name, seed, split=split)
     wanted = found["measure"].eq("r1")
     return pd.concat([found[wanted], kinds], ignore_index=True)
