@@ -51,7 +51,7 @@ def outcomes_of(data, replacements, make=build, steps=30):
 
 
 def table_of(outcomes, parts):
-    return attribution_table(outcomes, "vialign-correct", parts, 30, replicates=400, level=0.05, seed=0)
+    return attribution_table(outcomes, "vialign-correct", parts, 30, level=0.05)
 
 
 def s_local(data, geometry=True):

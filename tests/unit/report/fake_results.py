@@ -435,7 +435,9 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
                     results.append(dict(method=method, **item, convention="micro", **_interval(value), **counts))
                 for method, reference in (("lora", "frozen"), ("vialign", "frozen"), ("vialign", "lora")):
                     ends = dict(difference=0.03, low=0.01, high=0.05, p_value=0.001, p_holm=0.02)
-                    rest = dict(detectable=0.018, items=1000)
+                    rest = dict(
+                        item_low=0.02, item_high=0.04, seed_spread=0.007, seeds=5, df=6.2, detectable=0.018, items=1000
+                    )
                     comparisons.append(dict(method=method, reference=reference, **item, **ends, **rest))
     alone = {"aro_order": (0.97, 0.2), "aro_relation": (0.51, 0.5), "aro_attribution": (0.12, 0.5)}
     blind = []

@@ -10,14 +10,14 @@ from vialign.tables.attribution import ATTRIBUTION, CARRIERS
 
 
 def attribution_table(
-    outcomes: pd.DataFrame, method: str, parts: dict[str, str], steps: int, *, replicates: int, level: float, seed: int
+    outcomes: pd.DataFrame, method: str, parts: dict[str, str], steps: int, *, level: float
 ) -> pd.DataFrame:
     """ATTRIBUTION of one method, from the OUTCOMES of all that stands in its places; `parts` says which part each is.
 
     Costs are paired by query and seed. Holm's correction is over all replacements and measures of the method.
     """
     pairs = [(SHIPPED, name) for name in [*parts, FROZEN]]
-    found = comparison_table(outcomes, pairs, replicates, level, seed)
+    found = comparison_table(outcomes, pairs, level)
     means = outcomes.groupby(["method", "benchmark", "measure"], observed=True)["value"].mean()
     seeds = outcomes.groupby("method", observed=True)["seed"].nunique()
     gains = found[found["reference"] == FROZEN].set_index(["benchmark", "measure"])["difference"]

@@ -136,9 +136,7 @@ def attribute(run: Run) -> None:
                 method,
                 parts,
                 config.attribution.steps or config.training.early_steps,
-                replicates=config.evaluation.bootstrap,
                 level=config.evaluation.level,
-                seed=config.seed,
             )
         )
     table = ATTRIBUTION.check(pd.concat(tables, ignore_index=True))

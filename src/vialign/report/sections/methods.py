@@ -195,7 +195,10 @@ def difference_figures(against: pd.DataFrame, reference: str, config: Config, pa
             lines=[(0.0, "no difference")],
             scale=100,
         )
-        reading = "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided."
+        reading = (
+            "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided. Bars "
+            "count images and training seeds; the folded table has the interval over images and the spread over seeds apart."
+        )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     return drawings
 
@@ -208,6 +211,11 @@ def comparison_table(frame: pd.DataFrame, config: Config, path: str) -> Markup:
         Show("method", "Method"),
         Show("reference", "Against"),
         Show("difference", "Difference, points", "points", "low", "high"),
+        Show("item_low", "Over images alone, from", "points"),
+        Show("item_high", "to", "points"),
+        Show("seed_spread", "Spread over seeds, points", "percent"),
+        Show("seeds", "Seeds", "count"),
+        Show("df", "df", "number"),
         Show("p_value", "p", "p"),
         Show("p_holm", "p, Holm", "p"),
         Show("detectable", "Detectable, points", "percent"),
