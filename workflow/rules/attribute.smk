@@ -18,6 +18,7 @@ rule encode_dictionaries:
                 ).items()
             }
         ),
+        visual=rules.fit_visual.output.weights,
         images=rules.prepare_data.output.images,
         objects=rules.prepare_data.output.objects,
         drawn=rules.prepare_data.output.drawn,

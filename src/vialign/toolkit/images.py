@@ -116,6 +116,16 @@ def draw_unused(captions: Captions, used: Collection[str], count: int, seed: int
     return fresh
 
 
+def images_used_for(captions: Captions, used: Mapping[str, str], part: str) -> list[str]:
+    """Images of the folder, one of each content, that a signal's `used` says were used for `part`."""
+    found: dict[str, str] = {}
+    for image_id in track(captions.image_ids, f"looking for the images used to {part}"):
+        digest = content_digest(captions.folder / image_id)
+        if used.get(digest) == part:
+            found.setdefault(digest, image_id)
+    return list(found.values())
+
+
 def _shuffled(captions: Captions, seed: int) -> Iterator[str]:
     names = captions.image_ids
     return (names[place] for place in generator(seed, "toolkit images").permutation(len(names)))

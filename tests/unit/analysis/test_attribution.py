@@ -1,7 +1,5 @@
 """What carries a gain: every replacement does what it says, and planted worlds are called by their name."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +21,7 @@ from vialign.analysis.attribution.replacements import (
 from vialign.analysis.attribution.running import frozen_outcomes, measured_captions, replaced_outcomes
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
+from vialign.disentangle.visual import VisualDisentangler
 from vialign.methods.baselines.frozen import Frozen
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.signal.drivers import oracle
@@ -220,10 +219,7 @@ def test_random_atoms_are_drawn_by_the_seed_and_leave_the_phrases(data):
         def patches(self, start, stop):
             return torch.randn(2, 4, DIMENSION, generator=torch.Generator().manual_seed(3))[start:stop]
 
-    from vialign.config.disentangle import VisualConfig
-
-    phrases = {"train": replace(data["train"]).phrases}
-    config = VisualConfig(atoms=8, background=2, prototypes=4)
-    first, again, other = (encode_unfitted({"train": Store()}, phrases, config, seed)["train"] for seed in (0, 0, 1))
+    phrases, fitted = {"train": data["train"].phrases}, VisualDisentangler(DIMENSION, (2, 2), 8, 2, 4, 0.1, 2)
+    first, again, other = (encode_unfitted({"train": Store()}, phrases, fitted, seed)["train"] for seed in (0, 0, 1))
     assert first[1] is phrases["train"] and torch.equal(first[0].features, again[0].features)
     assert not torch.equal(first[0].features, other[0].features)

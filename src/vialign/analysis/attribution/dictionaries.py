@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import encode_images, encode_texts
@@ -17,6 +19,8 @@ from vialign.random import generator
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
 
+_IMAGES = 2000
+"""Images behind the mean patch, at most."""
 Encoded = dict[str, tuple[Prototypes, Phrases]]
 """Prototypes and phrases of each split."""
 
@@ -66,13 +70,28 @@ def encode_unboxed(
 
 
 def encode_unfitted(
-    images: Mapping[str, "ImageFeatures"], phrases: Mapping[str, Phrases], config: VisualConfig, seed: int
+    images: Mapping[str, "ImageFeatures"], phrases: Mapping[str, Phrases], fitted: VisualDisentangler, seed: int
 ) -> Encoded:
     """Every split with prototypes of random atoms; phrases as they are."""
     train = images["train"]
-    patches = train.patches(0, min(len(train), config.images))
+    dictionary = random_atoms(fitted, train.patches(0, min(len(train), _IMAGES)), seed)
+    return {split: (encode_images(dictionary, store), phrases[split]) for split, store in images.items()}
+
+
+def random_atoms(
+    fitted: VisualDisentangler, patches: Float[Tensor, "image patch dim"], seed: int
+) -> VisualDisentangler:
+    """A dictionary of the same sizes that was fitted on nothing; only the mean of `patches` is removed, as ever."""
     with torch.random.fork_rng():
         torch.manual_seed(int(generator(seed, "unfitted dictionary").integers(2**31)))
-        dictionary = VisualDisentangler.from_config(config, patches.shape[-1], train.grid)
-    dictionary.mean.copy_(patches.mean(dim=(0, 1)))
-    return {split: (encode_images(dictionary.eval(), store), phrases[split]) for split, store in images.items()}
+        dictionary = VisualDisentangler(
+            fitted.dimension,
+            fitted.grid,
+            fitted.foreground,
+            fitted.background,
+            fitted.prototypes,
+            fitted.temperature,
+            fitted.adapter_rank,
+        )
+    dictionary.mean.copy_(patches.float().mean(dim=(0, 1)))
+    return dictionary.eval().requires_grad_(False)

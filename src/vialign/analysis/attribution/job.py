@@ -12,6 +12,7 @@ from vialign.analysis.attribution.replacements import Replacement, driver_replac
 from vialign.analysis.attribution.running import frozen_outcomes, replaced_outcomes
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
+from vialign.disentangle import load_visual
 from vialign.disentangle.encoded import read_encoded, write_encoded
 from vialign.disentangle.stage import read_visual
 from vialign.features import read_images, read_texts
@@ -41,7 +42,7 @@ def encode_dictionaries(run: Run) -> None:
     folder = Path(run.output[0])
     folder.mkdir(parents=True, exist_ok=True)
     phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1] for split in splits}
-    found = {"unfitted": encode_unfitted(images, phrases, config.visual, config.seed)}
+    found = {"unfitted": encode_unfitted(images, phrases, load_visual(run.input.visual), config.seed)}
     if objects["image_id"].isin(images["train"].ids).any():
         inputs = read_visual(
             load_backbone(config.backbone, config.seed),
