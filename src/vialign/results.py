@@ -224,6 +224,13 @@ RESULTS_OF_A_RUN = (
     Result("results", "compare/results.parquet", RESULTS, "compare", "results of every method, with intervals"),
     Result("comparisons", "compare/comparisons.parquet", COMPARISONS, "compare", "paired differences between methods"),
     Result(
+        "confirmation",
+        "compare/confirmation.parquet",
+        COMPARISONS,
+        "confirm",
+        "the headline's differences on images that nothing led to",
+    ),
+    Result(
         "reproduction",
         "compare/reproduction.parquet",
         REPRODUCTION,

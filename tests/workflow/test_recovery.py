@@ -1,6 +1,7 @@
 """A run that was stopped, killed or started twice: the next call goes on, or says in one line why it does not."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from workflow.stand_in import ANY, Workflow, make_workflow
+from vialign.names import splits_of
+from workflow.stand_in import ANY, ROOT, Workflow, make_workflow
 
 pytestmark = pytest.mark.workflow
 TRIGGERS = {"default": [], "mtime": ["--rerun-triggers", "mtime"]}
@@ -146,3 +148,63 @@ def test_a_second_run_is_told_and_a_killed_one_needs_no_unlock(tmp_path: Path) -
     done = workflow.call(folder, "--rerun-incomplete", *results, *wanted)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not part.exists()
+
+
+PREPARE = {"parse_texts", "extract_features", "encode_split", "regions"}
+"""Rules that make what others read of a split, of every split alike."""
+TRAIN = {"search_rate", "train_early", "train_final"}
+READERS = {
+    "train": {
+        "fit_visual",
+        "fit_text",
+        "ablate_losses",
+        "encode_dictionaries",
+        "train_replaced",
+        "score_references",
+        "blind_benchmarks",
+        "gradients",
+        *TRAIN,
+    },
+    "calibration": {"calibrate_signal", "ledger", "ledger_methods"},
+    "diagnosis": {"score_pairs", "score_references", "probe", "stress"},
+    "diagnosis_domain": {"stress"},
+    "selection": {"fit_visual", "fit_text", "ablate_losses", "failures", *TRAIN},
+    "gate": {"early_outcomes"},
+    "confirmation": {"confirm", "encode_dictionaries", "train_replaced"},
+    "test": {"evaluate_method", "reproduce", "agreement", "blind_benchmarks", "failures"},
+    "test_combination": {"evaluate_method", "blind_benchmarks", "failures"},
+    "test_domain": {"evaluate_method", "blind_benchmarks", "failures"},
+}
+"""Split to the rules that may read it, beside those that prepare it."""
+SPLITLESS = {"check_data", "compare_all_page", "compare_methods", "pretrain_backbone", "regions", "text_domains"}
+"""Rules that no run below asks for; none but `regions`, which prepares a split, has a file of one among its inputs."""
+
+
+def readers(folder: Path) -> dict[str, set[str]]:
+    """Split to the rules whose jobs had a file of it among their inputs, as the stand-ins' logs say."""
+    found: dict[str, set[str]] = {split: set() for split in READERS}
+    logs = folder / "results/logs"
+    for log in logs.rglob("*.log"):
+        inputs = log.read_text(encoding="utf-8")
+        read = re.findall(r"results/(?:language|features|disentangle|regions)/(\w+)[/.]", inputs)
+        for split in found.keys() & set(read):
+            found[split].add(log.relative_to(logs).parts[0].removesuffix(".log"))
+    return found
+
+
+def test_no_rule_reads_a_split_that_is_not_for_it(workflow: Workflow, finished: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    assert workflow.call(folder, "--", "ablate_losses", "results/compare_all/ledger.parquet").returncode == 0
+    assert {split: rules - PREPARE for split, rules in readers(folder).items()} == READERS
+    assert set(READERS) == set(splits_of("scenes"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    bodies = re.split(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:$", rules, flags=re.MULTILINE)[1:]
+    scripted = {name for name, body in zip(bodies[::2], bodies[1::2], strict=True) if "    log:" in body}
+    assert scripted - {path.stem for path in (folder / "results/logs").iterdir()} == SPLITLESS
+
+
+def test_nothing_behind_the_confirmation_is_read_but_by_the_report(finished: Path):
+    logs = finished / "results/logs"
+    read = {log.stem for log in logs.rglob("*.log") if "compare/confirmation.parquet" in log.read_text()}
+    assert read == {"report"}

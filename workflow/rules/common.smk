@@ -126,6 +126,12 @@ def each_run(output):
     ]
 
 
+def headline_runs(output):
+    """The files of the chosen combination and of what it is held against, as far as the run has them."""
+    wanted = {chosen(), "frozen", "lora"}
+    return [path for path in each_run(output) if Path(path).parts[-3] in wanted]
+
+
 def when_decided(make):
     """Input function of a target: what `make` lists, once every gate on the way, and the ablation, has decided.
 
@@ -202,6 +208,7 @@ def evidence(wildcards):
         *rules.agreement.output,
         *rules.blind_benchmarks.output,
         *rules.compare.output,
+        *rules.confirm.output,
         *rules.reproduce.output,
         *rules.failures.output,
         *rules.monitoring.output,

@@ -133,6 +133,31 @@ rule compare:
         "../scripts/compare.py"
 
 
+# The headline on images that nothing led to; the report alone reads what comes out.
+rule confirm:
+    input:
+        **encoded("confirmation"),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output[0],
+        checkpoints=lambda wildcards: headline_runs(rules.train_final.output.checkpoint),
+    output:
+        f"{RESULTS}/compare/confirmation.parquet",
+    log:
+        f"{RESULTS}/logs/confirm.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/confirm.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: cores("lora")
+    params:
+        config=section(*BUILDING, *STATISTICS, "evaluation.gallery_batch"),
+        code=code("confirm"),
+        method=lambda wildcards: chosen(),
+    script:
+        "../scripts/confirm.py"
+
+
 rule evaluate:
     input:
-        when_passed(lambda: list(rules.compare.output)),
+        when_passed(lambda: [*rules.compare.output, *rules.confirm.output]),

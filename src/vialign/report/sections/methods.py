@@ -12,6 +12,7 @@ from vialign.report.evidence import Evidence
 from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import benchmark_name, by_method, method_order, words
+from vialign.report.sections.confirmation import confirmation_blocks
 from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables.evaluation import COMPARISONS, RESULTS
@@ -118,6 +119,7 @@ def _loss(evidence: Evidence, config: Config, order: list[str], name: str) -> li
 def comparison(evidence: Evidence, config: Config) -> Section:
     """Results with intervals, and paired differences to the frozen backbone and to LoRA."""
     section = Section("comparison", "Comparison", results_blocks(evidence, config))
+    section.blocks.extend(confirmation_blocks(evidence, config))
     section.blocks.extend(_differences(evidence, config))
     return section
 

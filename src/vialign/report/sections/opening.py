@@ -14,6 +14,7 @@ from vialign.report.figures import interval_plot
 from vialign.report.review import going_on, suggestions
 from vialign.report.sections.answers import answers
 from vialign.report.sections.common import SIGNAL_NAMES, benchmark_name, by_method, method_order, words
+from vialign.report.sections.confirmation import confirmation_answer
 from vialign.report.sections.gates import verdict_table
 
 QUESTION = (
@@ -30,6 +31,9 @@ def opening(evidence: Evidence, config: Config) -> Section:
         section.blocks.append(part("stopped.html.j2", gate=evidence.stopped))
     section.blocks.append(part("question.html.j2", question=QUESTION))
     section.blocks.append(part("answer.html.j2", headline=summary.headline(evidence, config)))
+    confirmed = confirmation_answer(evidence, config)
+    if confirmed is not None:
+        section.blocks.append(paragraph("{}", confirmed))
     section.blocks.append(part("badges.html.j2", badges=summary.badges(evidence)))
     section.blocks.append(part("answers.html.j2", answers=answers(evidence, config)))
     picture = _results_picture(evidence, config) or _signal_picture(evidence, config)

@@ -1,0 +1,17 @@
+"""The headline of a run, measured again on images that nothing led to."""
+
+from vialign.evaluation.confirmation import confirmation_table
+from vialign.files.artifacts import write_table
+from vialign.stage import Run
+from vialign.tables.evaluation import COMPARISONS
+from vialign.training.outcomes import checkpoint_outcomes
+
+
+def confirm(run: Run) -> None:
+    """The finished method and its references on the split that is kept aside for this."""
+    config, settings = run.config, run.config.evaluation
+    outcomes = checkpoint_outcomes(
+        run, run.input.checkpoints, "confirmation", weights="best", batch=settings.gallery_batch
+    )
+    table = confirmation_table(outcomes, run.params.method, settings.bootstrap, settings.level, config.seed)
+    write_table(table, COMPARISONS, run.output[0], run.provenance)
