@@ -13,7 +13,7 @@ checkpoint ablation:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*STATISTICS, "training.seeds"),
+        config=section("evaluation.level", "training.seeds"),
         code=code("ablation"),
     script:
         "../scripts/ablation.py"

@@ -1,4 +1,4 @@
-# Stage compare_all: every method under one recipe, with more seeds than the main run, on a page of its own.
+# Stage compare_all: every method under one recipe, on a page of its own.
 use rule compare as compare_methods with:
     input:
         outcomes=lambda wildcards: of_compared(rules.evaluate_method.output.outcomes),
@@ -10,7 +10,7 @@ use rule compare as compare_methods with:
     benchmark:
         f"{RESULTS}/benchmarks/compare_methods.tsv"
     params:
-        config=section(*STATISTICS, "training.compare", "training.compare_seeds"),
+        config=section("evaluation.level", "training.compare", "training.compare_seeds"),
         code=code("compare"),
         own=lambda wildcards: list(dict.fromkeys([chosen(), FULL, GUIDED])),
 

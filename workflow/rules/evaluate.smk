@@ -54,7 +54,7 @@ rule reproduce:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("evaluation", "backbone", "data", "training.seeds", "seed"),
+        config=section("evaluation", "backbone", "data", "training.seeds"),
         code=code("reproduce"),
     script:
         "../scripts/reproduce.py"
@@ -126,7 +126,7 @@ rule compare:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*STATISTICS, "training.methods", "training.seeds"),
+        config=section("evaluation.level", "training.methods", "training.seeds"),
         code=code("compare"),
         own=[],
     script:

@@ -133,7 +133,13 @@ checkpoint early_gate:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*STATISTICS, "gates.early", "training.monitor", "training.seeds"),
+        config=section(
+            "evaluation.level",
+            "gates.early",
+            "seed",
+            "training.monitor",
+            "training.seeds",
+        ),
         code=code("early_gate"),
     script:
         "../scripts/early_gate.py"

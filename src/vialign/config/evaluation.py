@@ -36,7 +36,8 @@ class EvaluationConfig(Section):
     """Test splits; each is read once, by the finished methods. The default are those of Scenes; `test` alone where the
     data set is another."""
     bootstrap: Count = 2000
-    """Resamples of the images behind every interval."""
+    """Resamples of the images behind the intervals of failures, gradients, agreement with people and answers without
+    images. Compared methods need none: their intervals come from a model of images and seeds."""
     level: Fraction = 0.05
     """1 minus the coverage of intervals, and the error of tests."""
     gallery_batch: Count = 256

@@ -86,8 +86,8 @@ class TrainingConfig(Section):
 
     methods: Names = ("frozen", "lora", "vialign")
     """What is trained and compared (docs/methods.md); the combination that the ablation chooses joins them."""
-    seeds: Seeds = (0, 1)
-    """Each method is trained once with each."""
+    seeds: Seeds = (0, 1, 2, 3, 4)
+    """Each method is trained once with each. Fewer than five say little about how far trainings differ."""
     batch: Count = 64
     """Image-caption pairs of a step."""
     early_steps: Count = 60
@@ -120,7 +120,7 @@ class TrainingConfig(Section):
     """Rank of LoRA's changes."""
     compare: Names | None = None
     """Methods of `snakemake compare_all`, beside the combination that the ablation chose; null: all but the subsets."""
-    compare_seeds: Seeds = (0, 1, 2)
+    compare_seeds: Seeds = (0, 1, 2, 3, 4)
     """Their training seeds."""
 
     @property

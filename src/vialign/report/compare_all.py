@@ -1,4 +1,4 @@
-"""The page of the full comparison: every method under one recipe, with more seeds than the main run."""
+"""The page of the full comparison: every method under one recipe."""
 
 from collections.abc import Mapping
 from pathlib import Path

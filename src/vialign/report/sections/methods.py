@@ -198,9 +198,9 @@ def difference_figures(against: pd.DataFrame, reference: str, config: Config, pa
             scale=100,
         )
         reading = (
-            "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided. Bars "
-            "count images and training seeds; the folded table has the interval over images and the spread over seeds "
-            "apart."
+            "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided. "
+            "Bars count images and training seeds; the folded table has the interval over images and the spread over "
+            "seeds apart."
         )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     return drawings
