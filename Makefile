@@ -3,21 +3,22 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check types style workflow test fuzz schema examples docs format clean
+.PHONY: setup browser run check types style workflow test fuzz schema examples docs wheel format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := src tests workflow/scripts docs/examples
+CODE := setup.py src tests workflow/scripts docs/examples docs/tools
 RULES := Snakefile workflow
 
 setup: $(READY)
 
 # torch goes first and alone: with its version fixed and a CPU file at hand, pip takes that one, not a CUDA build.
-$(READY): pyproject.toml constraints.txt
+# The version is the one of constraints.txt, which holds every other too.
+$(READY): pyproject.toml setup.py constraints.txt
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[pipeline,baselines,test,docs]'
 	touch $@
 
 # The report's tests look at it in headless Chromium and are skipped where there is none.
@@ -66,13 +67,20 @@ schema: setup
 	$(BIN)/vialign results list --into docs/architecture.md
 	$(BIN)/vialign config reference > docs/configuration.md
 
-# The example pages with what their scripts print; a test runs the same scripts and holds the pages against them.
+# The example pages with what their scripts print, and the map of the rules; tests hold the pages against both.
 examples: setup
+	$(BIN)/python docs/tools/draw_map.py
 	for script in docs/examples/*_*.py; do $(BIN)/python docs/examples/render.py "$$script"; done
 
 # The documentation as a folder of pages that opens without a network: site/index.html.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The package with the workflow in it, as dist/*.whl. What an earlier build left would be packed too.
+wheel: setup
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build
 
 format: setup
 	$(BIN)/ruff check --fix $(CODE)
@@ -80,4 +88,4 @@ format: setup
 	$(BIN)/snakefmt $(RULES)
 
 clean:
-	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis site
+	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis site build dist

@@ -1,4 +1,9 @@
 # vialign: verifiable implicit alignment signals. `snakemake --cores 8 all` is the main job; every stage is a target.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
 configfile: "config.yaml"
 
 
@@ -13,6 +18,7 @@ include: "workflow/rules/signal.smk"
 include: "workflow/rules/budget.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/ablate.smk"
+include: "workflow/rules/attribute.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare_all.smk"
 include: "workflow/rules/analyse.smk"

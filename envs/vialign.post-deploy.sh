@@ -1,4 +1,8 @@
 #!/usr/bin/env bash
-# Snakemake runs this in the new environment, from the folder of the workflow.
+# Snakemake runs this in the new environment, from the folder of the run: the package of the clone, where that is one.
 set -euo pipefail
-python -m pip install --no-deps --editable .
+if [ -f pyproject.toml ] && [ -d src/vialign ]; then
+    python -m pip install --no-deps --editable .
+else
+    python -m pip install --no-deps vialign
+fi

@@ -1,4 +1,4 @@
-"""The run-time type checker that pytest puts on every function of the rooms with tensors (see pyproject.toml)."""
+"""The run-time type checker that pytest puts on every function of the packages with tensors (see pyproject.toml)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

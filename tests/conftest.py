@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from checking import unchecked
+from documentation import build as build_site
 from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,16 +20,21 @@ LONGEST = (
     "browser/test_report_browser.py",
     "unit/baselines/test_conformance.py",
     "unit/signal/test_toolkit_docs.py",
+    "unit/test_wheel.py",
+    "unit/signal/test_toolkit_examples.py",
     "unit/test_mutations.py",
     "unit/signal/test_toolkit.py",
     "unit/budget/test_cli_budget.py",
     "unit/budget/test_ledger.py",
     "unit/test_cli_signal.py",
+    "unit/test_cli_init.py",
     "unit/report/test_build.py",
     "unit/analysis/test_gradients.py",
     "unit/analysis/test_explain.py",
     "unit/curriculum/test_method.py",
     "unit/training/test_distributed.py",
+    "unit/test_readme.py",
+    "browser/test_docs_pages.py",
     "unit/disentangle/test_fitting.py",
     "unit/language/test_pipeline.py",
 )
@@ -84,8 +90,19 @@ def real_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as `make docs` builds it."""
+    for needed in ("material", "latex2mathml"):
+        pytest.importorskip(needed, reason="the extra `docs` is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    done = build_site(repository, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def extended(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the tree with all three diffs of docs/extending."""
+    """A copy of the tree with all diffs of docs/extending."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed, and the diffs are applied by it")
     tree = tmp_path_factory.mktemp("extended")
@@ -94,8 +111,7 @@ def extended(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         shutil.copytree(repository / name, tree / name, ignore=leave)
     for name in ("pyproject.toml", "Snakefile", "config.yaml"):
         shutil.copy(repository / name, tree)
-    for name in ("dataset", "baseline", "module"):
-        diff = str(repository / "docs/extending" / f"{name}.diff")
-        done = subprocess.run(["git", "apply", diff], cwd=tree, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{name}.diff does not apply any more: {done.stderr}"
+    for diff in sorted((repository / "docs/extending").glob("*.diff")):
+        done = subprocess.run(["git", "apply", str(diff)], cwd=tree, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{diff.name} does not apply any more: {done.stderr}"
     return tree

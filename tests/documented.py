@@ -54,7 +54,12 @@ def told_in_code(text: str, place: str) -> list[Told]:
 
 def told_commands(tree: Path) -> list[Told]:
     """Every command that the README, the pages, the code's own texts and the workflow's comments name."""
-    pages = [tree / "README.md", *sorted((tree / "docs").rglob("*.md"))]
+    pages = [
+        tree / "README.md",
+        tree / "CONTRIBUTING.md",
+        tree / "config/README.md",
+        *sorted((tree / "docs").rglob("*.md")),
+    ]
     code = [tree / "Snakefile", *sorted((tree / "src").rglob("*.py")), *sorted((tree / "workflow").rglob("*.smk"))]
     code += [*sorted((tree / "configs").glob("*.yaml")), *sorted((tree / "profiles").rglob("*.yaml"))]
     code += [*sorted((tree / "benchmarks").glob("*.py"))]

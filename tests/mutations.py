@@ -1,7 +1,7 @@
 """Faults put into a copy of the code, each with the test that must notice it.
 
     python tests/mutations.py            # all of them
-    python tests/mutations.py mcnemar    # those whose name holds this word
+    python tests/mutations.py two-level   # those whose name holds this word
 
 A test that passes on broken code checks nothing. Each fault replaces one piece of text, which must stand in its file
 exactly once; the test must pass on the code as it is and fail, by an assertion, on the faulty copy. `make test` runs
@@ -40,7 +40,8 @@ class Fault:
         file.write_text(text.replace(self.right, self.wrong), encoding="utf-8")
 
 
-_MCNEMAR = "evaluation/test_compare.py::test_mcnemar_compares_the_first_seed_of_both_methods"
+_SEEDS = "evaluation/test_compare.py::test_the_spread_of_a_methods_seeds_counts_against_the_frozen_backbone"
+_PAIRED = "evaluation/test_compare.py::test_only_the_seeds_of_both_are_paired_whatever_the_order_of_the_rows"
 _FLOOR = "disentangle/test_prototype_quality.py::test_the_floor_is_of_atoms_that_nothing_was_fitted_to"
 _GROUNDING = "curriculum/test_ground.py::test_it_is_fitted_on_captions_and_not_on_their_negatives"
 _OUTCOME = "budget/test_timing.py::test_a_limit_has_three_outcomes_and_both_ends_count"
@@ -48,25 +49,33 @@ _COUNTED = "training/test_efficiency.py::test_both_disentanglers_and_the_parser_
 
 FAULTS = (
     Fault(
-        "mcnemar of the method's last seed",
-        "evaluation/compare.py",
-        "mcnemar(first[method] == 1,",
-        "mcnemar(part.values[:, part.methods[method][-1]] == 1,",
-        _MCNEMAR,
+        "two-level model without the seeds' part",
+        "evaluation/two_level.py",
+        "variance = parts.item + parts.seed",
+        "variance = parts.item + 0 * parts.seed",
+        _SEEDS,
     ),
     Fault(
-        "mcnemar of the reference's next seed",
-        "evaluation/compare.py",
-        "first[reference] == 1)",
-        "part.values[:, part.methods[reference][1]] == 1)",
-        _MCNEMAR,
+        "two-level model with the degrees of freedom of the images",
+        "evaluation/two_level.py",
+        "df=np.where(variance <= floor**2, item_df, df),",
+        "df=np.where(variance <= 2, item_df, df),",
+        _SEEDS,
     ),
     Fault(
-        "mcnemar of both last seeds",
-        "evaluation/compare.py",
-        "part.values[:, columns[0]] for",
-        "part.values[:, columns[-1]] for",
-        _MCNEMAR,
+        "two-level model of another seed's column",
+        "evaluation/two_level.py",
+        "[second[seed] for seed in common]",
+        "[second[seed] for seed in common[::-1]]",
+        _PAIRED,
+    ),
+    Fault(
+        "two-level model of the first seeds, whichever they are",
+        "evaluation/two_level.py",
+        "[first[seed] for seed in common]",
+        "list(first.values())[: len(common)]",
+        "evaluation/test_two_level.py::"
+        "test_paired_seeds_are_the_table_of_differences_and_the_order_of_seeds_does_not_matter",
     ),
     Fault(
         "floor of random atoms from the fitted maps",
@@ -84,14 +93,14 @@ FAULTS = (
     ),
     Fault(
         "grounding fitted on negatives too",
-        "curriculum/method.py",
+        "methods/curriculum/method.py",
         "data.captions, data.image_of_text[data.captions])",
         "torch.arange(len(data.texts)), data.image_of_text)",
         _GROUNDING,
     ),
     Fault(
         "grounding standardised by negatives too",
-        "curriculum/ground.py",
+        "methods/curriculum/ground.py",
         "mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)",
         "mean, deviation = words.double().mean(dim=0), words.double().std(dim=0, correction=0)",
         _GROUNDING,

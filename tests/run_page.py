@@ -1,8 +1,8 @@
 """Runs the fenced blocks of a Markdown page in the current folder, in order, as its reader would.
 
-`sh` blocks may hold commands of vialign, `yaml NAME` blocks become files, `python` blocks are run; a block of another
-kind is an error. Prints a JSON list of what each command and each `print` said. For a process of its own, so that the
-page runs at the speed a reader sees, without the run-time checks of the tests.
+`sh` blocks may hold commands of vialign, `yaml` blocks with a title become files, `python` blocks are run; a block of
+another kind is an error. Prints a JSON list of what each command and each `print` said. For a process of its own, so
+that the page runs at the speed a reader sees, without the run-time checks of the tests.
 """
 
 import json
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vialign.cli.app import app
 
-BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 def run_page(page: Path) -> list[str]:

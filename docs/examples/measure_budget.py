@@ -3,7 +3,7 @@
 #
 # *This page is a script that was run: [measure_budget.py](measure_budget.py). It takes seconds on one core, offline.*
 #
-# You have a CLIP and an idea for a module. What does it cost, does it keep the law (less than 2 % more parameters,
+# You have a CLIP and an idea for a module. What does it cost, does it keep the budget (less than 2 % more parameters,
 # less than 10 % more time at inference and in training), and how large may it be? The ledger answers by measuring.
 # Nothing has to be trained for it: sizes and times do not depend on the weights.
 #
@@ -79,15 +79,15 @@ print(ledger_text(ledger))
 # step.
 #
 # ## 3. How large may it be?
-# `at_rank` builds the module at any rank, without memory for its numbers. The law on parameters then has an answer.
+# `at_rank` builds the module at any rank, without memory for its numbers. The limit on parameters then has an answer.
 
 # %%
 rank, extra = largest_pair_rank(pair, BudgetConfig(), range(1, 513))
-print(f"largest rank inside the law: {rank}, with {extra:,} extra parameters")
+print(f"largest rank inside the budget: {rank}, with {extra:,} extra parameters")
 
 # %% [markdown]
-# ## 4. A module that breaks the law
-# The law must be able to say no. Eight times that rank does not fit, and the ledger says so.
+# ## 4. A module that breaks the budget
+# The budget must be able to say no. Eight times that rank does not fit, and the ledger says so.
 
 # %%
 large = ModulePair(pair.reference, PatchMatch(backbone, rank=8 * rank), pair.inputs)
@@ -97,7 +97,7 @@ print(f"{100 * row['value']:.1f} % extra parameters, limit {100 * row['limit']:.
 
 # %% [markdown]
 # ## What to take from it
-# - The law is about ViT-B/32. On a demo backbone seventy times smaller the same module weighs more, in size and in
+# - The budget is about ViT-B/32. On a demo backbone seventy times smaller the same module weighs more, in size and in
 #   time: measure at the size that you mean (`backbone.architecture` in a config, random weights will do).
 # - Put the pair into a function that takes the config, and `vialign budget my_package:pair config.yaml --size` prints
 #   the same and writes it to a table ([the budget's page](../budget.md) tells the options).

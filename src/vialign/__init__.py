@@ -1,3 +1,5 @@
 """vialign: verifiable implicit alignment signals for frozen vision-language backbones."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version(__name__)

@@ -4,6 +4,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 UNFORESEEN = "unforeseen error"
@@ -27,6 +28,12 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(_LONG_WORD.sub(lambda found: f"{found[0][:80]}...{found[0][-20:]}", message)[:_LONGEST])
+
+
+def require(library: str, extra: str, what: str) -> None:
+    """Raises UserError naming the extra of the package, where an optional `library` that `what` needs is not there."""
+    if find_spec(library) is None:
+        raise UserError(f"{what} needs {library}, which is not installed; add it with `pip install 'vialign[{extra}]'`")
 
 
 def one_line(error: BaseException, longest: int = 200) -> str:

@@ -6,6 +6,7 @@ written out; a test holds both together.
 
 from dataclasses import dataclass
 
+from vialign.tables.attribution import ATTRIBUTION, CARRIERS
 from vialign.tables.data import CAPTIONS, CHOICES, DATA_CHECK, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
 from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, OUTCOMES, REPRODUCTION, RERANKING, RESULTS
 from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW, FAILURES
@@ -193,6 +194,17 @@ RESULTS_OF_A_RUN = (
         "ablation", "ablate/ablation.parquet", ABLATION, "ablation", "every subset of the modules, and the one chosen"
     ),
     Result("contributions", "ablate/contributions.parquet", CONTRIBUTIONS, "ablation", "what each module adds"),
+    Result(
+        "attribution", "attribute/attribution.parquet", ATTRIBUTION, "attribution", "what every replaced part costs"
+    ),
+    Result("carriers", "attribute/carriers.parquet", CARRIERS, "attribution", "what carries the gain"),
+    Result(
+        "replaced_outcomes",
+        "attribute/{method}/{part}.parquet",
+        OUTCOMES,
+        "train_replaced",
+        "queries of the method with one part replaced",
+    ),
     Result(
         "outcomes",
         "evaluate/{method}/{seed}/outcomes.parquet",

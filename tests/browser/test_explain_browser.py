@@ -1,11 +1,10 @@
 """The page of `vialign explain` in a real browser: whole at 360 px, quiet, and a script in a caption stays text."""
 
-import shutil
-
 import pytest
 from PIL import Image
 
 from explained import finished_run
+from headless import open_page
 from vialign.analysis.explain import explain_pair
 from vialign.report.explain import write_explanation
 
@@ -21,24 +20,16 @@ def address(tmp_path_factory):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_whole_on_a_phone_and_asks_for_nothing(address, scheme):
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("no chromium on this machine; install one to look at the page in a browser")
+def test_the_page_is_whole_on_a_phone_and_asks_for_nothing(browser, address, scheme):
     wrong: list[str] = []
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"], timeout=180_000
-        )
-        page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme=scheme)
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda sent: sent.url == address or sent.url[:5] == "data:" or wrong.append(sent.url))
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 100)")
-        assert page.evaluate("document.querySelectorAll('script').length") == 1
-        assert page.locator("h1").inner_text() == HOSTILE
-        browser.close()
+    page = open_page(browser, viewport={"width": 360, "height": 800}, color_scheme=scheme)
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda sent: sent.url == address or sent.url[:5] == "data:" or wrong.append(sent.url))
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 100)")
+    assert page.evaluate("document.querySelectorAll('script').length") == 1
+    assert page.locator("h1").inner_text() == HOSTILE
+    page.close()
     assert wrong == []

@@ -1,6 +1,5 @@
 """The report in a real browser: nothing breaks, nothing leaves the file, nothing is cut off."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from headless import open_page
 from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fake_results
 from vialign.analysis.failures.review import LABEL_MEANINGS, read_sheet, sample_failures
 from vialign.files.artifacts import write_text
@@ -16,37 +16,6 @@ from vialign.report.failure_sheet import review_page
 from vialign.report.pictures import open_album
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-
-PATIENCE = 180_000
-"""Milliseconds to wait for the browser: the machine may be busy with other tests."""
-
-
-def open_page(browser: Any, **settings: Any) -> Any:
-    page = browser.new_page(**settings)
-    page.set_default_timeout(PATIENCE)
-    return page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("no chromium on this machine; install one to look at the report in a browser")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, timeout=PATIENCE)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_the_published_scores_come_out_exactly(outcomes):
 
 
 def test_the_calibration_against_published_numbers_passes(outcomes):
-    results = results_table(outcomes, 200)
+    results = results_table(outcomes)
     checked = check_reproduction(results, "ViT-B-32", "laion2b_s34b_b79k", "winoground")
     assert checked["metric"].tolist() == ["text", "image", "group"]
     assert checked["passed"].all()

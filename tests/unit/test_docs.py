@@ -9,6 +9,7 @@ import sys
 import pytest
 import yaml
 
+from documentation import build, faults, read_page
 from vialign import catalogue, results
 from vialign.catalogue import METHODS
 from vialign.config.experiment import Config
@@ -77,7 +78,7 @@ def test_the_examples_show_what_their_text_claims(rendered):
         assert all(star == "" for _, star in aucs(control, kind)[:5]), "a score that looks at the image keeps its star"
     budget = rendered("measure_budget")
     assert re.search(r"4,096 beyond the backbone, 0.196 % of it +limit 2 %: kept", budget)
-    assert "largest rank inside the law: 163, with 41,728 extra parameters" in budget
+    assert "largest rank inside the budget: 163, with 41,728 extra parameters" in budget
     assert "15.9 % extra parameters, limit 2 %: it is broken" in budget
 
 
@@ -155,33 +156,111 @@ def test_every_section_of_the_report_is_explained_in_its_order(repository, tmp_p
     assert headings == [titles[0], "Design review", *titles[1:]]
 
 
-def test_the_pages_build_strictly_and_ask_the_network_for_nothing(repository, tmp_path):
-    pytest.importorskip("material", reason="the extra `docs` is not installed")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=False)
-    assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.rglob("*.html"))
-    assert len(pages) > 15
+def test_the_pages_ask_the_network_for_nothing(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 20
     for page in pages:
         loaded = re.findall(
             r'<(?:script|img|link|iframe)[^>]*?(?:src|href)="?([^" >]+)', page.read_text(encoding="utf-8")
         )
         assert [address for address in loaded if re.match(r"(https?:)?//", address)] == [], page
-    assert not list(tmp_path.rglob("render.py")) and (tmp_path / "examples/verify_signal.py").is_file()
+    assert not list(site.rglob("*.diff")) and (site / "examples/verify_signal.py").is_file()
+    assert not (site / "tools").exists() and not (site / "examples/render.py").exists()
 
 
-def test_a_broken_link_and_a_page_without_a_place_break_the_build(repository, tmp_path):
-    pytest.importorskip("material", reason="the extra `docs` is not installed")
+def test_no_page_is_empty_keeps_a_fence_or_leads_nowhere(site):
+    assert faults(site) == []
+
+
+def test_a_fence_that_swallows_the_page_and_a_dead_link_are_noticed(site, tmp_path):
+    page = "<article><p>```yaml quick.yaml\n</p><a href='#no'>1</a><a href='no.html'>2</a><a href='?'>3</a></article>"
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    assert [fault.partition(": ")[2] for fault in faults(tmp_path)] == [
+        "this is left of a block: ```yaml quick.yaml",
+        "says nothing",
+        "#no names no part of that page",
+        "no.html leads nowhere",
+        "? leads nowhere",
+    ]
+
+
+@pytest.fixture
+def pages(repository, tmp_path):
+    """A copy of the pages that a test may spoil."""
+    for needed in ("material", "latex2mathml"):
+        pytest.importorskip(needed, reason="the extra `docs` is not installed")
     shutil.copytree(repository / "docs", tmp_path / "docs")
     shutil.copy(repository / "mkdocs.yml", tmp_path)
-    (tmp_path / "docs/orphan.md").write_text("nobody links here", encoding="utf-8")
-    with (tmp_path / "docs/index.md").open("a", encoding="utf-8") as file:
+    return tmp_path
+
+
+def test_a_broken_link_and_a_page_without_a_place_break_the_build(pages):
+    (pages / "docs/orphan.md").write_text("nobody links here", encoding="utf-8")
+    with (pages / "docs/index.md").open("a", encoding="utf-8") as file:
         file.write("\n[gone](gone.md) [nowhere](concepts.md#nowhere) [outside](../README.md)\n")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False)
+    done = build(pages, pages / "site")
     assert done.returncode == 1
     for broken in ("gone.md", "#nowhere", "../README.md", "orphan.md"):
         assert broken in done.stderr
+
+
+def test_formulas_are_drawn_without_a_script_and_a_wrong_one_breaks_the_build(site, pages):
+    html = (site / "method.html").read_text(encoding="utf-8")
+    assert html.count("<math") > 20 and "arithmatex" not in html and "\\text" not in html
+    with (pages / "docs/theory.md").open("a", encoding="utf-8") as file:
+        file.write("\n$$\n\\nosuchcommand{x}\n$$\n")
+    done = build(pages, pages / "site")
+    assert done.returncode == 1 and "theory.md: the formula" in done.stderr and "nosuchcommand" in done.stderr
+
+
+def test_the_map_is_drawn_from_the_rules_as_they_are(repository, tmp_path):
+    script = repository / "docs/tools/draw_map.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "map.svg")], check=True)
+    drawn = (tmp_path / "map.svg").read_text(encoding="utf-8")
+    assert drawn == (repository / "docs/images/map.svg").read_text(encoding="utf-8"), "run `make examples`"
+    shown = set(", ".join(re.findall(r'class="rule">([^<]*?),?<', drawn)).split(", "))
+    stages = set(re.findall(r'class="stage">([^<]*)<', drawn))
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--config", f"results={tmp_path}/results"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=True)
+    rules = set(done.stdout.split())
+    assert len(shown) > 30 and shown <= rules
+    assert rules - shown <= stages | {"all", "search"}, "only targets without a file are left out"
+
+
+CITED = re.compile(r"docs/method\.md#([\w-]+)")
+TREES = ("src", "tests", "workflow", "docs", "configs")
+
+
+def cited_sections(repository):
+    """Sections of docs/method.md that anything in the tree names, with the file that does."""
+    kinds = {".py", ".smk", ".md", ".yaml", ".rst", ".json"}
+    files = [path for tree in TREES for path in (repository / tree).rglob("*") if path.suffix in kinds]
+    found = {}
+    for path in files:
+        for anchor in CITED.findall(path.read_text(encoding="utf-8")):
+            found.setdefault(anchor, path.relative_to(repository).as_posix())
+    return found
+
+
+def test_every_section_of_the_method_that_is_cited_is_there(repository, site):
+    cited = cited_sections(repository)
+    assert len(cited) > 6 and "src/vialign/signal/score.py" in cited.values()
+    there = read_page(site / "method.html").anchors
+    assert {anchor: file for anchor, file in cited.items() if anchor not in there} == {}
+
+
+def test_nothing_cites_a_document_that_is_not_in_the_repository(repository):
+    outside = re.compile(r"(?<!docs/)(?<!\()\bmethod\.md|\b(?:the|research) proposal\b|proposal \d", re.IGNORECASE)
+    kinds = {".py", ".smk", ".yaml", ".md"}
+    files = [path for tree in TREES for path in (repository / tree).rglob("*") if path.suffix in kinds]
+    found = [
+        f"{path.relative_to(repository)}: {line.strip()}"
+        for path in [repository / "README.md", *files]
+        if path.name != "test_docs.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if outside.search(line)
+    ]
+    assert found == []
 
 
 def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_path):
@@ -201,8 +280,10 @@ def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_pat
 
 def test_what_the_worked_diffs_add_passes_its_tests(extended):
     chosen = ["unit/baselines/test_conformance.py", "unit/data/test_own.py", "unit/data/test_checking.py"]
-    chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py"]
+    chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py", "unit/data/test_pairs.py"]
+    chosen += ["unit/analysis/test_lengths.py", "unit/evaluation/test_agreement_rho.py"]
     names = "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper"
+    names += " or test_pairs or test_lengths or test_agreement_rho"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     command += [*(f"tests/{path}" for path in chosen), "-k", names]
     settings = environment(PYTHONPATH=str(extended / "src"))
@@ -214,7 +295,7 @@ def test_what_the_worked_diffs_add_passes_its_tests(extended):
 def test_the_new_code_of_the_diffs_is_in_the_house_style(extended):
     diffs = "".join(path.read_text(encoding="utf-8") for path in (extended / "docs/extending").glob("*.diff"))
     new = re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+\.py)$", diffs, re.MULTILINE)
-    assert len(new) == 5
+    assert len(new) == 11
     for check in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *check, *new]
         done = subprocess.run(command, cwd=extended, capture_output=True, text=True, check=False)

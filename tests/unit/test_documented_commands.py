@@ -91,7 +91,7 @@ def test_every_command_of_the_worked_extensions_can_be_run_once_they_are_made(to
     commands = [command for command in told if command.place.startswith("docs/extending/")]
     linked(extended, tmp_path)
     asked = experiments(of(commands, "snakemake"))
-    assert len(asked) == 2
+    assert len(asked) == 4
     for options, targets in asked.items():
         done = dry_run(warm, tmp_path, options, targets, extended / "src")
         assert done.returncode == 0, f"{options} -- {targets}: {(done.stdout + done.stderr)[-2000:]}"

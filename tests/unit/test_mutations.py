@@ -12,8 +12,8 @@ def test_every_fault_is_noticed_by_its_test(warm):
 
 
 def test_what_goes_unnoticed_is_named(warm):
-    harmless = replace(FAULTS[0], name="the same in other words", wrong="mcnemar(part.values[:, columns[0]] == 1,")
-    broken = replace(FAULTS[0], name="no Python", wrong="mcnemar(((")
+    harmless = replace(FAULTS[0], name="the same in other words", wrong="variance = parts.seed + parts.item")
+    broken = replace(FAULTS[0], name="no Python", wrong="variance = (((")
     first, second = unnoticed((harmless, broken), warm)
     assert first == f"the same in other words: {harmless.test} passes all the same"
     assert second.startswith("no Python:") and "SyntaxError" in second

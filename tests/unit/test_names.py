@@ -50,7 +50,7 @@ def test_checking_a_config_imports_no_torch(repository):
     assert run.stdout == "[]\n", run.stderr
 
 
-SCENES = "train, calibration, diagnosis, diagnosis_domain, selection, gate, confirmation, test, test_combination, test_domain"
+SCENES = ", ".join(names.EMBEDDED_SPLITS)
 WRONG = [
     ("data.dataset", "coc", {"data": {"dataset": "coc"}}, "coco"),
     ("data.benchmarks", "winogrund", {"data": {"benchmarks": {"winogrund": {"folder": "x"}}}}, "winoground"),

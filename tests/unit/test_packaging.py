@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 
 import pytest
 import yaml
@@ -25,14 +26,81 @@ def constraints(repository):
 
 def test_every_requirement_is_pinned_inside_its_range(project, constraints):
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"test", "docs"}
-    for requirement in map(Requirement, [*project["project"]["dependencies"], *extras["test"], *extras["docs"]]):
-        assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)]), str(requirement)
+    assert set(extras) == {"pipeline", "baselines", "test", "docs"}
+    for requirement in map(Requirement, [*project["project"]["dependencies"], *chain(*extras.values())]):
+        if requirement.name == "vialign":
+            assert requirement.extras < set(extras)
+        else:
+            assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)]), str(requirement)
+
+
+def test_what_runs_is_asked_for_as_ranges_and_pinned_in_the_constraints_alone(project, repository, constraints):
+    extras = project["project"]["optional-dependencies"]
+    for requirement in map(
+        Requirement, [*project["project"]["dependencies"], *extras["pipeline"], *extras["baselines"]]
+    ):
+        assert {part.operator for part in requirement.specifier} <= {">=", "<"}, str(requirement)
+    torch = constraints["torch"]
+    tracked = ("Makefile", "pyproject.toml", "envs/vialign.yaml", ".ci/run", ".github/workflows/test.yml")
+    assert [name for name in tracked if torch in (repository / name).read_text()] == []
+
+
+def test_the_toolkit_asks_for_neither_snakemake_nor_peft(project):
+    extras = project["project"]["optional-dependencies"]
+    base = {Requirement(line).name for line in project["project"]["dependencies"]}
+    assert not base & {"snakemake", "peft"}
+    assert [Requirement(line).name for line in extras["pipeline"] + extras["baselines"]] == ["snakemake", "peft"]
+
+
+def test_the_snakefile_asks_for_the_snakemake_that_the_package_asks_for(project, repository):
+    (pipeline,) = map(Requirement, project["project"]["optional-dependencies"]["pipeline"])
+    (asked,) = re.findall(r'^min_version\("(.+)"\)$', (repository / "Snakefile").read_text(), flags=re.MULTILINE)
+    assert asked in {part.version for part in pipeline.specifier if part.operator == ">="}
+
+
+def test_the_version_is_the_citations_and_the_changelogs(project, repository):
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    headings = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", (repository / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert headings[0] == ("Unreleased", "")
+    assert headings[1] == (project["project"]["version"], citation["date-released"].isoformat())
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for _, date in headings[1:])
+    assert citation["version"] == project["project"]["version"]
+    assert citation["license"] == project["project"]["license"]
+    assert citation["url"] == project["project"]["urls"]["Repository"]
+    assert citation["keywords"] == project["project"]["keywords"]
+
+
+def test_the_hooks_run_what_make_check_runs(repository):
+    (targets,) = re.findall(
+        r"--output-sync=target ([\w ]+)$", (repository / "Makefile").read_text(), flags=re.MULTILINE
+    )
+    hooks = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"] for hook in hooks] == [f"make {target}" for target in targets.split()]
+
+
+def test_the_forms_and_workflows_of_github_are_yaml_with_what_it_asks_for(project, repository):
+    folder = repository / ".github"
+    for path in folder.glob("ISSUE_TEMPLATE/*.yml"):
+        form = yaml.safe_load(path.read_text())
+        if path.name != "config.yml":
+            assert form["name"] and form["description"] and all(part["type"] for part in form["body"])
+    jobs = {path.stem: yaml.safe_load(path.read_text())["jobs"] for path in folder.glob("workflows/*.yml")}
+    tested = jobs["test"]["test"]
+    versions = tested["strategy"]["matrix"]["python"]
+    classifiers = project["project"]["classifiers"]
+    assert [f"Programming Language :: Python :: {version}" for version in versions] == [
+        name for name in classifiers if re.search(r":: 3\.\d+$", name)
+    ]
+    assert tested["steps"][-1] == {"run": "make test"}
+    commands = [step["run"] for step in jobs["build"]["build"]["steps"] if "run" in step]
+    assert commands == ["make docs wheel"]
 
 
 def test_the_conda_environment_holds_the_same_requirements(project, repository):
     environment = yaml.safe_load((repository / "envs/vialign.yaml").read_text())
-    assert environment["dependencies"][-1]["pip"] == project["project"]["dependencies"]
+    extras = project["project"]["optional-dependencies"]
+    wanted = project["project"]["dependencies"] + extras["pipeline"] + extras["baselines"]
+    assert environment["dependencies"][-1]["pip"] == wanted
 
 
 def test_the_checked_layers_are_those_of_the_architecture_page(project, repository):

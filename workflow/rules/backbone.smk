@@ -1,5 +1,5 @@
-# The demo backbone from nothing (at most 90 minutes on 2 cores). Its weights ship with the package, so `all` never
-# runs this; the result lies beside them for comparison and is put in their place by hand.
+# Stage backbone: the demo backbone from nothing, whose weights ship with the package, so that `all` never runs this.
+# It takes at most 90 minutes on 2 cores; the result lies beside them for comparison and is put in their place by hand.
 rule pretrain_backbone:
     output:
         weights=f"{RESULTS}/backbone/vialign-scenes.safetensors",

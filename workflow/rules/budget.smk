@@ -1,4 +1,4 @@
-# The efficiency law: what every method costs, on the run's backbone and at ViT-B/32 size, and the gate that reads it.
+# Stage budget: what every method costs, on the run's backbone and at ViT-B/32 size, and the gate that reads it.
 rule ledger:
     input:
         **encoded("calibration"),
@@ -28,7 +28,7 @@ rule ledger:
         config=section(*BUILDING, "budget", "language"),
         code=code("ledger"),
         methods=[method for method in CONFIG.training.methods if method != "frozen"],
-        # The law is about the project's own method.
+        # The budget is about the project's own method.
         at_reference=[FULL],
     script:
         "../scripts/ledger.py"

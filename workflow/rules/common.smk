@@ -10,13 +10,14 @@ from vialign.catalogue import SUBSETS as ALL_SUBSETS
 from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders
 from vialign.digest import script_digest
-from vialign.errors import UserError
+from vialign.errors import UserError, require
 from vialign.evaluation.reproduction import has_known_values
 from vialign.gates.verdict import chosen_method, gate_action
 from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.config.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
+    require("peft", "baselines", "LoRA, which every run compares with,")
     for path in workflow.configfiles:
         read_layer(path)  # Snakemake takes the last of two keys with one name
     CONFIG = load_config(config)
@@ -24,6 +25,8 @@ try:
 except UserError as error:
     sys.exit(f"vialign: {error}")
 
+# Beside this file, which may lie in the installed package (`vialign init`).
+SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
@@ -56,11 +59,12 @@ wildcard_constraints:
     split="[a-z_]+",
     method="[a-z-]+",
     seed=r"\d+",
+    part="whole|driver|local|decisive",
 
 
 def code(script):
     """Digest of the script and of all package code that it reaches: a change of that code re-runs the rule."""
-    return script_digest(f"{workflow.basedir}/workflow/scripts/{script}.py")
+    return script_digest(SCRIPTS / f"{script}.py")
 
 
 def section(*names):
@@ -193,6 +197,7 @@ def evidence(wildcards):
     return [
         *tables,
         *rules.ablation.output,
+        *rules.attribution.output,
         *each_run(rules.train_final.output),
         *rules.agreement.output,
         *rules.blind_benchmarks.output,

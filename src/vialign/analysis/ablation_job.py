@@ -12,9 +12,6 @@ from vialign.tables.gates import ABLATION, CONTRIBUTIONS
 def compare_subsets(run: Run) -> None:
     """The ablation over all subsets of the modules."""
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
-    settings = run.config.evaluation
-    ablation, contributions = ablation_tables(
-        outcomes, bootstrap=settings.bootstrap, level=settings.level, seed=run.config.seed
-    )
+    ablation, contributions = ablation_tables(outcomes, level=run.config.evaluation.level)
     write_table(ablation, ABLATION, run.output.ablation, run.provenance)
     write_table(contributions, CONTRIBUTIONS, run.output.contributions, run.provenance)

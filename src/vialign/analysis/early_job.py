@@ -29,7 +29,7 @@ def judge_early(run: Run) -> None:
     checks = read_records(run.input.monitor, SIGNAL_MONITOR)
     config, settings = run.config, run.config.evaluation
     warning = early_warning(checks, config.training.monitor, settings.level, config.seed)
-    table = early_verdict(outcomes, warning, config.gates.early, settings.level, settings.bootstrap, config.seed)
+    table = early_verdict(outcomes.reset_index(drop=True), warning, config.gates.early, settings.level)
     write_table(table, VERDICT, run.output[0], run.provenance)
     rolling = monitoring(checks, config.training.monitor, settings.level, config.seed)
     write_table(rolling, MONITORING, run.output.monitoring, run.provenance)

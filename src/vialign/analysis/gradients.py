@@ -1,9 +1,10 @@
 """Gradients after the fact: what each term of the loss, and each sample, asked for along a checkpoint trail.
 
-Three questions of method.md, section 2, phase 3. Do the terms pull the same way (cosines between their gradients)? Do
-samples with a low C pull against the rest (cosine of a sample's gradient with the mean gradient of the others)? And how
-simple was the way that the weights took (its two leading principal directions)? Everything is measured on the same few
-batches of the training split at every checkpoint, in evaluation mode, so that only the weights differ.
+Three questions of docs/method.md#33-monitoring-and-analysis-afterwards. Do the terms pull the same way (cosines between
+their gradients)? Do samples with a low C pull against the rest (cosine of a sample's gradient with the mean gradient of
+the others)? And how simple was the way that the weights took (its two leading principal directions)? Everything is
+measured on the same few batches of the training split at every checkpoint, in evaluation mode, so that only the weights
+differ.
 """
 
 from collections.abc import Iterator, Sequence

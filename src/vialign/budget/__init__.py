@@ -1,4 +1,4 @@
-"""The efficiency law: a ledger that measures any pair of models, and the sizing of modules to fit inside it."""
+"""The efficiency budget: a ledger that measures any pair of models, and the sizing of modules to fit inside it."""
 
 from vialign.budget.counting import Counts, count_work
 from vialign.budget.ledger import Parser, Reading, Subject, measure_subject

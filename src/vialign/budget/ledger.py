@@ -1,8 +1,9 @@
-"""The ledger: parameters, operations, time and memory of a method, held against a reference (method.md, section 4).
+"""The ledger: parameters, operations, time and memory of a method, held against a reference.
 
-It knows only modules and callables, so it measures any pair. Sizes, operations and bytes are counted and the same on
-every machine (`vialign.budget.counting`); times are measured so that a busy machine does not change what they say
-(`vialign.budget.timing`). A limit has three outcomes: kept, broken, undecided.
+The rules stand in docs/method.md#5-the-efficiency-budget. It knows only modules and callables, so it measures any pair.
+Sizes, operations and bytes are counted and the same on every machine (`vialign.budget.counting`); times are measured so
+that a busy machine does not change what they say (`vialign.budget.timing`). A limit has three outcomes: kept, broken,
+undecided.
 """
 
 import time

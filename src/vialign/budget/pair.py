@@ -72,7 +72,7 @@ def measure_pair(
 
 
 def largest_pair_rank(pair: ModulePair, limits: BudgetConfig, ranks: Iterable[int]) -> tuple[int, int]:
-    """The largest of `ranks` that the law on parameters allows, and the extra parameters that it then has.
+    """The largest of `ranks` that the limit on parameters allows, and the extra parameters that it then has.
 
     Raises UserError when even the smallest is too large, ValueError when the pair does not say what a rank is.
     """

@@ -1,4 +1,4 @@
-"""Sizing modules to the law: the largest rank whose parameters stay under the limit."""
+"""Sizing modules to the budget: the largest rank whose parameters stay under the limit."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,7 +6,7 @@ from vialign.errors import UserError
 
 
 def largest_rank(parameters_at: Callable[[int], int], limit: float, ranks: Iterable[int]) -> int:
-    """The largest of `ranks` with strictly fewer than `limit` extra parameters (the law says under, not at).
+    """The largest of `ranks` with strictly fewer than `limit` extra parameters (the constraint says under, not at).
 
     `parameters_at` gives the extra parameters of a module at a rank and must not decrease with it; it is asked at
     every rank, so count on the meta device or in closed form. Raises UserError when even the smallest rank is too

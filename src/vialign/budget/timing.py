@@ -165,7 +165,7 @@ def control_fault(control: Interval, rounds: int) -> str | None:
 def outcome_of(found: Interval, limit: float) -> Outcome:
     """What an interval says of a limit: *kept* when it lies under it, *broken* when it lies above it.
 
-    A value that is counted has both ends where it stands, and is *broken* at the limit itself: the law says under.
+    A value that is counted has both ends where it stands, and is *broken* at the limit itself: the rule says under.
     """
     if found.high < limit:
         return "kept"

@@ -11,6 +11,7 @@ from vialign.cli.budget import budget
 from vialign.cli.errors import one_line_errors
 from vialign.cli.explain import explain
 from vialign.cli.failures import app as failures_app
+from vialign.cli.init import init
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
 from vialign.config.experiment import Config, digest, read_config
@@ -41,6 +42,7 @@ app.add_typer(failures_app, name="failures")
 app.add_typer(report_app, name="report")
 app.command("budget")(budget)
 app.command("explain")(explain)
+app.command("init")(init)
 
 
 def _version(wanted: bool) -> None:

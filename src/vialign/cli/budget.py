@@ -1,4 +1,4 @@
-"""`vialign budget`: what a method costs and whether it keeps the law, without a run (docs/budget.md)."""
+"""`vialign budget`: what a method costs and whether it keeps the budget, without a run (docs/budget.md)."""
 
 import importlib
 import sys
@@ -25,7 +25,7 @@ def budget(
     model: Annotated[str, typer.Argument(help="A method (vialign, lora, ...) or package.module:factory.")],
     files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
     out: Annotated[Path | None, typer.Option(help="Parquet file to write: the table BUDGET.")] = None,
-    size: Annotated[bool, typer.Option("--size", help="Also the largest rank that the law allows.")] = False,
+    size: Annotated[bool, typer.Option("--size", help="Also the largest rank that the budget allows.")] = False,
     batch: Count = None,
     rounds: Count = None,
     parsed: Share = 1.0,
@@ -110,7 +110,8 @@ def _of_method(
 
 
 def _sized(value: str, rank: int, extra: int, config: Config) -> str:
-    return f"largest {value} inside the law ({100 * config.budget.parameters:g} %): {rank}, {extra:,} extra parameters"
+    limit = 100 * config.budget.parameters
+    return f"largest {value} inside the budget ({limit:g} %): {rank}, {extra:,} extra parameters"
 
 
 def load_factory(name: str) -> Callable[[Config], object]:

@@ -54,6 +54,16 @@ class EvaluationConfig(Section):
     reproduction: ReproductionConfig = ReproductionConfig()
 
 
+class AttributionConfig(Section):
+    """The method trained again with one part replaced, to see what carries its gain."""
+
+    steps: Count | None = None
+    """Of each training; null: `training.early_steps`, at which the costs of replacements stand out as at the end
+    (docs/measurements.md)."""
+    images: Count = 500
+    """Images, with one caption each, that the replacements are measured on, at most."""
+
+
 class FailureConfig(Section):
     """Thresholds by which failed queries are put into classes."""
 
@@ -91,4 +101,4 @@ class ReportConfig(Section):
     examples: Count = 24
     """Failures shown with their images, over all methods, classes and benchmarks."""
     challenge: Fraction = 0.035
-    """Gain in R@1 over the frozen backbone that the method promises (method.md, section 10)."""
+    """Gain in R@1 over the frozen backbone that the method promises (docs/method.md#11-what-was-expected)."""

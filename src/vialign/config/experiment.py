@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from vialign.config.data import BackboneConfig, DataConfig, FeaturesConfig, LanguageConfig
 from vialign.config.disentangle import TextConfig, VisualConfig
-from vialign.config.evaluation import EvaluationConfig, FailureConfig, GradientConfig, ReportConfig
+from vialign.config.evaluation import AttributionConfig, EvaluationConfig, FailureConfig, GradientConfig, ReportConfig
 from vialign.config.gates import GatesConfig
 from vialign.config.methods import BaselinesConfig, BudgetConfig, CurriculumConfig, TrainingConfig
 from vialign.config.section import Name, Section
@@ -51,6 +51,7 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig()
     gates: GatesConfig = GatesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    attribution: AttributionConfig = AttributionConfig()
     analysis: FailureConfig = FailureConfig()
     gradients: GradientConfig = GradientConfig()
     report: ReportConfig = ReportConfig()

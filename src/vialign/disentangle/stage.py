@@ -1,7 +1,7 @@
 """The two fits of this stage, each with its measurement on held-out data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,17 +71,19 @@ def read_visual(
     texts: "TextFeatures",
     limit: int,
 ) -> VisualInputs:
-    """At most `limit` images of each split: their patches from the store, and those of the moved images anew.
+    """At most `limit` images of each split of `features`: their patches from the store, and those of the moved images
+    anew. Without `selection` there is nothing to measure on, and what is read can only be fitted.
 
     Raises ValueError when an image is in both splits.
     """
     ordered = images.set_index("image_id")
     kept = {split: ordered.loc[store.ids[:limit]].reset_index() for split, store in features.items()}
-    twice = set(kept["train"]["image_id"]) & set(kept["selection"]["image_id"])
+    twice = set.intersection(*(set(frame["image_id"]) for frame in kept.values())) if len(kept) > 1 else set()
     if twice:
         raise ValueError(f"image {min(twice)!r} would be both fitted and measured ({len(twice)} images are)")
     moved, attention = {}, None
-    for split, moves in (("train", FITTED_MOVES), ("selection", tuple(MOVES))):
+    for split in features:
+        moves = FITTED_MOVES if split == "train" else tuple(MOVES)
         pixels = load_pixels(kept[split], folders, backbone)
         readout = features[split].readout
         moved[split] = {
@@ -100,6 +102,16 @@ def read_visual(
         None if labels else _caption_embeddings(texts, list(kept["train"]["image_id"])),
         backbone.grid,
         backbone.resize_mode,
+    )
+
+
+def unboxed(inputs: VisualInputs, texts: "TextFeatures") -> VisualInputs:
+    """The same images as if nobody had labelled a box in them: captions take the place of labels."""
+    return replace(
+        inputs,
+        boxes={split: boxes.iloc[:0] for split, boxes in inputs.boxes.items()},
+        labels={},
+        captions=_caption_embeddings(texts, list(inputs.images["train"]["image_id"])),
     )
 
 

@@ -9,16 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from vialign.evaluation.conventions import TagRule, aro_tag_rules, lenient_outcomes, published_outcomes
-from vialign.evaluation.statistics import (
-    detectable_effect,
-    holm,
-    interval,
-    mcnemar,
-    normal_p_value,
-    replicate_means,
-    seed_weights,
-    wilson_interval,
-)
+from vialign.evaluation.statistics import holm, wilson_interval
+from vialign.evaluation.two_level import Contrast, Estimates, difference_of, linearised, mean_of, two_level
 from vialign.tables.evaluation import COMPARISONS, RESULTS
 
 REFERENCES = ("frozen", "lora")
@@ -26,43 +18,33 @@ REFERENCES = ("frozen", "lora")
 
 
 @dataclass(frozen=True)
-class Bootstrapped:
-    """One benchmark and measure: the outcomes of all methods, item by item, and the bootstrap of their means."""
+class Measured:
+    """One benchmark and measure: the outcomes of all methods and seeds on the same items, image by image."""
 
     benchmark: str
     measure: str
-    methods: dict[str, list[int]]
-    """Columns of each method, one a training seed, in order of the seeds."""
-    seeds: list[int]
-    """Training seed of each column."""
-    values: Float[np.ndarray, "item column"]
+    methods: dict[str, dict[int, int]]
+    """Column of each training seed, by method."""
+    items: int
+    images: int
     ties: Float[np.ndarray, "column"]
     """Ties of each column."""
-    independent: bool
-    """Whether each image has one item."""
-    clusters: int
-    """Images."""
-    micro: Float[np.ndarray, "replicate column"]
-    """Bootstrap of the mean over items."""
-    macro: Float[np.ndarray, "replicate column"] | None
-    """Bootstrap of the mean over tags; none where items have no tags."""
-    macro_value: Float[np.ndarray, "column"]
-    """Mean over tags."""
+    micro: Float[np.ndarray, "image column"]
+    """Linearised values of the mean over items."""
+    macro: Float[np.ndarray, "image column"] | None
+    """Linearised values of the mean over tags; none where items have no tags."""
 
-    def seeds_of(self, method: str) -> list[int]:
-        """Training seeds of a method."""
-        return [self.seeds[column] for column in self.methods[method]]
+    def mean(self, method: str) -> Contrast:
+        """The mean of a method over its seeds."""
+        return mean_of(list(self.methods[method].values()), self.micro.shape[1])
 
-    def over_seeds(
-        self, replicates: Float[np.ndarray, "replicate column"], method: str, seed: int
-    ) -> Float[np.ndarray, "replicate"]:
-        """Bootstrap of a method's mean over its training seeds."""
-        weights = seed_weights(self.seeds_of(method), len(replicates), seed)
-        return (weights * replicates[:, self.methods[method]]).sum(axis=1)
+    def difference(self, method: str, reference: str) -> Contrast:
+        """The mean of a method minus that of a reference, paired where both have seeds in common."""
+        return difference_of(self.methods[method], self.methods[reference], self.micro.shape[1])
 
 
-def bootstrap_outcomes(outcomes: pd.DataFrame, replicates: int, seed: int = 0) -> Iterator[Bootstrapped]:
-    """Every benchmark and measure of OUTCOMES, bootstrapped for all methods at once.
+def measured(outcomes: pd.DataFrame) -> Iterator[Measured]:
+    """Every benchmark and measure of OUTCOMES.
 
     Raises ValueError when two methods or seeds were not measured on the same items: their difference would not be
     paired.
@@ -75,33 +57,21 @@ def bootstrap_outcomes(outcomes: pd.DataFrame, replicates: int, seed: int = 0) -
             method, number = cast(tuple[str, int], wide.columns[wide.isna().any(axis=0)][0])
             raise ValueError(f"{benchmark}, {measure}: {method}, seed {number} lacks items that others have")
         items = rows.drop_duplicates("item_id").set_index("item_id").loc[wide.index]
-        values = wide.to_numpy()
         image, images = _codes(items["image_id"])
         tag, tags = _codes(items["tag"]) if items["tag"].notna().all() else (np.zeros(len(items), np.int64), 1)
-        sums, counts = _cluster_sums(values, image, images, tag, tags)
-        # All items together are one more "tag", so that micro and macro means come from the same resamples.
-        means = replicate_means(
-            np.concatenate([sums, sums.sum(axis=2, keepdims=True)], axis=2),
-            np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1),
-            replicates,
-            seed,
-        )
-        columns = cast(list[tuple[str, int]], wide.columns.tolist())
-        methods: dict[str, list[int]] = {}
-        for position, (method, _) in enumerate(columns):
-            methods.setdefault(method, []).append(position)
-        yield Bootstrapped(
+        sums, counts = _image_sums(wide.to_numpy(), image, images, tag, tags)
+        methods: dict[str, dict[int, int]] = {}
+        for column, (method, number) in enumerate(cast(list[tuple[str, int]], wide.columns.tolist())):
+            methods.setdefault(method, {})[int(number)] = column
+        yield Measured(
             benchmark=benchmark,
             measure=measure,
             methods=methods,
-            seeds=[int(number) for _, number in columns],
-            values=values,
+            items=len(items),
+            images=images,
             ties=rows.groupby(["method", "seed"], observed=True)["tie"].sum().reindex(wide.columns).to_numpy(float),
-            independent=images == len(items),
-            clusters=images,
-            micro=means[:, :, -1],
-            macro=np.nanmean(means[:, :, :-1], axis=2) if tags > 1 else None,
-            macro_value=(sums.sum(axis=0) / counts.sum(axis=0)).mean(axis=1),
+            micro=linearised(sums.sum(axis=2, keepdims=True), counts.sum(axis=1, keepdims=True)),
+            macro=linearised(sums, counts) if tags > 1 else None,
         )
 
 
@@ -113,19 +83,16 @@ def published_tag_rules() -> dict[str, TagRule]:
 
 
 def results_table(
-    outcomes: pd.DataFrame,
-    replicates: int = 2000,
-    level: float = 0.05,
-    seed: int = 0,
-    tag_rules: Mapping[str, TagRule] | None = None,
+    outcomes: pd.DataFrame, level: float = 0.05, tag_rules: Mapping[str, TagRule] | None = None
 ) -> pd.DataFrame:
     """RESULTS: mean of every method on every benchmark over items and seeds, in every convention that applies.
 
     Micro always, macro where items have tags, lenient where there are ties, and published where `tag_rules` (by
     benchmark) say which tags the authors of a benchmark count; see `vialign.evaluation.conventions`.
 
-    The interval is that of the bootstrap over images and seeds; where every item has the same 0/1 outcome, which a
-    bootstrap takes for certainty, it is Wilson's for as many trials as there are images.
+    The interval is that of the two-level model of images and seeds, of images alone for a method with one seed; where
+    every item has the same 0/1 outcome, which the model takes for nearly certain, it is Wilson's for as many trials as
+    there are images.
     """
     rows: list[dict[str, object]] = []
     for convention, read in (
@@ -133,22 +100,24 @@ def results_table(
         ({"micro": "lenient"}, lenient_outcomes(outcomes)),
         ({"macro": "published"}, published_outcomes(outcomes, tag_rules or {})),
     ):
-        for part in bootstrap_outcomes(read, replicates, seed):
-            rows += _result_rows(part, convention, level, seed)
+        for part in measured(read):
+            rows += _result_rows(part, convention, level)
     return RESULTS.check(pd.DataFrame(rows)) if rows else RESULTS.empty()
 
 
-def _result_rows(part: Bootstrapped, names: Mapping[str, str], level: float, seed: int) -> Iterator[dict[str, object]]:
+def _result_rows(part: Measured, names: Mapping[str, str], level: float) -> Iterator[dict[str, object]]:
     """RESULTS rows of one benchmark and measure; `names` maps the means to take to the convention they stand for."""
-    means = {"micro": (part.values.mean(axis=0), part.micro)}
-    if part.macro is not None:
-        means["macro"] = (part.macro_value, part.macro)
-    for mean, (value_of, drawn) in means.items():
-        for method, columns in part.methods.items() if mean in names else ():
-            value = float(value_of[columns].mean())
-            low, high = (float(end) for end in interval(part.over_seeds(drawn, method, seed), level))
-            if value in (0.0, 1.0):
-                low, high = wilson_interval(value * part.clusters, part.clusters, level)
+    for mean, values in (("micro", part.micro), ("macro", part.macro)):
+        if values is None or mean not in names:
+            continue
+        found = two_level(values, [part.mean(method) for method in part.methods])
+        lows, highs = found.interval(level)
+        for (method, columns), value, low, high in zip(part.methods.items(), found.value, lows, highs, strict=True):
+            # Linearised values are means up to rounding.
+            value = float(np.clip(value, 0, 1))
+            if min(value, 1 - value) < 1e-9:
+                value = float(round(value))
+                low, high = wilson_interval(value * part.images, part.images, level)
             yield {
                 "method": method,
                 "benchmark": part.benchmark,
@@ -157,9 +126,9 @@ def _result_rows(part: Bootstrapped, names: Mapping[str, str], level: float, see
                 "value": value,
                 "low": float(np.clip(low, 0, 1)),
                 "high": float(np.clip(high, 0, 1)),
-                "items": len(part.values),
+                "items": part.items,
                 "seeds": len(columns),
-                "ties": int(part.ties[columns].sum()),
+                "ties": int(part.ties[list(columns.values())].sum()),
             }
 
 
@@ -182,55 +151,53 @@ def family_pairs(methods: Sequence[str], own: Sequence[str]) -> list[tuple[str, 
 
 
 def comparison_table(
-    outcomes: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    replicates: int = 2000,
-    level: float = 0.05,
-    seed: int = 0,
+    outcomes: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = None, level: float = 0.05
 ) -> pd.DataFrame:
     """COMPARISONS: each pair of a method and a reference (`reference_pairs` by default), paired by item and seed.
 
-    Seeds are paired where both methods have them; a reference with other seeds enters with its own mean. Micro means
-    only; Holm's correction is over all rows.
+    Intervals, p-values and detectable differences are those of `vialign.evaluation.two_level`; `difference_of` there
+    says how methods with different seeds are held against each other. Micro means only; Holm's correction is over all
+    rows.
     """
     if pairs is None:
         pairs = reference_pairs(list(dict.fromkeys(outcomes["method"])))
-    rows = []
-    for part in bootstrap_outcomes(outcomes, replicates, seed):
-        first = {method: part.values[:, columns[0]] for method, columns in part.methods.items()}
-        binary = bool(np.isin(part.values, (0.0, 1.0)).all())
-        over_seeds = {method: part.over_seeds(part.micro, method, seed) for method in part.methods}
-        for method, reference in pairs:
-            columns, others = part.methods[method], part.methods[reference]
-            difference = float(part.values[:, columns].mean() - part.values[:, others].mean())
-            drawn = over_seeds[method] - over_seeds[reference]
-            low, high = interval(drawn, level)
-            error = float(drawn.std(ddof=1))
-            if binary and part.independent:
-                p_value = mcnemar(first[method] == 1, first[reference] == 1)
-            else:
-                p_value = normal_p_value(difference, error)
-            # Methods that agree on every item still could differ by one that was not drawn.
-            floor = 1 / part.clusters
-            rows.append(
+    frames = []
+    for part in measured(outcomes) if pairs else ():
+        found = two_level(part.micro, [part.difference(*pair) for pair in pairs])
+        frames.append(
+            pd.DataFrame(
                 {
-                    "method": method,
-                    "reference": reference,
+                    "method": [method for method, _ in pairs],
+                    "reference": [reference for _, reference in pairs],
                     "benchmark": part.benchmark,
                     "measure": part.measure,
-                    "difference": difference,
-                    "low": float(low),
-                    "high": float(high),
-                    "p_value": p_value,
-                    "detectable": detectable_effect(max(error, floor), level),
-                    "items": len(part.values),
+                    **difference_columns(found, level),
+                    "p_value": found.p_value,
+                    "detectable": found.detectable(level),
+                    "items": part.items,
                 }
             )
-    if not rows:
+        )
+    if not frames:
         return COMPARISONS.empty()
-    table = pd.DataFrame(rows)
+    table = pd.concat(frames, ignore_index=True)
     table["p_holm"] = holm(table["p_value"].to_numpy())
     return COMPARISONS.check(table)
+
+
+def difference_columns(found: Estimates, level: float) -> dict[str, np.ndarray]:
+    """Columns of differences of means of outcomes in [0, 1]: their intervals, cut to [-1, 1], and what they rest on."""
+    (low, high), (item_low, item_high) = found.interval(level), found.item_interval(level)
+    return {
+        "difference": found.value,
+        "low": low.clip(-1, 1),
+        "high": high.clip(-1, 1),
+        "item_low": item_low.clip(-1, 1),
+        "item_high": item_high.clip(-1, 1),
+        "seed_spread": found.seed_spread,
+        "seeds": found.seeds.astype(np.int64),
+        "df": found.df,
+    }
 
 
 def _codes(labels: pd.Series) -> tuple[np.ndarray, int]:
@@ -238,7 +205,7 @@ def _codes(labels: pd.Series) -> tuple[np.ndarray, int]:
     return codes, len(unique)
 
 
-def _cluster_sums(
+def _image_sums(
     values: Float[np.ndarray, "item column"], image: np.ndarray, images: int, tag: np.ndarray, tags: int
 ) -> tuple[Float[np.ndarray, "image column tag"], Float[np.ndarray, "image tag"]]:
     """Sum of outcomes and number of items by image and tag."""

@@ -17,15 +17,13 @@ from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 def compare_methods(run: Run) -> None:
     """Results of all methods, and their paired differences."""
     outcomes = pd.concat([read_table(path, OUTCOMES) for path in run.input.outcomes], ignore_index=True)
-    config, settings = run.config, run.config.evaluation
+    settings = run.config.evaluation
     methods, own = list(dict.fromkeys(outcomes["method"])), run.params.own
-    results = results_table(outcomes, settings.bootstrap, settings.level, config.seed, published_tag_rules())
+    results = results_table(outcomes, settings.level, published_tag_rules())
     comparisons = comparison_table(
         outcomes,
         family_pairs(methods, [name for name in own if name in methods]) if own else reference_pairs(methods),
-        settings.bootstrap,
         settings.level,
-        config.seed,
     )
     write_table(results, RESULTS, run.output.results, run.provenance)
     write_table(comparisons, COMPARISONS, run.output.comparisons, run.provenance)

@@ -16,7 +16,7 @@ def reproduce(run: Run) -> None:
     outcomes = read_table(run.input.outcomes, OUTCOMES)
     notes = [source_note(name) for name in (config.data.dataset, *config.data.benchmarks)]
     reproduction = check_reproduction(
-        results_table(outcomes, settings.bootstrap, settings.level, config.seed, published_tag_rules()),
+        results_table(outcomes, settings.level, published_tag_rules()),
         config.backbone.architecture,
         config.backbone.checkpoint,
         config.data.dataset,

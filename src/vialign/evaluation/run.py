@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from vialign.evaluation.vqa import vqa_outcomes
 from vialign.methods.objective import Objective, Side, SplitData, select
 from vialign.progress import track
 from vialign.random import generator
+from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.evaluation import OUTCOMES, RERANKING
 
 _TEXT_FACTOR = 4
@@ -65,6 +67,23 @@ def core_outcomes(
         sides = _Sides(objective, data, batch)
         frames = [_retrieval(sides, None), _negatives(sides)]
     return _finish(frames, split, method, seed)
+
+
+def negatives_by_kind(
+    objective: Objective, data: SplitData, method: str, seed: int, batch: int = 256, split: str = "selection"
+) -> pd.DataFrame:
+    """OUTCOMES of the rule-made negatives of one kind at a time, as `<split>/negatives/<kind>`."""
+    kinds = data.texts["kind"].to_numpy(object)
+    frames = []
+    with _evaluation_mode(objective):
+        sides = _Sides(objective, data, batch)
+        for kind in NEGATIVE_KINDS:
+            own = torch.from_numpy(kinds == kind)[data.negatives.clamp_min(0)] & (data.negatives >= 0)
+            sides.data = replace(data, negatives=torch.where(own, data.negatives, -1))
+            found = _negatives(sides)
+            if len(found):
+                frames.append(found.assign(benchmark=f"negatives/{kind}"))
+    return _finish(frames, split, method, seed) if frames else OUTCOMES.empty()
 
 
 def reranking_table(

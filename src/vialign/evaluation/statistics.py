@@ -8,7 +8,7 @@ items); the second level reweights training seeds.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import stats
 
 from vialign.progress import track
@@ -84,27 +84,6 @@ def wilson_interval(successes: float, trials: float, level: float) -> tuple[floa
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def mcnemar(first: Bool[np.ndarray, "item"], second: Bool[np.ndarray, "item"], *, exact: bool = True) -> float:
-    """Two-sided p-value of McNemar's test (McNemar 1947): are the discordant items split evenly?
-
-    Exact by the binomial law, or by chi-square with the correction for continuity, as many papers report it.
-    """
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    if discordant == 0:
-        return 1.0
-    if exact:
-        return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
-    return float(stats.chi2.sf((abs(only_first - only_second) - 1) ** 2 / discordant, df=1))
-
-
-def normal_p_value(difference: float, error: float) -> float:
-    """Two-sided p-value of a difference with a standard error, by the normal approximation."""
-    if error == 0:
-        return float(difference == 0)
-    return float(2 * stats.norm.sf(abs(difference) / error))
-
-
 def holm(p_values: Float[np.ndarray, "test"]) -> Float[np.ndarray, "test"]:
     """Adjusted p-values that control the family-wise error (Holm 1979)."""
     p_values = np.asarray(p_values, dtype=np.float64)
@@ -113,8 +92,3 @@ def holm(p_values: Float[np.ndarray, "test"]) -> Float[np.ndarray, "test"]:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return adjusted
-
-
-def detectable_effect(error: float, level: float, power: float = 0.8) -> float:
-    """Smallest difference that a two-sided test at `level` finds with this power, given the paired standard error."""
-    return float((stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)) * error)

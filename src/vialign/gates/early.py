@@ -1,19 +1,13 @@
 """The early gate: is the full model not significantly worse than LoRA on `gate` after the early steps?"""
 
-import numpy as np
 import pandas as pd
 
 from vialign.config.gates import EarlyGateConfig
-from vialign.evaluation.statistics import interval, normal_p_value, replicate_means, seed_weights
+from vialign.evaluation.core_score import core_scores
+from vialign.evaluation.two_level import two_level
 from vialign.gates.verdict import with_action
 from vialign.signal.validation.monitoring import EarlyWarning
 from vialign.tables.evaluation import OUTCOMES
-
-EARLY_MEASURES = {
-    "recall": (("gate/image_to_text", "r1"), ("gate/text_to_image", "r1")),
-    "negatives": (("gate/negatives", "accuracy"),),
-}
-"""What the early gate compares: mean R@1 of both directions, and accuracy against rule-made negatives."""
 
 
 def early_verdict(
@@ -21,8 +15,6 @@ def early_verdict(
     warning: EarlyWarning | None,
     gate: EarlyGateConfig,
     level: float = 0.05,
-    replicates: int = 2000,
-    seed: int = 0,
     method: str = "vialign",
     reference: str = "lora",
     evidence: str = "gates/early_outcomes.parquet",
@@ -30,32 +22,30 @@ def early_verdict(
     """VERDICT of the early gate, from `core_outcomes` on `gate` of both methods at the early check, all seeds.
 
     It fires when the full model's score, the mean of recall and accuracy against negatives by which combinations are
-    chosen, is significantly below the reference's: when the whole paired bootstrap interval (images, then seeds) of
-    the difference lies under zero. The two parts are informative. Without negatives the score is recall alone.
-    `warning` is what `early_warning` found of the full model; its criterion binds where `gate.warning` says so, and
-    only where it is available. Raises ValueError when the outcomes lack one of the methods.
+    chosen, is significantly below the reference's: when the whole interval of the paired difference, by the two-level
+    model of images and seeds (`vialign.evaluation.two_level`), lies under zero. The two parts are informative. Without
+    negatives the score is recall alone. `warning` is what `early_warning` found of the full model; its criterion binds
+    where `gate.warning` says so, and only where it is available. Raises ValueError when the outcomes lack one of the
+    methods, and UserError when both were not evaluated on the same queries.
     """
     OUTCOMES.check(outcomes)
     for name in (method, reference):
         if name not in set(outcomes["method"]):
             raise ValueError(f"early gate: no outcomes on the split gate of {name}")
-    value, drawn = {}, {}
-    for name in (method, reference):
-        value[name], drawn[name] = _validation_means(outcomes, name, replicates, seed)
+    scores = core_scores(outcomes[outcomes["method"].isin([method, reference])])
     rows = []
-    parts = list(value[method])
-    for part in parts:
-        difference = value[method][part] - value[reference][part]
-        spread = drawn[method][part] - drawn[reference][part]
-        low, high = (float(end) for end in interval(spread, level))
-        p_value = normal_p_value(difference, float(spread.std(ddof=1)))
-        reason = f"paired bootstrap over images and seeds, two-sided p = {p_value:.3g}"
+    for part, values in scores.parts.items():
+        found = two_level(values, [scores.difference(method, reference)])
+        low, high = (float(end[0]) for end in found.interval(level))
+        seeds = int(found.seeds[0])
+        over = f"images and {seeds} seeds" if seeds > 1 else "images alone, as there is one seed"
+        reason = f"paired, two-level model over {over}: two-sided p = {found.p_value[0]:.3g} of t({found.df[0]:.3g})"
         if part == "score":
             reason += "; a difference counts as worse when its whole interval is under zero"
         rows.append(
             {
                 "criterion": f"{_NAMES[part]}: {method} is not significantly worse than {reference}",
-                "value": difference,
+                "value": float(found.value[0]),
                 "low": low,
                 "high": high,
                 "threshold": 0.0,
@@ -65,7 +55,7 @@ def early_verdict(
                 "reason": reason,
             }
         )
-    if "negatives" not in parts:
+    if "negatives" not in scores.parts:
         rows.append(
             {
                 "criterion": f"{_NAMES['negatives']}: {method} is not significantly worse than {reference}",
@@ -108,35 +98,3 @@ _NAMES = {
     "recall": "R@1, mean of both directions",
     "negatives": "accuracy against rule-made negatives",
 }
-
-
-def _validation_means(
-    outcomes: pd.DataFrame, method: str, replicates: int, seed: int
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Value and bootstrap of score, recall and negatives of one method over images and seeds.
-
-    Images are those of all outcomes, in one order, so every method meets the same resamples.
-    """
-    images = {name: code for code, name in enumerate(sorted(outcomes["image_id"].unique()))}
-    own = outcomes[outcomes["method"] == method]
-    seeds = sorted(int(number) for number in own["seed"].unique())
-    weights = seed_weights(seeds, replicates, seed)
-    value: dict[str, float] = {}
-    drawn: dict[str, np.ndarray] = {}
-    for part, sources in EARLY_MEASURES.items():
-        values, draws = [], []
-        for benchmark, measure in sources:
-            chosen = own[(own["benchmark"] == benchmark) & (own["measure"] == measure)]
-            if chosen.empty:
-                continue
-            sums = np.zeros((len(images), len(seeds), 1))
-            row, column = chosen["image_id"].map(images).to_numpy(), np.searchsorted(seeds, chosen["seed"].to_numpy())
-            np.add.at(sums[:, :, 0], (row, column), chosen["value"].to_numpy(np.float64))
-            counts = np.bincount(row, minlength=len(images))[:, None] / len(seeds)
-            values.append(sums.sum() / counts.sum() / len(seeds))
-            draws.append((weights * replicate_means(sums, counts, replicates, seed)[:, :, 0]).sum(axis=1))
-        if values:
-            value[part], drawn[part] = float(np.mean(values)), np.mean(draws, axis=0)
-    value = {"score": float(np.mean(list(value.values()))), **value}
-    drawn = {"score": np.mean(list(drawn.values()), axis=0), **drawn}
-    return value, drawn

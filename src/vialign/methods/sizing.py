@@ -1,4 +1,4 @@
-"""The modules sized to the law: the largest correction rank with which the full model stays under the limit."""
+"""The modules sized to the budget: the largest correction rank with which the full model stays under the limit."""
 
 from collections.abc import Callable
 

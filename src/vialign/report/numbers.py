@@ -66,6 +66,12 @@ def cite(row: pd.Series, column: str, style: str) -> Markup:
     return cell(row[column], style, str(row[FILE]), int(row[ROW]), column)
 
 
+def quote(row: pd.Series, column: str) -> Markup:
+    """Words of a table, marked with where they stand."""
+    template = Markup('<q data-source="{}" data-row="{}" data-column="{}">{}</q>')
+    return template.format(row[FILE], row[ROW], column, row[column])
+
+
 def cell(value: Any, style: str, file: str, row: int, column: str) -> Markup:
     """A value marked with the file, row and column it stands in."""
     template = Markup('<data value="{}" data-source="{}" data-row="{}" data-column="{}">{}</data>')

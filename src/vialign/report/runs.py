@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from vialign.errors import UserError
-from vialign.evaluation.compare import Bootstrapped, bootstrap_outcomes
-from vialign.evaluation.statistics import interval
+from vialign.evaluation.compare import difference_columns, measured
+from vialign.evaluation.two_level import two_level
 from vialign.files.artifacts import read_provenance, read_table
 from vialign.files.text import read_yaml
 from vialign.report.evidence import GATES, PLACES
@@ -134,14 +134,12 @@ def unpaired_difference(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     )
 
 
-def paired_differences(
-    first: StoredRun, second: StoredRun, *, replicates: int, level: float, seed: int
-) -> pd.DataFrame:
+def paired_differences(first: StoredRun, second: StoredRun, *, level: float) -> pd.DataFrame:
     """Difference second minus first of every method of both, item by item, where both answered the same items.
 
     Items are the same when the outcomes name the same ones and the captions, choices and questions of their split
-    are equal in both runs. Interval of the bootstrap over images and training seeds, as in COMPARISONS. Columns
-    method, benchmark, measure, difference, low, high, items.
+    are equal in both runs. Interval of the two-level model of images and training seeds, as in COMPARISONS.
+    Columns method, benchmark, measure, difference, low, high, items.
     """
     columns = ["method", "benchmark", "measure", "difference", "low", "high", "items"]
     one, two = _outcomes(first.folder), _outcomes(second.folder)
@@ -156,21 +154,12 @@ def paired_differences(
             for frame, side in ((one, "@a"), (two, "@b"))
         ]
     )
-    rows = []
-    for part in bootstrap_outcomes(both, replicates, seed) if len(both) else ():
-        for method in methods:
-            rows.append(
-                (method, part.benchmark, part.measure, *_difference(part, method, level, seed), len(part.values))
-            )
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _difference(part: Bootstrapped, method: str, level: float, seed: int) -> tuple[float, float, float]:
-    names = [f"{method}@{side}" for side in "ab"]
-    means = [float(part.values[:, part.methods[name]].mean()) for name in names]
-    drawn = [part.over_seeds(part.micro, name, seed) for name in names]
-    low, high = interval(drawn[1] - drawn[0], level)
-    return means[1] - means[0], float(low), float(high)
+    frames = []
+    for part in measured(both) if len(both) else ():
+        found = two_level(part.micro, [part.difference(f"{method}@b", f"{method}@a") for method in methods])
+        place = {"method": methods, "benchmark": part.benchmark, "measure": part.measure, "items": part.items}
+        frames.append(pd.DataFrame({**place, **difference_columns(found, level)})[columns])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def _outcomes(folder: Path) -> pd.DataFrame | None:

@@ -186,8 +186,7 @@ def _with_differences(frame: pd.DataFrame, first: StoredRun, second: StoredRun) 
     """Paired differences where there are any, else unpaired ones; `how` says which."""
     frame = frame.reset_index(drop=True).join(unpaired_difference(frame.reset_index(drop=True), "value"))
     frame["how"] = frame["difference"].notna().map({True: "unpaired", False: "in one run only"})
-    rules = EvaluationConfig()
-    paired = paired_differences(first, second, replicates=rules.bootstrap, level=rules.level, seed=0)
+    paired = paired_differences(first, second, level=EvaluationConfig().level)
     ends = ["difference", "low", "high"]
     # Outcomes are what the micro mean is taken over; the other conventions weigh or choose items.
     found = paired.assign(convention="micro", how="paired").drop(columns="items")
@@ -235,7 +234,7 @@ def _efficiency(first: StoredRun, second: StoredRun) -> Section:
         Show("unit", "Unit"),
     ]
     limited = frame[frame["limit_a"].notna() | frame["limit_b"].notna()]
-    section.blocks.append(_table(limited, "Limits of the law", columns, "the ledgers"))
+    section.blocks.append(_table(limited, "Budget constraints", columns, "the ledgers"))
     section.blocks.append(folded("The whole ledger", _table(frame, "Ledger", columns, "the ledgers")))
     return section
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
+from vialign.analysis.attribution.names import DRIVER
 from vialign.config.experiment import Config
 from vialign.gates.verdict import undecided
 from vialign.report.evidence import GATES, Evidence
@@ -87,7 +88,27 @@ def main_method(evidence: Evidence) -> str | None:
 
 
 def headline(evidence: Evidence, config: Config) -> str:
-    """The answer in one sentence."""
+    """The answer: what was gained, and whether the signal drives it."""
+    return f"{_gained(evidence, config)}{_driven(evidence)}"
+
+
+def _driven(evidence: Evidence) -> str:
+    """Whether the signal drives the gain, as a second sentence; nothing where that was not asked."""
+    found, method = evidence.get("carriers"), main_method(evidence)
+    if found is None or evidence.stopped:
+        return ""
+    own = found[found["method"] == method]
+    rest = own[own["claim"].ne(DRIVER) & own["holds"]]["claim"].tolist()
+    driver = own.loc[own["claim"] == DRIVER, "holds"]
+    listed = " and ".join(filter(None, [", ".join(rest[:-1]), *rest[-1:]])) or "nothing that was replaced"
+    if driver.empty:
+        return f" What the gain needs: {listed}."
+    if bool(driver.iloc[0]):
+        return f" The signal drives it: no constant and no shuffle in C's place does as well. It needs {listed} too."
+    return f" The signal does not drive it: without C it is the same. What it needs is {listed}."
+
+
+def _gained(evidence: Evidence, config: Config) -> str:
     if evidence.stopped:
         return f"Not shown: the run stopped at the {evidence.stopped} gate, because {_STOPS[evidence.stopped]}."
     wins = {reference: recall_comparisons(evidence, config, reference) for reference in FLOOR}

@@ -119,10 +119,15 @@ def with_control(features: SplitFeatures, config: SignalConfig, seed: int) -> Sp
     count = len(features.image_ids)
     if not config.shuffle_prototypes or count < 2:
         return features
+    return replace(features, prototypes=features.prototypes.index(exchanged(count, seed)))
+
+
+def exchanged(count: int, seed: int) -> Int[Tensor, "image"]:
+    """For each of `count` images the one whose prototypes it gets: one random cycle, so none keeps its own."""
     order = generator(seed, "shuffled prototypes").permutation(count)
     donor = np.empty(count, dtype=np.int64)
     donor[order] = np.roll(order, 1)
-    return replace(features, prototypes=features.prototypes.index(torch.from_numpy(donor)))
+    return torch.from_numpy(donor)
 
 
 def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalConfig, seed: int) -> pd.DataFrame:

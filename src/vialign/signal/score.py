@@ -17,7 +17,6 @@ from vialign.disentangle.geometry import relation_matches
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases
-    from vialign.signal.calibration import SignalCalibration
 
 ABSENT = -1e9
 """Stands for minus infinity where a logarithm is masked: its exponential is exactly 0, and no gradient becomes NaN."""
@@ -39,9 +38,9 @@ def local_similarity(
     moments: Float[Tensor, "batch prototype 5"] | None = None,
     relations: RelationQueries | None = None,
 ) -> Float[Tensor, "batch"]:
-    """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1] (proposal 4.2).
+    """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1].
 
-    The matches are those of `phrase_matches`.
+    The formula stands in docs/method.md#1-the-signal; the matches are those of `phrase_matches`.
     """
     return (weight * phrase_matches(prototypes, phrases, mass, moments, relations)[0]).sum(dim=-1)
 
@@ -124,16 +123,3 @@ def relation_queries(phrases: "Phrases") -> RelationQueries | None:
     if phrases.direction is None:
         return None
     return RelationQueries(phrases.direction, phrases.subject, phrases.object)
-
-
-def driving_signal(
-    s_global: Float[Tensor, "*shape"],
-    s_local: Float[Tensor, "*shape"],
-    calibration: "SignalCalibration",
-    driver: str,
-) -> Float[Tensor, "*shape"]:
-    """The signal named `driver` (as `SignalConfig.driver`) of raw similarities; differentiable, for training."""
-    if driver == "consistency_raw":
-        return consistency(s_global, s_local)
-    function = {"consistency": consistency, "agreement": agreement}[driver]
-    return function(calibration.s_global.torch(s_global), calibration.s_local.torch(s_local))

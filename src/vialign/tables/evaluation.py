@@ -42,8 +42,8 @@ RESULTS = Table(
         key=True,
     ),
     value=unit_interval("mean over items and seeds"),
-    low=unit_interval("lower end of the bootstrap interval over items and seeds"),
-    high=unit_interval("upper end of the bootstrap interval"),
+    low=unit_interval("lower end of the interval over images and seeds, of images alone with one seed"),
+    high=unit_interval("upper end of the interval"),
     items=whole("items", low=0),
     seeds=whole("seeds", low=1),
     ties=whole("ties, counted wrong except by the lenient convention", low=0),
@@ -57,13 +57,16 @@ COMPARISONS = Table(
     benchmark=key("`<split>/<name>`"),
     measure=key("measure"),
     difference=number("mean paired difference, method minus reference"),
-    low=number("lower end of the paired bootstrap interval"),
-    high=number("upper end of the paired bootstrap interval"),
-    p_value=unit_interval(
-        "McNemar's exact test for 0/1 outcomes (first seed) where each image has one item, else paired bootstrap"
-    ),
+    low=number("lower end of its interval over images and seeds, by the two-level model", low=-1, high=1),
+    high=number("upper end of its interval over images and seeds", low=-1, high=1),
+    item_low=number("lower end of its interval over images alone, for these very seeds", low=-1, high=1),
+    item_high=number("upper end of its interval over images alone", low=-1, high=1),
+    seed_spread=number("standard deviation over seeds of the difference; none with one seed", low=0, optional=True),
+    seeds=whole("seeds behind it; 1 means that the interval is over images alone", low=1),
+    df=number("degrees of freedom of the interval's t, by Satterthwaite's rule", low=1),
+    p_value=unit_interval("two-sided, of no difference, by the two-level model"),
     p_holm=unit_interval("after Holm's correction over the table"),
-    detectable=number("smallest difference this many items can show with 80 % power", low=0),
+    detectable=number("smallest difference that the test finds with 80 % power, by the two-level model", low=0),
     items=whole("items", low=0),
 )
 

@@ -41,7 +41,7 @@ FAILURES = Table(
     chosen_text=text("the text that won, or a caption of the image that won; empty where that has none"),
     chosen_image=text("the image that won, or that the text that won goes with"),
     rival=category(("image", "text"), "what won: another image for the text, or another text for the image"),
-    failure=category(FAILURE_CLASSES, "class by the rules of method.md, section 8"),
+    failure=category(FAILURE_CLASSES, "class by the rules of docs/method.md#93-failure-classes"),
     rule=category(FAILURE_RULES, "rule that gave the class"),
     phrase=text("the phrase that decided; missing where none did, or where its words are not known", optional=True),
     phrase_kind=category(PHRASE_KINDS, "kind of that phrase"),

@@ -75,6 +75,16 @@ def diagnose_signal(
     signals stands the blind baseline: a classifier of words that sees no image. `driver` names the signal that is
     judged, instead of that of the signal's config. Raises UserError for an unknown driver, when fewer than 20 images
     are unused, or as `score_signal`.
+
+    >>> from vialign.toolkit import load_signal, open_backbone, read_captions
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> captions = read_captions("shapes/images", "shapes/captions.csv")
+    >>> diagnosis = diagnose_signal(signal, captions, driver="agreement")
+    >>> auc = diagnosis.table.set_index(["signal", "kind"])["auc"]
+    >>> bool(auc["agreement", "random"] > 0.5)
+    True
+    >>> diagnosis.holds  # three steps of a fit are too few
+    False
     """
     gate = gate or SignalGateConfig()
     config = driven_by(signal.config, driver)

@@ -18,6 +18,12 @@ def draw_example(folder: str | Path, images: int = 240, seed: int = 0) -> Path:
 
     The demo backbone `vialign-scenes` was trained on such scenes (others than these), so its signal means something
     here. Raises UserError when the folder already holds images or a file of captions.
+
+    >>> captions = draw_example("drawn", images=2)
+    >>> print(captions.read_text().splitlines()[0])
+    image,caption
+    >>> sorted(path.name for path in captions.parent.joinpath("images").iterdir())
+    ['00000.png', '00001.png']
     """
     folder = Path(folder)
     captions = folder / "captions.csv"

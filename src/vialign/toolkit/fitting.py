@@ -65,6 +65,14 @@ def fit_signal(
     one see `find_parser`. Of `config` the sections visual, text, signal, language and features and the seed are used.
     Raises UserError when there are too few images, when the backbone has no such readout, or when a caption has no
     token.
+
+    >>> from vialign.config.experiment import read_config
+    >>> from vialign.toolkit import find_parser, open_backbone, read_captions
+    >>> captions = read_captions("shapes/images", "shapes/captions.csv")
+    >>> backbone, parser = open_backbone("vialign-scenes", "package"), find_parser("units/pipeline")
+    >>> signal = fit_signal(backbone, captions, parser, config=read_config("quick.yaml"), fit_images=8)
+    >>> signal.images.groupby("used_for").size().to_dict()
+    {'calibration': 9, 'fit': 8}
     """
     config = config or Config()
     readout = _readout(backbone, config.features.readout)

@@ -21,6 +21,10 @@ def open_backbone(
     `pretrained` is a safetensors or pt file, an open_clip tag, `package` (the weights of the demo `vialign-scenes`) or
     `random`. `definition` is an open_clip JSON named `<model>.json`. Raises UserError as
     `vialign.backbone.load_backbone`, and when there is no such device.
+
+    >>> backbone = open_backbone("vialign-scenes", "package")
+    >>> backbone.grid, backbone.readouts
+    ((7, 7), ('final', 'value', 'self_self', 'early'))
     """
     import torch
 

@@ -35,6 +35,10 @@ def find_parser(
     Treebank brackets (`*.mrg`) that one is trained on, with the sentences and epochs of `config`. With neither, a small
     one is trained on captions of drawn scenes, and a line on stderr says what it is worth. Raises UserError when both
     are given, or the folder holds no such thing.
+
+    >>> parser = find_parser("units/pipeline")
+    >>> [word.tag_ for word in parser("a red circle")]
+    ['DT', 'JJ', 'NN']
     """
     config = config or LanguageConfig()
     if pipeline is not None and treebank is not None:

@@ -50,6 +50,16 @@ def score_signal(signal: Signal, captions: Captions, output: str | Path, batch: 
     Rows are sorted by image, in the order of each image's first caption. The file appears when all is done. Image files
     that cannot be read are skipped and counted, or stop the work where `captions.strict`. Raises UserError then, when
     none can be read, and when a caption has no token.
+
+    >>> from vialign.toolkit import load_signal, open_backbone, read_captions
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> captions = read_captions("shapes/images", "shapes/captions.csv")
+    >>> scored = score_signal(signal, captions, "scores.parquet")
+    >>> scored.pairs, scored.images
+    (180, 36)
+    >>> scores = pd.read_parquet("scores.parquet")
+    >>> scores["used_for"].value_counts().to_dict()
+    {'none': 110, 'fit': 40, 'calibration': 30}
     """
     started = time.monotonic()
     broken = Broken(captions.strict, len(captions.image_ids), captions.tolerance)

@@ -67,6 +67,14 @@ class Signal:
         Pictures are turned upright, scaled to 8 bits and laid on white, as files are (`vialign.files.images`). All of
         them go through the towers together, so give a batch at a time. Raises UserError when the numbers differ or a
         text has no token.
+
+        >>> from PIL import Image
+        >>> from vialign.toolkit import load_signal, open_backbone
+        >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+        >>> picture = Image.open("shapes/images/00000.png")
+        >>> scores = signal.score([picture, picture], ["a red circle", "a blue square above a red circle"])
+        >>> scores[["s_global", "s_local", "consistency", "agreement"]].shape
+        (2, 4)
         """
         if len(pictures) != len(texts):
             raise UserError(f"signal: {len(pictures)} pictures with {len(texts)} texts; give one text a picture")
@@ -96,7 +104,14 @@ def check_free(folder: str | Path) -> None:
 
 
 def save_signal(signal: Signal, folder: str | Path) -> None:
-    """Write a signal as a new folder, which appears only when it is complete. Raises UserError when it exists."""
+    """Write a signal as a new folder, which appears only when it is complete. Raises UserError when it exists.
+
+    >>> from vialign.toolkit import open_backbone
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> save_signal(signal, "copy_of_units")
+    >>> sorted(path.name for path in Path("copy_of_units").iterdir())
+    ['calibration.parquet', 'images.parquet', 'pipeline', 'text.safetensors', 'visual.safetensors']
+    """
     check_free(folder)
     target = Path(folder)
     with writing(target):
@@ -121,6 +136,11 @@ def load_signal(folder: str | Path, backbone: "Backbone") -> Signal:
 
     Raises UserError when a file is missing or damaged, when the files are not of one fit, or when the backbone is not
     the one that it was fitted with; the message names the field that differs.
+
+    >>> from vialign.toolkit import open_backbone
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> signal.calibration["similarity"].tolist()
+    ['s_global', 's_local']
     """
     folder = Path(folder)
     if not folder.is_dir():

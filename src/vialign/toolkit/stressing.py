@@ -43,6 +43,13 @@ def stress_signal(
     `images` of them are drawn by seed, and all are held in memory; every image is encoded some sixty times and attacked
     with gradients. `driver` as in `diagnose_signal`. Raises UserError for an unknown driver or when fewer than 20
     images are unused and readable.
+
+    >>> from vialign.toolkit import load_signal, open_backbone, read_captions
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> captions = read_captions("shapes/images", "shapes/captions.csv")
+    >>> stress = stress_signal(signal, captions, driver="agreement", images=20)
+    >>> "pgd" in set(stress.summary["attack"]), "typos" in set(stress.summary["attack"])
+    (True, True)
     """
     config = driven_by(signal.config, driver).model_copy(update={"stress_images": images})
     unused = draw_unused(captions, signal.used, images, seed)

@@ -87,7 +87,7 @@ def measure_alone(
 
 
 def largest_allowed(method: str, config: Config, backbone: "Backbone", nlp: "Language") -> tuple[str, int, int]:
-    """The largest rank that the law on parameters allows a method, up to the dimension of the joint space.
+    """The largest rank that the limit on parameters allows a method, up to the dimension of the joint space.
 
     What the parser `nlp` stores counts for a method that parses. Returns the config value that sets the rank, the rank,
     and the extra parameters of the method at it. Raises UserError for methods without a rank, and when even rank 1 is

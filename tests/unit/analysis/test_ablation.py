@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vialign.analysis.ablation import ablation_tables, elimination_path, shapley_value, subset_scores
+from vialign.analysis.ablation import MEASURES, ablation_tables, elimination_path, shapley_value, subset_scores
 from vialign.catalogue import MODULES, SUBSETS
 from vialign.errors import UserError
+from vialign.evaluation.two_level import two_level
 
 GAINS = {"reweight": -0.05, "regularise": 0.0, "correct": 0.3}
 KINDS = (("image_to_text", "r1"), ("text_to_image", "r1"), ("negatives", "accuracy"))
@@ -36,19 +37,22 @@ def frame():
 
 
 def test_scores_are_means_over_queries_then_seeds(frame):
-    scores = subset_scores(frame, 50, 0)
-    for name, modules in SUBSETS.items():
+    scores = subset_scores(frame)
+    for name in SUBSETS:
         own = frame[(frame["method"] == name) & (frame["measure"] != "r5")]
         mean = own.groupby("benchmark")["value"].mean()
         recall = (mean["selection/image_to_text"] + mean["selection/text_to_image"]) / 2
         negatives = mean["selection/negatives"]
         expected = [recall, negatives, (recall + negatives) / 2]
-        np.testing.assert_allclose(scores.point[frozenset(modules)], expected)
+        found = two_level(scores.parts["score"], [scores.mean(name)]).value
+        means = [scores.parts[part][:, list(scores.columns[name].values())].mean() for part in MEASURES]
+        np.testing.assert_allclose(means, expected)
+        np.testing.assert_allclose(found, expected[2])
 
 
 def test_planted_gains_give_the_choice_the_path_and_the_signs(frame):
     other = frame[frame["method"] == "vialign"].assign(method="lora")
-    ablation, contributions = ablation_tables(pd.concat([frame, other]), bootstrap=300, level=0.05, seed=0)
+    ablation, contributions = ablation_tables(pd.concat([frame, other]), level=0.05)
     assert len(ablation) == 8
     chosen = ablation[ablation["chosen"]]
     # regularisation changes nothing: of two combinations with the same score the smaller is chosen
@@ -59,7 +63,9 @@ def test_planted_gains_give_the_choice_the_path_and_the_signs(frame):
     assert (ablation["low"] < ablation["high"]).all()
     score = contributions[contributions["measure"] == "score"].set_index("module")
     assert score.loc["correct", "low"] > 0 and score.loc["reweight", "high"] < 0
-    assert score.loc["regularise", ["removal", "low", "high", "shapley"]].tolist() == [0, 0, 0, 0]
+    assert score.loc["regularise", ["removal", "shapley"]].tolist() == [0, 0]
+    # No query changed, yet one of other sixty images could.
+    assert score.loc["regularise", ["low", "high"]].tolist() == pytest.approx([-2.001 / 60, 2.001 / 60], rel=1e-3)
     assert len(contributions) == 9
 
 
@@ -93,24 +99,24 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         frame = outcomes(images=40, seeds=(0,), gains=dict.fromkeys(MODULES, 0.0))
         flip = rng.random(len(frame)) < 0.2
         frame.loc[flip, "value"] = 1 - frame.loc[flip, "value"]
-        _, contributions = ablation_tables(frame, bootstrap=200, level=0.1, seed=draw)
+        _, contributions = ablation_tables(frame, level=0.1)
         row = contributions[(contributions["module"] == "correct") & (contributions["measure"] == "score")].iloc[0]
         inside += row["low"] <= 0 <= row["high"]
     assert inside >= 7
 
 
 def test_without_negatives_the_score_is_recall():
-    ablation, contributions = ablation_tables(outcomes(negatives=False), bootstrap=50, level=0.05, seed=0)
+    ablation, contributions = ablation_tables(outcomes(negatives=False), level=0.05)
     assert ablation["negatives"].isna().all() and (ablation["score"] == ablation["recall"]).all()
     assert set(contributions["measure"]) == {"recall", "score"}
 
 
 def test_missing_subsets_seeds_and_queries_are_errors(frame):
-    settings = {"bootstrap": 10, "level": 0.05, "seed": 0}
+    settings = {"level": 0.05}
     with pytest.raises(UserError, match="no selection outcomes of 'vialign-correct'"):
         ablation_tables(frame[frame["method"] != "vialign-correct"], **settings)
     with pytest.raises(UserError, match="'vialign-none' has other seeds"):
         ablation_tables(frame[(frame["method"] != "vialign-none") | (frame["seed"] == 0)], **settings)
     short = frame[(frame["method"] != "vialign-none") | (frame["image_id"] != "i3")]
-    with pytest.raises(UserError, match="same selection queries"):
+    with pytest.raises(UserError, match="same queries"):
         ablation_tables(short, **settings)

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -144,3 +145,9 @@ def test_the_known_trap_is_caught(backbone):
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     with pytest.raises(RuntimeError, match="out_proj"):
         require_gradients("lora", trainable)
+
+
+def test_without_peft_it_names_the_extra(backbone, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(UserError, match=r"lora needs peft, .* `pip install 'vialign\[baselines\]'`"):
+        build(backbone)

@@ -131,7 +131,7 @@ def test_the_largest_rank_is_the_last_that_a_built_model_keeps_under_the_limit(s
     section, field = value.split(".")
 
     def stored(at):
-        """What a model holds that is built at a rank, where the law no longer sizes it down."""
+        """What a model holds that is built at a rank, where the budget no longer sizes it down."""
         free = {
             section: getattr(config, section).model_copy(update={field: at}),
             "budget": config.budget.model_copy(update={"parameters": 1.0}),
@@ -159,7 +159,7 @@ def test_ones_own_pair_is_measured_and_sized(file, tmp_path, monkeypatch):
     assert result.stdout.startswith("make on Sequential\n")
     assert "128 beyond the backbone, 0.0625 % of it" in result.stdout
     assert "training" not in result.stdout
-    assert re.search(r"largest rank inside the law \(2 %\): 63, 4,032 extra parameters", result.stdout)
+    assert re.search(r"largest rank inside the budget \(2 %\): 63, 4,032 extra parameters", result.stdout)
 
 
 @pytest.mark.parametrize(

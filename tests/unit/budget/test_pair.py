@@ -110,5 +110,5 @@ def test_the_page_runs_as_it_is_written(repository, capsys):
     exec(compile(code, "docs/budget.md", "exec"), scope)
     out = capsys.readouterr().out
     assert out.startswith("low rank on feed-forward\n")
-    assert "largest rank inside the law: 20, with 10,240 extra parameters" in out
+    assert "largest rank inside the budget: 20, with 10,240 extra parameters" in out
     BUDGET.check(scope["ledger"])

@@ -1,4 +1,4 @@
-"""The factorised correction against a loop that forms every corrected embedding as method.md writes it."""
+"""The factorised correction against a loop over all pairs, as docs/method.md#43-correction does."""
 
 import torch
 from hypothesis import given, settings

@@ -182,7 +182,9 @@ def test_a_split_that_lost_its_only_image_stops_both(photographs, tmp_path):
 
 
 def test_a_part_of_a_data_set_is_not_held_against_the_published_counts(photographs):
-    (found,) = check_sources(flickr30k(photographs, sizes={"train": 4, "confirmation": 1, "calibration": 1, "diagnosis": 1}))
+    (found,) = check_sources(
+        flickr30k(photographs, sizes={"train": 4, "confirmation": 1, "calibration": 1, "diagnosis": 1})
+    )
     assert found.counts["train images"] == 7
     assert set(check_table(found)["state"]) == {"counted"}
     assert any("limited by the configuration" in line for line in check_lines(found))

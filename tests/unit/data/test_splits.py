@@ -92,7 +92,9 @@ def test_only_images_of_the_tuning_list_are_trained_on(tmp_path):
     assert problems.frame()["row"].to_list() == ["line 8", "line 9"]
     assert (problems.frame()["problem"].str.contains("is not a training image here")).all()
     with pytest.raises(UserError, match="tune.txt, line 8: d0 is not a training image"):
-        assign_splits(listed, config(tune_list=str(path), sizes=dict.fromkeys(SIZES, 1)), 0, "x", Problems("x", strict=True))
+        assign_splits(
+            listed, config(tune_list=str(path), sizes=dict.fromkeys(SIZES, 1)), 0, "x", Problems("x", strict=True)
+        )
     with pytest.raises(UserError, match="gone.txt: no such file; name the list of images for tuning or drop it"):
         assign_splits(listed, config(tune_list=str(tmp_path / "gone.txt")), 0, "x", problems)
 

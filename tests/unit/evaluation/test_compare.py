@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from scipy import stats
 
 from vialign.evaluation.compare import comparison_table, results_table
-from vialign.evaluation.statistics import detectable_effect, mcnemar, replicate_means
+from vialign.evaluation.two_level import two_level
 from vialign.tables.evaluation import COMPARISONS, RESULTS
 
 
@@ -39,25 +39,25 @@ def test_results_are_means_over_items_and_seeds_with_ties_counted():
     tags = ["rare", "common", "common", "common"]
     first = outcomes_of("m", 0, [1, 0, 0, 1], tags=tags, ties=[False, True, False, False])
     second = outcomes_of("m", 1, [1, 1, 0, 1], tags=tags)
-    table = RESULTS.check(results_table(pd.concat([first, second]), 200)).set_index("convention")
+    table = RESULTS.check(results_table(pd.concat([first, second]))).set_index("convention")
     assert table.loc["micro", "value"] == pytest.approx((2 + 3) / 8)
     assert table.loc["macro", "value"] == pytest.approx(((1 + 1 / 3) / 2 + (1 + 2 / 3) / 2) / 2)
     assert table.loc["micro", ["items", "seeds", "ties"]].tolist() == [4, 2, 1]
 
 
 def test_without_tags_there_is_no_macro_mean():
-    assert set(results_table(three_methods(), 200)["convention"]) == {"micro"}
+    assert set(results_table(three_methods())["convention"]) == {"micro"}
 
 
 def test_the_interval_of_a_mean_is_the_textbook_one_for_many_independent_items():
-    table = results_table(three_methods(4000), 4000).set_index("method")
+    table = results_table(three_methods(4000)).set_index("method")
     frozen = table.loc["frozen"]
     error = (frozen["value"] * (1 - frozen["value"]) / 4000) ** 0.5
-    assert frozen["high"] - frozen["low"] == pytest.approx(2 * 1.96 * error, rel=0.08)
+    assert frozen["high"] - frozen["low"] == pytest.approx(2 * 1.96 * error, rel=1e-3)
 
 
 def test_a_perfect_score_is_not_certain():
-    row = results_table(outcomes_of("m", 0, np.ones(20)), 200).iloc[0]
+    row = results_table(outcomes_of("m", 0, np.ones(20))).iloc[0]
     assert (row["value"], row["high"]) == (1, 1)
     assert 0.8 < row["low"] < 0.9
 
@@ -77,70 +77,79 @@ def test_comparisons_are_paired_and_a_copy_does_not_differ():
     gain, copy = table.loc[("lora", "frozen")], table.loc[("copy", "frozen")]
     assert gain["low"] > 0.05
     assert gain["p_holm"] < 1e-6
-    assert (copy["difference"], copy["low"], copy["high"], copy["p_value"]) == (0, 0, 0, 1)
+    # Methods that agree on every item could differ by one that was not drawn: nothing is certain.
+    reach = stats.t.ppf(0.975, 399) / 400
+    assert copy[["difference", "low", "high", "p_value"]].tolist() == pytest.approx([0, -reach, reach, 1])
     # Every difference is a gain, so its paired error is far below that of two unpaired shares.
     unpaired = 2 * 1.96 * (2 * 0.25 / 400) ** 0.5
     assert gain["high"] - gain["low"] < 0.75 * unpaired
-    assert copy["detectable"] == pytest.approx(detectable_effect(1 / 400, 0.05))
+    assert copy["detectable"] == pytest.approx(reach + stats.t.ppf(0.8, 399) / 400)
     assert table.loc[("copy", "lora"), "difference"] == pytest.approx(-gain["difference"])
 
 
-def test_the_p_value_is_mcnemars_for_single_items_and_the_bootstraps_for_clusters():
+def test_with_one_seed_the_test_is_the_paired_t_test_over_images_alone():
     rng = np.random.default_rng(3)
-    frozen, method = rng.random(300) < 0.5, rng.random(300) < 0.6
-    single = pd.concat([outcomes_of("frozen", 0, frozen), outcomes_of("m", 0, method)])
-    table = [[0, (method & ~frozen).sum()], [(frozen & ~method).sum(), 0]]
-    expected = reference_mcnemar(table, exact=True).pvalue
-    assert comparison_table(single)["p_value"][0] == pytest.approx(expected)
+    frozen, method = rng.random(60) < 0.5, rng.random(60) < 0.65
+    expected = stats.ttest_rel(method.astype(float), frozen.astype(float))
+    frames = [outcomes_of("frozen", 0, frozen), outcomes_of("m", 0, method)]
+    alone = comparison_table(pd.concat(frames)).iloc[0]
+    assert alone["p_value"] == pytest.approx(expected.pvalue)
+    assert alone[["low", "high"]].tolist() == pytest.approx(list(expected.confidence_interval()))
+    assert alone[["item_low", "item_high"]].tolist() == alone[["low", "high"]].tolist()
+    assert (alone["seeds"], alone["df"]) == (1, 59) and np.isnan(alone["seed_spread"])
+    # Five copies of sixty items are as much evidence as sixty items.
     images = [f"image{n // 5}" for n in range(300)]
-    same = [np.repeat(values[:60], 5) for values in (frozen, method)]
-    clustered = pd.concat(
-        [outcomes_of(name, 0, v, images=images) for name, v in zip(["frozen", "m"], same, strict=True)]
-    )
-    first = pd.concat([outcomes_of("frozen", 0, frozen[:60]), outcomes_of("m", 0, method[:60])])
-    # Five copies of sixty items are as much evidence as sixty items; McNemar's test would take them for 300.
-    alone, copies = comparison_table(first).iloc[0], comparison_table(clustered).iloc[0]
-    assert 0.5 < copies["p_value"] / alone["p_value"] < 2
-    assert mcnemar(same[1], same[0]) < copies["p_value"] / 3
-    assert copies["high"] == pytest.approx(alone["high"], abs=0.02)
+    frames = [outcomes_of(name, 0, np.repeat(v, 5), images=images) for name, v in (("frozen", frozen), ("m", method))]
+    copies = comparison_table(pd.concat(frames)).iloc[0]
+    told = ["difference", "low", "high", "p_value", "detectable", "df"]
+    assert copies[told].tolist() == pytest.approx(alone[told].tolist())
+    assert copies["items"] == 300
 
 
-def test_mcnemar_compares_the_first_seed_of_both_methods():
-    """Any other choice of columns, on either side, would give another p-value."""
-    rng = np.random.default_rng(8)
-    columns = {
-        (name, seed): rng.random(300) < base + 0.04 * seed
-        for name, base in (("frozen", 0.5), ("m", 0.62))
-        for seed in range(3)
-    }
-    # The order of the rows says nothing about which seed is the first.
-    frames = [outcomes_of(name, seed, columns[name, seed]) for name, seed in reversed(columns)]
-    by_choice = {
-        (one, other): reference_mcnemar(
-            [
-                [0, (columns["m", one] & ~columns["frozen", other]).sum()],
-                [(columns["frozen", other] & ~columns["m", one]).sum(), 0],
-            ],
-            exact=True,
-        ).pvalue
-        for one in range(3)
-        for other in range(3)
-    }
-    expected = by_choice.pop((0, 0))
-    assert all(abs(value / expected - 1) > 0.05 for value in by_choice.values())
-    assert comparison_table(pd.concat(frames), [("m", "frozen")])["p_value"][0] == pytest.approx(expected)
+def seeded(name, hard, cuts):
+    """A method that gets right what is easier than its seed's cut."""
+    return [outcomes_of(name, seed, hard < cut) for seed, cut in cuts.items()]
 
 
 def test_same_seeds_are_paired():
-    """Two methods that share the luck of each seed differ by a constant: no spread is left."""
+    """Two methods that share the luck of each seed differ by a constant: no spread of seeds is left."""
     hard = np.random.default_rng(0).permutation(1000)
-    frames = [outcomes_of("lora", s, hard < cut) for s, cut in enumerate((300, 500, 700))]
-    frames += [outcomes_of("m", s, hard < cut + 50) for s, cut in enumerate((300, 500, 700))]
-    row = comparison_table(pd.concat(frames)).iloc[0]
-    assert row["difference"] == pytest.approx(0.05)
+    cuts = dict(enumerate((300, 500, 700)))
+    shifted = {seed: cut + 50 for seed, cut in cuts.items()}
+    row = comparison_table(pd.concat([*seeded("lora", hard, cuts), *seeded("m", hard, shifted)])).iloc[0]
+    assert row["difference"] == pytest.approx(0.05) and row["seeds"] == 3
+    assert row["seed_spread"] == pytest.approx(0, abs=1e-9)
     assert row["low"] > 0.03
-    shifted = pd.concat(frames).assign(seed=lambda f: f["seed"] + 10 * (f["method"] == "m"))
-    assert comparison_table(shifted)["low"][0] < -0.1  # the control: other seeds, nothing to pair
+    # The control: other seeds, nothing to pair, so the spread of both counts.
+    other = {seed + 10: cut for seed, cut in shifted.items()}
+    apart = comparison_table(pd.concat([*seeded("lora", hard, cuts), *seeded("m", hard, other)])).iloc[0]
+    assert apart["difference"] == pytest.approx(0.05) and apart["low"] < -0.1
+    assert apart["seed_spread"] == pytest.approx(2**0.5 * 0.2)
+
+
+def test_only_the_seeds_of_both_are_paired_whatever_the_order_of_the_rows():
+    """Seeds 1 and 2 are common: any other choice or order of columns gives another difference or spread."""
+    hard = np.random.default_rng(0).permutation(1000)
+    lora = seeded("lora", hard, {0: 100, 1: 300, 2: 500})
+    method = seeded("m", hard, {1: 340, 2: 560, 5: 900})
+    row = comparison_table(pd.concat([*lora[::-1], *method[::-1]])).iloc[0]
+    assert row["difference"] == pytest.approx((0.04 + 0.06) / 2) and row["seeds"] == 2
+    assert row["seed_spread"] == pytest.approx(0.02 / 2**0.5)
+
+
+def test_the_spread_of_a_methods_seeds_counts_against_the_frozen_backbone():
+    hard = np.random.default_rng(0).permutation(1000)
+    frozen = outcomes_of("frozen", 0, hard < 400)
+    even = seeded("even", hard, dict.fromkeys(range(5), 500))
+    uneven = seeded("uneven", hard, dict(enumerate((300, 400, 500, 600, 700))))
+    table = comparison_table(pd.concat([frozen, *even, *uneven])).set_index("method")
+    assert table["difference"].tolist() == pytest.approx([0.1, 0.1])
+    assert table["seeds"].tolist() == [5, 5]
+    assert table["seed_spread"].tolist() == pytest.approx([0, np.std([0.3, 0.4, 0.5, 0.6, 0.7], ddof=1)])
+    assert table.loc["even", "p_value"] < 1e-6 < 0.05 < table.loc["uneven", "p_value"]
+    assert table.loc["even", "df"] == 999 and table.loc["uneven", "df"] < 5
+    # Over images alone, for these very seeds, both are as sure.
+    assert (table["item_low"] > 0.07).all()
 
 
 def test_holm_spans_the_whole_table():
@@ -161,17 +170,16 @@ def test_empty_outcomes_give_empty_tables():
     assert comparison_table(empty).empty
 
 
-def test_all_methods_and_seeds_share_one_bootstrap(monkeypatch):
-    """One benchmark of 10 methods x 3 seeds x 5,000 items: one pass over all of them, or it would take minutes."""
+def test_all_pairs_share_one_pass_over_the_items(monkeypatch):
+    """One benchmark of 10 methods x 3 seeds x 5,000 items: one matrix of products, or it would take minutes."""
     rng = np.random.default_rng(0)
     frames = [outcomes_of(f"m{m}" if m else "frozen", s, rng.random(5000) < 0.4) for m in range(10) for s in range(3)]
-    outcomes = pd.concat(frames)
     passes = []
 
-    def counted(sums, *arguments):
-        passes.append(sums.shape)
-        return replicate_means(sums, *arguments)
+    def counted(values, contrasts):
+        passes.append((values.shape, len(contrasts)))
+        return two_level(values, contrasts)
 
-    monkeypatch.setattr("vialign.evaluation.compare.replicate_means", counted)
-    assert len(comparison_table(outcomes)) == 9
-    assert passes == [(5000, 30, 2)]  # the items, one by one and all together
+    monkeypatch.setattr("vialign.evaluation.compare.two_level", counted)
+    assert len(comparison_table(pd.concat(frames))) == 9
+    assert passes == [((5000, 30), 9)]

@@ -23,7 +23,7 @@ def outcomes_of(values, tags, *, benchmark="aro/aro_relation", method="frozen", 
 
 
 def values(outcomes, rules=None):
-    return results_table(outcomes, 50, tag_rules=rules).set_index("convention")["value"].to_dict()
+    return results_table(outcomes, tag_rules=rules).set_index("convention")["value"].to_dict()
 
 
 @settings(max_examples=12)
@@ -58,7 +58,7 @@ def test_lenient_is_the_argmax_that_takes_the_first_of_tied_captions(items, capt
     rows = rows.assign(method="frozen", seed=0, benchmark="test/aro_coco_order")
     strict = np.mean([all(row[0] > row[j] for j in range(1, captions)) for row in scores])
     lenient = np.mean([int(np.argmax(row)) == 0 for row in scores])
-    found = results_table(rows, 50).set_index("convention")
+    found = results_table(rows).set_index("convention")
     assert found.loc["micro", "value"] == pytest.approx(strict)
     assert found.loc["micro", "ties"] == pytest.approx(items * (lenient - strict))
     if lenient > strict:
@@ -128,7 +128,7 @@ def test_other_benchmarks_have_no_published_mean_and_the_table_is_declared():
     embedded = outcomes_of(right, tags, benchmark="test/aro_relation")
     assert set(values(embedded, aro_tag_rules({"a"}))) == {"micro", "macro"}
     rows = pd.concat([embedded, outcomes_of(right, tags, ties=[False, True] * 5)])
-    table = RESULTS.check(results_table(rows, 50, tag_rules={"aro/aro_relation": TagRule()}))
+    table = RESULTS.check(results_table(rows, tag_rules={"aro/aro_relation": TagRule()}))
     assert sorted(table[table["benchmark"] == "aro/aro_relation"]["convention"]) == [
         "lenient",
         "macro",

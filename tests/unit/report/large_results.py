@@ -75,11 +75,13 @@ def _results(
     frame = pd.DataFrame(rows, columns=["method", "reference", "benchmark", "measure"])
     frame["difference"] = draw.uniform(-0.1, 0.1, len(frame))
     frame = frame.assign(low=frame["difference"] - 0.03, high=frame["difference"] + 0.03, items=items)
+    model = {"item_low": frame["low"] + 0.01, "item_high": frame["high"] - 0.01, "seed_spread": 0.01, "df": 8.0}
+    model["seeds"] = seeds
     _write(
         folder,
         "compare/comparisons.parquet",
         COMPARISONS,
-        frame.assign(p_value=0.01, p_holm=0.04, detectable=0.02),
+        frame.assign(p_value=0.01, p_holm=0.04, detectable=0.02, **model),
     )
 
 

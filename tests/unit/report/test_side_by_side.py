@@ -53,12 +53,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def paired(first: Path, second: Path) -> pd.DataFrame:
-    return paired_differences(read_run(first), read_run(second), replicates=400, level=0.05, seed=0)
+    return paired_differences(read_run(first), read_run(second), level=0.05)
 
 
 def test_paired_differences_are_the_mean_over_items_with_a_clustered_interval(runs):
     frame = paired(*runs).set_index("method")
-    assert frame.loc["lora", ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    # Nothing differs, yet one of another thirty images could.
+    assert frame.loc["lora", ["difference", "low", "high"]].tolist() == pytest.approx([0, -0.068, 0.068], abs=1e-3)
     row = frame.loc["vialign"]
     assert row["difference"] == pytest.approx(0.2) and row["items"] == ITEMS
     # Independent oracle: resample pairs of items of one image in a loop.

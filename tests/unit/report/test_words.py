@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
+from vialign.analysis.attribution.names import DRIVER
 from vialign.files.artifacts import write_table
 from vialign.report.evidence import PLACES, read_evidence
 from vialign.report.numbers import MINUS, shape
@@ -69,7 +70,7 @@ def folder(tmp_path_factory):
 
 
 def said(evidence, place, config=None):
-    """The sentences of one of the answers of the summary: 0 signal, 1 LoRA, 2 cost, 3 failures, 4 repeating."""
+    """The sentences of an answer of the summary: 0 signal, 1 LoRA, 2 carriers, 3 cost, 4 failures, 5 repeating."""
     return [str(sentence) for sentence in answers(evidence, config or fake_config())[place].said]
 
 
@@ -150,7 +151,7 @@ def test_a_broken_budget_is_part_of_the_answer(folder):
     try:
         evidence = read_evidence(folder, fake_config())
         assert "outside the efficiency budget" in headline(evidence, fake_config())
-        assert "The efficiency budget is broken" in said(evidence, 2)[0]
+        assert "The efficiency budget is broken" in said(evidence, 3)[0]
         assert [badge.action for badge in badges(evidence)] == ["go", "warn", "go"]
     finally:
         undo()
@@ -164,7 +165,7 @@ def test_an_undecided_budget_is_said_and_called_neither_kept_nor_broken(folder):
     try:
         evidence = read_evidence(folder, fake_config())
         assert "this machine could not tell" in headline(evidence, fake_config())
-        costs = " ".join(str(line) for line in said(evidence, 2))
+        costs = " ".join(str(line) for line in said(evidence, 3))
         assert "Undecided" in costs and "too restless" in costs
         assert "No more than allowed" not in costs and "More than allowed" not in costs
         assert [badge.words for badge in badges(evidence)][1] == "not stopped, in part undecided"
@@ -190,9 +191,36 @@ def test_a_time_that_the_clock_cannot_tell_is_decided_by_what_is_counted_and_sti
     try:
         evidence = read_evidence(folder, fake_config())
         assert "efficiency budget" not in headline(evidence, fake_config())
-        costs = " ".join(str(line) for line in said(evidence, 2))
+        costs = " ".join(str(line) for line in said(evidence, 3))
         assert "No more than allowed" in costs and "could not tell" in costs and "too restless" in costs
         assert [badge.words for badge in badges(evidence)][1] == "passed"
+    finally:
+        undo()
+
+
+@pytest.mark.parametrize(
+    ("holds", "summed", "answered"),
+    [
+        (
+            False,
+            "The signal does not drive it: without C it is the same",
+            "C carries nothing of it that could be shown",
+        ),
+        (True, "The signal drives it: no constant and no shuffle in C's place does as well", "C carries some of it"),
+    ],
+)
+def test_the_signal_is_said_to_drive_the_gain_only_where_it_beats_a_constant_and_a_shuffle(
+    folder, holds, summed, answered
+):
+    undo = rewrite(
+        folder, "carriers", lambda frame: frame.assign(holds=frame["holds"] | (holds & frame["claim"].eq(DRIVER)))
+    )
+    try:
+        evidence = read_evidence(folder, fake_config())
+        assert summed in headline(evidence, fake_config())
+        assert "the geometry of two prototypes" in headline(evidence, fake_config())
+        carried = " ".join(said(evidence, 2))
+        assert answered in carried and "84.0" in carried
     finally:
         undo()
 
@@ -386,7 +414,7 @@ def test_a_stopped_run_answers_what_it_can_and_says_what_it_cannot(tmp_path, gat
     for place in (1, 2, 3):
         unknown = f"the {gate} gate stopped the run before it" in said(evidence, place)[0]
         assert unknown == (place not in known)
-    assert "config.yaml" in said(evidence, 4)[0]
+    assert "config.yaml" in said(evidence, 5)[0]
 
 
 def test_an_empty_folder_knows_none_of_the_answers(tmp_path):

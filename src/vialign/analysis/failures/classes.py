@@ -1,4 +1,4 @@
-"""Why a query failed: explicit, measurable rules with stated thresholds (method.md, section 8).
+"""Why a query failed: explicit, measurable rules with stated thresholds (docs/method.md#93-failure-classes).
 
 A failed query is two pairs of a text and an image: the *truth* that should have won and the *rival* that did. For a
 caption that found the wrong image, the rival is that caption with the chosen image; for an image that found the wrong

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vialign.config.experiment import Config
-from vialign.errors import UserError
+from vialign.errors import UserError, require
 from vialign.methods.baselines.attention import close_attention, open_attention
 from vialign.methods.baselines.tuned import TunedBackbone, own_parameters
 from vialign.random import derive_seed
@@ -36,6 +36,7 @@ class Lora(TunedBackbone):
         self.settle()
 
     def _insert(self, rank: int, seed: int) -> None:
+        require("peft", "baselines", "lora")
         from peft import LoraConfig, inject_adapter_in_model
 
         open_attention(self.model)
@@ -71,7 +72,9 @@ class Lora(TunedBackbone):
 
 
 def build(config: Config, backbone: "Backbone", seed: int) -> Lora:
-    """The method at its start, with the config's rank and recipe. Raises UserError as `adapted_layers`."""
+    """The method at its start, with the config's rank and recipe. Raises UserError as `adapted_layers`, and
+    where peft is not installed.
+    """
     return Lora(backbone, config.training.lora_rank, config.training.negatives, seed)
 
 

@@ -2,7 +2,7 @@
 
     g̃_v(i|t) = norm(g_v + γ(C) · (A z(i, t) + λ S(i, t) g_t)),    z(i, t) = Σ_m h(u_m) ∘ Eᵀ p̄_m(i, t)
 
-(method.md, section 3; the term with λ is one more column of A, the one that the caption itself generates.)
+(docs/method.md#43-correction; the term with λ is one more column of A, the one that the caption itself generates.)
 Each phrase unit attends over the image's prototypes. A unit concerns two of them: what its subject attends to and what
 its object attends to (an entity is both itself; an attribute has the entity it modifies as subject and itself as
 object). The fusion reads both features and their relative geometry, multiplied by h(u), which the phrase generates.

@@ -1,4 +1,4 @@
-"""Word grounding: what the words of a caption look like in the tuning images, fitted in closed form.
+"""Word grounding: what the words of a caption look like in the training images, fitted in closed form.
 
 A frozen text tower knows the words of its own training. On images that it never saw, a ridge regression (Hoerl and
 Kennard 1970) from the words of a caption to the embedding of its image learns what they look like here, without a step

@@ -1,4 +1,7 @@
-"""Signal-guided learning rate (method.md, section 3, exploratory): the rate follows the mean C of the batches."""
+"""Signal-guided learning rate, exploratory: the rate follows the mean C of the batches.
+
+Source: docs/method.md#44-guided-learning-rate.
+"""
 
 import torch
 from jaxtyping import Float

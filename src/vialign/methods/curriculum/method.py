@@ -24,7 +24,8 @@ from vialign.methods.curriculum.regularise import ConsistencyRegulariser
 from vialign.methods.curriculum.reweight import AmbiguityWeights
 from vialign.methods.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.score import driving_signal, local_similarity, match_entropy, relation_queries
+from vialign.signal.drivers import Driver, SignalDriver
+from vialign.signal.score import local_similarity, match_entropy, relation_queries
 
 _BLOCK = 1 << 22
 """Numbers that the largest intermediate of one block of a gallery's scores may hold."""
@@ -55,7 +56,8 @@ class CurriculumMethod(Objective):
         active = set(modules)
         self.name = GUIDED if guided else method_name(active)
         self.logit_scale, self.negative_weight = logit_scale, negative_weight
-        self.calibration, self.driver, self.temperature = calibration, signal.driver, signal.temperature
+        self.calibration, self.temperature = calibration, signal.temperature
+        self.drive: Driver = SignalDriver(signal.driver, calibration)
         self.head = ContrastiveHead(dimension, curriculum.head_rank, seed)
         self.grounding = None
         if curriculum.grounding.share > 0:
@@ -89,6 +91,7 @@ class CurriculumMethod(Objective):
         """Head output; with correction also what it reads of the prototypes."""
         side = {"pooled": self.head.image(data.image_pooled[index])}
         if self.correct is not None:
+            side["owner"] = index[:, None]
             prototypes = self.adapted_prototypes(data.prototypes.index(index))
             side |= {"prototypes": prototypes.features, "mass": prototypes.mass, "moments": prototypes.moments}
             side["read"] = self.correct.image_side(prototypes.features)
@@ -98,6 +101,7 @@ class CurriculumMethod(Objective):
         """Head output; with correction also the phrases and what they generate."""
         side = {"pooled": self._text(data, index)}
         if self.correct is not None:
+            side["owner"] = owners(data, index)[:, None]
             phrases = self.adapted_phrases(data.phrases.index(index))
             asked = directions(phrases)
             side |= {"phrases": phrases.features, "weight": phrases.weight, "direction": asked}
@@ -230,7 +234,7 @@ class CurriculumMethod(Objective):
             prototypes.moments,
             relation_queries(phrases),
         )
-        return driving_signal(s_global, s_local, self.calibration, self.driver)
+        return self.drive(s_global, s_local, None)
 
     def _corrected(self, images: Side, texts: Side) -> Float[Tensor, "group image text"]:
         """Corrected scores of every image with every text of its group.
@@ -241,10 +245,18 @@ class CurriculumMethod(Objective):
         s_global = images["pooled"] @ texts["pooled"].transpose(1, 2)
         matches = local_matches(images["prototypes"], texts["phrases"])
         s_local = local_scores(matches, images["mass"], images["moments"], texts)
-        signal = driving_signal(s_global.detach(), s_local.detach(), self.calibration, self.driver)
+        same = images["owner"] == texts["owner"].transpose(1, 2)
+        signal = self.drive(s_global.detach(), s_local.detach(), same)
         support = s_local - self.calibration.s_local.midpoint
         z = self.correct.fusion(matches, images["prototypes"], images["mass"], images["moments"], images["read"], texts)
         return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal, support)
+
+
+def owners(data: SplitData, index: Int[Tensor, "text"]) -> Int[Tensor, "text"]:
+    """Position of the image that each of these texts is a true caption of; -1 for every other text."""
+    captions = torch.zeros(len(data.image_of_text), dtype=torch.bool)
+    captions[data.captions] = True
+    return torch.where(captions[index], data.image_of_text[index], -1)
 
 
 def directions(phrases: Phrases) -> Float[Tensor, "text phrase 8"]:

@@ -1,4 +1,4 @@
-"""Structured consistency regularisation: L_reg = MSE(C, 1) + λ L_OT (method.md, section 3)."""
+"""Structured consistency regularisation: L_reg = MSE(C, 1) + λ L_OT (docs/method.md#42-regularisation)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Ambiguity-aware reweighting: w = α(1 - C) + β H_local (method.md, section 3)."""
+"""Ambiguity-aware reweighting: w = α(1 - C) + β H_local (docs/method.md#41-reweighting)."""
 
 import torch
 from jaxtyping import Float

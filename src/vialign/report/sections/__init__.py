@@ -5,6 +5,7 @@ from collections.abc import Callable
 from vialign.config.experiment import Config
 from vialign.report.blocks import Section, heading
 from vialign.report.evidence import Evidence
+from vialign.report.sections.attribution import attribution
 from vialign.report.sections.failures import failures
 from vialign.report.sections.gates import gates
 from vialign.report.sections.inputs import backbone, data, disentanglers
@@ -44,6 +45,7 @@ SECTIONS: tuple[Maker, ...] = (
     gates,
     training_and_monitoring,
     comparison,
+    attribution,
     ablation,
     efficiency,
     failures,

@@ -9,8 +9,9 @@ from vialign.config.experiment import Config, digest
 from vialign.gates.verdict import missed, undecided, unmeasured
 from vialign.report import summary
 from vialign.report.blocks import say
-from vialign.report.evidence import FILE, PLACES, ROW, Evidence
-from vialign.report.numbers import cite, cite_config, cite_interval, derived
+from vialign.report.evidence import PLACES, Evidence
+from vialign.report.numbers import cite, cite_config, cite_interval, derived, quote
+from vialign.report.sections.attribution import carried
 from vialign.report.sections.common import benchmark_name, cost_caveat, words
 from vialign.tables.data import NEGATIVE_KINDS
 
@@ -27,7 +28,9 @@ class Answer:
 
 
 def answers(evidence: Evidence, config: Config) -> list[Answer]:
-    """Whether the signal held, whether the method beat LoRA, what it cost, where it fails, how to repeat the run."""
+    """Whether the signal held, whether the method beat LoRA, what carries the gain, what it cost, where it fails, how
+    to repeat the run.
+    """
     return [
         Answer(
             "Did the signal hold?",
@@ -39,16 +42,15 @@ def answers(evidence: Evidence, config: Config) -> list[Answer]:
             _compared(evidence, config),
             {"comparison": "Comparison", "ablation": "Ablation"},
         ),
+        Answer(
+            "What carries the gain?",
+            carried(evidence, summary.main_method(evidence)) or _unknown(evidence, "nothing was replaced to see"),
+            {"attribution": "What carries the gain"},
+        ),
         Answer("What did it cost?", _costs(evidence), {"efficiency": "Efficiency"}),
         Answer("Where does it fail?", _fails(evidence, config), {"failures": "Failures", "comparison": "Comparison"}),
         Answer("How do I reproduce this?", _repeat(evidence, config), {"provenance": "Provenance"}),
     ]
-
-
-def quote(row: pd.Series, column: str) -> Markup:
-    """Words of a table, marked with where they stand."""
-    template = Markup('<q data-source="{}" data-row="{}" data-column="{}">{}</q>')
-    return template.format(row[FILE], row[ROW], column, row[column])
 
 
 def _there(*sentences: Markup | None) -> list[Markup]:

@@ -195,7 +195,11 @@ def difference_figures(against: pd.DataFrame, reference: str, config: Config, pa
             lines=[(0.0, "no difference")],
             scale=100,
         )
-        reading = "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided."
+        reading = (
+            "A bar wholly to the right of the line is a gain, wholly to the left a loss, across it undecided. Bars "
+            "count images and training seeds; the folded table has the interval over images and the spread over seeds "
+            "apart."
+        )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     return drawings
 
@@ -208,6 +212,11 @@ def comparison_table(frame: pd.DataFrame, config: Config, path: str) -> Markup:
         Show("method", "Method"),
         Show("reference", "Against"),
         Show("difference", "Difference, points", "points", "low", "high"),
+        Show("item_low", "Over images alone, from", "points"),
+        Show("item_high", "to", "points"),
+        Show("seed_spread", "Spread over seeds, points", "percent"),
+        Show("seeds", "Seeds", "count"),
+        Show("df", "df", "number"),
         Show("p_value", "p", "p"),
         Show("p_holm", "p, Holm", "p"),
         Show("detectable", "Detectable, points", "percent"),
@@ -346,7 +355,7 @@ def _parser_curve(frame: pd.DataFrame, path: str) -> list[Markup]:
 
 
 def efficiency(evidence: Evidence, config: Config) -> Section:
-    """The ledger: cost of every method, with the law's limits and whether they are kept."""
+    """The ledger: cost of every method, with the limits of the budget and whether they are kept."""
     section = Section("efficiency", "Efficiency")
     frame, path = evidence.get("budget"), evidence.path("budget")
     if frame is None:
@@ -384,7 +393,7 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
         Show("unit", "Unit"),
         Show("reason", "Undecided because", "prose"),
     ]
-    section.blocks.append(render_table(limited, BUDGET, source=path, title="Limits of the law", columns=columns))
+    section.blocks.append(render_table(limited, BUDGET, source=path, title="Budget constraints", columns=columns))
     section.blocks.extend(_parser_curve(frame, path))
     full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
     section.blocks.append(folded("The whole ledger", full))

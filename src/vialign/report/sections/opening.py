@@ -58,7 +58,7 @@ def _results_picture(evidence: Evidence, config: Config) -> Markup | None:
         axis="percent of items solved",
         scale=100,
     )
-    reading = "Each dot is a method, its bar the bootstrap interval; further right is better."
+    reading = "Each dot is a method, its bar the interval over images and training seeds; further right is better."
     return figure(svg, title=title, reading=reading, sources=[evidence.path("results")])
 
 

@@ -23,9 +23,7 @@ def signal(evidence: Evidence, config: Config) -> Section:
     """Phase 1 (discrimination, distributions, probe, people), phase 2 (stress), and what phase 3 found in training."""
     section = Section("signal", "Signal: phases 1-3")
     section.blocks.append(
-        paragraph(
-            "The signal that the gate judges and that drives the modules is <code>{}</code>.", config.signal.driver
-        )
+        paragraph("The signal that the gate judges and that the modules read is <code>{}</code>.", config.signal.driver)
     )
     phases: dict[str, dict[str, Block]] = {
         "Phase 1: diagnosis and probe": {

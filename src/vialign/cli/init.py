@@ -1,0 +1,67 @@
+"""`vialign init FOLDER`: a folder for a run of the pipeline, without a clone of the repository."""
+
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vialign.cli.errors import one_line_errors
+from vialign.errors import UserError, require
+from vialign.files.artifacts import unwritten, writing
+from vialign.files.paths import Output, check_paths
+
+_PACKAGE = Path(str(files("vialign")))
+_PROJECT = _PACKAGE / "project" if (_PACKAGE / "project").is_dir() else _PACKAGE.parents[1]
+"""Where the workflow lies: the wheel carries it (setup.py); in a clone it is at the root."""
+SNAKEFILE = str(_PROJECT / "Snakefile")
+"""The workflow of the installed package, which the Snakefile of a folder includes."""
+CONFIG, FOLDERS = "config.yaml", ("configs", "profiles")
+"""What is copied, and the user's own from then on."""
+_INCLUDING = f"""\
+# The workflow of the installed vialign: it changes when the package does. config.yaml beside it says what is run.
+from {__name__} import SNAKEFILE
+
+
+include: SNAKEFILE
+
+
+workflow.default_target = "all"  # an included file does not set it
+"""
+
+
+def init(folder: Annotated[Path, typer.Argument(help="New folder.")]) -> None:
+    """Make a folder for a run without a clone: a Snakefile, config.yaml, further configs and profiles.
+
+    Example: `vialign init my_run`
+    """
+    with one_line_errors():
+        require("snakemake", "pipeline", "a run")
+        write_project(folder)
+        print(f"{folder}: ready; change config.yaml there, then run it from there with `snakemake --cores all all`")
+
+
+def write_project(folder: Path) -> None:
+    """Write the Snakefile and copies of what a user changes into `folder`, which appears only when it is complete.
+
+    Raises UserError when the folder is not empty or cannot be written.
+    """
+    check_paths([Output("FOLDER", folder, None)], {})
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: is not empty; name a new folder")
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        for name in FOLDERS:
+            shutil.copytree(_PROJECT / name, temporary / name)
+        shutil.copyfile(_PROJECT / CONFIG, temporary / CONFIG)
+        (temporary / "Snakefile").write_text(_INCLUDING, encoding="utf-8")
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    except OSError as error:
+        raise unwritten(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,81 @@
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from vialign.cli.app import app
+
+
+def init(folder):
+    return CliRunner().invoke(app, ["init", str(folder)])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("init") / "new" / "run"
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_the_folder_holds_what_a_user_changes_and_the_workflow_stays_in_the_package(made, repository):
+    assert sorted(path.name for path in made.iterdir()) == ["Snakefile", "config.yaml", "configs", "profiles"]
+    for name in ("config.yaml", "configs/tiny.yaml", "profiles/slurm/config.yaml"):
+        assert (made / name).read_text() == (repository / name).read_text()
+    assert len((made / "Snakefile").read_text().splitlines()) < 10
+
+
+def test_snakemake_plans_the_run_that_config_yaml_there_asks_for(made):
+    with (made / "config.yaml").open("a", encoding="utf-8") as file:
+        file.write("results: elsewhere\n")
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "host"]
+    result = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "elsewhere/data/images.parquet" in result.stdout
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout, flags=re.MULTILINE))
+    assert jobs["all"] == jobs["report"] == jobs["signal_gate"] == "1"
+
+
+def test_a_job_finds_its_script_and_its_package(made):
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "configs/tiny.yaml", "--", "data"]
+    result = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list((made / "elsewhere/data").glob("*.parquet"))) > 5
+
+
+def test_a_run_without_peft_names_the_extra_before_anything_is_planned(made, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['peft'] = None\n")
+    settings = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "snakemake", "-n"]
+    result = subprocess.run(command, cwd=made, env=settings, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    expected = "needs peft, which is not installed; add it with `pip install 'vialign[baselines]'`"
+    assert result.stderr.splitlines()[-1] == f"vialign: LoRA, which every run compares with, {expected}"
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_what_is_there_is_not_touched(place, tmp_path):
+    target = tmp_path / "run"
+    kept = target / "notes.txt" if place == "folder" else target
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    result = init(target)
+    assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
+    assert ("is not empty" if place == "folder" else "is a file") in result.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept] and kept.read_text() == "mine"
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    assert init(tmp_path).exit_code == 0
+    assert (tmp_path / "Snakefile").is_file()
+
+
+def test_without_snakemake_it_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "snakemake", None)
+    result = init(tmp_path / "run")
+    assert result.exit_code == 1 and not (tmp_path / "run").exists()
+    expected = "a run needs snakemake, which is not installed; add it with `pip install 'vialign[pipeline]'`"
+    assert result.stderr == f"vialign: {expected}\n"

@@ -1,0 +1,40 @@
+"""The README is short, and what it shows runs."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from documented import BLOCK
+
+
+@pytest.fixture(scope="module")
+def page(repository):
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+def test_it_is_short_and_has_one_picture(page):
+    assert len(page.split()) < 700
+    assert len(re.findall(r"!\[", page)) == 1
+    assert not re.search(r"\[[-+]?\d", BLOCK.sub("", page)), "intervals stand in docs/results.md"
+
+
+def test_what_it_links_to_is_there(page, repository):
+    links = [link for link in re.findall(r"\]\(([^)#]+)", page) if ":" not in link]
+    assert len(links) > 12
+    assert [link for link in links if not (repository / link).is_file()] == []
+
+
+def test_its_ten_lines_score_the_true_caption_above_the_wrong_one(page, repository, tmp_path):
+    (code,) = [block for language, block in BLOCK.findall(page) if language == "python"]
+    assert len(code.splitlines()) <= 10
+    settings = {**os.environ, "PYTHONPATH": str(repository / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=settings, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    header, true, wrong = done.stdout.splitlines()
+    assert header.split()[-1] == "agreement"
+    assert float(true.split()[-1]) > 0.5 > float(wrong.split()[-1])

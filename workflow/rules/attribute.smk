@@ -1,0 +1,107 @@
+# Stage attribute: what carries the gain. The chosen combination and the full model are trained again with their driver,
+# or their local part, replaced, and measured on captions that nothing was chosen on.
+ATTRIBUTED = "confirmation"
+
+
+rule encode_dictionaries:
+    input:
+        unpack(
+            lambda wildcards: {
+                f"{split}_{part}": path
+                for split in ("train", ATTRIBUTED)
+                for part, path in dict(
+                    images=f"{RESULTS}/features/{split}/images",
+                    features=f"{RESULTS}/features/{split}/texts",
+                    texts=f"{RESULTS}/language/{split}/texts.parquet",
+                    units=f"{RESULTS}/language/{split}/units.parquet",
+                    encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
+                ).items()
+            }
+        ),
+        images=rules.prepare_data.output.images,
+        objects=rules.prepare_data.output.objects,
+        drawn=rules.prepare_data.output.drawn,
+    output:
+        directory(f"{RESULTS}/attribute/dictionaries"),
+    log:
+        f"{RESULTS}/logs/encode_dictionaries.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/encode_dictionaries.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 2
+    params:
+        config=section("backbone", "data", "name", "seed", "text", "visual"),
+        code=code("encode_dictionaries"),
+        measured=ATTRIBUTED,
+    script:
+        "../scripts/encode_dictionaries.py"
+
+
+rule train_replaced:
+    input:
+        unpack(
+            lambda wildcards: {
+                f"{split}_{part}": path
+                for split in ("train", ATTRIBUTED)
+                for part, path in encoded(split).items()
+            }
+        ),
+        unpack(searched),
+        calibration=rules.calibrate_signal.output[0],
+        dictionaries=rules.encode_dictionaries.output[0],
+    output:
+        f"{RESULTS}/attribute/{{method}}/{{part}}.parquet",
+    log:
+        f"{RESULTS}/logs/train_replaced/{{method}}/{{part}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_replaced/{{method}}/{{part}}.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section(*BUILDING, "attribution"),
+        code=code("train_replaced"),
+        measured=ATTRIBUTED,
+    script:
+        "../scripts/train_replaced.py"
+
+
+def attributed(wildcards):
+    """The trainings that the attribution reads: everything of the chosen combination, what decides of the full model."""
+    parts = {FULL: ("whole", "decisive"), chosen(): ("whole", "driver", "local")}
+    return [
+        f"{RESULTS}/attribute/{method}/{part}.parquet"
+        for method, wanted in parts.items()
+        for part in wanted
+    ]
+
+
+rule attribution:
+    input:
+        outcomes=attributed,
+    output:
+        attribution=f"{RESULTS}/attribute/attribution.parquet",
+        carriers=f"{RESULTS}/attribute/carriers.parquet",
+    log:
+        f"{RESULTS}/logs/attribution.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/attribution.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section(
+            *STATISTICS,
+            "attribution",
+            "signal",
+            "training.early_steps",
+        ),
+        code=code("attribute"),
+    script:
+        "../scripts/attribute.py"
+
+
+rule attribute:
+    input:
+        when_passed(lambda: list(rules.attribution.output)),

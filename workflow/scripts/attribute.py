@@ -1,0 +1,6 @@
+from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.analysis.attribution.job import attribute
+
+    attribute(run)
