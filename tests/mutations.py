@@ -8,27 +8,15 @@ exactly once; the test must pass on the code as it is and fail, by an assertion,
 all of them. To add one, add a line to FAULTS.
 """
 
-import contextlib
-import io
-import multiprocessing
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PRELOADED = [
-    "pytest",
-    "torch",
-    "pandas",
-    "pydantic",
-    "jaxtyping",
-    "hypothesis.strategies",
-    "scipy.stats",
-    "statsmodels.api",
-]
-"""Imported once for all runs of tests; nothing of vialign, which each run reads from its own copy."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +93,14 @@ FAULTS = (
     ),
     Fault(
         "grounding fitted on negatives too",
-        "curriculum/method.py",
+        "methods/curriculum/method.py",
         "data.captions, data.image_of_text[data.captions])",
         "torch.arange(len(data.texts)), data.image_of_text)",
         _GROUNDING,
     ),
     Fault(
         "grounding standardised by negatives too",
-        "curriculum/ground.py",
+        "methods/curriculum/ground.py",
         "mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)",
         "mean, deviation = words.double().mean(dim=0), words.double().std(dim=0, correction=0)",
         _GROUNDING,
@@ -134,45 +122,29 @@ FAULTS = (
 )
 
 
-def outcome(source: Path, tests: list[str]) -> tuple[int, str]:
-    """Exit status and output of pytest on these tests with the code in this folder, in a process of its own."""
-    # A server that has the large libraries already and starts every run as a copy of itself: one import for all.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(sender, source, tests))
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    except EOFError:
-        return -1, "the process of the tests died"
-    finally:
-        process.join()
-
-
-def _run(sender, source: Path, tests: list[str]) -> None:
-    import os
-
-    os.chdir(ROOT)
-    sys.path.insert(0, str(source))
-    import pytest
-
-    import vialign
-
-    assert Path(vialign.__file__).is_relative_to(source), vialign.__file__
-    printed = io.StringIO()
+def outcome(python: str, source: Path, tests: list[str]) -> tuple[int, str]:
+    """Exit status and output of pytest on these tests with the code in this folder."""
     # Shapes are not checked here: it is the test that must notice.
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib"]
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = pytest.main([*options, *(f"tests/unit/{test}" for test in tests)])
-    sender.send((int(status), printed.getvalue()))
+    done = subprocess.run(
+        [python, "-m", "pytest", *options, *(f"tests/unit/{test}" for test in tests)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(source)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
-def unnoticed(faults: tuple[Fault, ...]) -> list[str]:
-    """What is wrong, a line each: a test that does not pass on the code as it is, or does not fail on a fault."""
+def unnoticed(faults: tuple[Fault, ...], python: str = sys.executable) -> list[str]:
+    """What is wrong, a line each: a test that does not pass on the code as it is, or does not fail on a fault.
+
+    `python` runs the tests, in a process of its own for each fault.
+    """
     problems = []
-    status, printed = outcome(ROOT / "src", sorted({fault.test for fault in faults}))
+    status, printed = outcome(python, ROOT / "src", sorted({fault.test for fault in faults}))
     if status != 0:
         return [f"the tests do not pass on the code as it is:\n{printed}"]
     with tempfile.TemporaryDirectory() as scratch:
@@ -180,7 +152,7 @@ def unnoticed(faults: tuple[Fault, ...]) -> list[str]:
             source = Path(scratch) / str(number) / "src"
             shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
             fault.apply(source)
-            status, printed = outcome(source, [fault.test])
+            status, printed = outcome(python, source, [fault.test])
             if status == 0:
                 problems.append(f"{fault.name}: {fault.test} passes all the same")
             elif status != 1 or "AssertionError" not in printed:

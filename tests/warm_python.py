@@ -20,6 +20,8 @@ from pathlib import Path
 FIRST_COLD = "VIALIGN_FIRST_COLD"
 SHIM = Path(__file__).parents[1] / "src/vialign/backbone/torchvision_shim.py"
 PRELOADED = (
+    "hypothesis.strategies",
+    "pytest",
     "snakemake.cli",
     "snakemake.script",
     "jinja2",
@@ -37,6 +39,7 @@ PRELOADED = (
     "sklearn.feature_extraction.text",
     "sklearn.linear_model",
     "spacy.lang.en",
+    "statsmodels.api",
     "torch._dynamo",
     "torch.distributed.nn.functional",
     "tqdm",

@@ -7,14 +7,14 @@ import pytest
 from mutations import FAULTS, unnoticed
 
 
-def test_every_fault_is_noticed_by_its_test():
-    assert unnoticed(FAULTS) == []
+def test_every_fault_is_noticed_by_its_test(warm):
+    assert unnoticed(FAULTS, warm) == []
 
 
-def test_what_goes_unnoticed_is_named():
+def test_what_goes_unnoticed_is_named(warm):
     harmless = replace(FAULTS[0], name="the same in other words", wrong="variance = parts.seed + parts.item")
     broken = replace(FAULTS[0], name="no Python", wrong="variance = (((")
-    first, second = unnoticed((harmless, broken))
+    first, second = unnoticed((harmless, broken), warm)
     assert first == f"the same in other words: {harmless.test} passes all the same"
     assert second.startswith("no Python:") and "SyntaxError" in second
 
