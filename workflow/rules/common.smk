@@ -203,6 +203,7 @@ def evidence(wildcards):
         *rules.failures.output,
         *rules.monitoring.output,
         *rules.gradients.output,
+        *rules.trust.output,
     ]
 
 

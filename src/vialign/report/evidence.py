@@ -21,7 +21,16 @@ from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import QUALITY, SPANS
 from vialign.tables.schema import Table
-from vialign.tables.signal import DIAGNOSIS, PROBE, SIGNAL_CALIBRATION, SIGNAL_SCORES, STRESS, STRESS_SUMMARY
+from vialign.tables.signal import (
+    DIAGNOSIS,
+    PROBE,
+    SIGNAL_CALIBRATION,
+    SIGNAL_SCORES,
+    STRESS,
+    STRESS_SUMMARY,
+    TRUST,
+    TRUST_CURVES,
+)
 from vialign.tables.theory import THEORY, THEORY_TRENDS
 from vialign.tables.training import (
     GRADIENT_SAMPLES,
@@ -79,6 +88,8 @@ PLACES: dict[str, tuple[str, Table]] = {
     "gradient_terms": ("analyse/gradient_terms.parquet", GRADIENT_TERMS),
     "gradient_samples": ("analyse/gradient_samples.parquet", GRADIENT_SAMPLES),
     "optimisation_path": ("analyse/optimisation_path.parquet", OPTIMISATION_PATH),
+    "trust": ("analyse/trust.parquet", TRUST),
+    "trust_curves": ("analyse/trust_curves.parquet", TRUST_CURVES),
     "theory": ("analyse/theory.parquet", THEORY),
     "theory_trends": ("analyse/theory_trends.parquet", THEORY_TRENDS),
 }

@@ -143,3 +143,54 @@ def texts(meaning: str) -> Column:
 def numbers(meaning: str) -> Column:
     """A list of real numbers."""
     return Column(pa.list_(pa.float64()), meaning)
+
+
+TRUST_DIRECTIONS = ("image_to_text", "text_to_image")
+
+
+TRUST_SIMPLE = ("similarity", "margin", "probability", "entropy")
+"""The field's simple confidences in the top answer of a query."""
+
+
+TRUST_SIGNALS = ("consistency", "agreement", "local_entropy")
+"""What the signal says of the answer's own pair."""
+
+
+TRUST_RANKING = ("local_rank", "local_gap", "fused_odds")
+"""What the local look's own ranking of the gallery, and the one of both looks together, say of the answer."""
+
+
+TRUST_RETURN = ("return_odds", "fused_return")
+"""Whether the answer, as a query, leads back: by the global scores, and by both looks."""
+
+
+TRUST_COMBINED = (
+    "best simple",
+    "simple",
+    "simple and return",
+    "simple and signal",
+    "simple and local ranking",
+    "all",
+)
+"""Predictors combined by a logistic regression; `best simple` is the best subset of the simple confidences, and all
+further ones but `simple` hold it."""
+
+
+TRUST_LOCAL = ("none", "with geometry", "without geometry", "without boxes", "shuffled")
+
+
+_TRUST_KEYS = {
+    "split": key("split whose answers are judged, or the file of captions"),
+    "direction": category(TRUST_DIRECTIONS, "direction of retrieval", key=True),
+    "predictor": category(
+        (*TRUST_SIMPLE, *TRUST_SIGNALS, *TRUST_RANKING, *TRUST_RETURN, *TRUST_COMBINED),
+        "what is to tell wrong top answers from right ones: one value, or several combined by a logistic regression",
+        key=True,
+    ),
+    "local": category(
+        TRUST_LOCAL,
+        "how the image was looked at locally; `none`: only the global scores count; `shuffled`: control with the local "
+        "values of other answers",
+        key=True,
+    ),
+}

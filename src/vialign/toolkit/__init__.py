@@ -3,6 +3,7 @@
 `vialign signal ...` on the command line and the same functions here; docs/signal-toolkit.md shows both at work.
 """
 
+from vialign.signal.toolkit.trusting import Trust, trust_signal
 from vialign.toolkit.captions import Captions, read_captions
 from vialign.toolkit.diagnosing import Diagnosis, diagnose_signal
 from vialign.toolkit.example import draw_example
@@ -19,6 +20,7 @@ __all__ = [
     "Scored",
     "Signal",
     "Stress",
+    "Trust",
     "diagnose_signal",
     "draw_example",
     "find_parser",
@@ -29,4 +31,5 @@ __all__ = [
     "save_signal",
     "score_signal",
     "stress_signal",
+    "trust_signal",
 ]
