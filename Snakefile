@@ -22,6 +22,7 @@ include: "workflow/rules/attribute.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare_all.smk"
 include: "workflow/rules/analyse.smk"
+include: "workflow/rules/trust.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/sections.smk"
 

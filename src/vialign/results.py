@@ -21,6 +21,8 @@ from vialign.tables.signal import (
     SIGNAL_SCORES,
     STRESS,
     STRESS_SUMMARY,
+    TRUST,
+    TRUST_CURVES,
 )
 from vialign.tables.theory import THEORY, THEORY_TRENDS
 from vialign.tables.training import (
@@ -297,6 +299,14 @@ RESULTS_OF_A_RUN = (
         OPTIMISATION_PATH,
         "gradients",
         "the path of the weights",
+    ),
+    Result("trust", "analyse/trust.parquet", TRUST, "trust", "what tells that a top answer is wrong"),
+    Result(
+        "trust_curves",
+        "analyse/trust_curves.parquet",
+        TRUST_CURVES,
+        "trust",
+        "errors among the answers that are kept, by the share kept",
     ),
     Result("theory", "analyse/theory.parquet", THEORY, "theory", "C in worlds of known mutual information"),
     Result("theory_trends", "analyse/theory_trends.parquet", THEORY_TRENDS, "theory", "whether C follows it"),

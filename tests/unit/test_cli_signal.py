@@ -7,7 +7,15 @@ from typer.testing import CliRunner
 from captioned import tiny_model
 from vialign.cli.app import app
 from vialign.files.artifacts import read_table
-from vialign.tables.signal import DIAGNOSIS, STRESS, TOOLKIT_IMAGES, TOOLKIT_SCORES
+from vialign.tables.signal import (
+    DIAGNOSIS,
+    STRESS,
+    TOOLKIT_IMAGES,
+    TOOLKIT_SCORES,
+    TRUST,
+    TRUST_CURVES,
+    TRUST_DIRECTIONS,
+)
 from vialign.toolkit import draw_example
 
 SETTINGS = """
@@ -126,7 +134,7 @@ def test_strict_stops_where_an_image_is_missing(folder, tmp_path):
     assert len(read_table(tmp_path / "s.parquet", TOOLKIT_SCORES)) == 315
 
 
-@pytest.mark.parametrize("command", ["fit", "score", "diagnose", "example"])
+@pytest.mark.parametrize("command", ["fit", "score", "diagnose", "trust", "example"])
 def test_every_command_has_an_example(command):
     assert "Example: " in CliRunner().invoke(app, ["signal", command, "--help"]).stdout
 
@@ -145,13 +153,39 @@ def test_stress_follows_the_signal_beside_s_global_on_unused_images(folder, tmp_
     assert "mean of all" in result.stdout and "hard" in result.stdout
 
 
+def test_trust_judges_answers_on_unused_images_and_writes_parquet_or_csv(folder, tmp_path):
+    out, curves = tmp_path / "trust.parquet", tmp_path / "curves.CSV"
+    given = ("--units", folder / "units", "--curves", curves)
+    result = invoke(folder, "trust", "--out", out, *given)
+    assert result.exit_code == 0, result.output
+    table = read_table(out, TRUST)
+    assert set(table["split"]) == {"captions.csv"} and set(table["direction"]) == set(TRUST_DIRECTIONS)
+    assert set(table["local"]) == {"none", "with geometry", "without geometry", "shuffled"}
+    assert set(table.loc[table["direction"] == "text_to_image", "queries"]) == {140} and set(table["images"]) == {28}
+    assert "text to image: 140 queries of 28 images" in result.stdout
+    assert "best of the simple confidences: " in result.stdout and "the local ranking, with geometry, " in result.stdout
+    drawn = pd.read_csv(curves)
+    assert list(drawn.columns) == list(TRUST_CURVES.columns) and set(drawn["coverage"]) >= {0.05, 1.0}
+    fewer = invoke(folder, "trust", "--out", tmp_path / "t.csv", "--trust-images", 20, "--batch", 3, *given[:2])
+    assert fewer.exit_code == 0 and set(pd.read_csv(tmp_path / "t.csv")["images"]) == {20}
+
+
+def test_trust_needs_images_that_no_fit_has_seen(folder, tmp_path):
+    written = pd.read_csv(folder / "shapes" / "captions.csv")
+    used = read_table(folder / "units" / "images.parquet", TOOLKIT_IMAGES)["image_id"]
+    written[written["image"].isin(used)].to_csv(tmp_path / "used.csv", index=False)
+    given = ("--captions", tmp_path / "used.csv", "--units", folder / "units", "--out", tmp_path / "t.parquet")
+    assert "judging answers needs 20" in refused(invoke(folder, "trust", *given))
+    assert not (tmp_path / "t.parquet").exists()
+
+
 def test_stress_needs_images_that_no_fit_has_seen(folder, tmp_path):
     arguments = ("--units", folder / "units", "--stress-images", 5, "--out", tmp_path / "stress.parquet")
     assert "a stress test needs 20" in refused(invoke(folder, "stress", *arguments))
     assert not (tmp_path / "stress.parquet").exists()
 
 
-@pytest.mark.parametrize("command", ["fit", "score", "diagnose", "stress"])
+@pytest.mark.parametrize("command", ["fit", "score", "diagnose", "stress", "trust"])
 @pytest.mark.parametrize(
     "place", ["shapes/captions.csv", "shapes/images/00000.png", "cli-tiny.json", "quick.yaml/x", "/proc/x"]
 )

@@ -213,6 +213,7 @@ def evidence(wildcards):
         *rules.failures.output,
         *rules.monitoring.output,
         *rules.gradients.output,
+        *rules.trust.output,
     ]
 
 

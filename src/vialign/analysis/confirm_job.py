@@ -13,5 +13,5 @@ def confirm(run: Run) -> None:
     outcomes = checkpoint_outcomes(
         run, run.input.checkpoints, "confirmation", weights="best", batch=settings.gallery_batch
     )
-    table = confirmation_table(outcomes, run.params.method, settings.bootstrap, settings.level, config.seed)
+    table = confirmation_table(outcomes, run.params.method, settings.level)
     write_table(table, COMPARISONS, run.output[0], run.provenance)

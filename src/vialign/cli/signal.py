@@ -8,7 +8,7 @@ import typer
 from vialign.cli.errors import one_line_errors
 from vialign.config.experiment import Config, read_config
 from vialign.errors import UserError
-from vialign.files.paths import ANY, Output, check_paths
+from vialign.files.paths import ANY, TABLE, Output, check_paths
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -291,6 +291,68 @@ def signal_stress(
         write_table(stress.curves, STRESS, out, signal.provenance)
         print(stress)
         print(f"{out}: written")
+
+
+@app.command("trust")
+def signal_trust(
+    model: Model,
+    pretrained: Pretrained,
+    images: Images,
+    captions: CaptionsFile,
+    out: Annotated[Path, typer.Option(help="File to write, one row a predictor: CSV where it ends so, else Parquet.")],
+    curves: Annotated[
+        Path | None, typer.Option(help="Another such file, for the risk-coverage curves with their intervals.")
+    ] = None,
+    trust_images: Annotated[
+        int,
+        typer.Option(min=20, help="Images of the gallery at most, all held in memory with their captions."),
+    ] = 1000,
+    units: Units = None,
+    save_units: SaveUnits = None,
+    definition: Definition = None,
+    pipeline: Pipeline = None,
+    treebank: Treebank = None,
+    config: Settings = None,
+    readout: Readout = None,
+    fit_images: FitImages = 1000,
+    seed: Seed = 0,
+    batch: Batch = 32,
+    strict: Strict = False,
+    tolerance: Tolerance = 0.05,
+    device: Device = "cpu",
+) -> None:
+    """Learn which numbers tell that the top answer of a search is wrong, on unused images, in both directions.
+
+    Simple confidences, whether the answer leads back, C, agreement and H_local, and the rank that the local look gives
+    the answer; alone, and combined by a regression that is cross-validated by image. Exit status 0 whatever comes out.
+
+    Example: `vialign signal trust --model ViT-B-32 --pretrained weights.safetensors --images photos --captions
+    captions.csv --units units --out trust.parquet`
+    """
+    with one_line_errors():
+        from vialign.tables.signal import TRUST, TRUST_CURVES
+        from vialign.toolkit import open_backbone, trust_signal
+        from vialign.toolkit.trusting import write_trust
+
+        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        tables = [Output("--out", out, _begins(out))]
+        tables += [] if curves is None else [Output("--curves", curves, _begins(curves))]
+        check_paths([*tables, *_outputs(out, save_units)[1:]], {**inputs, "--units": units})
+        given = _captions(images, captions, strict, tolerance)
+        backbone = open_backbone(model, pretrained, definition, device)
+        settings = _settings(config, readout, seed, batch)
+        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        trust = trust_signal(signal, given, images=trust_images, seed=seed, batch=batch)
+        write_trust(trust.table, TRUST, out, signal.provenance)
+        if curves is not None:
+            write_trust(trust.curves, TRUST_CURVES, curves, signal.provenance)
+        print(trust)
+        print(f"{out}: written")
+
+
+def _begins(path: Path) -> bytes:
+    """How an earlier output of that name begins."""
+    return ANY if path.suffix.lower() == ".csv" else TABLE
 
 
 def _inputs(

@@ -3,7 +3,18 @@
 import pyarrow as pa
 
 from vialign.tables.data import NEGATIVE_KINDS
-from vialign.tables.schema import Column, Table, category, flag, key, number, similarity, text, unit_interval, whole
+from vialign.tables.schema import (
+    Column,
+    Table,
+    category,
+    flag,
+    key,
+    number,
+    similarity,
+    text,
+    unit_interval,
+    whole,
+)
 
 PAIR_KINDS = ("aligned", "random", *NEGATIVE_KINDS)
 
@@ -173,4 +184,96 @@ TOOLKIT_SCORES = Table(
     parsed=flag("whether the parser found a unit; where not, the whole text stands as one"),
     cut=flag("whether the text is longer than the backbone's context, so that its end was cut off"),
     used_for=category(USES, "whether the units or the calibration were fitted on this image, known by its content"),
+)
+
+
+TRUST_DIRECTIONS = ("image_to_text", "text_to_image")
+
+
+TRUST_SIMPLE = ("similarity", "margin", "probability", "entropy")
+"""The field's simple confidences in the top answer of a query."""
+
+
+TRUST_SIGNALS = ("consistency", "agreement", "local_entropy")
+"""What the signal says of the answer's own pair."""
+
+
+TRUST_RANKING = ("local_rank", "local_gap", "fused_odds")
+"""What the local look's own ranking of the gallery, and the one of both looks together, say of the answer."""
+
+
+TRUST_RETURN = ("return_odds", "fused_return")
+"""Whether the answer, as a query, leads back: by the global scores, and by both looks."""
+
+
+TRUST_COMBINED = (
+    "best simple",
+    "simple",
+    "simple and return",
+    "simple and signal",
+    "simple and local ranking",
+    "all",
+)
+"""Predictors combined by a logistic regression; `best simple` is the best subset of the simple confidences, and all
+further ones but `simple` hold it."""
+
+
+TRUST_LOCAL = ("none", "with geometry", "without geometry", "without boxes", "shuffled")
+
+
+_TRUST_KEYS = {
+    "split": key("split whose answers are judged, or the file of captions"),
+    "direction": category(TRUST_DIRECTIONS, "direction of retrieval", key=True),
+    "predictor": category(
+        (*TRUST_SIMPLE, *TRUST_SIGNALS, *TRUST_RANKING, *TRUST_RETURN, *TRUST_COMBINED),
+        "what is to tell wrong top answers from right ones: one value, or several combined by a logistic regression",
+        key=True,
+    ),
+    "local": category(
+        TRUST_LOCAL,
+        "how the image was looked at locally; `none`: only the global scores count; `shuffled`: control with the local "
+        "values of other answers",
+        key=True,
+    ),
+}
+
+
+TRUST = Table(
+    "trust",
+    **_TRUST_KEYS,
+    fitted_on=text(
+        "split that a combination was fitted on; the split itself: cross-validated by image; empty: nothing was fitted"
+    ),
+    uses=text("single predictors in it, separated by commas"),
+    auroc=unit_interval("of predicting that the answer is wrong; missing where all are right or wrong", optional=True),
+    low=unit_interval("lower end of its bootstrap interval over images", optional=True),
+    high=unit_interval("upper end", optional=True),
+    aurc=unit_interval("area under the risk-coverage curve: mean share of wrong answers over all shares kept"),
+    aurc_low=unit_interval("lower end of its bootstrap interval over images"),
+    aurc_high=unit_interval("upper end"),
+    reference=text(
+        "combination that differences are measured from: `best simple`; of `all` it is `simple and return`",
+        optional=True,
+    ),
+    difference=number("AUROC minus that of the reference, paired; combinations only", low=-1, high=1, optional=True),
+    difference_low=number("lower end of its bootstrap interval over images", optional=True),
+    difference_high=number("upper end", optional=True),
+    p_value=unit_interval("two-sided, from the paired resamples", optional=True),
+    p_holm=unit_interval("after Holm's correction over both directions of the split", optional=True),
+    aurc_difference=number("AURC minus that of the reference; below 0 is better", low=-1, high=1, optional=True),
+    aurc_difference_low=number("lower end of its bootstrap interval over images", optional=True),
+    aurc_difference_high=number("upper end", optional=True),
+    wrong=unit_interval("share of wrong answers"),
+    queries=whole("queries", low=1),
+    images=whole("their images, which are resampled", low=1),
+)
+
+
+TRUST_CURVES = Table(
+    "trust_curves",
+    **_TRUST_KEYS,
+    coverage=Column(pa.float64(), "share of answers that are kept, the most trusted first", low=0, high=1, key=True),
+    risk=unit_interval("share of wrong answers among them"),
+    low=unit_interval("lower end of its bootstrap interval over images"),
+    high=unit_interval("upper end"),
 )

@@ -12,6 +12,7 @@ from vialign.toolkit.parsing import find_parser
 from vialign.toolkit.scoring import Scored, score_signal
 from vialign.toolkit.signal import Signal, load_signal, save_signal
 from vialign.toolkit.stressing import Stress, stress_signal
+from vialign.toolkit.trusting import Trust, trust_signal
 
 __all__ = [
     "Captions",
@@ -19,6 +20,7 @@ __all__ = [
     "Scored",
     "Signal",
     "Stress",
+    "Trust",
     "diagnose_signal",
     "draw_example",
     "find_parser",
@@ -29,4 +31,5 @@ __all__ = [
     "save_signal",
     "score_signal",
     "stress_signal",
+    "trust_signal",
 ]

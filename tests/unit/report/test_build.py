@@ -27,7 +27,7 @@ from vialign.report.sections.provenance import provenance
 
 SECTIONS = [
     "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "comparison",
-    "ablation", "efficiency", "failures", "gradients", "provenance",
+    "ablation", "efficiency", "failures", "trust", "gradients", "provenance",
 ]  # fmt: skip
 
 

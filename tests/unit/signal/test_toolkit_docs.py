@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from vialign.files.artifacts import read_table
-from vialign.tables.signal import DIAGNOSIS, TOOLKIT_SCORES
+from vialign.tables.signal import DIAGNOSIS, TOOLKIT_SCORES, TRUST, TRUST_DIRECTIONS
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,25 @@ def test_the_example_scores_every_caption(example):
 def test_its_diagnosis_accepts_agreement_and_refuses_consistency_as_the_page_says(example, page):
     folder, told = example
     assert "refuses C and accepts `agreement`, on swapped\nattributes" in page.read_text(encoding="utf-8")
-    assert "Verdict: agreement may be used here. It tells true captions from swap_attributes" in told[-3]
-    assert "Verdict: do not use consistency here." in told[-1]
+    assert "Verdict: agreement may be used here. It tells true captions from swap_attributes" in told[-4]
+    assert "Verdict: do not use consistency here." in told[-2]
     table = read_table(folder / "diagnosis.parquet", DIAGNOSIS).set_index(["signal", "kind"])["auc"]
     assert table["agreement", "random"] > 0.97 > 0.65 > table["consistency", "random"]
     assert table["blind", "shuffle"] > 0.95 > 0.6 > table["blind", "random"]
 
 
 def test_a_wrong_caption_in_memory_scores_below_the_true_one(example):
-    true, wrong = (float(line.split()[-1]) for line in example[1][-2].splitlines()[1:])
+    true, wrong = (float(line.split()[-1]) for line in example[1][-3].splitlines()[1:])
     assert true > 0.5 > wrong
+
+
+def test_its_answers_are_judged_in_both_directions(example, page):
+    folder, told = example
+    table = read_table(folder / "trust.parquet", TRUST)
+    assert set(table["direction"]) == set(TRUST_DIRECTIONS) and set(table["images"]) == {75}
+    assert told[-1].startswith("AUROC of predicting a wrong answer")
+    listed = page.read_text(encoding="utf-8").split("## When to trust an answer")[1].split("**AUROC**")[0]
+    assert set(table["predictor"]) <= set(re.findall(r"`([\w ]+)`", listed))
 
 
 def test_the_page_names_every_column(page):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -115,10 +116,10 @@ def lines(attribution: Attribution) -> list[str]:
     """The mean cost of each replacement, and what carries the gain, for a terminal."""
     table = attribution.table
     names = list(dict.fromkeys(zip(table["benchmark"], table["measure"], strict=True)))
-    cells = table.set_index(["replacement", "benchmark", "measure"])
+    cells = {(row.replacement, row.benchmark, row.measure): row for row in table.itertuples()}
     said = [f"{'points lost without':24}" + "".join(f"{_short(*name):>26}" for name in names)]
     for replacement in table["replacement"].unique():
-        rows = [cells.loc[(replacement, benchmark, measure)] for benchmark, measure in names]
+        rows = [cells[replacement, benchmark, measure] for benchmark, measure in names]
         told = (f"{100 * row.cost:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]{_mark(row)}" for row in rows)
         said.append(f"{replacement:24}" + "".join(f"{cell:>26}" for cell in told))
     said += ["* significant after correction; the row `frozen` shows what there is to lose", ""]
@@ -131,5 +132,5 @@ def _short(benchmark: str, measure: str) -> str:
     return benchmark.partition("/")[2].replace("negatives/", "") + ("" if measure == "accuracy" else f" {measure}")
 
 
-def _mark(row: pd.Series) -> str:
+def _mark(row: Any) -> str:
     return "*" if row.p_holm < 0.05 and row.cost > 0 else " "

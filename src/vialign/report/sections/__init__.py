@@ -15,6 +15,7 @@ from vialign.report.sections.opening import design_review, opening
 from vialign.report.sections.provenance import provenance
 from vialign.report.sections.signal import signal
 from vialign.report.sections.theory import theory
+from vialign.report.sections.trust import trust
 
 Maker = Callable[[Evidence, Config], Section]
 
@@ -49,6 +50,7 @@ SECTIONS: tuple[Maker, ...] = (
     ablation,
     efficiency,
     failures,
+    trust,
     gradients_and_theory,
     provenance,
 )

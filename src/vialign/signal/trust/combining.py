@@ -1,0 +1,80 @@
+"""Several predictors as one: a logistic regression, fitted on one split and read on another, or cross-validated."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from vialign.random import derive_seed
+from vialign.signal.trust.predictors import design, doubt
+from vialign.signal.validation.resampling import auc
+from vialign.tables.signal import TRUST_SIMPLE
+
+
+def fitted_scores(
+    fit: pd.DataFrame, wrong: Bool[np.ndarray, "fitted"], read: pd.DataFrame
+) -> Float[np.ndarray, "query"]:
+    """Log-odds that each answer of `read` is wrong, by a regression that was fitted on `fit`.
+
+    Both frames have the same predictors. Where all fitted answers are right or all are wrong there is nothing to
+    learn: every score is 0. A predictor that never changes has no weight.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if wrong.all() or not wrong.any():
+        return np.zeros(len(read))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    model.fit(design(fit), wrong)
+    return np.asarray(model.decision_function(design(read)))
+
+
+def crossed_scores(
+    frame: pd.DataFrame,
+    wrong: Bool[np.ndarray, "query"],
+    images: Int[np.ndarray, "query"],
+    folds: int,
+    seed: int,
+) -> Float[np.ndarray, "query"]:
+    """As `fitted_scores`, each answer by a regression that saw no answer of its image; fewer folds where images lack.
+
+    Raises ValueError for fewer than two images.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    count = min(folds, len(np.unique(images)))
+    if count < 2:
+        raise ValueError("answers of one image: a cross-validation by image needs two or more")
+    division = GroupKFold(count, shuffle=True, random_state=derive_seed(seed, "trust folds") % 2**32)
+    scores = np.empty(len(frame))
+    for learned, held_out in division.split(frame, groups=images):
+        scores[held_out] = fitted_scores(frame.iloc[learned], wrong[learned], frame.iloc[held_out])
+    return scores
+
+
+def best_simple(
+    simple: pd.DataFrame,
+    wrong: Bool[np.ndarray, "query"],
+    images: Int[np.ndarray, "query"],
+    folds: int,
+    seed: int,
+) -> tuple[str, ...]:
+    """The simple confidences that tell best together: of all their subsets the one with the highest AUROC.
+
+    A single one is taken as it is, several cross-validated by image. All of them where nothing can be told. Of `simple`
+    the columns `TRUST_SIMPLE` are read.
+    """
+    if wrong.all() or not wrong.any():
+        return TRUST_SIMPLE
+    subsets = [some for size in range(1, len(TRUST_SIMPLE) + 1) for some in combinations(TRUST_SIMPLE, size)]
+
+    def told(names: tuple[str, ...]) -> float:
+        if len(names) == 1:
+            score = doubt(simple, names[0])
+        else:
+            score = crossed_scores(simple[list(names)], wrong, images, folds, seed)
+        return auc(score[wrong], score[~wrong])
+
+    return max(subsets, key=told)
