@@ -93,7 +93,7 @@ rule attribution:
     threads: 1
     params:
         config=section(
-            *STATISTICS,
+            "evaluation.level",
             "attribution",
             "signal",
             "training.early_steps",

@@ -151,7 +151,7 @@ rule confirm:
         "../../envs/vialign.yaml"
     threads: cores("lora")
     params:
-        config=section(*BUILDING, *STATISTICS, "evaluation.gallery_batch"),
+        config=section(*BUILDING, "evaluation.gallery_batch", "evaluation.level"),
         code=code("confirm"),
         method=lambda wildcards: chosen(),
     script:

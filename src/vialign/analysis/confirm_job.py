@@ -9,7 +9,7 @@ from vialign.training.outcomes import checkpoint_outcomes
 
 def confirm(run: Run) -> None:
     """The finished method and its references on the split that is kept aside for this."""
-    config, settings = run.config, run.config.evaluation
+    settings = run.config.evaluation
     outcomes = checkpoint_outcomes(
         run, run.input.checkpoints, "confirmation", weights="best", batch=settings.gallery_batch
     )

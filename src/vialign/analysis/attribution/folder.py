@@ -1,6 +1,6 @@
 """What carries the gain on a user's own images: the correction trained on them, with one part replaced at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,8 @@ def lines(attribution: Attribution) -> list[str]:
     """The mean cost of each replacement, and what carries the gain, for a terminal."""
     table = attribution.table
     names = list(dict.fromkeys(zip(table["benchmark"], table["measure"], strict=True)))
-    cells = {(row.replacement, row.benchmark, row.measure): row for row in table.itertuples()}
+    rows_of: Iterable[Any] = table.itertuples()
+    cells = {(row.replacement, row.benchmark, row.measure): row for row in rows_of}
     said = [f"{'points lost without':24}" + "".join(f"{_short(*name):>26}" for name in names)]
     for replacement in table["replacement"].unique():
         rows = [cells[replacement, benchmark, measure] for benchmark, measure in names]
