@@ -216,8 +216,9 @@ def _negatives(sides: _Sides) -> pd.DataFrame:
     used = torch.unique(row)
     right = sides.aligned(data.image_of_text[data.captions[used]], data.captions[used])
     scores = np.full(negatives.shape, np.nan)
-    scores[row, column] = wrong
-    scores = scores[used]
+    # As arrays: NumPy takes a tensor with one number for that number.
+    scores[row.numpy(), column.numpy()] = wrong
+    scores = scores[used.numpy()]
     if not (np.isfinite(right).all() and np.isfinite(wrong).all()):
         raise ValueError("scores of captions and their negatives are not finite")
     present = ~np.isnan(scores)

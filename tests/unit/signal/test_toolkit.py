@@ -8,6 +8,8 @@ from PIL import Image
 
 from captioned import QUICK, quick_parser, tiny_backbone
 from tolerance import close, transformer
+from vialign.analysis.attribution.folder import attribute_signal
+from vialign.analysis.attribution.names import CLAIMS, DRIVERS, FROZEN, LOCAL
 from vialign.data.base import image_table
 from vialign.disentangle import encode_images, encode_texts
 from vialign.errors import UserError
@@ -16,6 +18,7 @@ from vialign.files.artifacts import read_provenance, read_table
 from vialign.language.units import extract_units
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures, score_pairs
+from vialign.tables.attribution import ATTRIBUTION, CARRIERS
 from vialign.tables.signal import SIGNAL_SCORES, TOOLKIT_SCORES
 from vialign.toolkit import (
     diagnose_signal,
@@ -285,3 +288,21 @@ def test_pictures_are_seen_as_a_viewer_shows_them_and_what_that_took_is_said(sig
     with Image.open(tmp_path / "turned.png") as turned:
         memory = signal.score([turned], ["a red circle"])
     assert memory["s_global"].item() == pytest.approx(found.loc["turned.png#0", "s_global"], abs=1e-5)
+
+
+def test_every_part_is_replaced_on_a_folder_and_every_claim_is_answered(signal, captions):
+    recipe = QUICK.training.model_copy(update={"early_steps": 2, "batch": 16})
+    config = QUICK.model_copy(update={"training": recipe})
+    found = attribute_signal(signal, captions, config=config, seeds=(0, 1), images=20)
+    table = ATTRIBUTION.check(found.table)
+    named = {*DRIVERS, *LOCAL, FROZEN} - {signal.config.driver, "without boxes"}
+    assert set(table["replacement"]) == named and set(table["method"]) == {"vialign-correct"}
+    assert (table["steps"] == np.where(table["replacement"] == FROZEN, 0, 2)).all() and table["seeds"].max() == 2
+    assert {name.partition("/")[0] for name in table["benchmark"]} == {"unused"}
+    claims = {claim.name for claim in CLAIMS if "without boxes" not in claim.without}
+    assert set(CARRIERS.check(found.carriers)["claim"]) == claims
+    said = str(found).splitlines()
+    assert sum(line.startswith(tuple(named)) for line in said) == len(named)
+    assert sum(line.startswith(("Yes: ", "Not shown: ")) for line in said) == len(claims) and not found.drives
+    with pytest.raises(UserError, match="19 of its images are unused; an attribution trains on the first and measures"):
+        attribute_signal(signal, captions, config=config, images=19)
