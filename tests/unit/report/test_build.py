@@ -119,7 +119,7 @@ def test_every_word_of_a_table_is_the_cell_it_names(page, whole_run):
 
 def test_a_wrong_number_is_caught(page, whole_run):
     """Positive control of the two tests above."""
-    element = next(element for element in page.all("data") if element.nearest("data-source") != "config")
+    element = next(element for element in page.all("data") if "data-row" in element.attributes)
     assert not shows(element.text(), float(element.attributes["value"]) + 0.01)
     with pytest.raises(KeyError):
         stored(whole_run, "signal/diagnosis.parquet", 0, "no such column")
