@@ -18,6 +18,7 @@ from vialign.tables.signal import (
     PROBE,
     REFERENCES,
     SIGNAL_CALIBRATION,
+    SIGNAL_CONTROLS,
     SIGNAL_SCORES,
     STRESS,
     STRESS_SUMMARY,
@@ -115,6 +116,13 @@ RESULTS_OF_A_RUN = (
         "the monotone maps of both similarities",
     ),
     Result("scores", "signal/scores.parquet", SIGNAL_SCORES, "score_pairs", "every signal of every diagnosed pair"),
+    Result(
+        "controls",
+        "signal/controls.parquet",
+        SIGNAL_CONTROLS,
+        "score_controls",
+        "the same with shuffled prototypes and with an unfitted dictionary",
+    ),
     Result(
         "references", "signal/references.parquet", REFERENCES, "score_references", "simpler signals of the same pairs"
     ),

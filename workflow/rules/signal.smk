@@ -61,6 +61,32 @@ rule score_pairs:
         "../scripts/score_pairs.py"
 
 
+# The same pairs with a local part that must not work: the gate does not open where one of these passes.
+rule score_controls:
+    input:
+        **encoded("diagnosis"),
+        **{
+            f"calibration_{name}": path
+            for name, path in encoded("calibration").items()
+        },
+        visual=rules.fit_visual.output.weights,
+        scores=rules.score_pairs.output[0],
+    output:
+        f"{RESULTS}/signal/controls.parquet",
+    log:
+        f"{RESULTS}/logs/score_controls.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_controls.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section("signal", "seed"),
+        code=code("score_controls"),
+    script:
+        "../scripts/score_controls.py"
+
+
 # What others would have read from the same features, and what the text alone gives away.
 rule score_references:
     input:
@@ -172,6 +198,7 @@ checkpoint signal_gate:
         diagnosis=rules.diagnose.output[0],
         probe=rules.probe.output[0],
         stress=rules.stress.output.summary,
+        controls=rules.score_controls.output[0],
     output:
         report(
             f"{RESULTS}/signal/verdict.parquet",

@@ -17,8 +17,15 @@ class SignalGateConfig(GateConfig):
 
     minimum_auc: Fraction = 0.5
     """The lower end of the AUC's interval on at least one kind of hard negative must be above it: 0.5 is chance."""
+    beyond_global: float = 0.0
+    """What the driver must add to S_global on hard negatives, as lower end of a difference of AUC: anything above
+    nothing, since a signal that adds nothing to the similarity that is there for free is not needed."""
+    beyond_parts: float = 0.0
+    """The same beyond S_global and S_local together, in the best linear combination: C is made of the two, so what it
+    must show is that their consistency says more than they do."""
     minimum_gain: float = 0.0
-    """The lower end of the probe's gain beyond S_global must be above it: the signal must add something."""
+    """The lower end of the probe's gain, beyond S_global and beyond S_global with S_local, must be above it: the signal
+    must add something."""
     beyond_text: float = 0.0
     """The lower end of AUC less the blind baseline's, on that kind, must be above it: what a classifier that sees no
     image can tell is no evidence of alignment."""

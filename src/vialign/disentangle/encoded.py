@@ -25,6 +25,7 @@ def write_encoded(prototypes: Prototypes, phrases: Phrases, path: str | Path, pr
     }
     if phrases.direction is not None:
         tensors["phrases.direction"] = phrases.direction.to(_HALF)
+        tensors["phrases.geometry"] = phrases.direction.norm(dim=-1).to(_HALF)
     write_tensors(tensors, path, provenance)
 
 
@@ -47,9 +48,14 @@ def read_encoded(path: str | Path) -> tuple[Prototypes, Phrases]:
         subject=tensors["phrases.subject"].long(),
         object=tensors["phrases.object"].long(),
         assign=None,
-        direction=_unit(tensors["phrases.direction"]) if "phrases.direction" in tensors else None,
+        direction=_direction(tensors) if "phrases.direction" in tensors else None,
     )
     return prototypes, phrases
+
+
+def _direction(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Of its own length again, the share of geometry, after half precision."""
+    return _unit(tensors["phrases.direction"]) * tensors["phrases.geometry"].float()[..., None]
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

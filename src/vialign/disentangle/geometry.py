@@ -9,6 +9,8 @@ from vialign.disentangle.types import RELATION, Phrases, Prototypes
 
 GEOMETRY = 8
 """Numbers that `relative_geometry` gives."""
+ADDED = 0.5
+"""Share of geometry in the match of a relation that is not spatial: what is seen and where it lies weigh the same."""
 
 
 def relative_geometry(subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, "*pair 5"]) -> Float[Tensor, "*pair 8"]:
@@ -27,12 +29,27 @@ def relative_geometry(subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, 
 def relation_matches(
     subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, "*pair 5"], direction: Float[Tensor, "*other 8"]
 ) -> Float[Tensor, "*pair"]:
-    """Cosine of a relation phrase's direction with the relative geometry of its two arguments; in [-1, 1].
+    """Cosine of a relation phrase's direction with the relative geometry of its two arguments, times its length.
 
     `subject` and `object_` are the moments of the prototypes that the arguments match best. A direction of zeros
     gives 0.
     """
     return (functional.normalize(relative_geometry(subject, object_), dim=-1) * direction).sum(dim=-1)
+
+
+def matched_with_geometry(
+    visual: Float[Tensor, "*match"],
+    subject: Float[Tensor, "*match 5"],
+    object_: Float[Tensor, "*match 5"],
+    direction: Float[Tensor, "*other 8"],
+) -> Float[Tensor, "*match"]:
+    """Match of a phrase: what it looks like, and for a relation how its arguments lie, by the share of geometry.
+
+    `visual` is the best cosine of the phrase with a prototype. The length of `direction` is the share of geometry in
+    the match (`Phrases.direction`): 1 for a spatial relation, `ADDED` for any other, to which geometry adds without
+    replacing what is seen, and 0 for a phrase that is no relation. This is the one place that mixes the two.
+    """
+    return (1 - direction.norm(dim=-1)) * visual + relation_matches(subject, object_, direction)
 
 
 def argument_geometry(

@@ -93,7 +93,7 @@ def visual_quality(
         reference = taken if reference_patches is None else reference_patches
         readings = {
             "dictionary": maps,
-            "random atoms": _maps(_random_atoms(visual, seed), taken)[1],
+            "random atoms": _maps(random_atoms(visual, seed), taken)[1],
             "k-means": _cluster_maps(visual, reference, taken, seed),
         }
         if attention is not None:
@@ -134,7 +134,8 @@ def _maps(visual: VisualDisentangler, patches: Tensor) -> tuple[VisualParts, Ten
     return parts, chosen_maps(parts).transpose(1, 2)
 
 
-def _random_atoms(visual: VisualDisentangler, seed: int) -> VisualDisentangler:
+def random_atoms(visual: VisualDisentangler, seed: int) -> VisualDisentangler:
+    """An unfitted dictionary of the same size, drawn by seed, that knows the mean patch and nothing else."""
     seed_torch(seed, "random atoms")
     random = VisualDisentangler(**visual.numbers())  # type: ignore[arg-type]
     random.mean.copy_(visual.mean)

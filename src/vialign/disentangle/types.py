@@ -75,7 +75,8 @@ class Phrases(_Batch):
     assign: Float[Tensor, "batch unit token"] | None
     """Share of each token in the unit; each row sums to 1 (0 where there is no unit). None when dropped."""
     direction: Float[Tensor, "batch unit 8"] | None = None
-    """Unit vector of relative geometry that a relation with both arguments asks for; zero for every other unit."""
+    """Relative geometry that a relation with both arguments asks for; zero for every other unit. Its length is the
+    share of geometry in the match: 1 for a spatial relation, `geometry.ADDED` for any other."""
 
     def __len__(self) -> int:
         return self.features.shape[0]

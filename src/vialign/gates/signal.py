@@ -8,17 +8,26 @@ import pandas as pd
 
 from vialign.config.gates import SignalGateConfig
 from vialign.config.signal import SignalConfig
+from vialign.gates.verdict import NOT_SHOWN
 from vialign.random import generator
+from vialign.signal.validation.combination import added_discrimination
 from vialign.signal.validation.decay import ALL, REFERENCE
-from vialign.signal.validation.diagnosis import HARD, Contrast, contrast
+from vialign.signal.validation.diagnosis import HARD, Contrast, contrast, diagnose
+from vialign.signal.validation.probe import PARTS
 from vialign.signal.validation.resampling import image_weights, interval, resampled_mean
 from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.gates import VERDICT
+from vialign.tables.signal import CONTROLS
 
-SIMPLER = ("s_global", "s_local", "s_sum", "s_token", "s_words")
+SIMPLER = ("s_global", "s_local", "s_local_plain", "s_sum", "s_token", "s_words")
 """Signals without the idea of consistency, which the driver is held against where they are available."""
 BLIND = "blind"
 """The score that sees no image."""
+
+
+_CONTROL_PASSED = (
+    "it meets all that is asked of the signal on hard negatives, so meeting it shows nothing about the local part"
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ def signal_verdict(
     diagnosis: pd.DataFrame,
     probe: pd.DataFrame,
     stress: pd.DataFrame | None,
+    controls: pd.DataFrame | None,
     config: SignalConfig,
     gate: SignalGateConfig,
     seed: int,
@@ -48,14 +58,17 @@ def signal_verdict(
 
     `scores` may carry reference signals (`vialign.signal.references.with_references`). Required: both calibrated
     similarities rise with alignment (only where the driver uses them); the driver discriminates on at least one kind of
-    hard negative, and better there than the blind baseline, where that is available; the probe gains from the signal
-    beyond S_global (not required where `probe` is empty for want of labelled relations). Everything else informs: each
-    kind, the driver against simpler signals, the blind spot of C, and the stress test.
+    hard negative, and better there than the blind baseline, where that is available; it adds to S_global, and to
+    S_global with S_local, on hard negatives; a linear probe reads more with it than from either; and the controls
+    (`controls`, rows of `SIGNAL_CONTROLS`), judged by the same rules, do not pass. Where `probe` or `controls` is
+    empty the claim is not shown, and the gate does not open. Everything else informs: each kind, the driver against
+    simpler signals, the blind spot of C, and the stress test.
     """
     criteria = [
         *_calibration_rows(calibration, config),
-        _discrimination_row(scores, diagnosis, config, gate, seed),
-        _probe_row(probe, gate),
+        *_discrimination_rows(scores, diagnosis, config, gate, seed),
+        *_probe_rows(probe, gate),
+        *_control_rows(controls, config, gate, seed),
         *_kind_rows(diagnosis, config, gate),
         *_ranking_rows(scores, config, seed),
         *_blind_spot_row(scores, config, gate, seed),
@@ -95,7 +108,47 @@ def _driver_rows(diagnosis: pd.DataFrame, config: SignalConfig) -> dict[str, dic
     return {row["kind"]: row for row in _records(diagnosis) if row["signal"] == config.driver}
 
 
-def _discrimination_row(
+def _discrimination_rows(
+    scores: pd.DataFrame, diagnosis: pd.DataFrame, config: SignalConfig, gate: SignalGateConfig, seed: int
+) -> list[_Criterion]:
+    """What is asked of the driver on hard negatives: beyond the text, beyond S_global, and beyond both its parts."""
+    return [
+        _beyond_text_row(scores, diagnosis, config, gate, seed),
+        _beyond_row(scores, (REFERENCE,), gate.beyond_global, config, seed),
+        _beyond_row(scores, (REFERENCE, "s_local"), gate.beyond_parts, config, seed),
+    ]
+
+
+def _beyond_row(
+    scores: pd.DataFrame, base: tuple[str, ...], threshold: float, config: SignalConfig, seed: int
+) -> _Criterion:
+    """What the driver adds to the best combination of `base`."""
+    name = " with ".join(base)
+    criterion = f"{config.driver} adds to {name} in telling captions from hard negatives (difference of AUC)"
+    evidence, found = "signal/scores.parquet", contrast(scores, HARD)
+    if found is None:
+        return _not_shown(criterion, evidence, "no rule-made negative could be made from the captions")
+    added = added_discrimination(found, base, config.driver, config, seed)
+    return _Criterion(
+        criterion,
+        value=added.difference,
+        low=added.low,
+        high=added.high,
+        threshold=threshold,
+        met=added.low > threshold,
+        required=True,
+        evidence=evidence,
+        reason=f"the best linear combination without {config.driver} reaches {added.without:.3f}, held out by image; "
+        "the interval of what the driver adds must lie above the threshold",
+    )
+
+
+def _not_shown(criterion: str, evidence: str, why: str) -> _Criterion:
+    """A required criterion of which there is no measurement: the claim is not shown."""
+    return _Criterion(criterion, met=False, required=True, evidence=evidence, reason=f"{NOT_SHOWN}: {why}")
+
+
+def _beyond_text_row(
     scores: pd.DataFrame, diagnosis: pd.DataFrame, config: SignalConfig, gate: SignalGateConfig, seed: int
 ) -> _Criterion:
     """The best kind: one on which the driver is above chance and above what the text alone gives away."""
@@ -103,8 +156,7 @@ def _discrimination_row(
     evidence = "signal/diagnosis.parquet"
     rows = [row for kind, row in _driver_rows(diagnosis, config).items() if kind in NEGATIVE_KINDS]
     if not rows:
-        reason = "not available: no rule-made negative could be made from the captions, so nothing supports the claim"
-        return _Criterion(criterion, met=False, required=True, evidence=evidence, reason=reason)
+        return _not_shown(criterion, evidence, "no rule-made negative could be made from the captions")
     beyond = {row["kind"]: _beyond_text(scores, row["kind"], config, seed) for row in rows}
 
     def holds(row: dict[str, Any]) -> bool:
@@ -145,26 +197,68 @@ def _auc_difference(
     return found.auc(config.driver) - found.auc(other), *interval(resampled)
 
 
-def _probe_row(probe: pd.DataFrame, gate: SignalGateConfig) -> _Criterion:
-    criterion = "a linear probe reads relations better from S_global with the signal than from S_global"
-    evidence = "signal/probe.parquet"
-    rows = [row for row in _records(probe) if row["features"] == "s_global+signal"]
-    if not rows:
-        reason = "not available: the data set has no labelled relations, or too few of two predicates"
-        return _Criterion(criterion, met=False, required=False, evidence=evidence, reason=reason)
-    row = rows[0]
-    return _Criterion(
-        criterion,
-        value=row["gain"],
-        low=row["gain_low"],
-        high=row["gain_high"],
-        threshold=gate.minimum_gain,
-        met=bool(row["gain_low"] > gate.minimum_gain),
-        required=True,
-        evidence=evidence,
-        reason=f"balanced accuracy {row['accuracy']:.3f}, chance {row['chance']:.3f}; the gain's interval "
-        "must lie above the threshold: the signal has to add something",
-    )
+def _probe_rows(probe: pd.DataFrame, gate: SignalGateConfig) -> list[_Criterion]:
+    """What a linear probe gains from the signal, beyond S_global and beyond both similarities."""
+    rows = {row["features"]: row for row in _records(probe)}
+    criteria = []
+    for base, column in (("s_global", "gain"), (PARTS, "beyond_parts")):
+        name, evidence = base.replace("+", " with "), "signal/probe.parquet"
+        criterion = f"a linear probe reads relations better from {name} with the signal than from {name}"
+        row = rows.get(f"{base}+signal")
+        if row is None:
+            why = "the data set has no labelled relations, or too few of two predicates, so the probe could not run"
+            criteria.append(_not_shown(criterion, evidence, why))
+            continue
+        criteria.append(
+            _Criterion(
+                criterion,
+                value=row[column],
+                low=row[f"{column}_low"],
+                high=row[f"{column}_high"],
+                threshold=gate.minimum_gain,
+                met=bool(row[f"{column}_low"] > gate.minimum_gain),
+                required=True,
+                evidence=evidence,
+                reason=f"balanced accuracy {row['accuracy']:.3f}, chance {row['chance']:.3f}; the gain's interval "
+                "must lie above the threshold: the signal has to add something",
+            )
+        )
+    return criteria
+
+
+def _control_rows(
+    controls: pd.DataFrame | None, config: SignalConfig, gate: SignalGateConfig, seed: int
+) -> list[_Criterion]:
+    """Each control judged by what is asked of the driver on hard negatives: where all of it holds, the rules are blind.
+
+    The family of tests is that of the driver alone, which is easier to pass than the one that the signal itself faces.
+    """
+    criteria = []
+    for control in CONTROLS:
+        criterion = f"control fails: {config.driver} with {control} is not shown to be a signal"
+        evidence = "signal/controls.parquet"
+        scores = None if controls is None else controls[controls["control"] == control].drop(columns="control")
+        if scores is None or scores.empty:
+            criteria.append(_not_shown(criterion, evidence, "the control was not run"))
+            continue
+        diagnosis = diagnose(scores, config, gate.level, seed, signals=(config.driver,))
+        asked = _discrimination_rows(scores, diagnosis, config, gate, seed)
+        failed, last = [row.criterion for row in asked if not row.met], asked[-1]
+        reason = f"it fails where the signal is asked: {'; '.join(failed)}" if failed else _CONTROL_PASSED
+        criteria.append(
+            _Criterion(
+                criterion,
+                value=last.value,
+                low=last.low,
+                high=last.high,
+                threshold=last.threshold,
+                met=bool(failed),
+                required=True,
+                evidence=evidence,
+                reason=reason,
+            )
+        )
+    return criteria
 
 
 def _kind_rows(diagnosis: pd.DataFrame, config: SignalConfig, gate: SignalGateConfig) -> list[_Criterion]:
@@ -255,6 +349,7 @@ def _stress_rows(stress: pd.DataFrame | None, config: SignalConfig) -> list[_Cri
     if stress is None or stress.empty:
         reason = "not available: the stress test did not run"
         return [_Criterion("the signal survives stress", False, False, evidence, reason)]
+    # Each signal in the mean over disturbances and attacks on itself, so that none profits from an attack on another.
     means = {(row["kind"], row["signal"]): row for row in _records(stress) if row["attack"] == ALL}
     criteria = []
     for kind in dict.fromkeys(kind for kind, _ in means):
@@ -263,8 +358,8 @@ def _stress_rows(stress: pd.DataFrame | None, config: SignalConfig) -> list[_Cri
         known = not np.isnan(own["difference"])
         criteria.append(
             _Criterion(
-                f"{config.driver} on {negatives} decays less than S_global in the mean over all disturbances "
-                "(difference of the shares kept)",
+                f"{config.driver} on {negatives} decays less than S_global in the mean over all disturbances, "
+                "each under attacks on itself (difference of the shares kept)",
                 value=own["difference"] if known else None,
                 low=own["difference_low"] if known else None,
                 high=own["difference_high"] if known else None,

@@ -18,6 +18,15 @@ def gate_action(path: str) -> str:
     return str(actions.pop())
 
 
+NOT_SHOWN = "not shown"
+"""How the reason of a required criterion begins that could not be measured at all."""
+
+
+def not_shown(verdict: pd.DataFrame) -> pd.DataFrame:
+    """The required criteria without any measurement: nothing speaks against them, and nothing for them."""
+    return verdict[verdict["required"] & ~verdict["met"] & verdict["reason"].str.startswith(f"{NOT_SHOWN}: ")]
+
+
 def missed(verdict: pd.DataFrame) -> pd.DataFrame:
     """The required criteria that do not hold; where none is, those that a strict gate stopped at undecided."""
     open_ = verdict[verdict["required"] & ~verdict["met"]]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vialign.analysis.attribution.names import DRIVER
 from vialign.config.experiment import Config
-from vialign.gates.verdict import undecided
+from vialign.gates.verdict import missed, not_shown, undecided
 from vialign.report.evidence import GATES, Evidence
 
 PRIMARY = ("r1", "text", "image", "group", "accuracy", "soft_accuracy")
@@ -72,7 +72,10 @@ def badges(evidence: Evidence) -> list[Badge]:
         verdict = evidence.get(f"gate_{gate}")
         action = "none" if verdict is None else str(verdict["action"].iloc[0])
         open_ = action == "go" and verdict is not None and len(undecided(verdict))
-        found.append(Badge(gate, action, "not stopped, in part undecided" if open_ else words[action]))
+        said = "not stopped, in part undecided" if open_ else words[action]
+        if action in ("warn", "stop") and verdict is not None and len(not_shown(verdict)) == len(missed(verdict)):
+            said = f"not shown, run {'stopped' if action == 'stop' else 'went on'}"
+        found.append(Badge(gate, action, said))
     return found
 
 

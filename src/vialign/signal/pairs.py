@@ -16,12 +16,14 @@ from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration, fit_calibration
 from vialign.signal.score import agreement, consistency, local_similarity, match_entropy, relation_queries
-from vialign.tables.signal import SIGNAL_SCORES
+from vialign.tables.signal import CONTROLS, SIGNAL_CONTROLS, SIGNAL_SCORES
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
 
 PAIR_COLUMNS = ["image_id", "text_id", "kind"]
+SHUFFLED = CONTROLS[0]
+"""The control in which every image has the prototypes of another."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,23 @@ def score_pairs(
     """
     frame = _similarities(pairs, features, config, seed)
     s_global, s_local = (torch.tensor(frame[name].to_numpy()) for name in ("s_global", "s_local"))
+    derived = {name: value.numpy() for name, value in derived_signals(s_global, s_local, calibration).items()}
+    return SIGNAL_SCORES.check(frame.assign(**derived, certainty=1.0 - frame["local_entropy"]))
+
+
+def derived_signals(
+    s_global: Float[Tensor, "*pair"], s_local: Float[Tensor, "*pair"], calibration: SignalCalibration
+) -> dict[str, Float[Tensor, "*pair"]]:
+    """Every signal that is a function of the two raw similarities, by its column of `SIGNAL_SCORES`; differentiable."""
     mapped_global, mapped_local = calibration.s_global.torch(s_global), calibration.s_local.torch(s_local)
-    frame = frame.assign(
-        s_global_calibrated=mapped_global.numpy(),
-        s_local_calibrated=mapped_local.numpy(),
-        consistency=consistency(mapped_global, mapped_local).numpy(),
-        consistency_raw=consistency(s_global, s_local).numpy(),
-        agreement=agreement(mapped_global, mapped_local).numpy(),
-        s_sum=(mapped_global + mapped_local).numpy(),
-        certainty=1.0 - frame["local_entropy"],
-    )
-    return SIGNAL_SCORES.check(frame)
+    return {
+        "s_global_calibrated": mapped_global,
+        "s_local_calibrated": mapped_local,
+        "consistency": consistency(mapped_global, mapped_local),
+        "consistency_raw": consistency(s_global, s_local),
+        "agreement": agreement(mapped_global, mapped_local),
+        "s_sum": mapped_global + mapped_local,
+    }
 
 
 def with_control(features: SplitFeatures, config: SignalConfig, seed: int) -> SplitFeatures:
@@ -130,8 +138,28 @@ def exchanged(count: int, seed: int) -> Int[Tensor, "image"]:
     return torch.from_numpy(donor)
 
 
+def score_control(
+    name: str,
+    pairs: pd.DataFrame,
+    features: SplitFeatures,
+    calibration_pairs: pd.DataFrame,
+    calibration_features: SplitFeatures,
+    config: SignalConfig,
+    seed: int,
+) -> pd.DataFrame:
+    """Every signal of `pairs` with its local part replaced, rows as `SIGNAL_CONTROLS`.
+
+    `name` is one of `CONTROLS`: of `shuffled prototypes` the exchange is made here, every other replacement is in the
+    features already. As for the signal itself, both maps are fitted on the calibration split, here of the control.
+    """
+    config = config.model_copy(update={"shuffle_prototypes": name == SHUFFLED})
+    maps = SignalCalibration.from_table(calibrate_signal(calibration_pairs, calibration_features, config, seed))
+    scores = score_pairs(pairs, features, maps, config, seed)
+    return SIGNAL_CONTROLS.check(scores.assign(control=name)[list(SIGNAL_CONTROLS.columns)])
+
+
 def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalConfig, seed: int) -> pd.DataFrame:
-    """`pairs` with s_global, s_local and local_entropy, float64."""
+    """`pairs` with s_global, s_local (with geometry and plain) and local_entropy, float64."""
     features = with_control(features, config, seed)
     image_positions = positions(pairs["image_id"], features.image_ids, "image")
     text_positions = positions(pairs["text_id"], features.text_ids, "text")
@@ -147,13 +175,14 @@ def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalCo
                     [
                         (features.image_pooled[images] * features.text_pooled[texts]).sum(dim=-1),
                         local_similarity(*local, prototypes.mass, prototypes.moments, relation_queries(phrases)),
+                        local_similarity(*local, prototypes.mass),
                         match_entropy(*local, config.temperature, prototypes.mass),
                     ],
                     dim=1,
                 )
             )
-    values = torch.cat(parts).double().numpy() if parts else np.empty((0, 3))
-    columns = pd.DataFrame(values, columns=["s_global", "s_local", "local_entropy"], index=pairs.index)
+    values = torch.cat(parts).double().numpy() if parts else np.empty((0, 4))
+    columns = pd.DataFrame(values, columns=["s_global", "s_local", "s_local_plain", "local_entropy"], index=pairs.index)
     return pd.concat([pairs[PAIR_COLUMNS], columns], axis=1)
 
 

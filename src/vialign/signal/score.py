@@ -13,7 +13,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vialign.disentangle.geometry import relation_matches
+from vialign.disentangle.geometry import matched_with_geometry
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases
@@ -40,7 +40,8 @@ def local_similarity(
 ) -> Float[Tensor, "batch"]:
     """S_local: mean best match of each caption's phrases among its image's prototypes; in [-1, 1].
 
-    The formula stands in docs/method.md#1-the-signal; the matches are those of `phrase_matches`.
+    The formula stands in docs/method.md#1-the-signal. The matches are those of `phrase_matches`: without `moments` and
+    `relations` S_local as it is defined there, with both also by the geometry of what relations are said of.
     """
     return (weight * phrase_matches(prototypes, phrases, mass, moments, relations)[0]).sum(dim=-1)
 
@@ -56,7 +57,9 @@ def phrase_matches(
 
     A prototype is its feature and the moments of its map. With `moments` and `relations`, a relation phrase whose both
     arguments are known is matched with the geometry of the two prototypes that its arguments match best; which concepts
-    are there cannot tell such a phrase from its converse. Its prototype is then that of its subject.
+    are there cannot tell such a phrase from its converse. Geometry takes the place of the visual match where the
+    relation is spatial and is added to it where not (`matched_with_geometry`). The phrase's prototype is then that of
+    its subject.
     """
     matches = einsum(phrases, prototypes, "b m d, b k d -> b m k")
     if mass is not None:
@@ -69,7 +72,7 @@ def phrase_matches(
             for index in (relations.subject, relations.object)
         )
         told = relations.direction.abs().sum(dim=-1) > 0
-        best = torch.where(told, relation_matches(subject, object_, relations.direction), best)
+        best = matched_with_geometry(best, subject, object_, relations.direction)
         place = torch.where(told, place.gather(1, relations.subject.clamp_min(0)), place)
     return best, place
 

@@ -25,6 +25,7 @@ SIGNALS = (
     "agreement",
     "s_global",
     "s_local",
+    "s_local_plain",
     "s_sum",
     "certainty",
 )
@@ -55,7 +56,10 @@ SIGNAL_SCORES = Table(
     text_id=key("text"),
     kind=category(PAIR_KINDS, "aligned, or the way in which the caption was made wrong"),
     s_global=similarity("cosine of the pooled embeddings"),
-    s_local=similarity("weighted mean best match of phrases among prototypes"),
+    s_local=similarity(
+        "weighted mean best match of phrases among prototypes, relations with the geometry of both arguments"
+    ),
+    s_local_plain=similarity("weighted mean best match of phrases among prototypes alone, as the proposal defines it"),
     s_global_calibrated=unit_interval("s_global after the monotone map"),
     s_local_calibrated=unit_interval("s_local after the monotone map"),
     consistency=unit_interval("C = 1 - |s_global - s_local| of the calibrated values"),
@@ -64,6 +68,17 @@ SIGNAL_SCORES = Table(
     s_sum=number("sum of the calibrated similarities"),
     local_entropy=unit_interval("entropy of the match distribution over log K"),
     certainty=unit_interval("1 - local_entropy"),
+)
+
+
+CONTROLS = ("shuffled prototypes", "unfitted dictionary")
+"""What takes the place of the local part in the controls of the signal gate."""
+
+
+SIGNAL_CONTROLS = Table(
+    "signal_controls",
+    control=category(CONTROLS, "what the local part of the signal was replaced by", key=True),
+    **SIGNAL_SCORES.columns,
 )
 
 
@@ -99,8 +114,8 @@ DIAGNOSIS = Table(
 PROBE = Table(
     "probe",
     features=key(
-        "feature set: signal (the driver), s_global, s_local, s_global+s_local, s_global+signal, embedding (of the "
-        "image), random, shuffled labels (the signal's features)"
+        "feature set: signal (the driver), s_global, s_local, s_local_plain, s_global+s_local, s_global+signal, "
+        "s_global+s_local+signal, embedding (of the image), random, shuffled labels (the signal's features)"
     ),
     accuracy=unit_interval("balanced accuracy, cross-validated by image"),
     low=unit_interval("lower end of the interval over images"),
@@ -110,9 +125,18 @@ PROBE = Table(
     gain=number("accuracy minus that of s_global, paired", optional=True),
     gain_low=number("lower end of the gain's interval", optional=True),
     gain_high=number("upper end of the gain's interval", optional=True),
+    beyond_parts=number("accuracy minus that of s_global+s_local, paired", optional=True),
+    beyond_parts_low=number("lower end of its interval", optional=True),
+    beyond_parts_high=number("upper end of its interval", optional=True),
     classes=whole("relation classes", low=0),
     images=whole("images", low=0),
 )
+
+
+NONE = "none"
+"""Target of a disturbance that aims at no signal, such as noise."""
+OWN = "own"
+"""Target of a mean in which every signal stands under the attacks on itself."""
 
 
 STRESS_UNITS = (
@@ -128,6 +152,7 @@ STRESS_UNITS = (
 STRESS = Table(
     "stress",
     attack=key("corruption or attack"),
+    target=key("the signal that was attacked by its own gradient; none where a disturbance aims at no signal"),
     strength=Column(pa.float64(), "how strong it is, in `unit`; 0 is clean", low=0, key=True),
     unit=category(
         STRESS_UNITS,
@@ -146,6 +171,9 @@ STRESS = Table(
 STRESS_SUMMARY = Table(
     "stress_summary",
     attack=key("corruption or attack; `all` is the mean over all of them"),
+    target=key(
+        "the signal that was attacked; none where nothing is aimed at; own: each signal under attacks on itself"
+    ),
     signal=key("which score discriminates"),
     kind=key("random, or hard: the rule-made negatives pooled"),
     relative_area=number(
@@ -154,7 +182,10 @@ STRESS_SUMMARY = Table(
     ),
     low=number("lower end of its bootstrap interval over images", optional=True),
     high=number("upper end of its bootstrap interval over images", optional=True),
-    difference=number("relative_area minus that of s_global, paired; missing for s_global itself", optional=True),
+    difference=number(
+        "relative_area minus that of s_global under the attack on s_global, paired; missing for s_global itself",
+        optional=True,
+    ),
     difference_low=number("lower end of the difference's interval", optional=True),
     difference_high=number("upper end of the difference's interval", optional=True),
     clean=unit_interval("AUC without any disturbance"),

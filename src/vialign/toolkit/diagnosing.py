@@ -11,6 +11,7 @@ from vialign.config.gates import SignalGateConfig
 from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
 from vialign.gates.signal import BLIND, signal_verdict
+from vialign.gates.verdict import missed, not_shown
 from vialign.language.texts import make_negatives
 from vialign.random import generator
 from vialign.signal.blind import fit_blind
@@ -28,7 +29,7 @@ from vialign.toolkit.signal import Signal
 if TYPE_CHECKING:
     from spacy.language import Language
 
-SHOWN = ("consistency", "agreement", "s_global", "s_local", "s_sum", BLIND)
+SHOWN = ("consistency", "agreement", "s_global", "s_local", "s_local_plain", "s_sum", BLIND)
 """Signals of the printed table, beside the driver."""
 _BLIND_IMAGES = 1000
 """Further images whose captions the blind baseline learns from, at most."""
@@ -43,7 +44,8 @@ class Diagnosis:
     table: pd.DataFrame
     """Rows of `DIAGNOSIS`: every signal on every kind of wrong caption."""
     verdict: pd.DataFrame
-    """Rows of `VERDICT`: the criteria of the signal gate. Labelled relations and stress are not available here."""
+    """Rows of `VERDICT`: the criteria of the signal gate. Labelled relations, controls and stress are not available
+    here, so the whole claim is never shown by captions alone."""
     scores: pd.DataFrame
     """Rows of `SIGNAL_SCORES` behind both, with the blind baseline as a further column."""
     driver: str
@@ -53,8 +55,8 @@ class Diagnosis:
 
     @property
     def holds(self) -> bool:
-        """Whether every required criterion is met."""
-        return bool((self.verdict["action"] == "go").all())
+        """Whether every required criterion that captions alone can measure is met."""
+        return len(missed(self.verdict)) == len(not_shown(self.verdict))
 
     def __str__(self) -> str:
         return "\n".join([*table_lines(self), "", *verdict_lines(self)])
@@ -109,7 +111,7 @@ def diagnose_signal(
     if blind is not None:
         scores = scores.assign(blind=scores["text_id"].map(blind).to_numpy())
     table = diagnose(scores, config, gate.level, seed)
-    verdict = signal_verdict(scores, signal.calibration, table, PROBE.empty(), None, config, gate, seed)
+    verdict = signal_verdict(scores, signal.calibration, table, PROBE.empty(), None, None, config, gate, seed)
     return Diagnosis(table, verdict, scores, config.driver, gate)
 
 
@@ -184,9 +186,12 @@ def verdict_lines(diagnosis: Diagnosis) -> list[str]:
         else:
             good.append(_told(row))
     if diagnosis.holds:
-        lines = [f"Verdict: {driver} may be used here. It tells true captions from {', '.join(good)}."]
+        lines = [
+            f"Verdict: {driver} tells true captions from {', '.join(good)}, and adds to its parts. Not shown is what "
+            "captions alone cannot tell, the probe of labelled relations and the controls: the pipeline runs them."
+        ]
     else:
-        failed = diagnosis.verdict[diagnosis.verdict["required"] & ~diagnosis.verdict["met"]]
+        failed = missed(diagnosis.verdict).drop(not_shown(diagnosis.verdict).index)
         lines = [f"Verdict: do not use {driver} here. It is not shown that {'; nor that '.join(failed['criterion'])}."]
         if good:
             lines.append(f"Above chance, but not surely above what the words alone give away: {', '.join(good)}.")

@@ -12,6 +12,7 @@ from vialign.signal.validation.diagnosis import HARD
 from vialign.signal.validation.stress import image_side, stress_sample, stress_test
 from vialign.signal.validation.text_stress import TextSide
 from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.signal import NONE, OWN
 from vialign.toolkit.captions import Captions
 from vialign.toolkit.diagnosing import LEAST, driven_by, with_negatives
 from vialign.toolkit.encoder import to_pixels
@@ -79,7 +80,10 @@ def stress_lines(stress: Stress) -> list[str]:
     """The share of the excess over chance that is kept, of the signal and of S_global, for a terminal."""
     lines = ["share of the discrimination beyond chance that is kept [95 % interval]; 1 is no decay, 0 is chance"]
     for kind in (HARD, "random"):
-        rows = stress.summary[stress.summary["kind"] == kind].set_index(["attack", "signal"])
+        # Each signal under the attacks on itself.
+        summary = stress.summary
+        own = summary["target"].isin([NONE, OWN]) | (summary["target"] == summary["signal"])
+        rows = summary[own & (summary["kind"] == kind)].set_index(["attack", "signal"])
         if rows.empty:
             continue
         lines.append(f"{kind:20}{stress.driver:>24}{'s_global':>24}")

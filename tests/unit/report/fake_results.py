@@ -22,11 +22,13 @@ from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import QUALITY, SPANS
 from vialign.tables.schema import Table
 from vialign.tables.signal import (
+    CONTROLS,
     DIAGNOSIS,
     PAIR_KINDS,
     PROBE,
     REFERENCE_SIGNALS,
     SIGNAL_CALIBRATION,
+    SIGNAL_CONTROLS,
     SIGNAL_SCORES,
     SIGNALS,
     STRESS,
@@ -189,6 +191,7 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
             scores.append(
                 dict(
                     image_id=f"i{number}", text_id=f"i{number}!{kind}", kind=kind, s_global=glob / 2, s_local=local / 2,
+                    s_local_plain=local / 3,
                     s_global_calibrated=glob, s_local_calibrated=local, consistency=c, consistency_raw=c,
                     agreement=glob * local, s_sum=glob + local, local_entropy=entropy, certainty=1 - entropy,
                 )
@@ -206,33 +209,40 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
     for attack, unit in attacks.items():
         for strength in (0.0, 1.0) if unit == "domain" else (0.0, 1.0, 2.0, 3.0, 4.0, 5.0):
             for signal, slope in (("consistency", 0.02), ("s_global", 0.03), ("s_local", 0.01)):
+                target = signal if attack == "fgsm" else "none"
                 for kind, start in (("random", 0.9), ("hard", 0.68)):
                     auc = start - slope * strength
                     ends = dict(auc=auc, low=auc - 0.02, high=auc + 0.02, pairs=200)
-                    stress.append(dict(attack=attack, strength=strength, unit=unit, signal=signal, kind=kind, **ends))
+                    about = dict(attack=attack, target=target, strength=strength, unit=unit)
+                    stress.append(dict(**about, signal=signal, kind=kind, **ends))
     summary = []
     for attack in (*attacks, "all"):
         for signal, share in (("consistency", 0.8), ("s_global", 0.7), ("s_local", 0.9)):
             for kind in ("random", "hard"):
                 area = dict(relative_area=share, low=share - 0.05, high=share + 0.05, clean=0.9)
-                summary.append(dict(attack=attack, signal=signal, kind=kind, **area))
+                target = {"fgsm": signal, "all": "own"}.get(attack, "none")
+                summary.append(dict(attack=attack, target=target, signal=signal, kind=kind, **area))
                 if signal != "s_global":
                     gain = share - 0.7
                     summary[-1] |= dict(difference=gain, difference_low=gain - 0.04, difference_high=gain + 0.04)
     _write(folder, "signal/stress_summary.parquet", STRESS_SUMMARY, summary)
     probe = []
     accuracies = {
-        "signal": 0.41, "s_global": 0.30, "s_local": 0.36, "s_global+signal": 0.43, "embedding": 0.62, "random": 0.13,
+        "signal": 0.41, "s_global": 0.30, "s_local": 0.36, "s_local_plain": 0.2, "s_global+s_local": 0.37,
+        "s_global+signal": 0.43, "s_global+s_local+signal": 0.44, "embedding": 0.62, "random": 0.13,
         "shuffled labels": 0.12,
     }  # fmt: skip
     for name, accuracy in accuracies.items():
         gain = None if name == "s_global" else accuracy - 0.30
         ends = dict(low=accuracy - 0.03, high=accuracy + 0.03, chance=0.125, classes=8, images=400)
         gains = dict(gain=gain, gain_low=gain and gain - 0.03, gain_high=gain and gain + 0.03)
+        if name not in ("s_global", "s_global+s_local"):
+            beyond = accuracy - 0.37
+            gains |= dict(beyond_parts=beyond, beyond_parts_low=beyond - 0.03, beyond_parts_high=beyond + 0.03)
         probe.append(dict(features=name, accuracy=accuracy, selectivity=accuracy - 0.12, **ends, **gains))
     ratings = [
         dict(signal=name, ratings="expert", tau_b=0.3, tau_c=0.29, low=0.27, high=0.33, pairs=4000)
-        for name in ("consistency", "s_global", "s_local", "s_sum")
+        for name in ("consistency", "s_global", "s_local", "s_local_plain", "s_sum")
     ]
     _write(folder, "evaluate/agreement.parquet", AGREEMENT, ratings)
     maps = [
@@ -242,6 +252,8 @@ def _signal(folder: Path, draw: np.random.Generator) -> None:
     ]  # fmt: skip
     _write(folder, "signal/calibration.parquet", SIGNAL_CALIBRATION, maps)
     _write(folder, "signal/scores.parquet", SIGNAL_SCORES, scores)
+    controls = [{**row, "control": control} for control in CONTROLS for row in scores[:200]]
+    _write(folder, "signal/controls.parquet", SIGNAL_CONTROLS, controls)
     _write(folder, "signal/diagnosis.parquet", DIAGNOSIS, diagnosis)
     _write(folder, "signal/stress.parquet", STRESS, stress)
     _write(folder, "signal/probe.parquet", PROBE, probe)

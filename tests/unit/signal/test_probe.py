@@ -82,7 +82,8 @@ def test_features_are_the_signal_of_every_predicate_in_one_order():
     texts = probe_texts(relations, objects, ids, CONFIG, 0)
     rng = np.random.default_rng(0)
     scores = texts[["text_id", "image_id"]].assign(
-        kind="aligned", **{name: rng.random(len(texts)) for name in ("s_global", "s_local", "consistency")}
+        kind="aligned",
+        **{name: rng.random(len(texts)) for name in ("s_global", "s_local", "s_local_plain", "consistency")},
     )
     embeddings = pd.DataFrame(rng.random((60, 5)), index=ids)
     data = probe_features(scores.sample(frac=1, random_state=0), texts, "consistency", embeddings)
@@ -104,13 +105,23 @@ def simulated(informative: bool, items: int = 150, classes: int = 3, seed: int =
     hint = np.eye(classes)[labels]
     s_global = 0.7 * hint + rng.standard_normal((items, classes))
     signal = (1.5 * hint if informative else 0) + rng.standard_normal((items, classes))
-    features = {"signal": signal, "s_global": s_global, "s_global+signal": np.hstack([s_global, signal])}
+    s_local = 0.7 * hint + rng.standard_normal((items, classes))
+    features = {
+        "signal": signal,
+        "s_global": s_global,
+        "s_global+s_local": np.hstack([s_global, s_local]),
+        "s_global+signal": np.hstack([s_global, signal]),
+        "s_global+s_local+signal": np.hstack([s_global, s_local, signal]),
+    }
     return ProbeData(features, labels, np.arange(items).astype(str))
 
 
 def test_a_planted_gain_is_found_and_the_controls_find_nothing():
     table = run_probe(simulated(True), CONFIG, 0).set_index("features")
     assert table.loc["s_global+signal", "gain_low"] > 0.05
+    beyond = table.loc["s_global+s_local+signal"]
+    assert 0 < beyond["beyond_parts_low"] < beyond["gain_low"]
+    assert beyond["beyond_parts"] == pytest.approx(beyond["accuracy"] - table.loc["s_global+s_local", "accuracy"])
     assert table.loc["signal", "selectivity"] > 0.2
     for control in ("random", "shuffled labels"):
         assert abs(table.loc[control, "accuracy"] - 1 / 3) < 0.12
@@ -120,11 +131,9 @@ def test_a_planted_gain_is_found_and_the_controls_find_nothing():
 
 
 def test_without_information_there_is_no_gain():
-    gains = [
-        run_probe(simulated(False, seed=seed), CONFIG, 0).set_index("features").loc["s_global+signal"]
-        for seed in (1, 2)
-    ]
-    assert all(row["gain_low"] < 0 for row in gains)
+    tables = [run_probe(simulated(False, seed=seed), CONFIG, 0).set_index("features") for seed in (1, 2)]
+    assert all(table.loc["s_global+signal", "gain_low"] < 0 for table in tables)
+    assert all(table.loc["s_global+s_local+signal", "beyond_parts_low"] < 0 for table in tables)
 
 
 def test_no_item_is_predicted_from_its_own_image():

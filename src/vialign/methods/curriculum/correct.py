@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vialign.disentangle.geometry import GEOMETRY, relation_matches, relative_geometry
+from vialign.disentangle.geometry import GEOMETRY, matched_with_geometry, relative_geometry
 from vialign.methods.curriculum.head import drawn
 from vialign.signal.score import ABSENT
 
@@ -173,9 +173,8 @@ def local_scores(
     rows = place.reshape(group, images, items * units, 1).expand(-1, -1, -1, 5)
     places = moments.gather(2, rows).view(group, images, items, units, 5)
     subject, object_ = _pick(places, texts["subject"]), _pick(places, texts["object"])
-    related = relation_matches(subject, object_, texts["direction"][:, None])
-    told = texts["direction"].any(dim=-1)[:, None]
-    return (torch.where(told, related, best) * texts["weight"][:, None]).sum(dim=-1)
+    match = matched_with_geometry(best, subject, object_, texts["direction"][:, None])
+    return (match * texts["weight"][:, None]).sum(dim=-1)
 
 
 def _pick(

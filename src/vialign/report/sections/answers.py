@@ -6,7 +6,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.config.experiment import Config, digest
-from vialign.gates.verdict import missed, undecided, unmeasured
+from vialign.gates.verdict import missed, not_shown, undecided, unmeasured
 from vialign.report import summary
 from vialign.report.blocks import say
 from vialign.report.evidence import PLACES, Evidence
@@ -70,12 +70,18 @@ def _unknown(evidence: Evidence, what: str) -> list[Markup]:
 def _held(evidence: Evidence) -> Markup:
     verdict = evidence.get("gate_signal")
     action = "none" if verdict is None else str(verdict["action"].iloc[0])
-    return {
-        "go": say("<strong>Yes</strong>: every criterion that the signal gate requires holds."),
-        "warn": say("<strong>No</strong>: a criterion that the signal gate requires does not hold; the run went on."),
-        "stop": say("<strong>No</strong>: a criterion that the signal gate requires does not hold; the run stopped."),
-        "none": say("<strong>Not known</strong>: this run did not reach the signal gate."),
-    }[action]
+    if verdict is None or action == "none":
+        return say("<strong>Not known</strong>: this run did not reach the signal gate.")
+    if action == "go":
+        return say("<strong>Yes</strong>: every criterion that the signal gate requires holds.")
+    went = "stopped" if action == "stop" else "went on"
+    open_, unmeasured_ = missed(verdict), not_shown(verdict)
+    named = Markup("; ").join(quote(row, "criterion") for _, row in open_.iterrows())
+    if len(unmeasured_) == len(open_):
+        return say(
+            "<strong>Not shown</strong>: what the signal gate requires could not be measured: {}. ", named
+        ) + say("The run {}.", went)
+    return say("<strong>No</strong>: of what the signal gate requires this does not hold: {}. The run {}.", named, went)
 
 
 def _signal(evidence: Evidence, config: Config) -> Markup | None:
@@ -129,13 +135,22 @@ def _random(evidence: Evidence, config: Config) -> Markup | None:
 
 def _probe(evidence: Evidence) -> Markup | None:
     probe = evidence.get("probe")
-    part = None if probe is None else probe[probe["features"].eq("s_global+signal") & probe["gain"].notna()]
-    if part is None or part.empty:
+    if probe is None:
+        return say("Whether a linear probe gains from the signal is <strong>not shown</strong>: it could not run.")
+    gains = []
+    for features, column, rival in (
+        ("s_global+signal", "gain", "the global similarity"),
+        ("s_global+s_local+signal", "beyond_parts", "the global and the local similarity together"),
+    ):
+        part = probe[probe["features"].eq(features) & probe[column].notna()]
+        if not part.empty:
+            row = part.iloc[0]
+            adds = "adds to" if row[f"{column}_low"] > 0 else "adds nothing that could be shown to"
+            gain = cite_interval(row, column, "points", f"{column}_low", f"{column}_high")
+            gains.append(say("{} {} (gain {} points)", adds, rival, gain))
+    if not gains:
         return None
-    row = part.iloc[0]
-    adds = "adds to" if row["gain_low"] > 0 else "adds nothing that could be shown to"
-    gain = cite_interval(row, "gain", "points", "gain_low", "gain_high")
-    return say("A linear probe for relations: the signal {} the global similarity (gain {} points).", adds, gain)
+    return say("A linear probe for relations: the signal {}.", Markup("; it ").join(gains))
 
 
 # ------------------------------------------------------------------------------------------------ the method

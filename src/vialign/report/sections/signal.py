@@ -60,6 +60,10 @@ def _discrimination(evidence: Evidence, config: Config) -> list[Markup]:
             ),
         )
     ]
+    aside = paragraph(
+        "S local stands twice: plain, the mean best match of phrases among prototypes, as the proposal defines it; and "
+        "with geometry, where spatial relations are read from how the two prototypes lie and other relations from both."
+    )
     shows = [
         Show("kind", "Kind"),
         Show("signal", "Signal"),
@@ -81,6 +85,7 @@ def _discrimination(evidence: Evidence, config: Config) -> list[Markup]:
     full = render_table(frame, DIAGNOSIS, source=path, title="Diagnosis, every test", columns=shows)
     return [
         gallery(drawings),
+        aside,
         *_references(frame, evidence),
         matrix,
         folded("Effect sizes and tests", full),
@@ -137,7 +142,7 @@ def _distributions(evidence: Evidence, config: Config) -> list[Markup]:
         return [absent("the scores", path, evidence.stopped)]
     frame = frame.assign(kind=frame["kind"].map(words))
     drawings = []
-    for column in dict.fromkeys((config.signal.driver, "s_global", "s_local")):
+    for column in dict.fromkeys((config.signal.driver, "s_global", "s_local", "s_local_plain")):
         title = f"{signal_name(column)}: aligned and wrong captions"
         svg = distribution_plot(
             frame,
@@ -187,8 +192,8 @@ def _probe(evidence: Evidence, config: Config) -> list[Markup]:
         lines=[(float(frame["chance"].iloc[0]), "chance")],
     )
     reading = (
-        "Cross-validated by image. What matters is the gain beyond the global similarity; shuffled labels must sit at "
-        "chance."
+        "Cross-validated by image. What matters is the gain beyond the global and the local similarity together; "
+        "shuffled labels must sit at chance."
     )
     columns = [
         Show("features", "Features"),
@@ -196,6 +201,7 @@ def _probe(evidence: Evidence, config: Config) -> list[Markup]:
         Show("chance", "Chance", "fraction"),
         Show("selectivity", "Selectivity", "fraction"),
         Show("gain", "Gain beyond S global", "fraction", "gain_low", "gain_high"),
+        Show("beyond_parts", "Beyond both", "fraction", "beyond_parts_low", "beyond_parts_high"),
         Show("classes", "Classes", "count"),
         Show("images", "Images", "count"),
     ]

@@ -10,7 +10,7 @@ from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.numbers import cite, cite_interval
 from vialign.report.sections.common import SIGNAL_NAMES, signal_name, words
 from vialign.report.tables import Show, render_matrix
-from vialign.tables.signal import STRESS, STRESS_SUMMARY
+from vialign.tables.signal import NONE, OWN, STRESS, STRESS_SUMMARY
 
 _CURVES = {
     "severity": ("Corruptions", "severity"),
@@ -28,7 +28,9 @@ def stress(evidence: Evidence, config: Config) -> list[Markup]:
     frame, path = evidence.get("stress"), evidence.path("stress")
     if frame is None:
         return [absent("the stress test", path, evidence.stopped)]
-    kept = frame.assign(signal=frame["signal"].map(signal_name))
+    # Figures hold every signal against the attack on itself; what carries over from another attack is in the table.
+    own = frame[(frame["target"] == NONE) | (frame["target"] == frame["signal"])]
+    kept = own.assign(signal=own["signal"].map(signal_name))
     drawings = [_curves(kept[kept["unit"] == unit], path, unit) for unit in _CURVES if (kept["unit"] == unit).any()]
     elsewhere = kept[kept["unit"] == "domain"]
     if elsewhere.empty:
@@ -42,6 +44,7 @@ def stress(evidence: Evidence, config: Config) -> list[Markup]:
         title="Stress test",
         rows=[
             Show("attack", "Attack"),
+            Show("target", "Attacked"),
             Show("strength", "Strength", "plain"),
             Show("unit", "Unit"),
             Show("kind", "Kind"),
@@ -62,12 +65,14 @@ def _summary(evidence: Evidence, config: Config) -> list[Markup]:
     blocks = [_mean(part, kind, *pair) for kind, part in means.groupby("kind", sort=False)]
     blocks.append(
         paragraph(
-            "Every attack, on images and on words, follows the gradient of the global similarity: the other scores are "
-            "hit only as far as they follow it. Corruptions and noisy texts aim at nothing."
+            "Attacks on images are adaptive: each score is attacked by its own gradient, through prototypes where it "
+            "is local, and stands in the mean under the attacks on itself. Adversarial words follow the global "
+            "similarity alone; corruptions and noisy texts aim at nothing."
         )
     )
     drawings = []
-    for kind, part in frame[frame["signal"].isin(pair)].dropna(subset=["relative_area"]).groupby("kind", sort=False):
+    own = frame[frame["signal"].isin(pair) & (frame["target"].isin([NONE, OWN]) | (frame["target"] == frame["signal"]))]
+    for kind, part in own.dropna(subset=["relative_area"]).groupby("kind", sort=False):
         title = f"Discrimination kept under stress: {_KINDS.get(str(kind), words(kind))}"
         svg = interval_plot(
             part.assign(signal=part["signal"].map(signal_name), attack=part["attack"].map(words)),
@@ -89,7 +94,7 @@ def _summary(evidence: Evidence, config: Config) -> list[Markup]:
         STRESS_SUMMARY,
         source=path,
         title="Discrimination kept under stress: area above chance, relative to clean",
-        rows=[Show("attack", "Attack"), Show("kind", "Kind")],
+        rows=[Show("attack", "Attack"), Show("target", "Attacked"), Show("kind", "Kind")],
         across="signal",
         value=Show("relative_area", "Kept", "fraction", "low", "high"),
     )

@@ -16,13 +16,14 @@ from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.validation.diagnosis import HARD, contrast
 from vialign.signal.validation.resampling import image_weights, interval
-from vialign.tables.signal import STRESS, STRESS_SUMMARY
+from vialign.signal.validation.targets import GLOBAL, stressed_signals
+from vialign.tables.signal import NONE, OWN, STRESS, STRESS_SUMMARY
 
 CLEAN = "clean"
 """Name of the undisturbed scores; each curve starts with them at strength 0."""
 ALL = "all"
 """Name of the mean over all curves in `STRESS_SUMMARY`."""
-REFERENCE = "s_global"
+REFERENCE = GLOBAL
 """What the other signals are held against."""
 
 
@@ -40,6 +41,8 @@ class Stressed:
     """What `strength` counts."""
     images: str = "diagnosis"
     """Name of the set of images; sets with different names are resampled independently."""
+    target: str = NONE
+    """The signal that was attacked."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,18 @@ class Point:
     """`auc` in each resample of the images."""
     pairs: int
     """Misaligned pairs."""
+    target: str = NONE
+    """The signal that was attacked."""
 
 
 def stress_points(
     stressed: Iterable[Stressed], config: SignalConfig, seed: int, total: int | None = None
 ) -> list[Point]:
-    """Discrimination of the driver, S_global and S_local on random and on hard negatives, one point a disturbance.
+    """Discrimination of `stressed_signals` on random and on hard negatives, one point a disturbance.
 
-    Kinds with fewer than two images give no point.
+    Under an attack on a signal that signal alone is followed; under one on S_global all are, which shows what carries
+    over. Kinds with fewer than two images give no point.
     """
-    signals = tuple(dict.fromkeys((config.driver, REFERENCE, "s_local")))
     weights: dict[tuple[str, str], Float[np.ndarray, "repeat image"]] = {}
     points = []
     for one in track(stressed, "stress test", total):
@@ -77,10 +82,12 @@ def stress_points(
             if (one.images, kind) not in weights:
                 rng = generator(seed, "stress bootstrap", one.images, kind)
                 weights[one.images, kind] = image_weights(found.images, config.bootstrap, rng)
-            for signal in signals:
+            for signal in stressed_signals(config) if one.target in (NONE, GLOBAL) else (one.target,):
                 resampled = found.resampled_auc(signal, weights[one.images, kind])
                 value, pairs = found.auc(signal), len(found.misaligned)
-                points.append(Point(one.attack, one.strength, one.unit, signal, kind, value, resampled, pairs))
+                points.append(
+                    Point(one.attack, one.strength, one.unit, signal, kind, value, resampled, pairs, one.target)
+                )
     return points
 
 
@@ -93,6 +100,7 @@ def stress_table(points: Sequence[Point]) -> pd.DataFrame:
             rows.append(
                 {
                     "attack": curve[-1].attack,
+                    "target": curve[-1].target,
                     "strength": point.strength,
                     "unit": curve[-1].unit,
                     "signal": point.signal,
@@ -109,13 +117,13 @@ def stress_table(points: Sequence[Point]) -> pd.DataFrame:
 def stress_summary(points: Sequence[Point]) -> pd.DataFrame:
     """Each curve as one number, its mean excess over chance relative to clean, and `all` as the mean of all curves.
 
-    1 is no decay, 0 is chance. Rows as `STRESS_SUMMARY`, with the paired difference from S_global. Strengths are taken
-    as equally spaced steps from clean to the strongest, by the trapezoid rule. It is missing where the clean interval
-    reaches down to chance: nothing is there that could decay, and a ratio to noise says nothing. Resamples in which the
-    clean value is not above chance have no ratio and do not count.
+    1 is no decay, 0 is chance. Rows as `STRESS_SUMMARY`, with the paired difference from S_global under the attack on
+    S_global. The mean takes every disturbance once, and each signal under the attacks on itself (target `own`).
+    Strengths are taken as equally spaced steps from clean to the strongest, by the trapezoid rule. It is missing where
+    the clean interval reaches down to chance: nothing is there that could decay, and a ratio to noise says nothing.
+    Resamples in which the clean value is not above chance have no ratio and do not count.
     """
-    rows: list[dict[str, object]] = []
-    areas: dict[tuple[str, str], dict[str, Float[np.ndarray, "value"]]] = {}
+    areas: dict[tuple[str, str], dict[tuple[str, str], Float[np.ndarray, "value"]]] = {}
     clean: dict[tuple[str, str], float] = {}
     for curve in _curves(points):
         area = relative_area([np.concatenate([[point.auc], point.resampled]) for point in curve])
@@ -123,15 +131,18 @@ def stress_summary(points: Sequence[Point]) -> pd.DataFrame:
         clean[name] = start.auc
         if interval(start.resampled)[0] <= 0.5:
             area = np.full_like(area, np.nan)
-        areas.setdefault(name, {})[curve[-1].attack] = area
-    for found in areas.values():
-        found[ALL] = np.mean(list(found.values()), axis=0)
+        areas.setdefault(name, {})[curve[-1].attack, curve[-1].target] = area
+    for (signal, _), found in areas.items():
+        own = [area for (_, target), area in found.items() if target in (NONE, signal)]
+        found[ALL, OWN] = np.mean(own, axis=0)
+    rows: list[dict[str, object]] = []
     for (signal, kind), found in areas.items():
-        for attack, area in found.items():
-            row: dict[str, object] = {"attack": attack, "signal": signal, "kind": kind, "clean": clean[signal, kind]}
-            row |= _with_interval("relative_area", area, "low", "high")
+        for (attack, target), area in found.items():
+            row: dict[str, object] = {"attack": attack, "target": target, "signal": signal, "kind": kind}
+            row |= {"clean": clean[signal, kind]} | _with_interval("relative_area", area, "low", "high")
             if signal != REFERENCE:
-                difference = area - areas[REFERENCE, kind][attack]
+                against = target if target in (NONE, OWN) else REFERENCE
+                difference = area - areas[REFERENCE, kind][attack, against]
                 row |= _with_interval("difference", difference, "difference_low", "difference_high")
             rows.append(row)
     return STRESS_SUMMARY.check(pd.DataFrame(rows, columns=list(STRESS_SUMMARY.columns)))
@@ -148,15 +159,15 @@ def relative_area(curve: Sequence[Float[np.ndarray, "value"]]) -> Float[np.ndarr
 
 
 def _curves(points: Sequence[Point]) -> list[list[Point]]:
-    """Points by disturbance, signal and kind, each beginning with the clean one and rising in strength."""
+    """Points by disturbance, target, signal and kind, each beginning with the clean one and rising in strength."""
     clean = {(point.signal, point.kind): point for point in points if point.attack == CLEAN}
-    grouped: dict[tuple[str, str, str], list[Point]] = {}
+    grouped: dict[tuple[str, str, str, str], list[Point]] = {}
     for point in points:
         if point.attack != CLEAN:
-            grouped.setdefault((point.attack, point.signal, point.kind), []).append(point)
+            grouped.setdefault((point.attack, point.target, point.signal, point.kind), []).append(point)
     return [
         [clean[signal, kind], *sorted(curve, key=lambda point: point.strength)]
-        for (_, signal, kind), curve in grouped.items()
+        for (_, _, signal, kind), curve in grouped.items()
     ]
 
 

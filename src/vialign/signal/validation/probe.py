@@ -1,4 +1,4 @@
-"""Phase 1, probe: can a linear classifier read *how* two things are related from the signal, beyond S_global?
+"""Phase 1, probe: can a linear classifier read *how* two things are related from the signal, beyond its parts?
 
 For an image with a labelled relation (s, r, o), the features are the signal of the image with "s p o" for every
 predicate p of the vocabulary. The classifier predicts r, cross-validated by image. Each feature set also runs on
@@ -22,6 +22,8 @@ from vialign.tables.signal import PROBE
 
 REFERENCE = "s_global"
 """The feature set that every gain is measured from."""
+PARTS = "s_global+s_local"
+"""The harder rival: both similarities that the signal is made of."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ def probe_features(
         "signal": signal,
         "s_global": s_global,
         "s_local": s_local,
-        "s_global+s_local": np.hstack([s_global, s_local]),
+        "s_local_plain": table("s_local_plain"),
+        PARTS: np.hstack([s_global, s_local]),
         "s_global+signal": np.hstack([s_global, signal]),
+        f"{PARTS}+signal": np.hstack([s_global, s_local, signal]),
     }
     if embeddings is not None:
         features["embedding"] = embeddings.loc[items["image_id"]].to_numpy(dtype=np.float64)
@@ -109,7 +113,7 @@ def probe_features(
 def run_probe(data: ProbeData, config: SignalConfig, seed: int) -> pd.DataFrame:
     """Cross-validated balanced accuracy of every feature set; rows as `PROBE`.
 
-    `data.features` must hold `s_global` (gains are measured from it) and `signal`. Added here: `random` features, as
+    `data.features` must hold `s_global` and `s_global+s_local` (gains are measured from both) and `signal`. Added here: `random` features, as
     many as the signal has, and the row `shuffled labels`, the signal's features on the control task. Intervals
     resample images with the cross-validated predictions held fixed.
     """
@@ -138,6 +142,9 @@ def run_probe(data: ProbeData, config: SignalConfig, seed: int) -> pd.DataFrame:
         if name != REFERENCE:
             row["gain"] = accuracy - balanced_accuracy(hits[REFERENCE], labels)
             row["gain_low"], row["gain_high"] = interval(resampled[name] - resampled[REFERENCE])
+        if name not in (REFERENCE, PARTS):
+            row["beyond_parts"] = accuracy - balanced_accuracy(hits[PARTS], labels)
+            row["beyond_parts_low"], row["beyond_parts_high"] = interval(resampled[name] - resampled[PARTS])
         rows.append(row)
     low, high = interval(_resampled_balanced(control["signal"], shuffled, weights))
     accuracy = balanced_accuracy(control["signal"], shuffled)

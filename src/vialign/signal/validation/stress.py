@@ -1,11 +1,13 @@
 """Phase 2: how the discrimination of the signal, and of S_global beside it, decays when images are disturbed.
 
+Attacks are adaptive: every signal that is followed is attacked by its own gradient, so that none looks robust because
+the attack aimed at another.
+
 Disturbed texts are in `text_stress`, curves and their summary in `decay`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,9 +20,10 @@ from vialign.config.signal import SignalConfig
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures, build_pairs, positions, score_pairs
-from vialign.signal.validation.attacks import Encode, direction, pgd, step
+from vialign.signal.validation.attacks import direction, pgd, step
 from vialign.signal.validation.corruptions import CORRUPTIONS, corrupt
 from vialign.signal.validation.decay import CLEAN, Stressed, stress_points, stress_summary, stress_table
+from vialign.signal.validation.targets import harm, stressed_signals
 from vialign.signal.validation.text_stress import TextSide, disturbed_texts
 from vialign.tables.data import NEGATIVE_KINDS
 
@@ -39,10 +42,10 @@ _BATCH = 64
 class ImageSide:
     """All that turns pixels in [0, 1] (image, 3, height, width) into the image side of the signal."""
 
-    pooled: Encode
-    """Unit global embeddings, differentiable: what an attack sees."""
+    pooled: Callable[[Tensor], Tensor]
+    """Unit global embeddings, differentiable: what an attack on the global similarity sees."""
     encode: Callable[[Tensor], tuple[Tensor, "Prototypes"]]
-    """Unit global embeddings and prototypes."""
+    """Unit global embeddings and prototypes, differentiable in all but the choice of prototypes."""
 
 
 def image_side(backbone: "Backbone", visual: "VisualDisentangler", readout: str) -> ImageSide:
@@ -109,7 +112,7 @@ def stress_test(
         1
         + (elsewhere is not None)
         + len(CORRUPTIONS) * len(config.severities)
-        + len(ATTACKS) * len(config.epsilons)
+        + len(ATTACKS) * len(config.epsilons) * len(stressed_signals(config))
         + len(config.stress_typos)
         + len(config.stress_word_order)
         + config.stress_substitutions
@@ -123,8 +126,9 @@ def disturbed_images(
 ) -> Iterator[Stressed]:
     """Scores of the pairs under every corruption and under every attack on the images.
 
-    Attacks see the global embedding alone. Untargeted ones push each image away from its first aligned caption,
-    targeted ones towards its first random caption (its first wrong one, where it has no random one).
+    Every signal of `stressed_signals` is attacked by its own gradient. Untargeted attacks lower it for each image with
+    its first aligned caption, targeted ones raise it with the image's first random caption (its first wrong one, where
+    it has no random one).
     """
 
     def scored(pixels: Tensor) -> pd.DataFrame:
@@ -137,15 +141,42 @@ def disturbed_images(
             pixels = corrupt(images, name, severity, seed).float() / 255
             yield Stressed(name, float(severity), scored(pixels), "severity")
     for targeted in (False, True):
-        run = partial(_attacked, sample.pixels, *_aims(sample, targeted), side.pooled)
-        towards = run(partial(direction, targeted=targeted), torch.zeros_like(sample.pixels))
-        strong = partial(pgd, steps=config.attack_steps, restarts=config.attack_restarts, seed=seed, targeted=targeted)
-        suffix, unit = " targeted" if targeted else "", "epsilon in 1/255"
-        for epsilon in config.epsilons:
-            yield Stressed(f"fgsm{suffix}", epsilon, scored(step(sample.pixels, towards, epsilon / 255)), unit)
-        for epsilon in config.epsilons:
-            pixels = run(partial(strong, epsilon=epsilon / 255), sample.pixels)
-            yield Stressed(f"pgd{suffix}", epsilon, scored(pixels), unit)
+        for signal in stressed_signals(config):
+            found = attacked_images(sample, side, calibration, config, seed, signal, targeted=targeted)
+            for (attack, epsilon), pixels in found.items():
+                yield Stressed(attack, epsilon, scored(pixels), "epsilon in 1/255", target=signal)
+
+
+def attacked_images(
+    sample: StressSample,
+    side: ImageSide,
+    calibration: SignalCalibration,
+    config: SignalConfig,
+    seed: int,
+    signal: str,
+    *,
+    targeted: bool,
+) -> dict[tuple[str, float], Float[Tensor, "image channel height width"]]:
+    """The images under FGSM and PGD on one signal, by attack and epsilon in 1/255, in batches.
+
+    Images without a text of the kind that the attack needs stay as they are.
+    """
+    places, texts = _aims(sample, targeted)
+    suffix, sizes = " targeted" if targeted else "", {epsilon / 255: epsilon for epsilon in config.epsilons}
+    made = {
+        (f"{name}{suffix}", epsilon): sample.pixels.clone() for name in ("fgsm", "pgd") for epsilon in config.epsilons
+    }
+    for place, text in zip(places.split(_BATCH), texts.split(_BATCH), strict=True):
+        stated = sample.features.text_pooled[text], sample.features.phrases.index(text)
+        gain = harm(side.pooled, side.encode, *stated, calibration, signal, targeted=targeted)
+        pixels = sample.pixels[place]
+        towards = direction(gain, pixels)
+        for size, epsilon in sizes.items():
+            made[f"fgsm{suffix}", epsilon][place] = step(pixels, towards, size)
+        runs = {"steps": config.attack_steps, "restarts": config.attack_restarts, "seed": seed}
+        for size, found in pgd(gain, pixels, list(sizes), **runs):
+            made[f"pgd{suffix}", sizes[size]][place] = found
+    return made
 
 
 def other_domain(
@@ -156,29 +187,14 @@ def other_domain(
     return Stressed(DOMAIN, 1.0, score_pairs(pairs, features, calibration, config, seed), "domain", DOMAIN)
 
 
-def _aims(sample: StressSample, targeted: bool) -> tuple[Int[Tensor, "attacked"], Float[Tensor, "attacked dim"]]:
-    """Places of the images that can be attacked, and the embedding that each is pushed away from or towards."""
+def _aims(sample: StressSample, targeted: bool) -> tuple[Int[Tensor, "attacked"], Int[Tensor, "attacked"]]:
+    """Places of the images that can be attacked, and of the text that each is pushed away from or towards."""
     kind = sample.pairs["kind"]
     suited = sample.pairs[(kind == "aligned") != targeted]
     preferred = suited.assign(later=suited["kind"] != "random").sort_values("later", kind="stable")
     chosen = preferred.drop_duplicates("image_id")
     texts = positions(chosen["text_id"], sample.features.text_ids, "text")
-    return positions(chosen["image_id"], sample.features.image_ids, "image"), sample.features.text_pooled[texts]
-
-
-def _attacked(
-    pixels: Float[Tensor, "image channel height width"],
-    places: Int[Tensor, "attacked"],
-    texts: Float[Tensor, "attacked dim"],
-    encode: Encode,
-    attack: Callable[[Encode, Tensor, Tensor], Tensor],
-    otherwise: Float[Tensor, "image channel height width"],
-) -> Float[Tensor, "image channel height width"]:
-    """What an attack makes of the images at `places`, in batches; the others are as in `otherwise`."""
-    results = otherwise.clone()
-    for place, text in zip(places.split(_BATCH), texts.split(_BATCH), strict=True):
-        results[place] = attack(encode, pixels[place], text)
-    return results
+    return positions(chosen["image_id"], sample.features.image_ids, "image"), texts
 
 
 @torch.no_grad()
