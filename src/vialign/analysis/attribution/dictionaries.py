@@ -4,23 +4,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import encode_images, encode_texts
+from vialign.disentangle.prototype_quality import random_atoms
 from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, unboxed
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.disentangle.visual_fitting import fit_visual
-from vialign.random import generator
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
 
-_IMAGES = 2000
-"""Images behind the mean patch, at most."""
 Encoded = dict[str, tuple[Prototypes, Phrases]]
 """Prototypes and phrases of each split."""
 
@@ -73,25 +68,5 @@ def encode_unfitted(
     images: Mapping[str, "ImageFeatures"], phrases: Mapping[str, Phrases], fitted: VisualDisentangler, seed: int
 ) -> Encoded:
     """Every split with prototypes of random atoms; phrases as they are."""
-    train = images["train"]
-    dictionary = random_atoms(fitted, train.patches(0, min(len(train), _IMAGES)), seed)
+    dictionary = random_atoms(fitted, seed)
     return {split: (encode_images(dictionary, store), phrases[split]) for split, store in images.items()}
-
-
-def random_atoms(
-    fitted: VisualDisentangler, patches: Float[Tensor, "image patch dim"], seed: int
-) -> VisualDisentangler:
-    """A dictionary of the same sizes that was fitted on nothing; only the mean of `patches` is removed, as ever."""
-    with torch.random.fork_rng():
-        torch.manual_seed(int(generator(seed, "unfitted dictionary").integers(2**31)))
-        dictionary = VisualDisentangler(
-            fitted.dimension,
-            fitted.grid,
-            fitted.foreground,
-            fitted.background,
-            fitted.prototypes,
-            fitted.temperature,
-            fitted.adapter_rank,
-        )
-    dictionary.mean.copy_(patches.float().mean(dim=(0, 1)))
-    return dictionary.eval().requires_grad_(False)

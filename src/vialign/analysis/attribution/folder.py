@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from vialign.analysis.attribution.dictionaries import random_atoms
 from vialign.analysis.attribution.findings import attribution_table, carriers
 from vialign.analysis.attribution.names import DRIVER, FROZEN, SHIPPED
 from vialign.analysis.attribution.replacements import Replacement, driver_replacements, local_replacements
 from vialign.analysis.attribution.running import frozen_outcomes, replaced_outcomes
 from vialign.catalogue import method_name
 from vialign.config.experiment import Config
+from vialign.disentangle.prototype_quality import random_atoms
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
 from vialign.methods.build import build_method, learning_rate
@@ -82,7 +82,7 @@ def attribute_signal(
         data[split], patches = encode_split(signal, captions, names, broken, seed, batch)
         patches_of[split] = patches.float()
     broken.report()
-    atoms = random_atoms(signal.encoder.visual, patches_of[TRAIN], seed)
+    atoms = random_atoms(signal.encoder.visual, seed)
     random = {split: (prototypes_of(atoms, patches), data[split].phrases) for split, patches in patches_of.items()}
     facts, calibration = BackboneFacts.of(signal.encoder.backbone), SignalCalibration.from_table(signal.calibration)
     settings = config.model_copy(update={"signal": signal.config})
