@@ -15,7 +15,6 @@ import pandas as pd
 from pydantic import BaseModel, SkipValidation, field_serializer, field_validator
 
 from vialign.config.experiment import Config
-from vialign.config.methods import TrainingConfig
 from vialign.config.sections import dump_declared, load_declared
 from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, read_table, write_table, write_text
@@ -174,17 +173,9 @@ def search_job(job: TrainingJob) -> None:
 
 def found_rate(job: TrainingJob) -> float:
     """The learning rate that the search chose; that of the config where nothing was searched."""
-    return search_rate_of(job.method, job.inputs.get("search"), job.config.training)
+    from vialign.methods.rates import searched_rate
 
-
-def search_rate_of(method: str, search: str | None, config: TrainingConfig) -> float:
-    """The learning rate that the search, a file of `SEARCH`, chose for a method; that of the config without one."""
-    from vialign.methods.build import learning_rate
-
-    if search is None:
-        return learning_rate(method, config)
-    table = read_table(search, SEARCH)
-    return float(table.loc[table["chosen"], "learning_rate"].iloc[0])
+    return searched_rate(job.method, job.inputs.get("search"), job.config.training)
 
 
 def read_job_split(

@@ -113,9 +113,9 @@ def probe_features(
 def run_probe(data: ProbeData, config: SignalConfig, seed: int) -> pd.DataFrame:
     """Cross-validated balanced accuracy of every feature set; rows as `PROBE`.
 
-    `data.features` must hold `s_global` and `s_global+s_local` (gains are measured from both) and `signal`. Added here: `random` features, as
-    many as the signal has, and the row `shuffled labels`, the signal's features on the control task. Intervals
-    resample images with the cross-validated predictions held fixed.
+    `data.features` must hold `s_global` and `s_global+s_local` (gains are measured from both) and `signal`. Added here:
+    `random` features, as many as the signal has, and the row `shuffled labels`, the signal's features on the control
+    task. Intervals resample images with the cross-validated predictions held fixed.
     """
     classes, labels = np.unique(data.labels, return_inverse=True)
     images = pd.factorize(data.images)[0]

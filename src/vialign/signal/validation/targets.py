@@ -1,4 +1,4 @@
-"""What an attack on images raises: the harm to one signal, through the image tower and, where it is local, prototypes."""
+"""What an attack on images raises: the harm to one signal, through the image tower and, if local, prototypes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
