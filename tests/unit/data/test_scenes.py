@@ -30,6 +30,7 @@ from vialign.data.scenes.world import (
     twin,
 )
 from vialign.errors import UserError
+from vialign.random import generator
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, QUESTIONS, RELATIONS
 
 seeds = st.integers(0, 2**32 - 1)
@@ -238,3 +239,19 @@ def test_the_relation_benchmark_cannot_be_solved_by_naming_the_larger_thing_firs
     for row, item in zip(aro_relation(shown, "test", 600), shown, strict=True):
         true = {statement(item.scene.things[i], name, item.scene.things[j]) for i, name, j in relations(item.scene)}
         assert row["texts"][0] in true and row["texts"][1] not in true
+
+
+def test_no_picture_stands_in_two_splits(tables):
+    pixels = tables.images["path"].map(lambda path: (tables.image_folder / path).read_bytes())
+    assert tables.images["split"].groupby(pixels).nunique().max() == 1
+
+
+def test_what_confirms_is_drawn_from_another_seed(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "vialign.data.scenes.build.generator",
+        lambda seed, *names: drawn.append((seed, names)) or generator(seed, *names),
+    )
+    build(DataConfig(sizes=dict.fromkeys(DEFAULT_SIZES, 1)), 3, tmp_path)
+    seeds = {names[-1]: seed for seed, names in drawn if names[0] == "scenes"}
+    assert seeds.pop("confirmation") != 3 and set(seeds.values()) == {3}
