@@ -1,5 +1,6 @@
 """The embedded world says only what is true, draws what it says, and never leaks between splits."""
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from vialign.data.scenes.world import (
     twin,
 )
 from vialign.errors import UserError
+from vialign.random import generator
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, QUESTIONS, RELATIONS
 
 seeds = st.integers(0, 2**32 - 1)
@@ -238,3 +240,16 @@ def test_the_relation_benchmark_cannot_be_solved_by_naming_the_larger_thing_firs
     for row, item in zip(aro_relation(shown, "test", 600), shown, strict=True):
         true = {statement(item.scene.things[i], name, item.scene.things[j]) for i, name, j in relations(item.scene)}
         assert row["texts"][0] in true and row["texts"][1] not in true
+
+
+def test_what_confirms_is_drawn_from_another_seed(tmp_path, monkeypatch):
+    drawn = []
+
+    def noted(seed, *names):
+        drawn.append((seed, names))
+        return generator(seed, *names)
+
+    monkeypatch.setattr(import_module("vialign.data.scenes.build"), "generator", noted)
+    build(DataConfig(sizes=dict.fromkeys(DEFAULT_SIZES, 1)), 3, tmp_path)
+    seeds = {names[-1]: seed for seed, names in drawn if names[0] == "scenes"}
+    assert seeds.pop("confirmation") != 3 and set(seeds.values()) == {3}
