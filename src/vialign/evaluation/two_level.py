@@ -117,13 +117,13 @@ def two_level(values: Float[np.ndarray, "image column"], contrasts: Sequence[Con
     # Satterthwaite's rule can fall below the fewest that any mean square has, as one of them is subtracted.
     df = np.maximum(df, np.where(parts.seeds > 1, np.minimum(parts.seeds - 1, item_df), item_df))
     return Estimates(
-        value=parts.value,
+        value=np.asarray(parts.value),
         error=np.sqrt(np.maximum(variance, floor**2)),
         df=np.where(variance <= floor**2, item_df, df),
         item_error=np.sqrt(np.maximum(parts.item, floor**2)),
         item_df=item_df,
         seed_spread=np.where(parts.seeds > 1, np.sqrt(parts.spread), np.nan),
-        seeds=parts.seeds,
+        seeds=np.asarray(parts.seeds),
     )
 
 

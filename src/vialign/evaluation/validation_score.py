@@ -60,7 +60,9 @@ def _values(rows: pd.DataFrame, images: pd.Index, width: pd.MultiIndex) -> Float
     """Linearised mean over the queries of one kind."""
     cells = rows.groupby(["image_id", "method", "seed"], observed=True)["value"].agg(["sum", "count"])
     wide = cells.unstack(["method", "seed"], fill_value=0).reindex(images, fill_value=0)
-    sums, counts = (wide[name].reindex(columns=width, fill_value=0).to_numpy(np.float64) for name in ("sum", "count"))
+    sums, counts = (
+        pd.DataFrame(wide[name]).reindex(columns=width, fill_value=0).to_numpy(np.float64) for name in ("sum", "count")
+    )
     if (counts != counts[:, :1]).any():
         method, number = width[int(np.flatnonzero((counts != counts[:, :1]).any(axis=0))[0])]
         raise UserError(
