@@ -90,7 +90,7 @@ def _truth(world: World, rng: Generator) -> float:
 def _right_answers(world: World, rng: Generator) -> np.ndarray:
     """Right answers of each image (rows) in each column: the seeds of the method, then of its reference."""
     chances = _chances(world, rng, (world.images, 1), (1, world.seeds))
-    return rng.binomial(world.items, np.concatenate(chances, axis=1)).astype(float)
+    return np.asarray(rng.binomial(world.items, np.concatenate(chances, axis=1)), dtype=np.float64)
 
 
 WORLDS = (

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from vialign.tables.attribution import ATTRIBUTION, CARRIERS
 from vialign.tables.data import CAPTIONS, CHOICES, DATA_CHECK, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
-from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, OUTCOMES, REPRODUCTION, RERANKING, RESULTS
+from vialign.tables.evaluation import (
+    AGREEMENT,
+    BLIND,
+    COMPARISONS,
+    OUTCOMES,
+    REPRODUCTION,
+    RERANKING,
+    RESULTS,
+    SPENDING,
+)
 from vialign.tables.failures import FAILURE_MOVES, FAILURE_RATES, FAILURE_REVIEW, FAILURES
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import LOSS_ABLATION, QUALITY, SPANS, TEXTS, UNITS
@@ -240,6 +249,7 @@ RESULTS_OF_A_RUN = (
         "confirm",
         "the headline's differences on images that nothing led to",
     ),
+    Result("spending", "analyse/spending.parquet", SPENDING, "spend", "the gain kept at a share of its cost"),
     Result(
         "reproduction",
         "compare/reproduction.parquet",

@@ -204,6 +204,7 @@ def evidence(wildcards):
         *tables,
         *rules.ablation.output,
         *rules.attribution.output,
+        *rules.spend.output,
         *each_run(rules.train_final.output),
         *rules.agreement.output,
         *rules.blind_benchmarks.output,

@@ -158,6 +158,32 @@ rule confirm:
         "../scripts/confirm.py"
 
 
+# What the chosen combination keeps of its gain when only some pairs of the gallery get its own score.
+rule spend:
+    input:
+        **encoded("confirmation"),
+        calibration=rules.calibrate_signal.output[0],
+        checkpoints=lambda wildcards: expand(
+            rules.train_final.output.checkpoint, method=chosen(), seed=SEEDS
+        ),
+    output:
+        f"{RESULTS}/analyse/spending.parquet",
+    log:
+        f"{RESULTS}/logs/spend.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/spend.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section(*BUILDING, "evaluation.gallery_batch", "evaluation.level"),
+        code=code("spend"),
+        method=lambda wildcards: chosen(),
+        split="confirmation",
+    script:
+        "../scripts/spend.py"
+
+
 rule evaluate:
     input:
         when_passed(lambda: [*rules.compare.output, *rules.confirm.output]),

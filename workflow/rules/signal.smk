@@ -65,10 +65,7 @@ rule score_pairs:
 rule score_controls:
     input:
         **encoded("diagnosis"),
-        **{
-            f"calibration_{name}": path
-            for name, path in encoded("calibration").items()
-        },
+        **{f"calibration_{name}": path for name, path in encoded("calibration").items()},
         visual=rules.fit_visual.output.weights,
         scores=rules.score_pairs.output[0],
     output:

@@ -86,6 +86,12 @@ def negatives_by_kind(
     return _finish(frames, split, method, seed) if frames else OUTCOMES.empty()
 
 
+def score_matrix(objective: Objective, data: SplitData, batch: int = 256) -> Float[Tensor, "image caption"]:
+    """Scores of every image of a split with every caption, whole: for galleries whose matrix fits into memory."""
+    with _evaluation_mode(objective):
+        return torch.cat(list(_Sides(objective, data, batch).blocks(data.captions)))
+
+
 def reranking_table(
     objective: Objective, data: SplitData, split: str, method: str, seed: int, *, k: int, queries: int, batch: int = 256
 ) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """Tables of the evaluation: outcomes of queries, results and their paired comparisons."""
 
-from vialign.tables.schema import Table, category, flag, key, number, number_key, text, unit_interval, whole
+import pyarrow as pa
+
+from vialign.tables.schema import Column, Table, category, flag, key, number, number_key, text, unit_interval, whole
 
 OUTCOMES = Table(
     "outcomes",
@@ -109,4 +111,20 @@ REPRODUCTION = Table(
     passed=flag("whether the difference is inside the tolerance"),
     cause=text("known causes that fit a missed value; empty where it passed"),
     source=text("where the published value stands"),
+)
+
+
+SPENDING = Table(
+    "spending",
+    method=key("method whose exact scores are spent"),
+    benchmark=key("`<split>/<direction>`"),
+    rule=category(("margin", "top", "random"), "how pairs are chosen for an exact score", key=True),
+    share=Column(pa.float64(), "share of all pairs that get one", low=0, high=1, key=True),
+    gain=number("R@1 with exact scores of all pairs less that of the cheap scores"),
+    kept=number("share of that gain that is kept; NaN without a gain", optional=True),
+    loss=number("R@1 with all pairs exact less that of the rule"),
+    low=number("lower end of the interval of the loss"),
+    high=number("upper end of the interval of the loss"),
+    p_holm=unit_interval("two-sided p of no loss, after Holm's correction over the table"),
+    items=whole("queries", low=1),
 )

@@ -16,7 +16,7 @@ from vialign.names import BENCHMARKS as OWN_IMAGES
 from vialign.names import EMBEDDED_SPLITS
 from vialign.tables.attribution import ATTRIBUTION, CARRIERS
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
-from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS
+from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS, SPENDING
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import QUALITY, SPANS
@@ -94,6 +94,7 @@ def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) 
     _ablation(folder)
     _comparison(folder, draw)
     _attribution(folder)
+    _spending(folder)
     _failures(folder)
     _dynamics(folder)
     _trust(folder)
@@ -444,6 +445,28 @@ BENCHMARKS = {
     "aro_relation": ("accuracy",),
     "vqa": ("soft_accuracy",),
 }
+
+
+def _spending(folder: Path) -> None:
+    rows = [
+        dict(
+            method="vialign-correct",
+            benchmark=f"confirmation/{direction}",
+            rule=rule,
+            share=share,
+            gain=0.06,
+            kept=min(1.0, base + 5 * share),
+            loss=0.06 * (1 - min(1.0, base + 5 * share)),
+            low=-0.01,
+            high=0.03,
+            p_holm=0.4,
+            items=500,
+        )
+        for direction in ("image_to_text", "text_to_image")
+        for rule, base in (("margin", 0.8), ("top", 0.7), ("random", 0.0))
+        for share in (0.01, 0.1)
+    ]
+    _write(folder, "analyse/spending.parquet", SPENDING, rows)
 
 
 def _attribution(folder: Path) -> None:

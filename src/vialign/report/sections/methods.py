@@ -13,6 +13,7 @@ from vialign.report.figures import curve_plot, interval_plot
 from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import benchmark_name, by_method, method_order, words
 from vialign.report.sections.confirmation import confirmation_blocks
+from vialign.report.sections.spending import spending
 from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables.evaluation import COMPARISONS, RESULTS
@@ -399,4 +400,5 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
     section.blocks.extend(_parser_curve(frame, path))
     full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
     section.blocks.append(folded("The whole ledger", full))
+    section.blocks.extend(spending(evidence))
     return section
