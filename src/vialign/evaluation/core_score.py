@@ -59,15 +59,8 @@ def core_scores(outcomes: pd.DataFrame) -> CoreScores:
 def _values(rows: pd.DataFrame, images: pd.Index, width: pd.MultiIndex) -> Float[np.ndarray, "image column"]:
     """Linearised mean over the queries of one kind."""
     cells = rows.groupby(["image_id", "method", "seed"], observed=True)["value"].agg(["sum", "count"])
-<<<<<<< HEAD:src/vialign/evaluation/core_score.py
     tables = (cells[name].unstack(["method", "seed"]) for name in ("sum", "count"))
     sums, counts = (pd.DataFrame(wide).reindex(images, columns=width).fillna(0).to_numpy(np.float64) for wide in tables)
-=======
-    wide = cells.unstack(["method", "seed"], fill_value=0).reindex(images, fill_value=0)
-    sums, counts = (
-        pd.DataFrame(wide[name]).reindex(columns=width, fill_value=0).to_numpy(np.float64) for name in ("sum", "count")
-    )
->>>>>>> stats:src/vialign/evaluation/validation_score.py
     if (counts != counts[:, :1]).any():
         method, number = width[int(np.flatnonzero((counts != counts[:, :1]).any(axis=0))[0])]
         raise UserError(
