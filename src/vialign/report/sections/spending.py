@@ -32,7 +32,8 @@ def spending(evidence: Evidence) -> list[Markup]:
     reading = (
         "A query is answered from the method's scores of some candidates, and from the frozen cosine behind them. "
         "`margin` spends on the pairs nearest to the best of their query, so that decided queries cost little; `top` "
-        "on the first candidates of every query alike; `random` shows what the same budget is worth without a cheap score."
+        "on the first candidates of every query alike; `random` shows what the same budget is worth without a cheap "
+        "score."
     )
     columns = [
         Show("benchmark", "Benchmark"),
