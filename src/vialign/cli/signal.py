@@ -6,50 +6,40 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.config.experiment import Config, read_config
-from vialign.errors import UserError
+from vialign.cli.signal_options import (
+    Batch,
+    CaptionsFile,
+    Definition,
+    Device,
+    FitImages,
+    Images,
+    Model,
+    Pipeline,
+    Pretrained,
+    Readout,
+    SaveUnits,
+    Seed,
+    Settings,
+    Strict,
+    Tolerance,
+    Treebank,
+    Units,
+    captions_of,
+    fit_units,
+    inputs_of,
+    outputs_of,
+    settings_of,
+    signal_of,
+)
 from vialign.files.paths import ANY, TABLE, Output, check_paths
 
 if TYPE_CHECKING:
-    from vialign.backbone import Backbone
-    from vialign.toolkit import Captions, Signal
+    pass
 
 app = typer.Typer(
     help="Score any images and captions, and verify the score before you use it (docs/signal-toolkit.md).",
     no_args_is_help=True,
 )
-
-Model = Annotated[str, typer.Option(help="An open_clip architecture, such as ViT-B-32; vialign-scenes is the demo.")]
-Pretrained = Annotated[
-    str,
-    typer.Option(
-        help="A safetensors or pt file of its weights, an open_clip tag, `package` (the demo's own weights), or "
-        "`random` to try the tool out."
-    ),
-]
-Definition = Annotated[Path | None, typer.Option(help="An open_clip JSON that defines --model.")]
-Images = Annotated[Path, typer.Option(help="Folder of images.")]
-CaptionsFile = Annotated[Path, typer.Option(help="CSV with columns image, caption and, if wanted, caption_id.")]
-Pipeline = Annotated[Path | None, typer.Option(help="Folder of an English spaCy pipeline with tagger and parser.")]
-Treebank = Annotated[
-    Path | None, typer.Option(help="Universal Dependencies or Penn Treebank folder to train the parser on.")
-]
-Units = Annotated[
-    Path | None, typer.Option(help="Folder that `signal fit` wrote; without it the units are fitted now.")
-]
-SaveUnits = Annotated[Path | None, typer.Option(help="New folder for the units fitted now.")]
-Settings = Annotated[
-    Path | None, typer.Option(help="YAML with the sections visual, text, signal, language or features, for the fit.")
-]
-Readout = Annotated[str | None, typer.Option(help="Patch readout of the fit: final, value, self_self or early.")]
-FitImages = Annotated[int, typer.Option(min=1, help="Images to fit the units on, at most; never over half of all.")]
-Seed = Annotated[int, typer.Option(help="Seed of the division of the images and of the fit.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images that are held in memory at a time, with four texts each.")]
-Tolerance = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of the images that may be missing or broken and is skipped.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at an image that is missing or broken.")]
-Device = Annotated[str, typer.Option(help="Where the backbone runs, such as cpu or cuda.")]
 
 
 @app.command("example")
@@ -99,13 +89,13 @@ def signal_fit(
         from vialign.toolkit import open_backbone, save_signal
         from vialign.toolkit.signal import check_free
 
-        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
         check_paths([Output("--out", out, None)], inputs)
         check_free(out)
         backbone = open_backbone(model, pretrained, definition, device)
-        given = _captions(images, captions, strict, tolerance)
-        settings = _settings(config, readout, seed, batch)
-        save_signal(_fit(backbone, given, settings, pipeline, treebank, fit_images), out)
+        given = captions_of(images, captions, strict, tolerance)
+        settings = settings_of(config, readout, seed, batch)
+        save_signal(fit_units(backbone, given, settings, pipeline, treebank, fit_images), out)
         print(f"{out}: units of {model}; use them with `vialign signal score --units {out} ...`")
 
 
@@ -138,12 +128,12 @@ def signal_score(
     with one_line_errors():
         from vialign.toolkit import open_backbone, score_signal
 
-        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
-        given = _captions(images, captions, strict, tolerance)
+        inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        given = captions_of(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, device)
-        settings = _settings(config, readout, seed, batch)
-        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        settings = settings_of(config, readout, seed, batch)
+        signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         print(score_signal(signal, given, out, batch))
         print(f"{out}: written; column used_for says on which images the units were fitted")
 
@@ -184,12 +174,12 @@ def signal_diagnose(
         from vialign.tables.signal import DIAGNOSIS
         from vialign.toolkit import diagnose_signal, open_backbone
 
-        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
-        given = _captions(images, captions, strict, tolerance)
+        inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        given = captions_of(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, device)
-        settings = _settings(config, readout, seed, batch)
-        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        settings = settings_of(config, readout, seed, batch)
+        signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         diagnosis = diagnose_signal(signal, given, driver=driver, gate=settings.gates.signal, seed=seed, batch=batch)
         write_table(diagnosis.table, DIAGNOSIS, out, signal.provenance)
         print(diagnosis)
@@ -231,12 +221,12 @@ def signal_attribute(
         from vialign.tables.attribution import ATTRIBUTION
         from vialign.toolkit import open_backbone
 
-        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
-        given = _captions(images, captions, strict, tolerance)
+        inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        given = captions_of(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, "cpu")
-        settings = _settings(config, readout, seed, batch)
-        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        settings = settings_of(config, readout, seed, batch)
+        signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         found = attribute_signal(
             signal, given, config=settings, seeds=range(seeds), images=measured, seed=seed, batch=batch
         )
@@ -281,12 +271,12 @@ def signal_stress(
         from vialign.tables.signal import STRESS
         from vialign.toolkit import open_backbone, stress_signal
 
-        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(_outputs(out, save_units), {**inputs, "--units": units})
-        given = _captions(images, captions, strict, tolerance)
+        inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
+        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        given = captions_of(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, "cpu")
-        settings = _settings(config, readout, seed, batch)
-        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        settings = settings_of(config, readout, seed, batch)
+        signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         stress = stress_signal(signal, given, driver=driver, images=stress_images, seed=seed)
         write_table(stress.curves, STRESS, out, signal.provenance)
         print(stress)
@@ -334,14 +324,14 @@ def signal_trust(
         from vialign.toolkit import open_backbone, trust_signal
         from vialign.toolkit.trusting import write_trust
 
-        inputs = _inputs(images, captions, pretrained, definition, pipeline, treebank, config)
+        inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
         tables = [Output("--out", out, _begins(out))]
         tables += [] if curves is None else [Output("--curves", curves, _begins(curves))]
-        check_paths([*tables, *_outputs(out, save_units)[1:]], {**inputs, "--units": units})
-        given = _captions(images, captions, strict, tolerance)
+        check_paths([*tables, *outputs_of(out, save_units)[1:]], {**inputs, "--units": units})
+        given = captions_of(images, captions, strict, tolerance)
         backbone = open_backbone(model, pretrained, definition, device)
-        settings = _settings(config, readout, seed, batch)
-        signal = _signal(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
+        settings = settings_of(config, readout, seed, batch)
+        signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         trust = trust_signal(signal, given, images=trust_images, seed=seed, batch=batch)
         write_trust(trust.table, TRUST, out, signal.provenance)
         if curves is not None:
@@ -353,83 +343,3 @@ def signal_trust(
 def _begins(path: Path) -> bytes:
     """How an earlier output of that name begins."""
     return ANY if path.suffix.lower() == ".csv" else TABLE
-
-
-def _inputs(
-    images: Path,
-    captions: Path,
-    pretrained: str,
-    definition: Path | None,
-    pipeline: Path | None,
-    treebank: Path | None,
-    config: Path | None,
-) -> dict[str, Path | str | None]:
-    """What a command reads, by the option that names it; a model's tag is no file and is passed over."""
-    return {
-        "--images": images,
-        "--captions": captions,
-        "--pretrained": pretrained,
-        "--definition": definition,
-        "--pipeline": pipeline,
-        "--treebank": treebank,
-        "--config": config,
-    }
-
-
-def _outputs(out: Path, save_units: Path | None) -> list[Output]:
-    return [Output("--out", out), *([] if save_units is None else [Output("--save-units", save_units, None)])]
-
-
-def _captions(images: Path, captions: Path, strict: bool, tolerance: float) -> "Captions":
-    from vialign.toolkit import read_captions
-
-    return read_captions(images, captions, strict, tolerance)
-
-
-def _settings(file: Path | None, readout: str | None, seed: int, batch: int) -> Config:
-    config = Config() if file is None else read_config(file)
-    features = {"batch": batch} | ({} if readout is None else {"readout": readout})
-    return config.model_copy(update={"seed": seed, "features": config.features.model_copy(update=features)})
-
-
-def _signal(
-    backbone: "Backbone",
-    captions: "Captions",
-    config: Config,
-    units: Path | None,
-    save_units: Path | None,
-    pipeline: Path | None,
-    treebank: Path | None,
-    fit_images: int,
-) -> "Signal":
-    """The units that were given, or new ones, which are saved where wanted."""
-    from vialign.toolkit import load_signal, save_signal
-    from vialign.toolkit.captions import warn
-    from vialign.toolkit.signal import check_free
-
-    if units is not None:
-        for option, value in (("--pipeline", pipeline), ("--treebank", treebank), ("--save-units", save_units)):
-            if value is not None:
-                raise UserError(f"{option}: the units in {units} carry their parser and are saved; leave it out")
-        return load_signal(units, backbone)
-    if save_units is not None:
-        check_free(save_units)
-    warn("no --units given: fitting them on a part of these images first (column used_for says which)")
-    signal = _fit(backbone, captions, config, pipeline, treebank, fit_images)
-    if save_units is not None:
-        save_signal(signal, save_units)
-    return signal
-
-
-def _fit(
-    backbone: "Backbone",
-    captions: "Captions",
-    config: Config,
-    pipeline: Path | None,
-    treebank: Path | None,
-    fit_images: int,
-) -> "Signal":
-    from vialign.toolkit import find_parser, fit_signal
-
-    parser = find_parser(pipeline, treebank, config.language, config.seed)
-    return fit_signal(backbone, captions, parser, config=config, fit_images=fit_images)

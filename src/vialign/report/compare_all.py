@@ -16,7 +16,8 @@ from vialign.report.evidence import PLACES, Evidence, read_evidence
 from vialign.report.figures import interval_plot
 from vialign.report.sections import provenance
 from vialign.report.sections.common import MEASURE_NAMES, words
-from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks, training
+from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks
+from vialign.report.sections.training import training
 from vialign.tables.evaluation import COMPARISONS, RESULTS
 from vialign.tables.gates import BUDGET
 

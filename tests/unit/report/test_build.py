@@ -22,8 +22,8 @@ from vialign.report.evidence import read_evidence
 from vialign.report.review import going_on
 from vialign.report.sections import design_review, opening
 from vialign.report.sections.inputs import data
-from vialign.report.sections.methods import training
 from vialign.report.sections.provenance import provenance
+from vialign.report.sections.training import training
 
 SECTIONS = [
     "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "comparison",

@@ -9,12 +9,13 @@ from vialign.report.sections.attribution import attribution
 from vialign.report.sections.failures import failures
 from vialign.report.sections.gates import gates
 from vialign.report.sections.inputs import backbone, data, disentanglers
-from vialign.report.sections.methods import ablation, comparison, efficiency, training
+from vialign.report.sections.methods import ablation, comparison, efficiency
 from vialign.report.sections.monitoring import gradients, monitoring
 from vialign.report.sections.opening import design_review, opening
 from vialign.report.sections.provenance import provenance
 from vialign.report.sections.signal import signal
 from vialign.report.sections.theory import theory
+from vialign.report.sections.training import training
 from vialign.report.sections.trust import trust
 
 Maker = Callable[[Evidence, Config], Section]

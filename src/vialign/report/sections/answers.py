@@ -6,13 +6,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.config.experiment import Config, digest
-from vialign.gates.verdict import missed, not_shown, undecided, unmeasured
+from vialign.gates.verdict import missed, not_shown
 from vialign.report import summary
 from vialign.report.blocks import say
 from vialign.report.evidence import PLACES, Evidence
-from vialign.report.numbers import cite, cite_config, cite_interval, derived, quote
+from vialign.report.numbers import cite_config, cite_interval, derived, quote
 from vialign.report.sections.attribution import carried
-from vialign.report.sections.common import benchmark_name, cost_caveat, words
+from vialign.report.sections.common import benchmark_name, words
+from vialign.report.sections.cost_answer import costs, there, unknown
 from vialign.tables.data import NEGATIVE_KINDS
 
 
@@ -34,7 +35,7 @@ def answers(evidence: Evidence, config: Config) -> list[Answer]:
     return [
         Answer(
             "Did the signal hold?",
-            [_held(evidence), *_there(_signal(evidence, config), _random(evidence, config), _probe(evidence))],
+            [_held(evidence), *there(_signal(evidence, config), _random(evidence, config), _probe(evidence))],
             {"signal": "Signal", "gates": "Gates"},
         ),
         Answer(
@@ -44,24 +45,13 @@ def answers(evidence: Evidence, config: Config) -> list[Answer]:
         ),
         Answer(
             "What carries the gain?",
-            carried(evidence, summary.main_method(evidence)) or _unknown(evidence, "nothing was replaced to see"),
+            carried(evidence, summary.main_method(evidence)) or unknown(evidence, "nothing was replaced to see"),
             {"attribution": "What carries the gain"},
         ),
-        Answer("What did it cost?", _costs(evidence), {"efficiency": "Efficiency"}),
+        Answer("What did it cost?", costs(evidence), {"efficiency": "Efficiency"}),
         Answer("Where does it fail?", _fails(evidence, config), {"failures": "Failures", "comparison": "Comparison"}),
         Answer("How do I reproduce this?", _repeat(evidence, config), {"provenance": "Provenance"}),
     ]
-
-
-def _there(*sentences: Markup | None) -> list[Markup]:
-    return [sentence for sentence in sentences if sentence]
-
-
-def _unknown(evidence: Evidence, what: str) -> list[Markup]:
-    why = (
-        f"the {evidence.stopped} gate stopped the run before it" if evidence.stopped else "this run did not measure it"
-    )
-    return [say("<strong>Not known</strong>: {}; {}.", what, why)]
 
 
 # ------------------------------------------------------------------------------------------------ the signal
@@ -159,9 +149,9 @@ def _probe(evidence: Evidence) -> Markup | None:
 def _compared(evidence: Evidence, config: Config) -> list[Markup]:
     lora = _own(evidence, "lora")
     if lora.empty:
-        return _unknown(evidence, "no paired comparison with LoRA")
+        return unknown(evidence, "no paired comparison with LoRA")
     found = [_counts(evidence, config, "lora"), _recall(evidence, config), _extremes(evidence, config)]
-    return _there(*found, _counts(evidence, config, "frozen"), _challenge(evidence, config))
+    return there(*found, _counts(evidence, config, "frozen"), _challenge(evidence, config))
 
 
 def _counts(evidence: Evidence, config: Config, reference: str) -> Markup | None:
@@ -254,82 +244,12 @@ def _challenge(evidence: Evidence, config: Config) -> Markup | None:
     )
 
 
-# -------------------------------------------------------------------------------------------------- the cost
-
-
-_COSTS = {
-    "parameters_extra_share": "extra parameters",
-    "inference_overhead": "extra time of inference",
-    "training_overhead": "extra time of training",
-}
-
-
-def _costs(evidence: Evidence) -> list[Markup]:
-    ledger = evidence.get("budget")
-    if ledger is None:
-        return _unknown(evidence, "no ledger of parameters and times")
-    there = set(ledger["method"])
-    method = next((name for name in (summary.main_method(evidence), "vialign") if name in there), None)
-    own = ledger[ledger["method"].eq(method or "") & ledger["limit"].notna() & ledger["measure"].isin(_COSTS)]
-    found = []
-    for backbone, part in own.groupby("backbone", sort=False):
-        costs = Markup(", ").join(
-            say("{} {} %{}", _COSTS[row["measure"]], cite_interval(row, "value", "percent"), cost_caveat(row))
-            for _, row in part.iterrows()
-        )
-        found.append(say("<em>{}</em> on <code>{}</code>: {}.", method, backbone, costs))
-    return [*_there(_law(evidence)), *found] or _unknown(evidence, "the ledger has no limit of this method")
-
-
-def _law(evidence: Evidence) -> Markup | None:
-    verdict = evidence.get("gate_budget")
-    if verdict is None:
-        return None
-    broken, open_ = missed(verdict), undecided(verdict)
-    if broken.empty and len(open_):
-        first = open_.iloc[0]
-        return say(
-            "<strong>Undecided</strong>: no limit of the efficiency budget is broken, and of {} this machine could not "
-            "tell whether it is kept (measured {}, limit {}; {}). Operations and bytes, which no clock measures, stand "
-            "beside it (Efficiency).",
-            quote(first, "criterion"),
-            cite_interval(first, "value", "number"),
-            cite(first, "threshold", "number"),
-            quote(first, "reason"),
-        )
-    if broken.empty and len(unmeasured(verdict)):
-        first = unmeasured(verdict).iloc[0]
-        return say(
-            "<strong>No more than allowed</strong>, by its operations and bytes, which are the same on every machine. "
-            "Of {} the clock of this one could not tell (measured {}, limit {}; {}).",
-            quote(first, "criterion"),
-            cite_interval(first, "value", "number"),
-            cite(first, "threshold", "number"),
-            quote(first, "reason"),
-        )
-    if broken.empty:
-        # Times on a small backbone inform without binding; a reader must not take them for kept.
-        if bool((verdict["criterion"].str.startswith("vialign on") & ~verdict["met"]).any()):
-            return say(
-                "<strong>No more than allowed</strong>: every limit of the efficiency budget that binds is kept; some "
-                "that only inform are not (Gates)."
-            )
-        return say("<strong>No more than allowed</strong>: every limit of the efficiency budget is kept.")
-    first = broken.iloc[0]
-    return say(
-        "<strong>More than allowed</strong>. The efficiency budget is broken: {} (measured {}, limit {}).",
-        quote(first, "criterion"),
-        cite_interval(first, "value", "number"),
-        cite(first, "threshold", "number"),
-    )
-
-
 # ---------------------------------------------------------------------------------------------- the failures
 
 
 def _fails(evidence: Evidence, config: Config) -> list[Markup]:
-    found = _there(_weakest(evidence, config), _losses(evidence, config), _classes(evidence, config))
-    return found or _unknown(evidence, "no test split was read")
+    found = there(_weakest(evidence, config), _losses(evidence, config), _classes(evidence, config))
+    return found or unknown(evidence, "no test split was read")
 
 
 def _weakest(evidence: Evidence, config: Config) -> Markup | None:

@@ -9,7 +9,7 @@ from vialign.config.experiment import Config
 from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
-from vialign.report.figures import curve_plot, interval_plot
+from vialign.report.figures import interval_plot
 from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import benchmark_name, by_method, method_order, words
 from vialign.report.sections.confirmation import confirmation_blocks
@@ -18,103 +18,6 @@ from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
 from vialign.tables.evaluation import COMPARISONS, RESULTS
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS
-from vialign.tables.training import MONITOR, SEARCH
-
-
-def training(evidence: Evidence, config: Config) -> Section:
-    """Selection curves and losses."""
-    section = Section("training", "Training")
-    name = "monitor" if evidence.get("monitor") is not None else "early_monitor"
-    monitor, path = evidence.get(name), evidence.path(name)
-    if monitor is None:
-        section.blocks.append(absent("the selection checks", path, evidence.stopped))
-        return section
-    monitor, order = by_method(config, monitor), method_order(config, monitor)
-    drawings = []
-    for column, label in (("recall", "R@1, mean of both directions"), ("negatives", "accuracy against negatives")):
-        if monitor[column].isna().all():
-            continue
-        title = f"Selection: {label}"
-        svg = curve_plot(
-            monitor,
-            name=f"training-{column}",
-            title=title,
-            x="step",
-            y=column,
-            series="method",
-            order=order,
-            repeat="seed",
-            axes_labels=("optimiser step", f"{label}, %"),
-            scale=100,
-        )
-        reading = "The thick line is the mean over seeds; the thin lines are the seeds, and show how far they differ."
-        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
-    loss = _loss(evidence, config, order, "log" if name == "monitor" else "early_log")
-    section.blocks.append(gallery([*drawings, *loss]))
-    last = monitor.sort_values("step").groupby(["method", "seed"], sort=False).tail(1)
-    columns = [
-        Show("method", "Method"),
-        Show("seed", "Seed"),
-        Show("step", "Step", "count"),
-        Show("recall", "R@1, %", "percent"),
-        Show("negatives", "Against negatives, %", "percent"),
-        Show("consistency_mean", "Mean C", "fraction"),
-        Show("consistency_sd", "Spread of C", "fraction"),
-    ]
-    last = by_method(config, last.sort_values("seed"))
-    section.blocks.append(render_table(last, MONITOR, source=path, title="Last check", columns=columns))
-    section.blocks.extend(_search(evidence, config))
-    return section
-
-
-def _search(evidence: Evidence, config: Config) -> list[Markup]:
-    """The candidates of every method's learning rate, and what selection said of them."""
-    frame, path = evidence.get("search"), evidence.path("search")
-    if frame is None:
-        return []
-    columns = [
-        Show("method", "Method"),
-        Show("learning_rate", "Peak rate", "number"),
-        Show("chosen", "Chosen", "flag"),
-        Show("score", "Score, %", "percent"),
-        Show("recall", "R@1, %", "percent"),
-        Show("negatives", "Against negatives, %", "percent"),
-        Show("steps", "Steps", "count"),
-    ]
-    title = "Search for the learning rate"
-    table = render_table(by_method(config, frame), SEARCH, source=path, title=title, columns=columns)
-    return [
-        heading(title, 4),
-        paragraph(
-            "Every trained method has the same candidates around its own rate, the same steps and one seed. What it "
-            "scores on selection after them decides: the mean of recall and accuracy against negatives, or recall "
-            "alone where no negatives are used."
-        ),
-        table,
-    ]
-
-
-def _loss(evidence: Evidence, config: Config, order: list[str], name: str) -> list[Markup]:
-    """Mean loss of up to forty stretches of training."""
-    log, path = evidence.get(name), evidence.path(name)
-    if log is None:
-        return []
-    width = max(1, -(-int(log["step"].max()) // 40))
-    stretch = (log["step"] - 1) // width * width + (width + 1) / 2
-    means = log.assign(stretch=stretch).groupby(["method", "seed", "stretch"])["loss"].mean().reset_index()
-    svg = curve_plot(
-        by_method(config, means),
-        name="training-loss",
-        title="Training loss",
-        x="stretch",
-        y="loss",
-        series="method",
-        order=order,
-        repeat="seed",
-        axes_labels=("optimiser step", "total loss, mean of a stretch"),
-    )
-    reading = "Losses of different methods hold different terms: compare shapes, not heights. Thin lines are seeds."
-    return [figure(svg, title="Training loss", reading=reading, sources=[path])]
 
 
 def comparison(evidence: Evidence, config: Config) -> Section:

@@ -1,0 +1,130 @@
+"""What all commands of `vialign signal` share: their options, and what is made of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vialign.config.experiment import Config, read_config
+from vialign.errors import UserError
+from vialign.files.paths import Output
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+    from vialign.toolkit import Captions, Signal
+
+Model = Annotated[str, typer.Option(help="An open_clip architecture, such as ViT-B-32; vialign-scenes is the demo.")]
+Pretrained = Annotated[
+    str,
+    typer.Option(
+        help="A safetensors or pt file of its weights, an open_clip tag, `package` (the demo's own weights), or "
+        "`random` to try the tool out."
+    ),
+]
+Definition = Annotated[Path | None, typer.Option(help="An open_clip JSON that defines --model.")]
+Images = Annotated[Path, typer.Option(help="Folder of images.")]
+CaptionsFile = Annotated[Path, typer.Option(help="CSV with columns image, caption and, if wanted, caption_id.")]
+Pipeline = Annotated[Path | None, typer.Option(help="Folder of an English spaCy pipeline with tagger and parser.")]
+Treebank = Annotated[
+    Path | None, typer.Option(help="Universal Dependencies or Penn Treebank folder to train the parser on.")
+]
+Units = Annotated[
+    Path | None, typer.Option(help="Folder that `signal fit` wrote; without it the units are fitted now.")
+]
+SaveUnits = Annotated[Path | None, typer.Option(help="New folder for the units fitted now.")]
+Settings = Annotated[
+    Path | None, typer.Option(help="YAML with the sections visual, text, signal, language or features, for the fit.")
+]
+Readout = Annotated[str | None, typer.Option(help="Patch readout of the fit: final, value, self_self or early.")]
+FitImages = Annotated[int, typer.Option(min=1, help="Images to fit the units on, at most; never over half of all.")]
+Seed = Annotated[int, typer.Option(help="Seed of the division of the images and of the fit.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images that are held in memory at a time, with four texts each.")]
+Tolerance = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of the images that may be missing or broken and is skipped.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at an image that is missing or broken.")]
+Device = Annotated[str, typer.Option(help="Where the backbone runs, such as cpu or cuda.")]
+
+
+def inputs_of(
+    images: Path,
+    captions: Path,
+    pretrained: str,
+    definition: Path | None,
+    pipeline: Path | None,
+    treebank: Path | None,
+    config: Path | None,
+) -> dict[str, Path | str | None]:
+    """What a command reads, by the option that names it; a model's tag is no file and is passed over."""
+    return {
+        "--images": images,
+        "--captions": captions,
+        "--pretrained": pretrained,
+        "--definition": definition,
+        "--pipeline": pipeline,
+        "--treebank": treebank,
+        "--config": config,
+    }
+
+
+def outputs_of(out: Path, save_units: Path | None) -> list[Output]:
+    """What a command writes, by the option that names it."""
+    return [Output("--out", out), *([] if save_units is None else [Output("--save-units", save_units, None)])]
+
+
+def captions_of(images: Path, captions: Path, strict: bool, tolerance: float) -> "Captions":
+    """The captions of a folder. Raises UserError as `read_captions`."""
+    from vialign.toolkit import read_captions
+
+    return read_captions(images, captions, strict, tolerance)
+
+
+def settings_of(file: Path | None, readout: str | None, seed: int, batch: int) -> Config:
+    """The configuration of the file, or the default one, with what the options say."""
+    config = Config() if file is None else read_config(file)
+    features = {"batch": batch} | ({} if readout is None else {"readout": readout})
+    return config.model_copy(update={"seed": seed, "features": config.features.model_copy(update=features)})
+
+
+def signal_of(
+    backbone: "Backbone",
+    captions: "Captions",
+    config: Config,
+    units: Path | None,
+    save_units: Path | None,
+    pipeline: Path | None,
+    treebank: Path | None,
+    fit_images: int,
+) -> "Signal":
+    """The units that were given, or new ones, which are saved where wanted."""
+    from vialign.toolkit import load_signal, save_signal
+    from vialign.toolkit.captions import warn
+    from vialign.toolkit.signal import check_free
+
+    if units is not None:
+        for option, value in (("--pipeline", pipeline), ("--treebank", treebank), ("--save-units", save_units)):
+            if value is not None:
+                raise UserError(f"{option}: the units in {units} carry their parser and are saved; leave it out")
+        return load_signal(units, backbone)
+    if save_units is not None:
+        check_free(save_units)
+    warn("no --units given: fitting them on a part of these images first (column used_for says which)")
+    signal = fit_units(backbone, captions, config, pipeline, treebank, fit_images)
+    if save_units is not None:
+        save_signal(signal, save_units)
+    return signal
+
+
+def fit_units(
+    backbone: "Backbone",
+    captions: "Captions",
+    config: Config,
+    pipeline: Path | None,
+    treebank: Path | None,
+    fit_images: int,
+) -> "Signal":
+    """New units, fitted on a part of the images, with the parser that is given or a small one."""
+    from vialign.toolkit import find_parser, fit_signal
+
+    parser = find_parser(pipeline, treebank, config.language, config.seed)
+    return fit_signal(backbone, captions, parser, config=config, fit_images=fit_images)

@@ -1,0 +1,91 @@
+"""What the method cost, as an answer of the summary."""
+
+from markupsafe import Markup
+
+from vialign.gates.verdict import missed, undecided, unmeasured
+from vialign.report import summary
+from vialign.report.blocks import say
+from vialign.report.evidence import Evidence
+from vialign.report.numbers import cite, cite_interval, quote
+from vialign.report.sections.common import cost_caveat
+
+
+def there(*sentences: Markup | None) -> list[Markup]:
+    """The sentences that there is anything to say for."""
+    return [sentence for sentence in sentences if sentence]
+
+
+def unknown(evidence: Evidence, what: str) -> list[Markup]:
+    """That something is not known, and why."""
+    why = (
+        f"the {evidence.stopped} gate stopped the run before it" if evidence.stopped else "this run did not measure it"
+    )
+    return [say("<strong>Not known</strong>: {}; {}.", what, why)]
+
+
+_COSTS = {
+    "parameters_extra_share": "extra parameters",
+    "inference_overhead": "extra time of inference",
+    "training_overhead": "extra time of training",
+}
+
+
+def costs(evidence: Evidence) -> list[Markup]:
+    """What the budget's verdict says, and the ledger's numbers behind it."""
+    ledger = evidence.get("budget")
+    if ledger is None:
+        return unknown(evidence, "no ledger of parameters and times")
+    measured = set(ledger["method"])
+    method = next((name for name in (summary.main_method(evidence), "vialign") if name in measured), None)
+    own = ledger[ledger["method"].eq(method or "") & ledger["limit"].notna() & ledger["measure"].isin(_COSTS)]
+    found = []
+    for backbone, part in own.groupby("backbone", sort=False):
+        costs = Markup(", ").join(
+            say("{} {} %{}", _COSTS[row["measure"]], cite_interval(row, "value", "percent"), cost_caveat(row))
+            for _, row in part.iterrows()
+        )
+        found.append(say("<em>{}</em> on <code>{}</code>: {}.", method, backbone, costs))
+    return [*there(_law(evidence)), *found] or unknown(evidence, "the ledger has no limit of this method")
+
+
+def _law(evidence: Evidence) -> Markup | None:
+    verdict = evidence.get("gate_budget")
+    if verdict is None:
+        return None
+    broken, open_ = missed(verdict), undecided(verdict)
+    if broken.empty and len(open_):
+        first = open_.iloc[0]
+        return say(
+            "<strong>Undecided</strong>: no limit of the efficiency budget is broken, and of {} this machine could not "
+            "tell whether it is kept (measured {}, limit {}; {}). Operations and bytes, which no clock measures, stand "
+            "beside it (Efficiency).",
+            quote(first, "criterion"),
+            cite_interval(first, "value", "number"),
+            cite(first, "threshold", "number"),
+            quote(first, "reason"),
+        )
+    if broken.empty and len(unmeasured(verdict)):
+        first = unmeasured(verdict).iloc[0]
+        return say(
+            "<strong>No more than allowed</strong>, by its operations and bytes, which are the same on every machine. "
+            "Of {} the clock of this one could not tell (measured {}, limit {}; {}).",
+            quote(first, "criterion"),
+            cite_interval(first, "value", "number"),
+            cite(first, "threshold", "number"),
+            quote(first, "reason"),
+        )
+    if broken.empty:
+        # Times on a small backbone inform without binding; a reader must not take them for kept.
+        if bool((verdict["criterion"].str.startswith("vialign on") & ~verdict["met"]).any()):
+            return say(
+                "<strong>No more than allowed</strong>: every limit of the efficiency budget that binds is kept; some "
+                "that only inform are not (Gates)."
+            )
+        return say("<strong>No more than allowed</strong>: every limit of the efficiency budget is kept.")
+    first = broken.iloc[0]
+    return say(
+        "<strong>More than allowed</strong>. The efficiency budget is broken: {} (measured {}, limit {}).",
+        quote(first, "criterion"),
+        cite_interval(first, "value", "number"),
+        cite(first, "threshold", "number"),
+    )
