@@ -37,10 +37,11 @@ class SignalConfig(Section):
     epsilons: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2.0, 8.0)
     """Largest change of a pixel by an attack, in 1/255. Two of them, since every signal is attacked by itself: a mild
     one, and one at which the global similarity no longer tells wrong captions apart."""
-    attack_steps: Count = 3
-    """Of projected gradient descent at each epsilon; a larger one goes on from the strongest point of a smaller one."""
+    attack_steps: Count = 2
+    """Of projected gradient descent at each epsilon, after the step of FGSM or from the strongest point of a smaller
+    one."""
     attack_restarts: Count = 1
-    """Random starts of projected gradient descent, of which each image keeps the strongest."""
+    """Runs of projected gradient descent, of which each image keeps the strongest; further ones start at random."""
     stress_typos: Annotated[tuple[Percent, ...], Field(min_length=1)] = (5.0, 10.0, 20.0)
     """Percent of words with a typo."""
     stress_word_order: Annotated[tuple[Percent, ...], Field(min_length=1)] = (20.0, 50.0, 100.0)

@@ -42,10 +42,17 @@ def case(encode) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, texts
 
 
-def attack(name, encode, pixels, texts, epsilon, **more):
+def gain(encode, texts, targeted=False):
+    """What an attack on the cosine raises."""
+    return lambda pixels: (1 if targeted else -1) * (encode(pixels) * texts).sum(dim=-1)
+
+
+def attack(name, encode, pixels, texts, epsilon, targeted=False, **more):
+    raised = gain(encode, texts, targeted)
     if name == "fgsm":
-        return fgsm(encode, pixels, texts, epsilon, **more)
-    return pgd(encode, pixels, texts, epsilon, **{"steps": 8, "restarts": 1, "seed": 0, **more})
+        return fgsm(raised, pixels, epsilon)
+    ((_, found),) = pgd(raised, pixels, [epsilon], **{"steps": 8, "restarts": 1, "seed": 0, **more})
+    return found
 
 
 def cosine(encode, pixels, texts) -> torch.Tensor:
@@ -116,7 +123,7 @@ def test_one_fgsm_step_is_the_sign_of_the_numerical_gradient(encode, case):
     def embed(values):
         return F.normalize(exact(values), dim=-1)
 
-    moved = fgsm(embed, small, text, 1e-3) - small
+    moved = fgsm(gain(embed, text), small, 1e-3) - small
     for place in [(0, 0, 0), (1, 2, 3), (2, 3, 1)]:
         bump = torch.zeros_like(small)
         bump[(0, *place)] = 1e-5
@@ -173,7 +180,7 @@ def test_fgsm_is_that_of_foolbox(targeted, epsilon, foolbox, encode, case):
     pixels, texts = case
     theirs = FoolboxCosine(foolbox, encode, texts, targeted)(pixels, epsilon)
     torch.testing.assert_close(
-        fgsm(encode, pixels, texts, epsilon, targeted=targeted), theirs, atol=close(torch.float32, 4), rtol=0
+        fgsm(gain(encode, texts, targeted), pixels, epsilon), theirs, atol=close(torch.float32, 4), rtol=0
     )
 
 
@@ -191,10 +198,23 @@ def test_pgd_takes_the_way_of_foolbox_from_the_same_start_and_keeps_its_best_poi
         visited.append(FoolboxCosine(foolbox, encode, texts, targeted, start, **settings)(pixels, epsilon))
     reached = torch.stack([cosine(encode, point, texts) for point in visited])
     best = reached.amax(dim=0) if targeted else reached.amin(dim=0)
-    found, gain = climb(encode, pixels, texts, epsilon, start, steps=steps, targeted=targeted)
+    found, raised = climb(gain(encode, texts, targeted), pixels, epsilon, start, steps=steps)
     torch.testing.assert_close(cosine(encode, found, texts), best, atol=REACHED, rtol=0)
-    torch.testing.assert_close(gain if targeted else -gain, best, atol=REACHED, rtol=0)
+    torch.testing.assert_close(raised if targeted else -raised, best, atol=REACHED, rtol=0)
     assert (best - cosine(encode, pixels, texts)).abs().min() > 0.005
+
+
+def test_a_larger_epsilon_goes_on_from_a_smaller_one_and_never_harms_less(encode, case):
+    pixels, texts = case
+    found = list(pgd(gain(encode, texts), pixels, [8 / 255, 1 / 255, 2 / 255], steps=2, restarts=2, seed=0))
+    assert [epsilon for epsilon, _ in found] == [1 / 255, 2 / 255, 8 / 255]
+    reached = torch.stack([cosine(encode, images, texts) for _, images in found])
+    assert (reached.diff(dim=0) < 0).all()
+    for epsilon, images in found:
+        assert float((images - pixels).abs().max()) <= epsilon + close(torch.float32, 4)
+        alone = attack("pgd", encode, pixels, texts, epsilon, steps=8, restarts=2)
+        drop = cosine(encode, pixels, texts) - cosine(encode, alone, texts)
+        assert (cosine(encode, images, texts) - cosine(encode, alone, texts)).mean() < 0.25 * drop.mean()
 
 
 def test_pgd_is_as_strong_as_that_of_foolbox_from_random_starts(foolbox, encode, case):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,25 @@ def test_intervals_and_differences_are_those_of_the_same_resamples():
     # Paired: the same deviation in both signals leaves nearly nothing of their difference to chance.
     twin = rows(curve("a", "s_global", fall, seed=1) + curve("a", "agreement", fall, seed=1)).loc["all", "agreement"]
     assert twin["difference_low"] == twin["difference_high"] == 0 and twin["low"] < twin["high"]
+
+
+def aimed(points: list[Point], target: str) -> list[Point]:
+    return [replace(point, target=target) for point in points]
+
+
+def test_the_mean_takes_every_signal_under_attacks_on_itself_and_the_difference_is_to_s_global_under_its_own():
+    points = curve("blur", "s_global", [0.9, 0.9]) + curve("blur", "s_local", [0.9, 0.9])
+    points += aimed(curve("pgd", "s_global", [0.9, 0.5])[1:], "s_global")
+    points += aimed(curve("pgd", "s_local", [0.9, 0.8])[1:], "s_global")
+    points += aimed(curve("pgd", "s_local", [0.9, 0.7])[1:], "s_local")
+    table = stress_summary(points).set_index(["attack", "target", "signal"])
+    assert table.loc[("pgd", "s_local", "s_local"), "relative_area"] == pytest.approx(0.75)
+    assert table.loc[("pgd", "s_global", "s_local"), "relative_area"] == pytest.approx(0.875)
+    assert table.loc[("all", "own", "s_local"), "relative_area"] == pytest.approx((1 + 0.75) / 2)
+    assert table.loc[("all", "own", "s_global"), "relative_area"] == pytest.approx((1 + 0.5) / 2)
+    assert table.loc[("all", "own", "s_local"), "difference"] == pytest.approx(0.125)
+    assert table.loc[("pgd", "s_local", "s_local"), "difference"] == pytest.approx(0.25)
+    assert table.loc[("pgd", "s_global", "s_local"), "difference"] == pytest.approx(0.375)
 
 
 def test_resamples_below_chance_have_no_ratio():

@@ -47,12 +47,14 @@ def pgd(
     steps: int,
     restarts: int,
     seed: int,
+    start: Float[Tensor, "image channel height width"] | None = None,
 ) -> Iterator[tuple[float, Float[Tensor, "image channel height width"]]]:
     """Projected gradient descent (Madry et al. 2018, arXiv:1706.06083); each epsilon, rising, with its images.
 
-    A run starts at a random point of the smallest ball and goes on in every larger one from the strongest point of the
-    one before, so that a larger epsilon never harms less and costs `steps` gradients alone. Of the points that all
-    restarts visit the strongest is kept for each image. More restarts only add runs: those of fewer stay the same.
+    A run starts at a random point of the smallest ball (the first one at `start`, where that is given) and goes on in
+    every larger one from the strongest point of the one before, so that a larger epsilon never harms less and costs
+    `steps` gradients alone. Of the points that all restarts visit the strongest is kept for each image. More restarts
+    only add runs: those of fewer stay the same.
     """
     epsilons = sorted(epsilons)
     points = []
@@ -60,6 +62,8 @@ def pgd(
         rng = torch.Generator().manual_seed(derive_seed(seed, "pgd start", number))
         offset = 2 * torch.rand(pixels.shape, generator=rng).to(pixels) - 1
         points.append((pixels + epsilons[0] * offset).clamp(0, 1))
+    if start is not None:
+        points[0] = start
     for epsilon in epsilons:
         best, best_gain = pixels, torch.full((len(pixels),), -torch.inf, device=pixels.device, dtype=pixels.dtype)
         for number, point in enumerate(points):

@@ -173,8 +173,9 @@ def attacked_images(
         towards = direction(gain, pixels)
         for size, epsilon in sizes.items():
             made[f"fgsm{suffix}", epsilon][place] = step(pixels, towards, size)
-        runs = {"steps": config.attack_steps, "restarts": config.attack_restarts, "seed": seed}
-        for size, found in pgd(gain, pixels, list(sizes), **runs):
+        runs = dict(steps=config.attack_steps, restarts=config.attack_restarts, seed=seed)
+        # From where FGSM leads in the smallest ball: a gradient that is known already.
+        for size, found in pgd(gain, pixels, list(sizes), **runs, start=step(pixels, towards, min(sizes))):
             made[f"pgd{suffix}", sizes[size]][place] = found
     return made
 
