@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from tolerance import close
-
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 from vialign.signal.pairs import SplitFeatures, build_pairs, score_pairs

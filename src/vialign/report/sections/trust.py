@@ -19,6 +19,8 @@ _REFERENCES = {
     "simple and return": "the best simple confidences with whether the answer leads back",
 }
 _SHUFFLED = "shuffled"
+_NEAREST = ("none", "with geometry")
+"""Ways of looking that a figure of single predictors holds; the others are in the tables."""
 _NAMES = {
     "similarity": "largest similarity",
     "margin": "margin of the first two",
@@ -59,9 +61,9 @@ def trust(evidence: Evidence, config: Config) -> Section:
     if frame is None:
         section.blocks.append(absent("the predictors of wrong answers", path, evidence.stopped))
         return section
-    section.blocks.append(bullets(_said(frame, config)))
-    section.blocks.extend(_control(frame, config))
     split = _shown(frame)
+    section.blocks.append(bullets(_said(frame[frame["split"] == split], config)))
+    section.blocks.extend(_control(frame, config))
     drawings = [*_curves(evidence, split), _predictors(frame[frame["split"] == split], path, split)]
     differences = frame[frame["difference"].notna() & (frame["predictor"] != "simple")]
     unseen = differences["fitted_on"] != differences["split"]
@@ -69,7 +71,9 @@ def trust(evidence: Evidence, config: Config) -> Section:
     if len(differences):
         drawings.append(_differences(differences, path))
     section.blocks.append(gallery(drawings))
-    section.blocks.append(folded("Every predictor on every split", _table(frame, path)))
+    judged = frame[frame["predictor"].isin(_JUDGED) & (frame["local"] != _SHUFFLED)]
+    section.blocks.append(folded("The same on every split", _table(judged, path, "What is added on every split")))
+    section.blocks.append(folded("Every predictor on every split", _table(frame, path, "Predictors of wrong answers")))
     return section
 
 
@@ -137,51 +141,57 @@ def _control(frame: pd.DataFrame, config: Config) -> list[Markup]:
     added = rows[(rows["difference_low"] > 0) & (rows["p_holm"] < config.evaluation.level)]
     told = Markup("; ").join(
         say(
-            "{}, {} {}",
-            words(row["split"]),
+            "{} {}",
             words(row["direction"]),
             cite_interval(row, "difference", "fraction", "difference_low", "difference_high"),
         )
-        for _, row in rows.iterrows()
+        for _, row in rows[rows["split"] == _shown(frame)].iterrows()
     )
     verdict = (
         "adds nothing, as it must" if added.empty else "adds something where it must not, so trust none of the above"
     )
-    return [paragraph("The control, a local ranking shuffled over the queries, {} ({}).", verdict, told)]
+    return [
+        paragraph(
+            "The control, a local ranking shuffled over the queries, {} ({}; other splits in the table).", verdict, told
+        )
+    ]
 
 
 def _curves(evidence: Evidence, split: str) -> list[Markup]:
     frame, path = evidence.get("trust_curves"), evidence.path("trust_curves")
     if frame is None:
         return [absent("the risk-coverage curves", path, evidence.stopped)]
-    order = {name: place for place, name in enumerate((*_REFERENCES, *_JUDGED, "consistency"))}
-    kept = frame["predictor"].isin(order) & frame["local"].isin(("none", "with geometry"))
+    order = {name: place for place, name in enumerate(("best simple", *_JUDGED, "consistency"))}
+    kept = frame["predictor"].isin(order) & frame["local"].isin(_NEAREST)
     part = frame[(frame["split"] == split) & kept]
     part = part.sort_values("predictor", key=lambda names: names.map(order), kind="stable")
-    title = f"Risk against coverage, {words(split)}"
+    return [_curve(rows, path, split, str(direction)) for direction, rows in part.groupby("direction", sort=True)]
+
+
+def _curve(frame: pd.DataFrame, path: str, split: str, direction: str) -> Markup:
+    title = f"Risk against coverage, {words(split)}, {words(direction)}"
     svg = curve_plot(
-        part.assign(predictor=part["predictor"].map(_NAMES), direction=part["direction"].map(words)),
-        name="trust-curves",
+        frame.assign(predictor=frame["predictor"].map(_NAMES)),
+        name=f"trust-curves-{direction.replace('_', '-')}",
         title=title,
         x="coverage",
         y="risk",
         low="low",
         high="high",
         series="predictor",
-        facet="direction",
-        axes_labels=("share of answers kept, the most trusted first", "wrong answers among them, %"),
+        axes_labels=("share of answers kept, the most trusted first", "wrong among them, %"),
         scale=100,
     )
     reading = (
         "Whoever acts on the trusted answers alone meets this share of wrong ones: the lower, the better. At the right "
         "end all answers are kept, and all curves meet. Shaded: bootstrap interval over images."
     )
-    return [figure(svg, title=title, reading=reading, sources=[path])]
+    return figure(svg, title=title, reading=reading, sources=[path])
 
 
 def _predictors(frame: pd.DataFrame, path: str, split: str) -> Markup:
     title = f"Telling wrong answers from right ones, {words(split)}"
-    known = frame[frame["auroc"].notna()]
+    known = frame[frame["auroc"].notna() & frame["local"].isin(_NEAREST)]
     if known.empty:
         return absent("an AUROC: all answers of the split are alike", path, None)
     svg = interval_plot(
@@ -220,7 +230,7 @@ def _differences(frame: pd.DataFrame, path: str) -> Markup:
     return figure(svg, title=title, reading=reading, sources=[path])
 
 
-def _table(frame: pd.DataFrame, path: str) -> Markup:
+def _table(frame: pd.DataFrame, path: str, title: str) -> Markup:
     columns = [
         Show("split", "Split"),
         Show("direction", "Direction"),
@@ -239,4 +249,4 @@ def _table(frame: pd.DataFrame, path: str) -> Markup:
         Show("queries", "Queries", "count"),
         Show("images", "Images", "count"),
     ]
-    return render_table(frame, TRUST, source=path, title="Predictors of wrong answers", columns=columns, limit=400)
+    return render_table(frame, TRUST, source=path, title=title, columns=columns, limit=400)
