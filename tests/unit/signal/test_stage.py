@@ -11,8 +11,8 @@ from unit.signal.conftest import make_world
 from vialign.errors import UserError
 from vialign.signal import pairs as stage
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
+from vialign.signal.drivers import SignalDriver
 from vialign.signal.pairs import build_pairs, calibrate_signal, score_pairs, with_control
-from vialign.signal.score import driving_signal
 
 SIMILARITY = close(np.float32, 16, scale=8)
 """Cosines in sixteen dimensions, through maps of a slope up to two; eight of these in a sum at most."""
@@ -109,7 +109,7 @@ def test_the_driving_signal_is_the_column_of_its_name(world, small_config, drive
     pairs = build_pairs(world.texts, world.features.image_ids, KINDS, 15, 0)
     scores = score_pairs(pairs, world.features, MAPS, small_config, 0)
     s_global, s_local = (torch.tensor(scores[name].to_numpy(), requires_grad=True) for name in ("s_global", "s_local"))
-    value = driving_signal(s_global, s_local, MAPS, driver)
+    value = SignalDriver(driver, MAPS)(s_global, s_local)
     np.testing.assert_allclose(value.detach().numpy(), scores[driver], atol=SIMILARITY)
     value.sum().backward()
     assert (s_global.grad != 0).all() and (s_local.grad != 0).all()
