@@ -9,7 +9,7 @@ from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.report.evidence import Evidence, read_evidence
 from vialign.report.sections.trust import trust
-from vialign.tables.schema import TRUST_DIRECTIONS
+from vialign.tables.signal import TRUST_DIRECTIONS
 
 
 @pytest.fixture(scope="module")
