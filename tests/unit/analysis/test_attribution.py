@@ -81,6 +81,7 @@ def test_geometry_alone_counts_relations_alone(data):
     alone = geometry_alone(data["train"])
     told = alone.phrases.direction.any(dim=-1)
     assert not alone.phrases.weight[~told].any() and torch.allclose(alone.phrases.weight.sum(dim=1), torch.ones(1))
+    assert bool((alone.phrases.subject[~told] == -1).all() and (alone.phrases.object[~told] == -1).all())
     method = build(0)
     (replacement,) = [found for found in local_replacements({}, 0) if found.name == "geometry alone"]
     replacement.method(method, alone, 0)

@@ -108,7 +108,10 @@ def geometry_alone(data: SplitData) -> SplitData:
     phrases = data.phrases
     told = torch.zeros_like(phrases.weight) if phrases.direction is None else phrases.direction.any(dim=-1).float()
     weight = phrases.weight * told
-    return replace(data, phrases=replace(phrases, weight=weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-8)))
+    # A unit without weight may name no other: what follows cuts the units behind the last that counts.
+    subject, object_ = (torch.where(told > 0, index, -1) for index in (phrases.subject, phrases.object))
+    weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-8)
+    return replace(data, phrases=replace(phrases, weight=weight, subject=subject, object=object_))
 
 
 def _blind_to_features(method: CurriculumMethod, data: SplitData, seed: int) -> None:
