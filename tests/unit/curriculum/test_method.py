@@ -190,12 +190,12 @@ def test_units_that_no_caption_uses_cost_nothing_and_change_nothing(data):
         method.correct.write.normal_(std=0.1)
     images, texts = method.images(data, torch.arange(5)), method.texts(data, torch.arange(9))
     assert texts["weight"].shape[1] == 4
-    cut = method.correct.without_padding(texts)
-    assert {name: t.shape[1] for name, t in cut.items() if name != "pooled"} == dict.fromkeys(set(cut) - {"pooled"}, 3)
-    whole = method._corrected(
+    cut, whole = method.correct.without_padding(texts), {"pooled", "owner"}
+    assert {name: t.shape[1] for name, t in cut.items() if name not in whole} == dict.fromkeys(set(cut) - whole, 3)
+    everything = method._corrected(
         {name: t[None] for name, t in images.items()}, {name: t[None] for name, t in texts.items()}
     )
-    torch.testing.assert_close(method.scores(images, texts), whole[0])
+    torch.testing.assert_close(method.scores(images, texts), everything[0])
 
 
 def test_an_image_moves_towards_a_caption_by_what_its_phrases_find(data):

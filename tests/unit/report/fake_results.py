@@ -542,7 +542,19 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
         for name, measure in (("image_to_text", "r1"), ("text_to_image", "r1"), ("negatives", "accuracy")):
             p_value = 0.3 if (name, reference) == ("text_to_image", "lora") else 0.001
             item = dict(method="vialign", reference=reference, benchmark=f"confirmation/{name}", measure=measure)
-            rest = dict(difference=0.02, low=0.01, high=0.03, p_value=p_value, p_holm=p_value, detectable=0.02)
+            rest = dict(
+                difference=0.02,
+                low=0.01,
+                high=0.03,
+                p_value=p_value,
+                p_holm=p_value,
+                detectable=0.02,
+                item_low=0.012,
+                item_high=0.028,
+                seed_spread=0.004,
+                seeds=5,
+                df=8.0,
+            )
             confirmation.append(dict(**item, **rest, items=500))
     _write(folder, "compare/confirmation.parquet", COMPARISONS, confirmation)
     known = dict(benchmark="test/image_to_text", metric="r1", published=41.2, measured=41.1, tolerance=0.3)

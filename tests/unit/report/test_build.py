@@ -27,7 +27,7 @@ from vialign.report.sections.training import training
 
 SECTIONS = [
     "summary", "data", "backbone", "disentanglers", "signal", "gates", "training", "comparison",
-    "ablation", "efficiency", "failures", "trust", "gradients", "provenance",
+    "attribution", "ablation", "efficiency", "failures", "trust", "gradients", "provenance",
 ]  # fmt: skip
 
 
