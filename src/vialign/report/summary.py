@@ -108,7 +108,7 @@ def _driven(evidence: Evidence) -> str:
         return f" What the gain needs: {listed}."
     if bool(driver.iloc[0]):
         return f" The signal drives it: no constant and no shuffle in C's place does as well. It needs {listed} too."
-    return f" The signal does not drive it: without C it is the same. What it needs is {listed}."
+    return f" The signal does not drive it: without C no loss could be shown. What it needs is {listed}."
 
 
 def _gained(evidence: Evidence, config: Config) -> str:

@@ -203,7 +203,7 @@ def test_a_time_that_the_clock_cannot_tell_is_decided_by_what_is_counted_and_sti
     [
         (
             False,
-            "The signal does not drive it: without C it is the same",
+            "The signal does not drive it: without C no loss could be shown",
             "C carries nothing of it that could be shown",
         ),
         (True, "The signal drives it: no constant and no shuffle in C's place does as well", "C carries some of it"),
@@ -336,7 +336,7 @@ def test_a_gain_on_what_text_alone_solves_is_no_answer(folder):
         lambda frame: pd.concat([frame.head(1).assign(benchmark=name, solved=True) for name in names]),
     )
     try:
-        assert answer().startswith("Yes, on this data: the modules beat both the frozen backbone and LoRA in retrieval.")
+        assert answer().startswith("Yes, on this data: the modules beat both the frozen backbone and LoRA in retrieval")
     finally:
         undo()
 
