@@ -80,7 +80,7 @@ FAULTS = (
     Fault(
         "floor of random atoms from the fitted maps",
         "disentangle/prototype_quality.py",
-        "_maps(_random_atoms(visual, seed), taken)[1]",
+        "_maps(random_atoms(visual, seed), taken)[1]",
         "maps",
         _FLOOR,
     ),

@@ -58,11 +58,11 @@ diagnosis = diagnose_signal(signal, captions, driver="agreement")
 print(diagnosis)
 
 # %% [markdown]
-# Read it in three steps. The verdict lets `agreement` pass: on swapped attributes it stands surely above a coin and
-# above the words alone. Swapped roles and replaced relations it does not see, and shuffled words are no evidence,
-# since the words alone solve them. And in its own row `agreement` is not above `s_global`: after so short a fit the
-# finer look is *allowed* here, but it adds nothing to what the model already says. That is a reason to fit longer,
-# not to use it.
+# Read it in three steps. On swapped attributes `agreement` stands surely above a coin. Swapped roles and replaced
+# relations it does not see, and shuffled words are no evidence, since the words alone solve them. And the verdict is
+# *no*, for the question that counts: it is not shown that `agreement` adds anything to `s_global`, nor to `s_global`
+# with `s_local`. A score that says what CLIP says already needs no second look. After so short a fit that is no
+# surprise; it is a reason to fit longer, not to use it.
 #
 # ## 4. The control that must fail
 # A test that accepts everything verifies nothing. So deal the captions to the wrong images and ask again: the same

@@ -70,7 +70,7 @@ def test_an_example_page_is_what_its_script_prints(repository, rendered, name):
 
 def test_the_examples_show_what_their_text_claims(rendered):
     allowed, control = re.findall(r"```text\nAUC.*?```", rendered("verify_signal"), re.DOTALL)
-    assert "Verdict: agreement may be used here. It tells true captions from swap_attributes" in allowed
+    assert "Verdict: do not use agreement here. It is not shown that agreement adds to s_global" in allowed
     assert "Verdict: do not use agreement here." in control
     agreement, _, s_global = aucs(allowed, "swap_attributes")[:3]
     assert 0.6 < agreement[0] <= s_global[0] and agreement[1] == s_global[1] == "*"

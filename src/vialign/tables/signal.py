@@ -59,7 +59,7 @@ SIGNAL_SCORES = Table(
     s_local=similarity(
         "weighted mean best match of phrases among prototypes, relations with the geometry of both arguments"
     ),
-    s_local_plain=similarity("weighted mean best match of phrases among prototypes alone, as the proposal defines it"),
+    s_local_plain=similarity("weighted mean best match of phrases among prototypes alone, without geometry"),
     s_global_calibrated=unit_interval("s_global after the monotone map"),
     s_local_calibrated=unit_interval("s_local after the monotone map"),
     consistency=unit_interval("C = 1 - |s_global - s_local| of the calibrated values"),

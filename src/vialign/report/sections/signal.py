@@ -61,7 +61,7 @@ def _discrimination(evidence: Evidence, config: Config) -> list[Markup]:
         )
     ]
     aside = paragraph(
-        "S local stands twice: plain, the mean best match of phrases among prototypes, as the proposal defines it; and "
+        "S local stands twice: plain, the mean best match of phrases among prototypes, without geometry; and "
         "with geometry, where spatial relations are read from how the two prototypes lie and other relations from both."
     )
     shows = [
