@@ -50,6 +50,12 @@ def trust_signal(signal: Signal, captions: Captions, *, images: int = 1000, seed
     The images, drawn by seed, are unused ones: neither the units nor the calibration have seen them. Combinations of
     predictors are cross-validated by image. Both sides of the gallery are held in memory. Raises UserError when fewer
     than 20 images are unused and readable, or as `score_signal`.
+
+    >>> from vialign.toolkit import load_signal, open_backbone, read_captions, trust_signal
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> trust = trust_signal(signal, read_captions("shapes/images", "shapes/captions.csv"))
+    >>> sorted(trust.table["direction"].unique())
+    ['image_to_text', 'text_to_image']
     """
     unused = draw_unused(captions, signal.used, images, seed)
     broken = Broken(captions.strict, len(unused), captions.tolerance)

@@ -34,10 +34,10 @@ def test_the_example_scores_every_caption(example):
     assert (folder / "units" / "pipeline" / "meta.json").is_file()
 
 
-def test_its_diagnosis_accepts_agreement_and_refuses_consistency_as_the_page_says(example, page):
+def test_its_diagnosis_refuses_both_and_tells_them_apart_as_the_page_says(example, page):
     folder, told = example
-    assert "refuses C and accepts `agreement`, on swapped\nattributes" in page.read_text(encoding="utf-8")
-    assert "Verdict: agreement may be used here. It tells true captions from swap_attributes" in told[-4]
+    assert "The diagnosis refuses both" in page.read_text(encoding="utf-8")
+    assert "Verdict: do not use agreement here." in told[-4]
     assert "Verdict: do not use consistency here." in told[-2]
     table = read_table(folder / "diagnosis.parquet", DIAGNOSIS).set_index(["signal", "kind"])["auc"]
     assert table["agreement", "random"] > 0.97 > 0.65 > table["consistency", "random"]
