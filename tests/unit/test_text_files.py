@@ -182,9 +182,9 @@ def test_what_a_job_prints_reaches_a_console_without_the_signs_and_the_log_as_it
 
 OWN = {
     "stage.py": "/proc, which may hold any bytes",
-    "locks.py": "Snakemake's list of what it locked",
+    "files/locks.py": "Snakemake's list of what it locked",
     "backbone/pretrain.py": "a definition of the package itself",
-    "evaluation/calibration.py": "a table of the package itself",
+    "evaluation/reproduction.py": "a table of the package itself",
     "report/build.py": "templates of the package itself",
     "report/failure_sheet.py": "templates of the package itself",
 }
