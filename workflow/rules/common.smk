@@ -92,8 +92,12 @@ def called():
 
 
 def stopped(checkpoint_output):
-    """Whether the verdict table of a gate says that the pipeline stops there."""
-    return gate_action(str(checkpoint_output[0])) == "stop"
+    """Whether the verdict table of a gate says that the pipeline stops there.
+
+    While a gate is judged again its table is away, and Snakemake may still call it done: it is asked anew afterwards.
+    """
+    table = Path(str(checkpoint_output[0]))
+    return table.exists() and gate_action(str(table)) == "stop"
 
 
 def chosen():
