@@ -68,16 +68,6 @@ rule train_replaced:
         "../scripts/train_replaced.py"
 
 
-def attributed(wildcards):
-    """The trainings that the attribution reads: everything of the chosen combination, what decides of the full model."""
-    parts = {FULL: ("whole", "decisive"), chosen(): ("whole", "driver", "local")}
-    return [
-        f"{RESULTS}/attribute/{method}/{part}.parquet"
-        for method, wanted in parts.items()
-        for part in wanted
-    ]
-
-
 rule attribution:
     input:
         outcomes=attributed,

@@ -286,3 +286,13 @@ def encoded(split):
         text_features=f"{RESULTS}/features/{split}/texts",
         encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
     )
+
+
+def attributed(wildcards):
+    """The trainings that the attribution reads: everything of the chosen combination, what decides of the full model."""
+    parts = {FULL: ("whole", "decisive"), chosen(): ("whole", "driver", "local")}
+    return [
+        f"{RESULTS}/attribute/{method}/{part}.parquet"
+        for method, wanted in parts.items()
+        for part in wanted
+    ]
