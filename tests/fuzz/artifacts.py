@@ -349,9 +349,9 @@ def read_training_checkpoint(folder: Path) -> int:
 def feature_store(target: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         writer = StoreWriter(folder / "s", {"kind": "images", "grid": "1,2", "dimension": "3", "readout": "final"})
-        widths = {"pooled": (pa.float32(), 3), "patches": (pa.float16(), 6)}
-        with writer.shard(IMAGES, widths) as file:
-            file.append(IMAGES, pooled=np.ones((10, 3), np.float32), patches=np.ones((10, 2, 3), np.float16))
+        layout = {"pooled": (np.float32, (3,)), "patches": (np.float16, (2, 3))}
+        with writer.shard(IMAGES, layout) as file:
+            file.append(len(IMAGES), pooled=np.ones((10, 3), np.float32), patches=np.ones((10, 2, 3), np.float16))
         writer.close()
         return folder / "s" / target
 
@@ -456,7 +456,7 @@ ARTIFACTS = [
     Format("training checkpoint", "bytes", training_checkpoint, read_training_checkpoint, same(3)),
     *(
         Format(f"features {name}", "bytes", feature_store(name), read_store, same(len(IMAGES)))
-        for name in ("manifest.parquet", "shard-00000.parquet")
+        for name in ("manifest.parquet", "pooled.safetensors", "shard-00000.safetensors")
     ),
     Format(
         "review sheet",

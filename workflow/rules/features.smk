@@ -37,7 +37,14 @@ rule extract_features:
         "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
-        config=section("backbone", "features.batch", "features.shard", "data", "seed"),
+        config=section(
+            "backbone",
+            "data",
+            "features.batch",
+            "features.pixels",
+            "features.shard",
+            "seed",
+        ),
         code=code("extract_features"),
     script:
         "../scripts/extract_features.py"

@@ -121,3 +121,6 @@ class FeaturesConfig(Section):
     """Images or texts that a tower sees at a time."""
     shard: Count = 2000
     """Rows of one shard."""
+    pixels: Literal["cache", "decode"] = "cache"
+    """Where methods that run the image tower have pixels from: kept beside the features, as bytes (3 x side x side an
+    image, 18 GB for all of COCO), or decoded from the files again for every batch."""

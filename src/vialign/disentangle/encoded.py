@@ -1,9 +1,12 @@
 """Prototypes and phrases of a whole split on disk, so that every later stage reads what one stage encoded."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.files.artifacts import read_tensors, write_tensors
@@ -29,35 +32,65 @@ def write_encoded(prototypes: Prototypes, phrases: Phrases, path: str | Path, pr
     write_tensors(tensors, path, provenance)
 
 
-def read_encoded(path: str | Path) -> tuple[Prototypes, Phrases]:
-    """Prototypes of the split's images and phrases of its texts, in the order of the feature stores, in float32.
+@dataclass(frozen=True)
+class StoredPrototypes(Prototypes):
+    """Prototypes in a mapped file, features in half precision: `index` reads its rows alone, in single precision."""
+
+    def index(self, positions: Tensor | slice) -> Prototypes:
+        """The prototypes of the images at `positions`, in that order, in single precision."""
+        taken = self.taken(positions)
+        return Prototypes(_unit(taken.features), taken.mass, None, taken.moments)
+
+
+@dataclass(frozen=True)
+class StoredPhrases(Phrases):
+    """Phrases in a mapped file, in small types: `index` reads its rows alone, as float32 and int64."""
+
+    geometry: Float[Tensor, "batch unit"] | None = None
+    """The length of `direction`, which half precision keeps apart."""
+
+    def index(self, positions: Tensor | slice) -> Phrases:
+        """The phrases of the texts at `positions`, in that order, as float32 and int64."""
+        taken = self.taken(positions)
+        direction = None
+        if taken.direction is not None and taken.geometry is not None:
+            direction = _unit(taken.direction) * taken.geometry.float()[..., None]
+        return Phrases(
+            features=_unit(taken.features),
+            weight=taken.weight,
+            kind=taken.kind.long(),
+            subject=taken.subject.long(),
+            object=taken.object.long(),
+            assign=None,
+            direction=direction,
+        )
+
+
+def read_encoded(path: str | Path) -> tuple[StoredPrototypes, StoredPhrases]:
+    """Prototypes of the split's images and phrases of its texts, in the order of the feature stores, mapped.
 
     Raises UserError when the file is missing or is not safetensors.
     """
     tensors = read_tensors(path)
-    prototypes = Prototypes(
-        features=_unit(tensors["prototypes.features"]),
+    prototypes = StoredPrototypes(
+        features=tensors["prototypes.features"],
         mass=tensors["prototypes.mass"],
         maps=None,
         moments=tensors["prototypes.moments"],
     )
-    phrases = Phrases(
-        features=_unit(tensors["phrases.features"]),
+    phrases = StoredPhrases(
+        features=tensors["phrases.features"],
         weight=tensors["phrases.weight"],
-        kind=tensors["phrases.kind"].long(),
-        subject=tensors["phrases.subject"].long(),
-        object=tensors["phrases.object"].long(),
+        kind=tensors["phrases.kind"],
+        subject=tensors["phrases.subject"],
+        object=tensors["phrases.object"],
         assign=None,
-        direction=_direction(tensors) if "phrases.direction" in tensors else None,
+        direction=tensors.get("phrases.direction"),
+        geometry=tensors.get("phrases.geometry"),
     )
     return prototypes, phrases
 
 
-def _direction(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Of its own length again, the share of geometry, after half precision."""
-    return _unit(tensors["phrases.direction"]) * tensors["phrases.geometry"].float()[..., None]
-
-
-def _unit(features: torch.Tensor) -> torch.Tensor:
+def _unit(features: Tensor) -> Tensor:
     """Unit length again after half precision; rows of zeros (padding) stay zero."""
     return torch.nn.functional.normalize(features.float(), dim=-1)

@@ -130,7 +130,7 @@ def _optimise(
         images, picked = next(batches)
         length = int(data.mask[picked].any(dim=0).nonzero().max()) + 1
         states, mask = data.states[picked, :length].float(), data.mask[picked, :length]
-        structure = cut(data.structure.index(picked), length)
+        structure = cut(data.structure.taken(picked), length)
         reading = text.read(_disturb(states, mean, spread, config, rng), mask)
         terms = structure_losses(reading, mask, structure, config.label_smoothing)
         terms |= paired(images, reading, mask, structure)

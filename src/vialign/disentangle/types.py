@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,8 +18,8 @@ Items = TypeVar("Items", bound="_Batch")
 class _Batch:
     """A dataclass of tensors (or None) that share their first dimension."""
 
-    def index(self: Items, positions: Tensor | slice) -> Items:
-        """The items at `positions`, in that order."""
+    def taken(self, positions: Tensor | slice) -> Self:
+        """The items at `positions`, in that order, as they are held."""
         return self._map(lambda tensor: tensor[positions])
 
     def to(self: Items, device: torch.device | str) -> Items:
@@ -57,6 +57,10 @@ class Prototypes(_Batch):
     def __len__(self) -> int:
         return self.features.shape[0]
 
+    def index(self, positions: Tensor | slice) -> "Prototypes":
+        """The prototypes of the images at `positions`, in that order, in single precision."""
+        return self.taken(positions)
+
 
 @dataclass(frozen=True)
 class Phrases(_Batch):
@@ -80,6 +84,10 @@ class Phrases(_Batch):
 
     def __len__(self) -> int:
         return self.features.shape[0]
+
+    def index(self, positions: Tensor | slice) -> "Phrases":
+        """The phrases of the texts at `positions`, in that order, in single precision."""
+        return self.taken(positions)
 
 
 @dataclass(frozen=True)

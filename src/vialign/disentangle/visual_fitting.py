@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PatchSource = Union[Tensor, "ImageFeatures"]
 """Patches of all images of a split, (image, patch, dim): in memory, or the store they are read from."""
 
-_READ = 512
 _CLUSTERED = 1000
 """Images whose patches are clustered to start the dictionary."""
 _SCALE = 1 / 0.07
@@ -226,12 +225,7 @@ def take_patches(source: PatchSource, rows: np.ndarray, total: int) -> Float[Ten
         raise ValueError(f"patches of {length} images, expected {total}")
     if isinstance(source, Tensor):
         return source[torch.from_numpy(rows)].float()
-    blocks = []
-    for start in track(range(0, total, _READ), "read patches"):
-        inside = rows[(rows >= start) & (rows < start + _READ)] - start
-        if len(inside):
-            blocks.append(source.patches(start, min(start + _READ, total))[torch.from_numpy(inside)].float())
-    return torch.cat(blocks)
+    return source.rows("patches")[torch.from_numpy(rows)].float()
 
 
 def _sample(rng: np.random.Generator, total: int, count: int) -> np.ndarray:

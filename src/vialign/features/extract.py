@@ -1,18 +1,18 @@
 """Streaming extraction of frozen features into a store; memory is bounded by a batch (texts: by a shard)."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 
 from vialign.errors import UserError
 from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import load_pixels
-from vialign.features.store import StoreWriter, contract_provenance
+from vialign.features.store import Layout, StoreWriter, contract_provenance
 from vialign.files.paths import check_space
 from vialign.progress import track
 
@@ -30,11 +30,13 @@ def extract_images(
     *,
     batch: int,
     shard: int,
+    pixels: Literal["cache", "decode"],
     provenance: Mapping[str, str],
 ) -> None:
     """Write pooled embeddings, patches and the trunk's output of the images (rows of `IMAGES`) as a store, in order.
 
-    `folders` holds what their paths are relative to, `output` is the store's folder. Raises UserError when the
+    `folders` holds what their paths are relative to, `output` is the store's folder; with `pixels` of `cache` they are
+    kept there too. Raises UserError when the
     backbone has no such readout, or an image cannot be read; then no manifest is written.
     """
     if readout not in backbone.readouts:
@@ -42,29 +44,33 @@ def extract_images(
             f"features.readout: {backbone.contract['architecture']} offers {', '.join(backbone.readouts)}, "
             f"not {readout!r}"
         )
-    rows, cells = backbone.grid
-    widths = {
-        "pooled": (pa.float32(), backbone.dimension),
-        "patches": (pa.float16(), rows * cells * backbone.dimension),
+    rows, columns = backbone.grid
+    layout: Layout = {
+        "pooled": (np.float32, (backbone.dimension,)),
+        "patches": (np.float16, (rows * columns, backbone.dimension)),
     }
     if backbone.trunk_width:
-        widths["trunk"] = (pa.float32(), backbone.trunk_width)
-    size = sum(kind.bit_width // 8 * width for kind, width in widths.values()) * len(images)
+        layout = {**layout, "trunk": (np.float32, (backbone.trunk_width,))}
+    if pixels == "cache":
+        layout = {**layout, "pixels": (np.uint8, (3, backbone.image_size, backbone.image_size))}
+    size = sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in layout.values()) * len(images)
     check_space(output, size, f"features of {len(images)} images")
     facts = _facts(backbone, "images", provenance) | {"readout": readout}
     writer = StoreWriter(output, facts)
     starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
     for shard_rows in _split(images, _multiple(shard, batch)):
-        with writer.shard(shard_rows["image_id"].tolist(), widths) as file:
+        with writer.shard(shard_rows["image_id"].tolist(), layout) as file:
             for part in _split(shard_rows, batch):
                 next(starts)
-                pixels = load_pixels(part, folders, backbone).to(backbone.device)
+                loaded = load_pixels(part, folders, backbone)
                 with torch.inference_mode():
-                    found = backbone.image_outputs(backbone.normalise(pixels), (readout,))
-                columns = {"pooled": _single(found.pooled), "patches": _half(found.patches[readout])}
+                    found = backbone.image_outputs(backbone.normalise(loaded.to(backbone.device)), (readout,))
+                values = {"pooled": _single(found.pooled), "patches": _half(found.patches[readout])}
                 if found.trunk is not None:
-                    columns["trunk"] = _single(found.trunk)
-                file.append(part["image_id"].tolist(), **columns)
+                    values["trunk"] = _single(found.trunk)
+                if pixels == "cache":
+                    values["pixels"] = loaded.numpy()
+                file.append(len(part), **values)
     next(starts, None)
     writer.close()
 
@@ -98,27 +104,20 @@ def extract_texts(
             cut += int(tokens.cut.sum())
             parts.append((chosen, *encoded))
         longest = max(part[-1].shape[1] for part in parts)
-        count, dimension = len(captions), backbone.dimension
-        length = np.zeros((count, 1), np.int32)
-        pooled = np.zeros((count, dimension), np.float32)
-        states = np.zeros((count, longest, parts[0][3].shape[-1]), np.float16)
-        mask = np.zeros((count, longest), bool)
-        offsets = np.zeros((count, longest, 2), np.int32)
-        for chosen, part_length, part_pooled, part_states, part_mask, part_offsets in parts:
-            width = part_mask.shape[1]
-            length[chosen, 0], pooled[chosen] = part_length, part_pooled
-            states[chosen, :width], mask[chosen, :width] = part_states, part_mask
-            offsets[chosen, :width] = part_offsets
-        widths = {
-            "pooled": (pa.float32(), dimension),
-            "length": (pa.int32(), 1),
-            "states": (pa.float16(), longest * states.shape[-1]),
-            "mask": (pa.bool_(), longest),
-            "offsets": (pa.int32(), longest * 2),
+        layout: Layout = {
+            "pooled": (np.float32, (backbone.dimension,)),
+            "length": (np.int32, ()),
+            "states": (np.float16, (longest, parts[0][3].shape[-1])),
+            "mask": (np.bool_, (longest,)),
+            "offsets": (np.int32, (longest, 2)),
         }
-        names = rows["text_id"].tolist()
-        with writer.shard(names, widths) as file:
-            file.append(names, pooled=pooled, length=length, states=states, mask=mask, offsets=offsets)
+        columns = {name: np.zeros((len(rows), *shape), kind) for name, (kind, shape) in layout.items()}
+        for chosen, length, pooled, *of_tokens in parts:
+            columns["length"][chosen], columns["pooled"][chosen] = length, pooled
+            for name, values in zip(("states", "mask", "offsets"), of_tokens, strict=True):
+                columns[name][chosen, : values.shape[1]] = values
+        with writer.shard(rows["text_id"].tolist(), layout) as file:
+            file.append(len(rows), **columns)
     next(bar, None)
     writer.close()
     return cut

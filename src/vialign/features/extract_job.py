@@ -24,6 +24,7 @@ def extract_split(run: Run) -> None:
         run.output.images,
         read_provenance(run.input.readout)["readout"],
         **sizes,
+        pixels=run.config.features.pixels,
         provenance=run.provenance,
     )
     texts = read_table(run.input.texts, TEXTS)

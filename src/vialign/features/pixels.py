@@ -1,19 +1,20 @@
 """From image files to pixels as the image tower sees them, and from boxes on the file to boxes on those pixels."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
 from vialign.data.base import safe_join
 from vialign.errors import UserError
-from vialign.files.images import Decoded, open_image
+from vialign.files.images import WORKERS, Decoded, open_image
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -27,12 +28,54 @@ def load_pixels(
     `folders` holds, by source, what the column `path` is relative to. Raises UserError when a path leaves it, or a
     file is missing or cannot be decoded.
     """
-    size = backbone.image_size
-    pixels = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
-    columns = (images[name] for name in ("image_id", "path", "source", "crop"))
-    for row, (image_id, path, source, crop) in enumerate(zip(*columns, strict=True)):
-        pixels[row] = backbone.preprocess(cropped(read_image(folders[source], path, image_id).picture, crop))
-    return pixels
+    return PixelFiles(images, folders, backbone)[torch.arange(len(images))]
+
+
+class PixelFiles:
+    """Pixels of images (rows of `IMAGES`), decoded when their positions are asked for: `pixels[index]`, uint8.
+
+    Several files are decoded at a time. Those that are expected next are decoded while the tower is at work.
+    """
+
+    def __init__(self, images: pd.DataFrame, folders: Mapping[str, Path], backbone: "Backbone") -> None:
+        """`folders` holds, by source, what the column `path` is relative to."""
+        self._rows = list(zip(*(images[name] for name in ("image_id", "path", "source", "crop")), strict=True))
+        self._folders, self._backbone = folders, backbone
+        self._pool = ThreadPoolExecutor(WORKERS)
+        self._waiting: dict[int, Future[Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def expect(self, index: Int[Tensor, "image"]) -> None:
+        """Begin to decode the images at these positions, and forget what was expected before and not asked for."""
+        kept, self._waiting = self._waiting, {}
+        for position in index.tolist():
+            begun = kept.pop(position) if position in kept else self._pool.submit(self._decode, position)
+            self._waiting[position] = begun
+        for future in kept.values():
+            future.cancel()
+
+    def __getitem__(self, index: Int[Tensor, "image"]) -> UInt8[Tensor, "image 3 height width"]:
+        """Pixels after the backbone's resize and crop, before normalisation.
+
+        Raises UserError when a path leaves its folder, or a file is missing or cannot be decoded.
+        """
+        size = self._backbone.image_size
+        pixels = torch.empty(len(index), 3, size, size, dtype=torch.uint8)
+        # No more files wait decoded than are asked for at a time.
+        for place, found in enumerate(self._pool.map(self._take, index.tolist())):
+            pixels[place] = found
+        return pixels
+
+    def _take(self, position: int) -> Tensor:
+        begun = self._waiting.pop(position, None)
+        return self._decode(position) if begun is None or begun.cancel() else begun.result()
+
+    def _decode(self, position: int) -> Tensor:
+        image_id, path, source, crop = self._rows[position]
+        picture = read_image(self._folders[source], path, image_id).picture
+        return self._backbone.preprocess(cropped(picture, crop))
 
 
 def cropped(image: Image.Image, crop: Sequence[float]) -> Image.Image:

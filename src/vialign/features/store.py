@@ -1,11 +1,11 @@
-"""The sharded store of frozen features: half-precision tokens on disk that are read by range.
+"""The sharded store of frozen features: tokens on disk, mapped into memory and read where they are asked for.
 
-A store is a folder with one `manifest.parquet` (written last: a folder without it is not a store) and Parquet shards.
-Tokens are fixed-size float16 lists in small row groups, so a range is read without loading its file; pooled
-embeddings are float32. Every file carries the backbone's contract (keys `backbone_*`).
+A store is a folder with one `manifest.parquet` (written last: a folder without it is not a store), safetensors shards,
+and `pooled.safetensors` with the pooled embeddings of all rows, which whole galleries are compared by. Tokens are
+float16, pooled embeddings float32. Nothing is held: a batch touches its own rows, and the pages of a mapped file leave
+memory when something else needs the room. Every file carries the backbone's contract (keys `backbone_*`).
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,19 +14,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vialign.errors import UserError, reading
-from vialign.files.artifacts import Provenance, atomic_path, check_contract, read_provenance, read_table, write_table
+from vialign.files.artifacts import (
+    Provenance,
+    check_contract,
+    read_provenance,
+    read_table,
+    read_tensors,
+    tensors_in_parts,
+    write_table,
+)
 from vialign.tables.features import FEATURE_SHARDS
 
 MANIFEST = "manifest.parquet"
-ROW_GROUP = 128
-"""Rows of one row group: the least that a read decodes."""
+POOLED = "pooled.safetensors"
+
+Columns = Mapping[str, tuple[torch.dtype, tuple[int | None, ...]]]
+"""Type and shape of a row of the columns that are read; None where any size will do."""
+Layout = Mapping[str, tuple[type[np.generic], tuple[int, ...]]]
+"""Type and shape of a row of the columns that are written."""
 
 
 def contract_provenance(contract: Mapping[str, str]) -> Provenance:
@@ -41,7 +51,7 @@ def backbone_contract(provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 class StoreWriter:
-    """Writes one store: shards one after the other, then the manifest."""
+    """Writes one store: shards one after the other, then the pooled embeddings in one file, then the manifest."""
 
     def __init__(self, folder: str | Path, provenance: Mapping[str, str]) -> None:
         self.folder = Path(folder)
@@ -51,71 +61,82 @@ class StoreWriter:
         (self.folder / MANIFEST).unlink(missing_ok=True)
 
     @contextmanager
-    def shard(self, ids: Sequence[str], widths: Mapping[str, tuple[pa.DataType, int]]) -> Iterator["ShardWriter"]:
-        """One shard for `ids`, whose list columns have the given item type and fixed length; appears when complete."""
-        name = f"shard-{len(self._shards):05d}.parquet"
-        schema = pa.schema(
-            [pa.field("id", pa.string(), nullable=False)]
-            + [pa.field(column, _list(kind, width), nullable=False) for column, (kind, width) in widths.items()],
-            metadata={"vialign": json.dumps(self.provenance, sort_keys=True)},
-        )
-        with atomic_path(self.folder / name) as temporary:
-            with pq.ParquetWriter(
-                temporary, schema, compression="none", use_dictionary=False, write_statistics=False
-            ) as file:
-                writer = ShardWriter(file, schema)
-                yield writer
-                writer.flush()
+    def shard(self, ids: Sequence[str], layout: Layout) -> Iterator["ShardWriter"]:
+        """One shard for `ids` with the given columns; appears when complete."""
+        name = f"shard-{len(self._shards):05d}.safetensors"
+        # Largest items first: then all are aligned.
+        ordered = sorted(layout.items(), key=lambda column: -np.dtype(column[1][0]).itemsize)
+        whole = {column: (kind, (len(ids), *shape)) for column, (kind, shape) in ordered}
+        with tensors_in_parts(whole, self.folder / name, self.provenance) as arrays:
+            writer = ShardWriter(arrays)
+            yield writer
             if writer.rows != len(ids):
                 raise ValueError(f"shard {name} got {writer.rows} rows for {len(ids)} ids")
         self._shards.append({"shard": name, "rows": len(ids), "ids": list(ids)})
 
     def close(self) -> None:
-        """Remove shards of an earlier run that this one did not write, and write the manifest."""
+        """Remove shards of an earlier run that this one did not write, gather what is pooled, write the manifest."""
         frame = pd.DataFrame(self._shards, columns=list(FEATURE_SHARDS.columns))
-        for path in self.folder.glob("shard-*.parquet"):
+        for path in self.folder.glob("shard-*"):
             if path.name not in set(frame["shard"]):
                 path.unlink()
+        parts = [read_tensors(self.folder / str(name))["pooled"] for name in frame["shard"]]
+        if parts:
+            shape = (int(frame["rows"].sum()), parts[0].shape[1])
+            with tensors_in_parts({"pooled": (np.float32, shape)}, self.folder / POOLED, self.provenance) as arrays:
+                first = 0
+                for part in parts:
+                    arrays["pooled"][first : first + len(part)] = part.numpy()
+                    first += len(part)
         write_table(frame, FEATURE_SHARDS, self.folder / MANIFEST, self.provenance)
 
 
 class ShardWriter:
-    """Collects rows into row groups of `ROW_GROUP`."""
+    """Fills the rows of a shard, in order."""
 
-    def __init__(self, file: pq.ParquetWriter, schema: pa.Schema) -> None:
+    def __init__(self, arrays: Mapping[str, np.memmap]) -> None:
         self.rows = 0
-        self._file = file
-        self._schema = schema
-        self._waiting: list[pa.Table] = []
+        self._arrays = arrays
 
-    def append(self, ids: Sequence[str], **columns: np.ndarray) -> None:
-        """Add rows; every column is an array (rows, ...) that is flattened to its fixed length.
-
-        Raises ValueError when a half-precision column overflows.
-        """
-        arrays = [pa.array(list(ids), pa.string())]
+    def append(self, rows: int, **columns: np.ndarray) -> None:
+        """Add `rows` rows of every column. Raises ValueError when a half-precision column overflows."""
         for name, values in columns.items():
-            kind = self._schema.field(name).type
-            flat = np.ascontiguousarray(values.reshape(len(ids), -1))
-            if kind.value_type == pa.float16() and not np.isfinite(flat).all():
+            array = self._arrays[name]
+            if array.dtype == np.float16 and not np.isfinite(values).all():
                 raise ValueError(f"{name}: values do not fit half precision")
-            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel(), kind.value_type), type=kind))
-        self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
-        self.rows += len(ids)
-        if sum(len(table) for table in self._waiting) >= ROW_GROUP:
-            self._write(keep=True)
+            array[self.rows : self.rows + rows] = values.reshape(rows, *array.shape[1:])
+        self.rows += rows
 
-    def flush(self) -> None:
-        """Write what is waiting."""
-        if self._waiting:
-            self._write(keep=False)
 
-    def _write(self, keep: bool) -> None:
-        table = pa.concat_tables(self._waiting).combine_chunks()
-        whole = len(table) // ROW_GROUP * ROW_GROUP if keep else len(table)
-        self._file.write_table(table.slice(0, whole), row_group_size=ROW_GROUP)
-        rest = table.slice(whole)
-        self._waiting = [rest] if len(rest) else []
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One column of a store, (row, ...): `rows[index]` reads the rows at these positions and no others.
+
+    They come in the store's own precision. Shards may differ in their number of tokens: what is shorter than the
+    longest shard that is read ends in zeros.
+    """
+
+    parts: tuple[Tensor, ...]
+    """The column of each shard, mapped."""
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        if len(self.parts) == 1:
+            return self.parts[0][index]
+        if isinstance(index, slice):
+            index = torch.arange(len(self))[index]
+        ends = torch.tensor([len(part) for part in self.parts]).cumsum(dim=0)
+        shard = torch.searchsorted(ends, index, right=True)
+        used = shard.unique().tolist() or [0]
+        shape = [max(self.parts[one].shape[axis] for one in used) for axis in range(1, self.parts[0].ndim)]
+        found = self.parts[0].new_zeros(len(index), *shape)
+        for one in used:
+            here, part = shard == one, self.parts[one]
+            block = part[index[here] - (int(ends[one]) - len(part))]
+            found[(here, *(slice(size) for size in block.shape[1:]))] = block
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,56 +154,60 @@ class _Store:
 
     @cached_property
     def pooled(self) -> Float[Tensor, "row dim"]:
-        """Pooled embeddings of all rows, unit length, float32."""
+        """Pooled embeddings of all rows, unit length, float32, mapped."""
         if not len(self.shards):
-            return torch.zeros(0, int(self.provenance["dimension"]))
-        return self._column("pooled")
+            return torch.zeros(0, self._dimension)
+        return self._read(POOLED, len(self), {"pooled": (torch.float32, (self._dimension,))})["pooled"]
 
     def __len__(self) -> int:
         return int(self.shards["rows"].sum())
 
-    def _range(self, start: int, stop: int, columns: list[str]) -> Iterator[pa.Table]:
-        """The rows start..stop, one table a shard, decoding only the row groups that hold them."""
+    def rows(self, name: str) -> Rows:
+        """The column `name`, to be read by position."""
+        if not len(self.shards):
+            kind, shape = self._columns[name]
+            return Rows((torch.zeros(0, *(size or 0 for size in shape), dtype=kind),))
+        return Rows(tuple(shard[name] for shard in self._mapped))
+
+    def _range(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows start..stop of the column `name`. Raises IndexError beyond the end."""
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"rows {start}..{stop} of a store of {len(self)} rows")
-        first = 0
-        for number, rows in enumerate(self.shards["rows"]):
-            low, high = max(start - first, 0), min(stop - first, rows)
-            if low < high:
-                groups = range(low // ROW_GROUP, (high - 1) // ROW_GROUP + 1)
-                file = self._file(number)
-                with reading(self._path(number), self._mend):
-                    table = file.read_row_groups(list(groups), columns=columns).select(columns)
-                yield table.slice(low - groups[0] * ROW_GROUP, high - low)
-            first += rows
+        return self.rows(name)[slice(start, stop)]
 
-    def _column(self, name: str) -> Float[Tensor, "row width"]:
-        parts = []
-        for number in range(len(self.shards)):
-            file = self._file(number)
-            with reading(self._path(number), self._mend):
-                parts.append(_matrix(file.read(columns=[name])[name]))
-        return torch.from_numpy(np.concatenate(parts))
+    @cached_property
+    def _mapped(self) -> list[dict[str, Tensor]]:
+        """The columns of each shard. Raises UserError when one is missing, damaged, or of another length."""
+        rows = zip(self.shards["shard"], self.shards["rows"], strict=True)
+        return [self._read(str(name), int(count), self._columns) for name, count in rows]
+
+    def _read(self, name: str, rows: int, columns: Columns) -> dict[str, Tensor]:
+        path, mend = self.folder / name, f"delete {self.folder} and extract again"
+        if not path.is_file():
+            raise UserError(f"{path}: shard is missing; {mend}")
+        with reading(path, mend):
+            found = read_tensors(path)
+        for column, (kind, shape) in columns.items():
+            values = found.get(column)
+            fits = values is not None and values.dtype == kind and values.ndim == 1 + len(shape)
+            if (
+                values is None
+                or not fits
+                or any(size not in (own, None) for size, own in zip(shape, values.shape[1:], strict=True))
+            ):
+                raise UserError(f"{path}: has no column {column!r} as the store writes it; {mend}")
+            if len(values) != rows:
+                raise UserError(f"{path}: has not the rows that the manifest says; {mend}")
+        return found
 
     @property
-    def _mend(self) -> str:
-        return f"delete {self.folder} and extract again"
+    def _dimension(self) -> int:
+        return int(self.provenance["dimension"])
 
-    def _path(self, number: int) -> Path:
-        return self.folder / str(self.shards["shard"].iloc[number])
-
-    def _file(self, number: int) -> pq.ParquetFile:
-        path = self._path(number)
-        if not path.is_file():
-            raise UserError(f"{path}: shard is missing; {self._mend}")
-        with reading(path, self._mend):
-            try:
-                file = pq.ParquetFile(path)
-            except pa.ArrowInvalid as error:
-                raise UserError(f"{path}: damaged shard; {self._mend}") from error
-        if file.metadata.num_rows != self.shards["rows"].iloc[number]:
-            raise UserError(f"{path}: has not the rows that the manifest says; delete {self.folder} and extract again")
-        return file
+    @property
+    def _columns(self) -> Columns:
+        """What every shard must have."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,19 +225,27 @@ class ImageFeatures(_Store):
         """How the patches were read out of the tower."""
         return self.provenance["readout"]
 
-    @cached_property
-    def trunk(self) -> Float[Tensor, "row channel"] | None:
+    @property
+    def trunk(self) -> Rows | None:
         """What the image tower's convolutional trunk gave for all rows, float32; None where it has no such cut."""
-        if not len(self.shards) or "trunk" not in self._file(0).schema_arrow.names:
-            return None
-        return self._column("trunk")
+        return self._optional("trunk")
+
+    @property
+    def pixels(self) -> Rows | None:
+        """uint8, (row, 3, height, width), before normalisation; None where they were not kept."""
+        return self._optional("pixels")
+
+    def _optional(self, name: str) -> Rows | None:
+        return self.rows(name) if self._mapped and name in self._mapped[0] else None
 
     def patches(self, start: int, stop: int) -> Float[Tensor, "row patch dim"]:
         """Patch tokens of rows start..stop in the joint space, not normalised, float32."""
+        return self._range("patches", start, stop).float()
+
+    @property
+    def _columns(self) -> Columns:
         rows, columns = self.grid
-        shape = (-1, rows * columns, int(self.provenance["dimension"]))
-        parts = [_matrix(table["patches"]).reshape(shape) for table in self._range(start, stop, ["patches"])]
-        return torch.from_numpy(np.concatenate(parts or [np.zeros((0, *shape[1:]))]).astype(np.float32))
+        return {"patches": (torch.float16, (rows * columns, self._dimension))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,22 +256,18 @@ class TextFeatures(_Store):
         self, start: int, stop: int
     ) -> tuple[Float[Tensor, "row token state"], Bool[Tensor, "row token"], Int[Tensor, "row token 2"]]:
         """States, mask and character offsets of rows start..stop, padded with zeros to the block's longest text."""
-        tables = list(self._range(start, stop, ["length", "states", "mask", "offsets"]))
-        masks, flat = [_matrix(table["mask"]) for table in tables], [_matrix(table["states"]) for table in tables]
-        dimension = flat[0].shape[1] // masks[0].shape[1] if tables else int(self.provenance["dimension"])
-        lengths = [_matrix(table["length"])[:, 0] for table in tables]
-        longest = max((int(part.max()) for part in lengths), default=0)
-        states = np.zeros((stop - start, longest, dimension), np.float32)
-        mask = np.zeros((stop - start, longest), bool)
-        offsets = np.zeros((stop - start, longest, 2), np.int64)
-        first = 0
-        for table, length, present, values in zip(tables, lengths, masks, flat, strict=True):
-            here, most = slice(first, first + len(table)), int(length.max())
-            states[here, :most] = values.reshape(len(table), -1, dimension)[:, :most]
-            mask[here, :most] = present[:, :most]
-            offsets[here, :most] = _matrix(table["offsets"]).reshape(len(table), -1, 2)[:, :most]
-            first += len(table)
-        return torch.from_numpy(states), torch.from_numpy(mask), torch.from_numpy(offsets)
+        longest = int(self._range("length", start, stop).max()) if stop > start else 0
+        states, mask, offsets = (self._range(name, start, stop)[:, :longest] for name in ("states", "mask", "offsets"))
+        return states.float(), mask.clone(), offsets.long()
+
+    @property
+    def _columns(self) -> Columns:
+        return {
+            "length": (torch.int32, ()),
+            "states": (torch.float16, (None, None)),
+            "mask": (torch.bool, (None,)),
+            "offsets": (torch.int32, (None, 2)),
+        }
 
 
 def read_images(folder: str | Path, contract: Mapping[str, str] | None = None) -> ImageFeatures:
@@ -268,13 +297,3 @@ def _open(folder: str | Path, kind: str, contract: Mapping[str, str] | None) -> 
     if contract is not None:
         check_contract(manifest, contract_provenance(contract))
     return Path(folder), shards, provenance
-
-
-def _list(kind: pa.DataType, width: int) -> pa.DataType:
-    return pa.list_(pa.field("item", kind, nullable=False), width)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A fixed-size list column as an array (rows, width)."""
-    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(parts).reshape(len(column), -1)

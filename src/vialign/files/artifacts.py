@@ -28,7 +28,7 @@ Provenance = dict[str, str]
 """What made an artifact: config digest, code digest, backbone contract, seed, versions; flat text to text."""
 
 _KEY = b"vialign"
-_SAFETENSORS = {np.float32: "F32", np.float16: "F16", np.bool_: "BOOL"}
+_SAFETENSORS = {np.float32: "F32", np.int32: "I32", np.float16: "F16", np.uint8: "U8", np.bool_: "BOOL"}
 
 
 @contextmanager

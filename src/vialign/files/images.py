@@ -36,7 +36,7 @@ MISSING = "no such file"
 """What is wrong with a file that is not there."""
 
 _ORIENTATION = 0x0112
-_WORKERS = 4
+WORKERS = 4
 """Files that are decoded at a time, at most: decoding and waiting for a disk go on side by side."""
 _WAITING = 64
 """Files of each worker that are in the queue."""
@@ -128,7 +128,7 @@ def check_images(files: Sequence[Path]) -> Iterator[Checked | str]:
     A JPEG is decoded at an eighth of its size, which reads every byte of it in half the time; several files are decoded
     at a time.
     """
-    workers = min(_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    workers = min(WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     rest = iter(files)
     with ThreadPoolExecutor(workers) as pool:
         while block := list(islice(rest, workers * _WAITING)):

@@ -24,7 +24,10 @@ from vialign.tables.data import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
+    from vialign.features.pixels import PixelFiles
     from vialign.features.regions import Regions
+    from vialign.features.store import Rows
+    from vialign.methods.inputs import Words
 
 Side = dict[str, Tensor]
 """One side of a gallery; the first dimension of every tensor counts its items."""
@@ -32,7 +35,10 @@ Side = dict[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class SplitData:
-    """Everything that a method may read of one split, in memory; items are named by their position."""
+    """Everything that a method may read of one split; items are named by their position.
+
+    What grows with the split is read by position alone, `patches[index]`: it may be a tensor, or lie in mapped files.
+    """
 
     image_ids: list[str]
     texts: pd.DataFrame
@@ -47,20 +53,20 @@ class SplitData:
     text_pooled: Float[Tensor, "text dim"]
     prototypes: "Prototypes"
     phrases: "Phrases"
-    pixels: Tensor | None = None
+    pixels: "Tensor | Rows | PixelFiles | None" = None
     """uint8, (image, 3, height, width), before normalisation; none unless a method needs them."""
-    trunk: Float[Tensor, "image channel"] | None = None
+    trunk: "Float[Tensor, 'image channel'] | Rows | None" = None
     """What the image tower's frozen trunk hands to its head; none unless a method needs it."""
     token_ids: Int[Tensor, "text length"] | None = None
     """None unless a method needs them."""
-    patches: Float[Tensor, "image patch dim"] | None = None
+    patches: "Float[Tensor, 'image patch dim'] | Rows | None" = None
     """Patch tokens of the joint space, not normalised, half precision; none unless a method needs them."""
-    states: Float[Tensor, "text token state"] | None = None
-    """Token states as `Backbone.text_tokens` gives them, half precision, padded with zeros to the split's longest text;
-    none unless a method needs them."""
-    mask: Bool[Tensor, "text token"] | None = None
+    states: "Float[Tensor, 'text token state'] | Rows | None" = None
+    """Token states as `Backbone.text_tokens` gives them, half precision, padded with zeros to the longest of the texts
+    that are read together; none unless a method needs them."""
+    mask: "Bool[Tensor, 'text token'] | Rows | None" = None
     """The texts' own tokens among `states`."""
-    words: Float[Tensor, "text width"] | None = None
+    words: "Float[Tensor, 'text width'] | Words | None" = None
     """What the texts' words say by themselves (`word_summary` of the grounding); none unless a method needs it."""
     regions: "Regions | None" = None
     """Explicit regions of the images; none unless a method needs them."""
@@ -241,13 +247,13 @@ def assemble(
     prototypes: "Prototypes",
     phrases: "Phrases",
     *,
-    pixels: Tensor | None = None,
-    trunk: Tensor | None = None,
+    pixels: "Tensor | Rows | PixelFiles | None" = None,
+    trunk: "Tensor | Rows | None" = None,
     token_ids: Tensor | None = None,
-    patches: Tensor | None = None,
-    states: Tensor | None = None,
-    mask: Tensor | None = None,
-    words: Tensor | None = None,
+    patches: "Tensor | Rows | None" = None,
+    states: "Tensor | Rows | None" = None,
+    mask: "Tensor | Rows | None" = None,
+    words: "Tensor | Words | None" = None,
     regions: "Regions | None" = None,
 ) -> SplitData:
     """One split from what the stages before made of it.

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from vialign.errors import UserError
 from vialign.features import ImageFeatures, TextFeatures
-from vialign.features.store import ROW_GROUP
 from vialign.progress import track
 from vialign.signal.blind import BlindClassifier
 from vialign.signal.pairs import PAIR_COLUMNS, positions
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 WordEncoder = Callable[[Sequence[str]], Float[Tensor, "word dim"]]
 """Unit embeddings of words by the frozen text tower."""
 
+_TEXTS = 128
+"""Texts of a block of token states."""
 _ELEMENTS = 1 << 24
 """Numbers of the largest tensor held at once, beside the pooled embeddings."""
 
@@ -83,9 +84,9 @@ def token_scores(pairs: pd.DataFrame, images: ImageFeatures, texts: TextFeatures
     most = max(1, _ELEMENTS // patch_numbers)
     for first in range(0, len(wanted), most):
         known = wanted[first : first + most]
-        patches, inside = _read_patches(images, known), np.isin(image_rows, known)
-        for start in track(range(0, len(texts), ROW_GROUP), "token-wise similarity"):
-            stop = min(start + ROW_GROUP, len(texts))
+        patches, inside = images.rows("patches")[torch.from_numpy(known)].float(), np.isin(image_rows, known)
+        for start in track(range(0, len(texts), _TEXTS), "token-wise similarity"):
+            stop = min(start + _TEXTS, len(texts))
             here = np.flatnonzero(inside & (text_rows >= start) & (text_rows < stop))
             if not len(here):
                 continue
@@ -184,16 +185,6 @@ def with_references(scores: pd.DataFrame, references: pd.DataFrame) -> pd.DataFr
         )
     empty = [name for name in REFERENCE_SIGNALS if merged[name].isna().all()]
     return merged.drop(columns=["_merge", *empty])
-
-
-def _read_patches(images: ImageFeatures, rows: Int[np.ndarray, "image"]) -> Float[Tensor, "image patch dim"]:
-    """Patches of some rows of the store, given in order; only row groups that hold one of them are decoded."""
-    parts = []
-    for start in range(0, len(images), ROW_GROUP):
-        here = rows[(rows >= start) & (rows < start + ROW_GROUP)]
-        if len(here):
-            parts.append(images.patches(start, min(start + ROW_GROUP, len(images)))[here - start])
-    return torch.cat(parts)
 
 
 def _word_places(nouns: pd.DataFrame, text_ids: Sequence[str]) -> tuple[list[str], Int[Tensor, "text word"]]:

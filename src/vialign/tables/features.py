@@ -4,7 +4,7 @@ from vialign.tables.schema import Table, key, number, number_key, texts, whole
 
 FEATURE_SHARDS = Table(
     "feature_shards",
-    shard=key("Parquet file of the shard, in the folder of the manifest"),
+    shard=key("safetensors file of the shard, in the folder of the manifest"),
     rows=whole("rows of the shard", low=1),
     ids=texts("image or text ids of the rows, in order"),
 )

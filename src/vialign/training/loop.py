@@ -86,11 +86,16 @@ def train(
         first = 1 if start is None else start.step + 1
         _load_optimiser(optimiser, parameters, {} if start is None else start.optimiser)
         order = BatchOrder(train_data, config.batch, seed)
+        # Files of the next batch are decoded while the towers are at work on this one.
+        ahead = getattr(train_data.pixels, "expect", None)
         objective.train()
         steps = follow(range(first, to_step + 1), f"training {objective.name}, seed {seed}", shown=is_first())
         for step in steps:
             began = time.perf_counter()
-            terms = objective.loss(train_data, order.draw(step))
+            batch = order.draw(step)
+            if ahead is not None and step < to_step:
+                ahead(order.draw(step + 1).images)
+            terms = objective.loss(train_data, batch)
             rate = rate_at(step, peak_rate, config) * objective.rate_factor()
             norm = _update(objective.name, terms["loss"], parameters, optimiser, rate, config.clip)
             values = {name: float(terms[name].detach()) for name in TERMS}

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from vialign.features.boxes import box_coverage, object_labels
+from vialign.features.store import Rows
 
 GRID = (7, 7)
 DIMENSION = 32
@@ -39,6 +40,9 @@ class FakeImageFeatures:
 
     def patches(self, start: int, stop: int) -> torch.Tensor:
         return self.tensor[start:stop]
+
+    def rows(self, name: str) -> Rows:
+        return Rows(({"patches": self.tensor}[name],))
 
 
 class FakeTextFeatures:

@@ -126,7 +126,7 @@ def test_fitting_with_typed_captions_leaves_the_gates_captions_out(train_caption
     world = train_captions
     readings = planted_readings(world, np.random.default_rng(0), 1.0)
     gate_rows, rows = torch.arange(50), torch.arange(50, 80)
-    some = CaptionData(readings.tokens.states[50:80], readings.tokens.mask[50:80], readings.truth.index(slice(50, 80)))
+    some = CaptionData(readings.tokens.states[50:80], readings.tokens.mask[50:80], readings.truth.taken(slice(50, 80)))
     typed = TypedCaptions(rows, some, gate_rows, readings)
     prototypes = Prototypes(
         F.normalize(torch.randn(300, 4, 32), dim=-1), torch.full((300, 4), 0.25), None, torch.rand(300, 4, 5)

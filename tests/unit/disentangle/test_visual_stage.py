@@ -62,7 +62,7 @@ def world(tmp_path_factory):
     options = {"batch": 32, "shard": 64, "provenance": {}}
     for split in ("train", "selection"):
         images = tables.images[tables.images["split"] == split]
-        extract_images(backbone, images, folders, root / split, "early", **options)
+        extract_images(backbone, images, folders, root / split, "early", pixels="decode", **options)
     texts = tables.captions.rename(columns={"caption_id": "text_id"})
     extract_texts(backbone, texts, root / "texts", **options)
     features = {split: read_images(root / split) for split in ("train", "selection")}

@@ -13,7 +13,8 @@ TOWER = close(torch.float32, transformer(width=160, layers=4))
 STORED = close(torch.float16, 1)
 """What is kept in half precision, relative to its size."""
 
-OPTIONS = {"batch": 4, "shard": 7, "provenance": {"seed": "3"}}
+SIZES = {"batch": 4, "shard": 7, "provenance": {"seed": "3"}}
+OPTIONS = {**SIZES, "pixels": "cache"}
 
 
 def table(texts):
@@ -29,6 +30,7 @@ def test_stored_images_are_what_the_backbone_gives(backbone, pictures, tmp_path,
     assert features.readout == readout
     assert features.provenance["seed"] == "3"
     assert [int(rows) for rows in features.shards["rows"]] == [8, 3]
+    assert torch.equal(features.pixels[torch.tensor([9, 2])], load_pixels(images.iloc[[9, 2]], folders, backbone))
     for row in range(len(images)):
         pixels = backbone.normalise(load_pixels(images.iloc[row : row + 1], folders, backbone))
         pooled, patches = backbone.image_tokens(pixels, readout)
@@ -44,13 +46,14 @@ def test_the_output_of_a_convolutional_trunk_is_stored_where_there_is_one(backbo
     features = read_images(tmp_path / "trunk")
     pixels = trunk_backbone.normalise(load_pixels(images, folders, trunk_backbone))
     with torch.inference_mode():
-        torch.testing.assert_close(features.trunk, trunk_backbone.model.visual.trunk(pixels), atol=TOWER, rtol=TOWER)
-        torch.testing.assert_close(trunk_backbone.encode_trunk(features.trunk), features.pooled, atol=TOWER, rtol=0)
+        stored = features.trunk[torch.arange(len(features))]
+        torch.testing.assert_close(stored, trunk_backbone.model.visual.trunk(pixels), atol=TOWER, rtol=TOWER)
+        torch.testing.assert_close(trunk_backbone.encode_trunk(stored), features.pooled, atol=TOWER, rtol=0)
 
 
 def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(backbone, tmp_path):
     texts = ["a red circle above a blue square", "", "red", "a Blue  cross " * 20, "below a star there is a ring"] * 3
-    extract_texts(backbone, table(texts), tmp_path, **OPTIONS)
+    extract_texts(backbone, table(texts), tmp_path, **SIZES)
     features = read_texts(tmp_path, backbone.contract)
     assert features.ids == [f"text-{row}" for row in range(15)]
     states, mask, offsets = features.block(0, 15)
@@ -86,13 +89,13 @@ def test_an_unreadable_image_stops_with_its_name_and_leaves_no_store(backbone, p
 
 def test_no_images_and_no_texts_make_empty_stores(backbone, pictures, tmp_path):
     extract_images(backbone, pictures[0].iloc[:0], pictures[1], tmp_path / "images", "final", **OPTIONS)
-    extract_texts(backbone, table([]), tmp_path / "texts", **OPTIONS)
+    extract_texts(backbone, table([]), tmp_path / "texts", **SIZES)
     assert read_images(tmp_path / "images").patches(0, 0).shape == (0, 49, 128)
     assert read_texts(tmp_path / "texts").pooled.shape == (0, 128)
 
 
 def test_texts_that_the_context_cuts_are_counted(backbone, tmp_path):
-    assert extract_texts(backbone, table(["a cat", "red " * 200, "a dog"]), tmp_path, **OPTIONS) == 1
+    assert extract_texts(backbone, table(["a cat", "red " * 200, "a dog"]), tmp_path, **SIZES) == 1
 
 
 def test_a_disk_too_small_for_the_features_is_said_before_encoding(backbone, pictures, tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from PIL import Image
 
 from vialign.errors import UserError
 from vialign.features import boxes_in_crop, load_pixels
-from vialign.features.pixels import read_image
+from vialign.features import pixels as pixels_module
+from vialign.features.pixels import PixelFiles, read_image
 
 
 def test_pixels_are_the_backbones_preprocessing_in_table_order(backbone, pictures):
@@ -26,6 +27,33 @@ def test_a_crop_is_what_is_seen_and_each_source_has_its_own_folder(backbone, pic
     seen = load_pixels(row, {**folders, "benchmark": tmp_path}, backbone)
     assert torch.equal(seen[0], backbone.preprocess(whole.crop((10, 5, 50, 35))))
     assert not torch.equal(seen[0], load_pixels(images.iloc[[1]], folders, backbone)[0])
+
+
+def test_files_are_decoded_once_in_the_order_asked_for_and_ahead_when_expected(backbone, pictures, monkeypatch):
+    images, folders = pictures
+    decoded = []
+    read = pixels_module.read_image
+    monkeypatch.setattr(pixels_module, "read_image", lambda *of: decoded.append(of[2]) or read(*of))
+    files = PixelFiles(images, folders, backbone)
+    assert len(files) == len(images) and decoded == []
+    index = torch.tensor([4, 1, 4])
+    assert torch.equal(files[index], load_pixels(images.iloc[[4, 1, 4]], folders, backbone))
+    decoded.clear()
+    files.expect(torch.tensor([0, 2]))
+    files.expect(torch.tensor([2, 3]))
+    found = files[torch.tensor([3, 2])]
+    assert sorted(decoded) in (["image-2", "image-3"], ["image-0", "image-2", "image-3"])
+    decoded.clear()
+    assert torch.equal(found, files[torch.tensor([3, 2])])
+    assert sorted(decoded) == ["image-2", "image-3"], "what was given is not kept"
+
+
+def test_a_file_that_was_expected_and_cannot_be_read_is_named_when_it_is_asked_for(backbone, pictures):
+    images, folders = pictures
+    files = PixelFiles(images.assign(path="absent.png"), folders, backbone)
+    files.expect(torch.tensor([1]))
+    with pytest.raises(UserError, match=r"image_id image-1: .*absent.png: no such file"):
+        files[torch.tensor([1])]
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "a/../../secret.png", "/etc/hostname", ".", "a/.."])

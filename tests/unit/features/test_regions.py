@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 
@@ -55,10 +54,10 @@ def images():
 def store(folder, names):
     writer = StoreWriter(folder, {"kind": "images", "dimension": str(DIMENSION), "grid": "3,4", "readout": "final"})
     rng = np.random.default_rng(0)
-    widths = {"pooled": (pa.float32(), DIMENSION), "patches": (pa.float16(), 12 * DIMENSION)}
-    with writer.shard(names, widths) as file:
+    layout = {"pooled": (np.float32, (DIMENSION,)), "patches": (np.float16, (12, DIMENSION))}
+    with writer.shard(names, layout) as file:
         patches = rng.normal(size=(len(names), 12, DIMENSION)).astype(np.float16)
-        file.append(names, pooled=np.zeros((len(names), DIMENSION), np.float32), patches=patches)
+        file.append(len(names), pooled=np.zeros((len(names), DIMENSION), np.float32), patches=patches)
     writer.close()
     return read_images(folder)
 
@@ -151,7 +150,7 @@ def test_a_split_without_boxes_says_what_to_set(images, features, tmp_path):
     message = r"data.regions: is not set, and split 'train' has no labelled boxes; set it"
     with pytest.raises(UserError, match=message) as stopped:
         make(images, OBJECTS.empty(), features, tmp_path / "r.safetensors")
-    assert "leave vinvl and uniter out of training.methods and training.compare" in str(
+    assert "leave methods that read regions out of training.methods and training.compare" in str(
         stopped.value
     ) and "\n" not in str(stopped.value)
     assert not (tmp_path / "r.safetensors").exists()

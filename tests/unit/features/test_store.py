@@ -1,16 +1,14 @@
 import hashlib
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from vialign.errors import UserError
 from vialign.features.store import (
-    ROW_GROUP,
     StoreWriter,
     backbone_contract,
     contract_provenance,
@@ -21,11 +19,11 @@ from vialign.files.artifacts import read_provenance
 
 CONTRACT = {"architecture": "tiny", "activation": "gelu", "checkpoint": "random:0"}
 FACTS = {**contract_provenance(CONTRACT), "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
-IMAGE_WIDTHS = {"pooled": (pa.float32(), 3), "patches": (pa.float16(), 6)}
+IMAGE_LAYOUT = {"pooled": (np.float32, (3,)), "patches": (np.float16, (2, 3))}
 
 
 def write_images(folder, counts, seed=0, pieces=50):
-    """Shards of the given sizes, appended in pieces that do not divide a row group."""
+    """Shards of the given sizes, appended in pieces."""
     rng = np.random.default_rng(seed)
     pooled = rng.normal(size=(sum(counts), 3)).astype(np.float32)
     patches = rng.normal(size=(sum(counts), 2, 3)).astype(np.float16)
@@ -33,10 +31,10 @@ def write_images(folder, counts, seed=0, pieces=50):
     writer = StoreWriter(folder, {**FACTS, "kind": "images"})
     first = 0
     for count in counts:
-        with writer.shard(names[first : first + count], IMAGE_WIDTHS) as file:
+        with writer.shard(names[first : first + count], IMAGE_LAYOUT) as file:
             for start in range(first, first + count, pieces):
                 part = slice(start, min(start + pieces, first + count))
-                file.append(names[part], pooled=pooled[part], patches=patches[part])
+                file.append(part.stop - part.start, pooled=pooled[part], patches=patches[part])
         first += count
     writer.close()
     return names, pooled, patches
@@ -50,21 +48,18 @@ def write_texts(folder, lengths_of_shards):
         most, count = max(lengths), len(lengths)
         columns = {
             "pooled": rng.normal(size=(count, 3)).astype(np.float32),
-            "length": np.array(lengths, np.int32)[:, None],
+            "length": np.array(lengths, np.int32),
             "states": rng.normal(size=(count, most, 3)).astype(np.float16),
             "mask": rng.random((count, most)) < 0.5,
             "offsets": rng.integers(0, 50, (count, most, 2)).astype(np.int32),
         }
-        present = np.arange(most) < columns["length"]
+        present = np.arange(most) < columns["length"][:, None]
         for name in ("states", "mask", "offsets"):
             columns[name] *= present.reshape(count, most, *[1] * (columns[name].ndim - 2)).astype(columns[name].dtype)
-        widths = {
-            name: (pa.from_numpy_dtype(values.dtype), values.reshape(count, -1).shape[1])
-            for name, values in columns.items()
-        }
+        layout = {name: (values.dtype.type, values.shape[1:]) for name, values in columns.items()}
         names = [f"text-{len(rows) + row}" for row in range(count)]
-        with writer.shard(names, widths) as file:
-            file.append(names, **columns)
+        with writer.shard(names, layout) as file:
+            file.append(count, **columns)
         rows += [{name: values[row] for name, values in columns.items()} for row in range(count)]
     writer.close()
     return rows
@@ -107,11 +102,11 @@ def test_every_block_of_texts_is_the_slice_padded_to_its_own_longest(texts, star
     folder, rows = texts
     start, stop = min(start, stop), max(start, stop)
     states, mask, offsets = read_texts(folder).block(start, stop)
-    longest = max((int(row["length"][0]) for row in rows[start:stop]), default=0)
+    longest = max((int(row["length"]) for row in rows[start:stop]), default=0)
     assert states.shape == (stop - start, longest, 3)
     assert mask.shape == (stop - start, longest)
     for position, row in enumerate(rows[start:stop]):
-        length = int(row["length"][0])
+        length = int(row["length"])
         np.testing.assert_array_equal(states[position, :length], row["states"][:length].astype(np.float32))
         np.testing.assert_array_equal(mask[position, :length], row["mask"][:length])
         np.testing.assert_array_equal(offsets[position, :length], row["offsets"][:length])
@@ -124,24 +119,10 @@ def test_rows_beyond_the_end_are_an_error(images):
         read_images(images[0]).patches(500, 507)
 
 
-def test_a_range_decodes_only_the_row_groups_that_hold_it(images, monkeypatch):
-    read = []
-    original = pq.ParquetFile.read_row_groups
-
-    def spy(self, groups, **options):
-        read.append((groups, options["columns"]))
-        return original(self, groups, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", spy)
-    read_images(images[0]).patches(ROW_GROUP + 1, ROW_GROUP + 3)
-    assert read == [([1], ["patches"])]
-    assert pq.ParquetFile(images[0] / "shard-00000.parquet").num_row_groups == 3
-
-
-def test_tokens_are_fixed_size_half_precision_lists_and_every_file_says_what_made_it(images):
-    shard = pq.ParquetFile(images[0] / "shard-00000.parquet")
-    kind = shard.schema_arrow.field("patches").type
-    assert (kind.value_type, kind.list_size) == (pa.float16(), 6)
+def test_tokens_are_half_precision_and_every_file_says_what_made_it(images):
+    shard = load_file(images[0] / "shard-00000.safetensors")
+    assert (shard["patches"].dtype, tuple(shard["patches"].shape)) == (torch.float16, (300, 2, 3))
+    assert {path.suffix for path in images[0].iterdir()} == {".safetensors", ".parquet"}
     for path in images[0].iterdir():
         assert read_provenance(path)["backbone_checkpoint"] == "random:0"
 
@@ -166,8 +147,8 @@ def test_an_interrupted_run_leaves_no_store_and_the_next_gives_the_same_bytes(tm
     write_images(tmp_path / "whole", [130, 20])
     write_images(tmp_path / "again", [130, 20, 40], seed=9)
     writer = StoreWriter(tmp_path / "again", {**FACTS, "kind": "images"})
-    with pytest.raises(RuntimeError), writer.shard(["a", "b"], IMAGE_WIDTHS) as file:
-        file.append(["a"], pooled=np.zeros((1, 3), np.float32), patches=np.zeros((1, 6), np.float16))
+    with pytest.raises(RuntimeError), writer.shard(["a", "b"], IMAGE_LAYOUT) as file:
+        file.append(1, pooled=np.zeros((1, 3), np.float32), patches=np.zeros((1, 6), np.float16))
         raise RuntimeError("killed")
     assert not list((tmp_path / "again").glob(".*"))
     with pytest.raises(UserError, match="not a feature store"):
@@ -180,15 +161,21 @@ def test_an_interrupted_run_leaves_no_store_and_the_next_gives_the_same_bytes(tm
     assert digests[0] == digests[1]
 
 
-def test_missing_and_foreign_shards_are_noticed(tmp_path):
+def test_missing_foreign_and_cut_shards_are_noticed(tmp_path):
     write_images(tmp_path, [10, 10])
-    shard = tmp_path / "shard-00001.parquet"
-    other = pq.read_table(shard).slice(0, 4)
-    pq.write_table(other, shard)
-    with pytest.raises(UserError, match="shard-00001.parquet: has not the rows that the manifest says"):
+    shard = tmp_path / "shard-00001.safetensors"
+    tensors = load_file(shard)
+    save_file({name: tensor[:4].clone() for name, tensor in tensors.items()}, shard)
+    with pytest.raises(UserError, match=r"shard-00001.safetensors: has not the rows that the manifest says; delete"):
+        read_images(tmp_path).patches(0, 20)
+    save_file({**tensors, "patches": tensors["patches"].float()}, shard)
+    with pytest.raises(UserError, match=r"shard-00001.safetensors: has no column 'patches' as the store writes it"):
+        read_images(tmp_path).patches(0, 20)
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"shard-00001.safetensors: .*cut off"):
         read_images(tmp_path).patches(0, 20)
     shard.unlink()
-    with pytest.raises(UserError, match="shard-00001.parquet: shard is missing"):
+    with pytest.raises(UserError, match=r"shard-00001.safetensors: shard is missing"):
         read_images(tmp_path).patches(0, 20)
 
 
@@ -196,9 +183,9 @@ def test_values_beyond_half_precision_and_missing_rows_are_never_written(tmp_pat
     writer = StoreWriter(tmp_path, {**FACTS, "kind": "images"})
     with np.errstate(over="ignore"):
         large = np.full((1, 6), 1e6).astype(np.float16)
-    with pytest.raises(ValueError, match="do not fit half precision"), writer.shard(["a"], IMAGE_WIDTHS) as file:
-        file.append(["a"], pooled=np.zeros((1, 3), np.float32), patches=large)
-    with pytest.raises(ValueError, match="got 0 rows for 1 ids"), writer.shard(["a"], IMAGE_WIDTHS):
+    with pytest.raises(ValueError, match="do not fit half precision"), writer.shard(["a"], IMAGE_LAYOUT) as file:
+        file.append(1, pooled=np.zeros((1, 3), np.float32), patches=large)
+    with pytest.raises(ValueError, match="got 0 rows for 1 ids"), writer.shard(["a"], IMAGE_LAYOUT):
         pass
     assert list(tmp_path.iterdir()) == []
 

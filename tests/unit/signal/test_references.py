@@ -2,7 +2,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -12,8 +11,8 @@ from tolerance import close, transformer
 from vialign.backbone import load_backbone
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
-from vialign.features import ImageFeatures, read_images, read_texts
-from vialign.features.store import ROW_GROUP, StoreWriter
+from vialign.features import read_images, read_texts
+from vialign.features.store import Rows, StoreWriter
 from vialign.signal import references
 from vialign.signal.blind import fit_blind
 from vialign.signal.references import (
@@ -29,7 +28,7 @@ from vialign.signal.references import (
 from vialign.tables.signal import REFERENCES
 
 DIMENSION, PATCHES, WIDTH = 5, 4, 3
-IMAGES, TEXTS = ROW_GROUP + 40, 2 * ROW_GROUP + 9
+IMAGES, TEXTS = 168, 265
 NOUNS = ("dog", "cat", "ball", "park", "man", "hat", "sky")
 
 sizes = st.tuples(*[st.integers(1, 4) for _ in range(4)])
@@ -91,34 +90,33 @@ def test_word_similarity_equals_the_loop_and_without_words_is_the_cosine(batch, 
 
 
 def write_stores(folder):
-    """Random stores of more rows than a row group, with the TEXTS and UNITS of their texts."""
+    """Random stores of more texts than a block, with the TEXTS and UNITS of their texts."""
     rng = np.random.default_rng(0)
     facts = {"dimension": str(DIMENSION), "grid": "2,2", "readout": "final", "seed": "0"}
     names = [f"i{row}" for row in range(IMAGES)]
     writer = StoreWriter(folder / "images", {**facts, "kind": "images"})
-    with writer.shard(
-        names, {"pooled": (pa.float32(), DIMENSION), "patches": (pa.float16(), PATCHES * DIMENSION)}
-    ) as file:
+    layout = {"pooled": (np.float32, (DIMENSION,)), "patches": (np.float16, (PATCHES, DIMENSION))}
+    with writer.shard(names, layout) as file:
         pooled = unit(rng.standard_normal((IMAGES, DIMENSION))).astype(np.float32)
-        file.append(names, pooled=pooled, patches=rng.standard_normal((IMAGES, PATCHES, DIMENSION)).astype(np.float16))
+        file.append(IMAGES, pooled=pooled, patches=rng.standard_normal((IMAGES, PATCHES, DIMENSION)).astype(np.float16))
     writer.close()
     names = [f"t{row}" for row in range(TEXTS)]
     longest, state = 6, DIMENSION + WIDTH
     length = rng.integers(3, longest + 1, TEXTS)
     present = np.arange(longest) < length[:, None]
-    widths = {
-        "pooled": (pa.float32(), DIMENSION),
-        "length": (pa.int32(), 1),
-        "states": (pa.float16(), longest * state),
-        "mask": (pa.bool_(), longest),
-        "offsets": (pa.int32(), longest * 2),
+    layout = {
+        "pooled": (np.float32, (DIMENSION,)),
+        "length": (np.int32, ()),
+        "states": (np.float16, (longest, state)),
+        "mask": (np.bool_, (longest,)),
+        "offsets": (np.int32, (longest, 2)),
     }
     writer = StoreWriter(folder / "texts", {**facts, "kind": "texts"})
-    with writer.shard(names, widths) as file:
+    with writer.shard(names, layout) as file:
         file.append(
-            names,
+            TEXTS,
             pooled=unit(rng.standard_normal((TEXTS, DIMENSION))).astype(np.float32),
-            length=length.astype(np.int32)[:, None],
+            length=length.astype(np.int32),
             states=(rng.standard_normal((TEXTS, longest, state)) * present[..., None]).astype(np.float16),
             mask=present & (np.arange(longest) > 0) & (np.arange(longest) < length[:, None] - 1),
             offsets=np.zeros((TEXTS, longest, 2), np.int32),
@@ -176,17 +174,18 @@ def test_token_scores_equal_the_loop_whatever_the_blocks(stores, pairs, monkeypa
         assert score == pytest.approx(np.mean(best), abs=close(torch.float32, 2 * DIMENSION))
 
 
-def test_only_row_groups_with_a_needed_image_are_read(stores, pairs, monkeypatch):
+def test_only_the_images_of_the_pairs_are_read(stores, pairs, monkeypatch):
     images, texts, _, _ = stores
     read = []
-    whole = ImageFeatures.patches
+    whole = Rows.__getitem__
     monkeypatch.setattr(
-        ImageFeatures, "patches", lambda self, start, stop: read.append((start, stop)) or whole(self, start, stop)
+        Rows, "__getitem__", lambda self, index: read.append((self.parts[0].ndim, index)) or whole(self, index)
     )
-    late = pairs[pairs["image_id"].str[1:].astype(int) >= ROW_GROUP]
+    late = pairs[pairs["image_id"].str[1:].astype(int) >= IMAGES // 2]
     assert len(late)
     token_scores(late, images, texts)
-    assert read == [(ROW_GROUP, IMAGES)]
+    (known,) = (index for axes, index in read if axes == 3 and isinstance(index, torch.Tensor))
+    assert sorted(f"i{row}" for row in known.tolist()) == sorted(late["image_id"].unique())
 
 
 @pytest.mark.parametrize("elements", [1 << 24, 1])

@@ -92,7 +92,8 @@ def test_scores_are_those_of_the_pipeline(scores, signal, captions, parser, tmp_
     texts = texts_of(captions.table, names)
     settings = {"batch": 16, "shard": 64, "provenance": {}}
     folders = {"data": captions.folder}
-    extract_images(signal.encoder.backbone, images, folders, tmp_path / "i", signal.encoder.readout, **settings)
+    store = tmp_path / "i", signal.encoder.readout
+    extract_images(signal.encoder.backbone, images, folders, *store, pixels="decode", **settings)
     extract_texts(signal.encoder.backbone, texts, tmp_path / "t", **settings)
     seen, said = read_images(tmp_path / "i"), read_texts(tmp_path / "t")
     units, _ = extract_units(texts, parser)

@@ -1,7 +1,8 @@
 """Tokens of a whole split, read in pieces, against what was written."""
 
+from pathlib import Path
+
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -22,16 +23,34 @@ def write(folder, kind, shards):
     for number, columns in enumerate(shards):
         count = len(columns["pooled"])
         names = [f"{number}-{row}" for row in range(count)]
-        widths = {
-            name: (pa.from_numpy_dtype(values.dtype), values.reshape(count, -1).shape[1])
-            for name, values in columns.items()
-        }
-        with writer.shard(names, widths) as file:
-            file.append(names, **columns)
+        layout = {name: (values.dtype.type, values.shape[1:]) for name, values in columns.items()}
+        with writer.shard(names, layout) as file:
+            file.append(count, **columns)
     writer.close()
 
 
-def test_patches_of_all_images_are_as_stored(tmp_path, rng, monkeypatch):
+TEXT_LENGTHS = ([3, 1, 4], [2, 6], [1, 1])
+
+
+def text_shards(rng):
+    shards = []
+    for lengths in TEXT_LENGTHS:
+        most, count = max(lengths), len(lengths)
+        present = np.arange(most) < np.array(lengths)[:, None]
+        shards.append(
+            {
+                "pooled": rng.normal(size=(count, 3)).astype(np.float32),
+                "length": np.array(lengths, np.int32),
+                "states": (rng.normal(size=(count, most, 5)) * present[..., None]).astype(np.float16),
+                "mask": present,
+                "offsets": np.zeros((count, most, 2), np.int32),
+            }
+        )
+    return shards
+
+
+@pytest.mark.parametrize("index", [[0, 6, 3], [4, 4, 0], [6], [], range(7)])
+def test_rows_are_those_written_whatever_shard_they_lie_in(tmp_path, rng, index):
     shards = [
         {
             "pooled": rng.normal(size=(count, 3)).astype(np.float32),
@@ -40,46 +59,62 @@ def test_patches_of_all_images_are_as_stored(tmp_path, rng, monkeypatch):
         for count in (5, 4)
     ]
     write(tmp_path, "images", shards)
-    monkeypatch.setattr(inputs, "_ROWS", 2)
-    found = inputs.read_patches(read_images(tmp_path))
-    assert found.dtype == torch.half
-    np.testing.assert_array_equal(found.numpy(), np.concatenate([shard["patches"] for shard in shards]))
+    rows = read_images(tmp_path).rows("patches")
+    found = rows[torch.tensor(list(index), dtype=torch.int64)]
+    assert (len(rows), found.dtype) == (9, torch.half)
+    whole = np.concatenate([shard["patches"] for shard in shards])
+    np.testing.assert_array_equal(found.numpy(), whole[np.array(list(index), int)])
+    np.testing.assert_array_equal(rows[3:7].numpy(), whole[3:7])
 
 
-def test_states_of_all_texts_are_as_stored_and_padded_to_the_longest(tmp_path, rng, monkeypatch):
-    shards = []
-    for lengths in ([3, 1, 4], [2, 6], [1, 1]):
-        most, count = max(lengths), len(lengths)
-        present = np.arange(most) < np.array(lengths)[:, None]
-        shards.append(
-            {
-                "pooled": rng.normal(size=(count, 3)).astype(np.float32),
-                "length": np.array(lengths, np.int32)[:, None],
-                "states": (rng.normal(size=(count, most, 5)) * present[..., None]).astype(np.float16),
-                "mask": present,
-                "offsets": np.zeros((count, most, 2), np.int32),
-            }
-        )
+def test_texts_of_several_shards_end_in_zeros_and_their_words_are_those_of_each_alone(tmp_path, rng):
+    shards = text_shards(rng)
     write(tmp_path, "texts", shards)
-    monkeypatch.setattr(inputs, "_ROWS", 2)
-    states, mask = inputs.read_states(read_texts(tmp_path))
-    assert states.shape == (7, 6, 5) and states.dtype == torch.half and mask.dtype == torch.bool
-    row = 0
-    for shard in shards:
-        for values, present in zip(shard["states"], shard["mask"], strict=True):
-            length = int(present.sum())
-            np.testing.assert_array_equal(states[row, :length].numpy(), values[:length])
-            assert not bool(states[row, length:].any())
-            assert mask[row].tolist() == [place < length for place in range(6)]
-            row += 1
-    assert row == 7
-    words = word_summary(states, mask, dimension=3)
-    assert words.shape == (7, 5 + 2) and torch.equal(inputs.read_words(read_texts(tmp_path)), words)
+    features = read_texts(tmp_path)
+    index = torch.tensor([5, 1, 4, 0])
+    states, mask = features.rows("states")[index], features.rows("mask")[index]
+    assert states.shape == (4, 6, 5) and states.dtype == torch.half and mask.dtype == torch.bool
+    rows = [(shard["states"][row], shard["mask"][row]) for shard in shards for row in range(len(shard["mask"]))]
+    lengths = [length for part in TEXT_LENGTHS for length in part]
+    for place, row in enumerate(index.tolist()):
+        length = lengths[row]
+        np.testing.assert_array_equal(states[place, :length].numpy(), rows[row][0][:length])
+        assert not bool(states[place, length:].any())
+        assert mask[place].tolist() == [token < length for token in range(6)]
+    words = inputs.Words.of(features)
+    assert len(words) == 7
+    alone = [word_summary(torch.tensor(values)[None], torch.tensor(present)[None], 3) for values, present in rows]
+    torch.testing.assert_close(words[index], torch.cat(alone)[index])
+
+
+def test_a_batch_of_mapped_rows_takes_memory_for_itself_alone(tmp_path):
+    """The column has 64 MB; reading ten rows of it must not bring it into the process's own memory."""
+    rows, width = 1000, 16384
+    writer = StoreWriter(tmp_path, {**FACTS, "grid": "1,1", "dimension": str(width), "kind": "images"})
+    with writer.shard(
+        [f"{row}" for row in range(rows)], {"pooled": (np.float32, (width,)), "patches": (np.float16, (1, width))}
+    ) as file:
+        file.append(rows, pooled=np.ones((rows, width), np.float32), patches=np.ones((rows, 1, width), np.float16))
+    writer.close()
+    features = read_images(tmp_path)
+    before = own_memory()
+    taken = features.rows("patches")[torch.arange(0, rows, 100)], features.pooled[::100]
+    assert own_memory() - before < 8e6
+    assert all(bool((part == 1).all()) for part in taken)
+
+
+def own_memory():
+    """Bytes of memory that are the process's own, without the pages of mapped files."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("the system does not tell what memory is a process's own")
+    return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("RssAnon"))
 
 
 def test_an_empty_split_has_no_tokens(tmp_path):
     write(tmp_path / "images", "images", [])
     write(tmp_path / "texts", "texts", [])
-    assert inputs.read_patches(read_images(tmp_path / "images")).shape == (0, 2, 3)
-    states, mask = inputs.read_states(read_texts(tmp_path / "texts"))
-    assert len(states) == len(mask) == len(inputs.read_words(read_texts(tmp_path / "texts"))) == 0
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert read_images(tmp_path / "images").rows("patches")[nothing].shape == (0, 2, 3)
+    texts = read_texts(tmp_path / "texts")
+    assert len(texts.rows("states")[nothing]) == len(texts.rows("mask")) == len(inputs.Words.of(texts)) == 0

@@ -24,7 +24,7 @@ def encode_dictionaries(run: Run) -> None:
     objects = read_table(run.input.objects, OBJECTS)
     folder = Path(run.output[0])
     folder.mkdir(parents=True, exist_ok=True)
-    phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1] for split in splits}
+    phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1].index(slice(None)) for split in splits}
     found = {"unfitted": encode_unfitted(images, phrases, load_visual(run.input.visual), config.seed)}
     if objects["image_id"].isin(images["train"].ids).any():
         inputs = read_visual(

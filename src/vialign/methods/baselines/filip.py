@@ -65,7 +65,7 @@ class Filip(Objective):
         if data.states is None or data.mask is None:
             raise ValueError("filip needs token states: load the split with them")
         pooled = data.text_pooled[index]
-        tokens = self.text(pooled, data.states[index, :, : pooled.shape[1]])
+        tokens = self.text(pooled, data.states[index][..., : pooled.shape[1]])
         return {"pooled": pooled, "tokens": tokens, "present": F.pad(data.mask[index], (1, 0), value=True)}
 
     def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:

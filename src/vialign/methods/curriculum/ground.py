@@ -5,12 +5,17 @@ Kennard 1970) from the words of a caption to the embedding of its image learns w
 of gradient descent, which would learn so few captions by heart (docs/measurements.md, Real photographs).
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vialign.features.facts import BackboneFacts
+
+if TYPE_CHECKING:
+    from vialign.methods.inputs import Words
 
 _ROWS = 4096
 """Captions of one step of the fit: its memory does not grow with their number."""
@@ -68,7 +73,7 @@ class WordGrounding(nn.Module):
     @torch.no_grad()
     def fit(
         self,
-        words: Float[Tensor, "text width"],
+        words: "Float[Tensor, 'text width'] | Words",
         images: Float[Tensor, "image dim"],
         captions: Int[Tensor, "caption"],
         image_of_caption: Int[Tensor, "caption"],
@@ -76,17 +81,19 @@ class WordGrounding(nn.Module):
         """Minimise, over W, the mean squared error of a caption's standardised words to its image's centred embedding
         plus `ridge` · ‖W‖², in double precision, over the captions at these positions.
         """
-        chosen = words[captions].double()
-        mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)
+        parts = captions.split(_ROWS)
+        mean = torch.stack([words[part].double().sum(dim=0) for part in parts]).sum(dim=0) / len(captions)
+        squares = torch.stack([(words[part].double() - mean).square().sum(dim=0) for part in parts]).sum(dim=0)
+        deviation = (squares / len(captions)).sqrt()
         # A number that never changes says nothing, and must not be divided by.
         deviation = torch.where(deviation > 1e-6, deviation, 1.0)
         target = images.double() - images.double().mean(dim=0)
-        gram = self.ridge * len(captions) * torch.eye(words.shape[1], dtype=torch.float64)
-        moment = torch.zeros(words.shape[1], images.shape[1], dtype=torch.float64)
-        for part in torch.arange(len(captions)).split(_ROWS):
-            standardised = (chosen[part] - mean) / deviation
+        gram = self.ridge * len(captions) * torch.eye(len(mean), dtype=torch.float64)
+        moment = torch.zeros(len(mean), images.shape[1], dtype=torch.float64)
+        for part, owner in zip(parts, image_of_caption.split(_ROWS), strict=True):
+            standardised = (words[part].double() - mean) / deviation
             gram += standardised.T @ standardised
-            moment += standardised.T @ target[image_of_caption[part]]
+            moment += standardised.T @ target[owner]
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
         self.weight.copy_(torch.linalg.solve(gram, moment))
