@@ -17,6 +17,7 @@ from warm_python import warm_python
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "unit/test_docs.py",
+    "browser/test_docs_pages.py",
     "browser/test_report_browser.py",
     "unit/baselines/test_conformance.py",
     "unit/signal/test_toolkit_docs.py",
@@ -34,7 +35,6 @@ LONGEST = (
     "unit/curriculum/test_method.py",
     "unit/training/test_distributed.py",
     "unit/test_readme.py",
-    "browser/test_docs_pages.py",
     "unit/disentangle/test_fitting.py",
     "unit/language/test_pipeline.py",
 )

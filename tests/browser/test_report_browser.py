@@ -187,7 +187,7 @@ def test_the_table_of_contents_works_by_keyboard(browser, address):
     page.keyboard.press("Enter")
     assert page.url.endswith("#provenance")
     page.wait_for_timeout(1500)
-    assert page.evaluate("document.getElementById('provenance').getBoundingClientRect().top < innerHeight")
+    page.wait_for_function("document.getElementById('provenance').getBoundingClientRect().top < innerHeight")
     page.close()
 
 
@@ -212,7 +212,7 @@ def test_page_reads_without_javascript_and_prints(browser, address, tmp_path: Pa
     context = browser.new_context(java_script_enabled=False)
     page = open_page(context)
     page.goto(address)
-    assert page.locator("section").count() == 13 and page.locator("table").count() > 15
+    assert page.locator("section").count() == 15 and page.locator("table").count() > 15
     assert page.locator("thead button, input").count() == 0
     assert len(page.pdf(path=tmp_path / "report.pdf")) > 50_000
     context.close()
