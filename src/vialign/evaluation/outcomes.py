@@ -9,6 +9,10 @@ from jaxtyping import Bool, Float
 ITEM_COLUMNS = ("benchmark", "item_id", "measure", "value", "tag", "tie", "chosen", "image_id")
 
 
+class NotFinite(ValueError):
+    """Scores that are no numbers: the method that gave them has diverged."""
+
+
 def item_rows(
     *,
     benchmark: Sequence[str] | str,

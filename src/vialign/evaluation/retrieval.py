@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vialign.evaluation.outcomes import item_rows
+from vialign.evaluation.outcomes import NotFinite, item_rows
 
 LEVELS = (1, 5, 10)
 """The k of R@k."""
@@ -54,8 +54,10 @@ def retrieval_ranks(
     above, level, rival = [], [], []
     start = 0
     for block in blocks:
-        if block.shape[1] != captions or not bool(torch.isfinite(block).all()):
-            raise ValueError(f"scores of images {start} to {start + len(block)}: not finite, or not one a caption")
+        if block.shape[1] != captions:
+            raise ValueError(f"scores of images {start} to {start + len(block)}: not one a caption")
+        if not bool(torch.isfinite(block).all()):
+            raise NotFinite(f"scores of images {start} to {start + len(block)} are not finite")
         rows = torch.arange(start, start + len(block))
         own = image_of_caption[None, :] == rows[:, None]
         wrong = block.masked_fill(own, -torch.inf)

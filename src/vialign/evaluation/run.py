@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vialign.errors import UserError
 from vialign.evaluation.choices import choice_outcomes
-from vialign.evaluation.outcomes import item_rows
+from vialign.evaluation.outcomes import NotFinite, item_rows
 from vialign.evaluation.rerank import Ranking, ranking_agreement, rerank_retrieval
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
@@ -226,7 +226,7 @@ def _negatives(sides: _Sides) -> pd.DataFrame:
     scores[row.numpy(), column.numpy()] = wrong
     scores = scores[used.numpy()]
     if not (np.isfinite(right).all() and np.isfinite(wrong).all()):
-        raise ValueError("scores of captions and their negatives are not finite")
+        raise NotFinite("scores of captions and their negatives are not finite")
     present = ~np.isnan(scores)
     beaten = ((scores < right[:, None]) & present).sum(axis=1)
     tied = (scores == right[:, None]).any(axis=1)

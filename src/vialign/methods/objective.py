@@ -7,8 +7,8 @@ is one between losses.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -215,6 +215,31 @@ class Objective(nn.Module, ABC):
 def select(side: Side, index: Tensor) -> Side:
     """The items of a side at these positions (or under this mask)."""
     return {name: tensor[index] for name, tensor in side.items()}
+
+
+def part_of(data: SplitData, images: Int[Tensor, "image"]) -> SplitData:
+    """The split with these images alone, in this order, and their texts; what it holds is in memory."""
+    place = torch.full((len(data.image_ids),), -1).index_put((images,), torch.arange(len(images)))
+    texts = (place[data.image_of_text] >= 0).nonzero()[:, 0]
+    moved = torch.full((len(data.texts),), -1).index_put((texts,), torch.arange(len(texts)))
+    negatives = data.negatives[texts]
+    captions = moved[data.captions]
+    of_image = dict.fromkeys(("image_pooled", "pixels", "trunk", "patches"), images)
+    of_text = dict.fromkeys(("text_pooled", "token_ids", "states", "mask", "words"), texts)
+    rows = {name: (getattr(data, name), index) for name, index in {**of_image, **of_text}.items()}
+    taken: dict[str, Any] = {name: None if held is None else held[index] for name, (held, index) in rows.items()}
+    return replace(
+        data,
+        image_ids=[data.image_ids[image] for image in images.tolist()],
+        texts=data.texts.iloc[texts.numpy()].reset_index(drop=True),
+        image_of_text=place[data.image_of_text[texts]],
+        captions=captions[captions >= 0],
+        negatives=torch.where(negatives >= 0, moved[negatives.clamp_min(0)], -1),
+        prototypes=data.prototypes.index(images),
+        phrases=data.phrases.index(texts),
+        regions=None if data.regions is None else data.regions.index(images),
+        **taken,
+    )
 
 
 def negative_loss(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair"]) -> Float[Tensor, ""]:

@@ -134,7 +134,9 @@ def train_job(job: TrainingJob) -> None:
         return
     log, monitor, signal_monitor, trail = result.log, result.monitor, result.signal_monitor, result.trail
     if early:
-        outcomes = core_outcomes(method, data["selection"], job.method, job.seed, "selection")
+        outcomes = result.outcomes
+        if outcomes is None:
+            outcomes = core_outcomes(method, data["selection"], job.method, job.seed, "selection")
         write_table(outcomes, OUTCOMES, outputs["outcomes"], job.provenance)
     else:
         log = pd.concat([read_table(job.inputs["start_steps"], TRAINING_LOG), log])

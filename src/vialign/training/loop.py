@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from vialign.config.methods import TrainingConfig
 from vialign.distributed import is_first, processes, sum_gradients
+from vialign.evaluation.outcomes import NotFinite
 from vialign.methods.checkpoint import Checkpoint, Trail
-from vialign.methods.objective import Objective, SplitData
+from vialign.methods.objective import Objective, SplitData, part_of
 from vialign.progress import follow
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
 from vialign.training.batches import BatchOrder
-from vialign.training.monitor import carries_signal, check, sample_images, selection_score
+from vialign.training.monitor import Row, carries_signal, check, sample_images, selection_score
 from vialign.training.unfinished import TrainingResult, Unfinished, rows_of
 
 TERMS = ("loss", "contrastive", "negative", "regularisation")
@@ -61,11 +62,11 @@ def train(
     several processes share the batches, the first of them alone validates and keeps. A method without trainable
     parameters goes the same way, with no step and the one check at step 0. The objective is left with its last weights,
     in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient, which is a bug of the method,
-    and `Diverged` when the loss is not finite.
+    and `Diverged` when the loss, or a score of a check, is not finite.
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
-    watch = _Watch(objective, selection_data, config, selection_batch, looks)
+    watch = _Watch(objective, selection_data, config, seed, selection_batch, looks)
     done = None if unfinished is None else unfinished.read()
     log: list[dict[str, Any]] = []
     if done is not None:
@@ -110,26 +111,34 @@ def train(
 
 
 class Diverged(RuntimeError):
-    """A loss that is not finite."""
+    """A loss, or scores, that are not finite."""
 
 
 class _Watch:
     """Looks at selection on the way: at all of it to keep the best weights, at a sample of it to follow the signal."""
 
     def __init__(
-        self, objective: Objective, data: SplitData, config: TrainingConfig, batch: int, looks: Collection[int] | None
+        self,
+        objective: Objective,
+        data: SplitData,
+        config: TrainingConfig,
+        seed: int,
+        batch: int,
+        looks: Collection[int] | None,
     ) -> None:
-        self.objective, self.data, self.batch = objective, data, batch
+        self.objective, self.data, self.seed, self.batch = objective, data, seed, batch
         self.steps = check_steps(config, config.checks) if looks is None else set(looks)
         self.light_steps: set[int] = set()
         if looks is None and carries_signal(objective, data):
             self.light_steps = check_steps(config, config.monitor.checks)
-        self.sample = sample_images(data, config.monitor.images)
+        self.sample = part_of(data, sample_images(data, config.monitor.images)) if self.light_steps else None
         self.rows: list[dict[str, Any]] = []
         self.light_rows: list[dict[str, Any]] = []
         self.trail: Trail = {}
         self.step, self.score, self.state = -1, -math.inf, dict[str, Tensor]()
         """The best check of the whole split so far, of equal ones the first, and the weights there."""
+        self.outcomes: pd.DataFrame | None = None
+        """OUTCOMES of the last check of the whole split."""
 
     def take_over(self, done: TrainingResult) -> None:
         """Go on from the checks of a stretch that was interrupted."""
@@ -141,14 +150,20 @@ class _Watch:
         if not is_first():
             return
         if step in self.steps:
-            row = check(self.objective, self.data, step, self.batch)
+            row, self.outcomes = self._check(self.data, step)
             self.rows.append({**row})
             if selection_score(row) > self.score:
                 self.step, self.score, self.state = step, selection_score(row), self.objective.state()
-        if step in self.light_steps:
-            row = check(self.objective, self.data, step, self.batch, self.sample)
+        if self.sample is not None and step in self.light_steps:
+            row, _ = self._check(self.sample, step)
             self.light_rows.append({**row, "score": selection_score(row)})
             self.trail[step] = self.objective.state()
+
+    def _check(self, data: SplitData, step: int) -> tuple[Row, pd.DataFrame]:
+        try:
+            return check(self.objective, data, step, self.seed, self.batch)
+        except NotFinite as error:
+            raise Diverged(f"{self.objective.name}: {error}") from error
 
     def result(self, step: int, log: list[dict[str, Any]], optimiser: dict[str, Tensor]) -> TrainingResult:
         """Everything after so many steps."""
@@ -158,6 +173,7 @@ class _Watch:
             pd.DataFrame(self.rows, columns=list(MONITOR.columns)),
             pd.DataFrame(self.light_rows, columns=list(SIGNAL_MONITOR.columns)),
             dict(self.trail),
+            self.outcomes if step in self.steps else None,
         )
 
 

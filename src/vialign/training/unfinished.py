@@ -38,6 +38,8 @@ class TrainingResult:
     """SIGNAL_MONITOR of its light checks; none for a method without the signal."""
     trail: Trail
     """The weights at the light checks."""
+    outcomes: pd.DataFrame | None = None
+    """OUTCOMES of the check of all of selection after the last step; None where there was none, or before a stop."""
 
 
 class Unfinished:

@@ -20,7 +20,7 @@ from vialign.methods.curriculum import ground
 from vialign.methods.curriculum.ground import WordGrounding, word_summary
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.training.loop import train
-from vialign.training.monitor import recall_at_1
+from vialign.training.monitor import check
 
 DIMENSION, WIDTH = 16, 24
 RECIPE = TrainingConfig(batch=32, steps=6, early_steps=3, checks=1)
@@ -48,9 +48,7 @@ def worlds(*, told=True):
 
 
 def recall(method, data):
-    images = method.images(data, torch.arange(len(data.image_ids)))
-    scores = method.eval().scores(images, method.texts(data, data.captions))
-    return float(sum(recall_at_1(scores, data.image_of_text[data.captions])) / 2)
+    return check(method, data, 0)[0]["recall"]
 
 
 def test_the_fit_is_the_ridge_estimate_of_scikit_learn():

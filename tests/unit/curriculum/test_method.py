@@ -10,6 +10,7 @@ from vialign.config.signal import SignalConfig
 from vialign.contrastive import contrastive_loss
 from vialign.methods.curriculum.head import ContrastiveHead
 from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.curriculum.padding import without_absent, without_padding
 from vialign.methods.objective import Batch, Objective, select
 from vialign.signal.score import local_similarity, match_entropy, relation_queries
 from vialign.training.loop import train
@@ -190,12 +191,45 @@ def test_units_that_no_caption_uses_cost_nothing_and_change_nothing(data):
         method.correct.write.normal_(std=0.1)
     images, texts = method.images(data, torch.arange(5)), method.texts(data, torch.arange(9))
     assert texts["weight"].shape[1] == 4
-    cut, whole = method.correct.without_padding(texts), {"pooled", "owner"}
+    cut, whole = without_padding(texts), {"pooled", "owner"}
     assert {name: t.shape[1] for name, t in cut.items() if name not in whole} == dict.fromkeys(set(cut) - whole, 3)
     everything = method._corrected(
         {name: t[None] for name, t in images.items()}, {name: t[None] for name, t in texts.items()}
     )
     torch.testing.assert_close(method.scores(images, texts), everything[0])
+
+
+def test_a_gallery_dealt_into_groups_of_like_size_scores_as_one(data, monkeypatch):
+    method = build(MODULES)
+    with torch.no_grad():
+        method.correct.write.normal_(std=0.1)
+        method.correct.support.fill_(0.05)
+    images, texts = method.images(data, torch.arange(30)), method.texts(data, torch.arange(50))
+    images["mass"] = images["mass"].masked_fill(
+        torch.arange(30)[:, None] % 5 < torch.arange(images["mass"].shape[1]), 0
+    )
+    texts["weight"] = texts["weight"].masked_fill((torch.arange(50) % 7 == 0)[:, None], 0)
+    everything = method._corrected(
+        {name: t[None] for name, t in images.items()}, {name: t[None] for name, t in texts.items()}
+    )
+    monkeypatch.setattr("vialign.methods.curriculum.padding._GROUPED", 10)
+    torch.testing.assert_close(method.scores(images, texts), everything[0], atol=SCORES, rtol=0)
+    few = select(images, images["mass"].gt(0).sum(dim=1) <= 2)
+    assert without_absent(few)["prototypes"].shape[1] == 2
+
+
+def test_an_untouched_correction_is_not_worked_out_and_one_that_is_worked_out_changes_nothing(data, monkeypatch):
+    method = build(MODULES)
+    images, texts = method.images(data, torch.arange(20)), method.texts(data, torch.arange(20))
+    worked_out = method.scores(images, texts), method.pair_scores(images, texts)
+    assert worked_out[0].requires_grad
+    monkeypatch.setattr(CurriculumMethod, "_corrected", lambda *_: pytest.fail("is worked out"))
+    with torch.no_grad():
+        for found, scores in zip((method.scores, method.pair_scores), worked_out, strict=True):
+            torch.testing.assert_close(found(images, texts), scores.detach(), atol=SCORES, rtol=0)
+        method.correct.support.fill_(0.05)
+        with pytest.raises(pytest.fail.Exception, match="is worked out"):
+            method.scores(images, texts)
 
 
 def test_an_image_moves_towards_a_caption_by_what_its_phrases_find(data):

@@ -12,8 +12,9 @@ from vialign.files.artifacts import write_tensors
 from vialign.methods.baselines.frozen import Frozen
 from vialign.methods.checkpoint import load_best, load_checkpoint, load_trail, save_checkpoint, save_trail
 from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.objective import part_of
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
-from vialign.training.loop import check_steps, rate_at, train
+from vialign.training.loop import Diverged, check_steps, rate_at, train
 from vialign.training.monitor import check, sample_images, selection_score
 
 RECIPE = TrainingConfig(batch=16, steps=12, early_steps=5, checks=3, monitor=MonitorConfig(checks=6, images=8))
@@ -99,7 +100,7 @@ def test_light_checks_look_at_the_same_sample_and_leave_the_weights_there(worlds
     method, sample = build(seed=3), sample_images(worlds[1], 8)
     for row in result.signal_monitor.to_dict("records"):
         method.load_state(result.trail[row["step"]])
-        again = check(method, worlds[1], row["step"], sample=sample)
+        again, _ = check(method, part_of(worlds[1], sample), row["step"])
         assert {**again, "score": selection_score(again)} == row
     assert same(result.trail[12], result.checkpoint.weights)
 
@@ -139,7 +140,9 @@ def test_a_loss_that_is_not_finite_is_an_error(worlds):
     method = build()
     with torch.no_grad():
         method.head.image.up.fill_(torch.nan)
-    with pytest.raises(RuntimeError, match="the loss is nan"):
+    with pytest.raises(Diverged, match="the loss is nan"):
+        train(method, *worlds, RECIPE, peak_rate=1e-2, seed=7, to_step=2, looks={2})
+    with pytest.raises(Diverged, match="vialign: scores of images 0 to .* are not finite"):
         run(method, worlds, 2)
 
 

@@ -18,8 +18,9 @@ with the other; only z, of length rank, exists for each pair, and the norm follo
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vialign.disentangle.geometry import GEOMETRY, matched_with_geometry, relative_geometry
+from vialign.disentangle.geometry import GEOMETRY, relative_geometry
 from vialign.methods.curriculum.head import drawn
 from vialign.signal.score import ABSENT
 
@@ -57,6 +58,10 @@ class FeatureCorrection(nn.Module):
         self.gate = nn.Parameter(torch.zeros(2))
         """Offset and log slope of γ(C) = sigmoid(offset + exp(log slope) · (1 - C)), which falls with C."""
 
+    def changes_nothing(self) -> bool:
+        """Whether A and λ are zero, as they start: then every corrected score is the uncorrected one."""
+        return not bool(self.write.any()) and not bool(self.support)
+
     def image_side(self, prototypes: Float[Tensor, "image prototype dim"]) -> Float[Tensor, "image prototype rank"]:
         """What the fusion reads of each prototype: Eᵀ p."""
         return prototypes @ self.read
@@ -88,17 +93,6 @@ class FeatureCorrection(nn.Module):
             "subject": first,
             "object": second,
         }
-
-    @staticmethod
-    def without_padding(texts: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The same text side, cut to the units that some caption uses; no score changes."""
-        weight = texts["weight"]
-        itself = torch.arange(weight.shape[1], device=weight.device)
-        named = torch.maximum(torch.maximum(texts["subject"], texts["object"]), itself)
-        count = int(torch.where(weight > 0, named, -1).amax()) + 1
-        if count in (0, weight.shape[1]):
-            return texts
-        return {name: tensor if name == "pooled" else tensor[:, :count] for name, tensor in texts.items()}
 
     def fusion(
         self,
@@ -167,14 +161,27 @@ def local_scores(
     moments: Float[Tensor, "group image prototype 5"],
     texts: dict[str, Tensor],
 ) -> Float[Tensor, "group image text"]:
-    """S_local from the cosines, as `vialign.signal.score.local_similarity`."""
+    """S_local from the cosines, as `vialign.signal.score.local_similarity`.
+
+    Few units of a caption ask for geometry, so only theirs is looked up, in a table of all pairs of prototypes.
+    """
     best, place = matches.masked_fill((mass == 0)[..., None, None], -1.0).max(dim=2)
     group, images, items, units = best.shape
-    rows = place.reshape(group, images, items * units, 1).expand(-1, -1, -1, 5)
-    places = moments.gather(2, rows).view(group, images, items, units, 5)
-    subject, object_ = _pick(places, texts["subject"]), _pick(places, texts["object"])
-    match = matched_with_geometry(best, subject, object_, texts["direction"][:, None])
-    return (match * texts["weight"][:, None]).sum(dim=-1)
+    direction, weight = texts["direction"], texts["weight"]
+    seen = (best * (weight * (1 - direction.norm(dim=-1)))[:, None]).sum(dim=-1)
+    asks = (direction != 0).any(dim=-1).any(dim=0).flatten().nonzero()[:, 0]
+    if not len(asks):
+        return seen
+    first = torch.arange(0, items * units, units, device=asks.device)[:, None]
+    subject, object_ = ((first + texts[name]).flatten(1)[:, None, asks] for name in ("subject", "object"))
+    found = place.flatten(2)
+    count = moments.shape[2]
+    pair = found.gather(2, subject.expand(-1, images, -1)) * count + found.gather(2, object_.expand(-1, images, -1))
+    table = relative_geometry(*torch.broadcast_tensors(moments[:, :, :, None], moments[:, :, None]))
+    table = functional.normalize(table, dim=-1).flatten(2, 3)
+    asked = (direction * weight[..., None]).flatten(1, 2)[:, None, asks]
+    match = (table.gather(2, pair[..., None].expand(-1, -1, -1, GEOMETRY)) * asked).sum(dim=-1)
+    return seen.index_add(2, asks // units, match)
 
 
 def _pick(

@@ -20,9 +20,10 @@ from vialign.methods.curriculum.correct import FeatureCorrection, local_matches,
 from vialign.methods.curriculum.ground import WordGrounding
 from vialign.methods.curriculum.guide import SignalGuide
 from vialign.methods.curriculum.head import ContrastiveHead
+from vialign.methods.curriculum.padding import by_size, used_prototypes, used_units, without_absent, without_padding
 from vialign.methods.curriculum.regularise import ConsistencyRegulariser
 from vialign.methods.curriculum.reweight import AmbiguityWeights
-from vialign.methods.objective import Batch, Objective, Side, SplitData
+from vialign.methods.objective import Batch, Objective, Side, SplitData, select
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.drivers import Driver, SignalDriver
 from vialign.signal.score import local_similarity, match_entropy, relation_queries
@@ -112,24 +113,39 @@ class CurriculumMethod(Objective):
 
     def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
         """Scores of all pairs, in blocks of images."""
-        if self.correct is None:
+        if self.correct is None or self._untouched():
             return images["pooled"] @ texts["pooled"].T
-        texts = self.correct.without_padding(texts)
+        rows, columns = by_size(used_prototypes(images)), by_size(used_units(texts))
+        groups = [without_padding(select(texts, chosen)) for chosen in columns]
+        parts = [
+            torch.cat([self._block(without_absent(select(images, chosen)), group) for group in groups], dim=1)
+            for chosen in rows
+        ]
+        # Back into the order in which they were asked for.
+        return torch.cat(parts)[torch.cat(rows).argsort()][:, torch.cat(columns).argsort()]
+
+    def _block(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
+        """Corrected scores of all pairs, a few images at a time."""
         _, count, rank = images["read"].shape
         items, units = texts["weight"].shape
-        size = max(1, _BLOCK // (items * units * max(count, rank)))
-        text_group = {name: tensor[None] for name, tensor in texts.items()}
+        size = max(1, _BLOCK // (items * max(1, units) * max(count, rank)))
+        group = {name: tensor[None] for name, tensor in texts.items()}
         parts = torch.arange(len(images["pooled"])).split(size)
-        return torch.cat([self._corrected({n: t[p][None] for n, t in images.items()}, text_group)[0] for p in parts])
+        return torch.cat([self._corrected({n: t[p][None] for n, t in images.items()}, group)[0] for p in parts])
 
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
         """Scores of aligned pairs."""
-        if self.correct is None:
+        if self.correct is None or self._untouched():
             return (images["pooled"] * texts["pooled"]).sum(dim=-1)
-        texts = self.correct.without_padding(texts)
+        texts = without_padding(texts)
         one_image = {name: tensor[:, None] for name, tensor in images.items()}
         one_text = {name: tensor[:, None] for name, tensor in texts.items()}
         return self._corrected(one_image, one_text)[:, 0, 0]
+
+    def _untouched(self) -> bool:
+        """Whether the correction is as it starts and changes no score, so that nobody needs to work it out."""
+        assert self.correct is not None
+        return not torch.is_grad_enabled() and self.correct.changes_nothing()
 
     def begin(self, data: SplitData) -> None:
         """Fit the grounding, where there is one."""
