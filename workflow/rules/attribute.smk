@@ -30,7 +30,7 @@ rule encode_dictionaries:
         f"{RESULTS}/benchmarks/encode_dictionaries.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    threads: TOWER_THREADS
     params:
         config=section("backbone", "data", "name", "seed", "text", "visual"),
         code=code("encode_dictionaries"),

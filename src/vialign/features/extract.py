@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -84,13 +84,14 @@ def extract_texts(
     shard: int,
     provenance: Mapping[str, str],
 ) -> int:
-    """Write pooled embeddings and token states of the texts (rows of `TEXTS`, in their order) as a store.
+    """Write pooled embeddings, token ids and token states of the texts (rows of `TEXTS`, in their order) as a store.
 
     Returns how many texts are longer than the backbone's context, so that their end was cut off.
 
     Inside a shard, texts of like length go through the tower together; the store keeps the order of the table.
     """
-    writer = StoreWriter(output, _facts(backbone, "texts", provenance))
+    padding = cast(Any, backbone).tokenizer.padding
+    writer = StoreWriter(output, _facts(backbone, "texts", provenance) | {"padding": str(padding)})
     cut = 0
     bar = iter(track(range(0, len(texts), batch), "text features"))
     for rows in _split(texts, _multiple(shard, batch)):
@@ -107,14 +108,16 @@ def extract_texts(
         layout: Layout = {
             "pooled": (np.float32, (backbone.dimension,)),
             "length": (np.int32, ()),
-            "states": (np.float16, (longest, parts[0][3].shape[-1])),
+            "ids": (np.int32, (longest,)),
+            "states": (np.float16, (longest, parts[0][4].shape[-1])),
             "mask": (np.bool_, (longest,)),
             "offsets": (np.int32, (longest, 2)),
         }
         columns = {name: np.zeros((len(rows), *shape), kind) for name, (kind, shape) in layout.items()}
+        columns["ids"].fill(padding)
         for chosen, length, pooled, *of_tokens in parts:
             columns["length"][chosen], columns["pooled"][chosen] = length, pooled
-            for name, values in zip(("states", "mask", "offsets"), of_tokens, strict=True):
+            for name, values in zip(("ids", "states", "mask", "offsets"), of_tokens, strict=True):
                 columns[name][chosen, : values.shape[1]] = values
         with writer.shard(rows["text_id"].tolist(), layout) as file:
             file.append(len(rows), **columns)
@@ -124,14 +127,15 @@ def extract_texts(
 
 
 def _encode(backbone: "Backbone", texts: list[str]) -> tuple["Tokens", *tuple[np.ndarray, ...]]:
-    """Tokens, and length, pooled embedding, states, mask and offsets of a batch; states after a text's end are zero."""
+    """Tokens, and length, pooled embedding, ids, states, mask and offsets of a batch; states after the end are zero."""
     tokens = backbone.tokenize(texts)
     length = tokens.mask.sum(dim=1) + 2
     with torch.inference_mode():
         pooled, states = backbone.text_tokens(tokens.ids.to(backbone.device))
     present = torch.arange(tokens.ids.shape[1]) < length[:, None]
     states = states * present[..., None].to(states)
-    return tokens, length.numpy(), _single(pooled), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()
+    own = tokens.ids.numpy(), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()
+    return tokens, length.numpy(), _single(pooled), *own
 
 
 def _facts(backbone: "Backbone", kind: str, provenance: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ memory when something else needs the room. Every file carries the backbone's con
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -113,11 +113,12 @@ class Rows:
     """One column of a store, (row, ...): `rows[index]` reads the rows at these positions and no others.
 
     They come in the store's own precision. Shards may differ in their number of tokens: what is shorter than the
-    longest shard that is read ends in zeros.
+    longest shard that is read ends in `padding`.
     """
 
     parts: tuple[Tensor, ...]
     """The column of each shard, mapped."""
+    padding: int = 0
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
@@ -131,7 +132,7 @@ class Rows:
         shard = torch.searchsorted(ends, index, right=True)
         used = shard.unique().tolist() or [0]
         shape = [max(self.parts[one].shape[axis] for one in used) for axis in range(1, self.parts[0].ndim)]
-        found = self.parts[0].new_zeros(len(index), *shape)
+        found = self.parts[0].new_full((len(index), *shape), self.padding)
         for one in used:
             here, part = shard == one, self.parts[one]
             block = part[index[here] - (int(ends[one]) - len(part))]
@@ -261,8 +262,14 @@ class TextFeatures(_Store):
         return states.float(), mask.clone(), offsets.long()
 
     @property
+    def token_ids(self) -> Rows:
+        """Token ids as the text tower reads them, (row, token), int32."""
+        return replace(self.rows("ids"), padding=int(self.provenance["padding"]))
+
+    @property
     def _columns(self) -> Columns:
         return {
+            "ids": (torch.int32, (None,)),
             "length": (torch.int32, ()),
             "states": (torch.float16, (None, None)),
             "mask": (torch.bool, (None,)),

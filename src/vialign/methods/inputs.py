@@ -38,7 +38,7 @@ def read_split(
     """One split; what else a method `needs` of it comes from IMAGES, their folders and the backbone.
 
     Features, prototypes, phrases, regions and pixels stay in their files, which are mapped or decoded: a batch reads
-    its own rows. In memory are the table of texts, and of a method that needs them token ids.
+    its own rows. In memory is the table of texts.
     """
     frame = read_table(texts, TEXTS)
     features = read_split_features(image_features, text_features, encoded)
@@ -56,8 +56,7 @@ def read_split(
     if "trunk" in needs:
         trunk = read_images(image_features).trunk
     if "token_ids" in needs:
-        assert backbone is not None and not isinstance(backbone, BackboneFacts)
-        token_ids = backbone.tokenize(frame.set_index("text_id").loc[list(features.text_ids), "text"].tolist()).ids
+        token_ids = read_texts(text_features).token_ids
     if "patches" in needs:
         patches = read_images(image_features).rows("patches")
     if "states" in needs:

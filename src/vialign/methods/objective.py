@@ -57,7 +57,7 @@ class SplitData:
     """uint8, (image, 3, height, width), before normalisation; none unless a method needs them."""
     trunk: "Float[Tensor, 'image channel'] | Rows | None" = None
     """What the image tower's frozen trunk hands to its head; none unless a method needs it."""
-    token_ids: Int[Tensor, "text length"] | None = None
+    token_ids: "Int[Tensor, 'text length'] | Rows | None" = None
     """None unless a method needs them."""
     patches: "Float[Tensor, 'image patch dim'] | Rows | None" = None
     """Patch tokens of the joint space, not normalised, half precision; none unless a method needs them."""
@@ -274,7 +274,7 @@ def assemble(
     *,
     pixels: "Tensor | Rows | PixelFiles | None" = None,
     trunk: "Tensor | Rows | None" = None,
-    token_ids: Tensor | None = None,
+    token_ids: "Tensor | Rows | None" = None,
     patches: "Tensor | Rows | None" = None,
     states: "Tensor | Rows | None" = None,
     mask: "Tensor | Rows | None" = None,

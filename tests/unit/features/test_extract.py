@@ -68,6 +68,8 @@ def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(back
         assert torch.equal(mask[row, :length], tokens.mask[0])
         assert not mask[row, length:].any()
         assert torch.equal(offsets[row, :length], tokens.offsets[0])
+        ids = features.token_ids[torch.tensor([row])][0]
+        assert torch.equal(ids[:length].long(), tokens.ids[0]) and not ids[length:].any()
     assert features.block(2, 3)[0].shape[1] == 3
 
 

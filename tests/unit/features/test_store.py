@@ -49,6 +49,7 @@ def write_texts(folder, lengths_of_shards):
         columns = {
             "pooled": rng.normal(size=(count, 3)).astype(np.float32),
             "length": np.array(lengths, np.int32),
+            "ids": rng.integers(1, 50, (count, most)).astype(np.int32),
             "states": rng.normal(size=(count, most, 3)).astype(np.float16),
             "mask": rng.random((count, most)) < 0.5,
             "offsets": rng.integers(0, 50, (count, most, 2)).astype(np.int32),

@@ -107,6 +107,7 @@ def write_stores(folder):
     layout = {
         "pooled": (np.float32, (DIMENSION,)),
         "length": (np.int32, ()),
+        "ids": (np.int32, (longest,)),
         "states": (np.float16, (longest, state)),
         "mask": (np.bool_, (longest,)),
         "offsets": (np.int32, (longest, 2)),
@@ -117,6 +118,7 @@ def write_stores(folder):
             TEXTS,
             pooled=unit(rng.standard_normal((TEXTS, DIMENSION))).astype(np.float32),
             length=length.astype(np.int32),
+            ids=np.zeros((TEXTS, longest), np.int32),
             states=(rng.standard_normal((TEXTS, longest, state)) * present[..., None]).astype(np.float16),
             mask=present & (np.arange(longest) > 0) & (np.arange(longest) < length[:, None] - 1),
             offsets=np.zeros((TEXTS, longest, 2), np.int32),

@@ -10,7 +10,7 @@ from vialign.features.store import StoreWriter, read_images, read_texts
 from vialign.methods import inputs
 from vialign.methods.curriculum.ground import word_summary
 
-FACTS = {"architecture": "tiny", "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
+FACTS = {"architecture": "tiny", "padding": "7", "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def text_shards(rng):
             {
                 "pooled": rng.normal(size=(count, 3)).astype(np.float32),
                 "length": np.array(lengths, np.int32),
+                "ids": rng.integers(1, 50, (count, most)).astype(np.int32),
                 "states": (rng.normal(size=(count, most, 5)) * present[..., None]).astype(np.float16),
                 "mask": present,
                 "offsets": np.zeros((count, most, 2), np.int32),
@@ -81,6 +82,9 @@ def test_texts_of_several_shards_end_in_zeros_and_their_words_are_those_of_each_
         np.testing.assert_array_equal(states[place, :length].numpy(), rows[row][0][:length])
         assert not bool(states[place, length:].any())
         assert mask[place].tolist() == [token < length for token in range(6)]
+    ids, lengths_of = features.token_ids[index], [len(part["ids"][0]) for part in shards for _ in part["ids"]]
+    for place, row in enumerate(index.tolist()):
+        assert ids[place, lengths_of[row] :].tolist() == [7] * (6 - lengths_of[row])
     words = inputs.Words.of(features)
     assert len(words) == 7
     alone = [word_summary(torch.tensor(values)[None], torch.tensor(present)[None], 3) for values, present in rows]

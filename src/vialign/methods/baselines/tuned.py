@@ -119,7 +119,7 @@ class TunedBackbone(CosineMethod):
         """Embeddings from token ids."""
         if data.token_ids is None:
             raise ValueError(f"{self.name} needs token ids: load the split with them")
-        return {"pooled": self.encode_by_length(data.token_ids[index])}
+        return {"pooled": self.encode_by_length(data.token_ids[index].long())}
 
     def encode_by_length(self, ids: Int[Tensor, "text token"]) -> Float[Tensor, "text dim"]:
         """`encode_text` in groups of about the same length, each without the padding that it does not need.
