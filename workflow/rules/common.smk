@@ -36,6 +36,10 @@ SPLITS = [*TUNING_SPLITS, "gate", "confirmation", *CONFIG.test_splits]
 SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
+TRAINED_SEEDS = list(dict.fromkeys([*SEEDS, *COMPARED_SEEDS]))
+# Methods whose trainings and evaluations are a job for each seed: they run a tower, or have one seed only.
+APART = "|".join(["frozen", *sorted(TOWER_METHODS), *sorted(REGION_METHODS)])
+TOGETHER = f"(?!(?:{APART})/)[a-z-]+"
 DEMO = "vialign-scenes"
 # Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
 # it); for intervals and tests; and for the names of the test splits.
@@ -257,6 +261,16 @@ def training_splits(wildcards):
     return {**found, **regions_of(wildcards.method, ["train", "selection"])}
 
 
+def evaluated_splits(wildcards):
+    """What the evaluation of a method reads of the test splits."""
+    found = {
+        f"{split}_{name}": path
+        for split in CONFIG.test_splits
+        for name, path in encoded(split).items()
+    }
+    return {**found, **regions_of(wildcards.method, CONFIG.test_splits)}
+
+
 def regions_of(method, splits):
     """The regions of these splits, for a method that reads them; of no other run are they a part."""
     wanted = splits if method in REGION_METHODS else []
@@ -276,6 +290,31 @@ def searched(wildcards):
     """The search for a method's learning rate, where there is something to search."""
     name = searched_as(wildcards.method)
     return {"search": f"{RESULTS}/search/{name}.parquet"} if name else {}
+
+
+def trained(files, seeds=None):
+    """What a training writes of each seed, or of the seed in the wildcard."""
+    if seeds is None:
+        return {
+            name: f"{RESULTS}/train/{{method}}/{{seed}}/{file}"
+            for name, file in files.items()
+        }
+    return {
+        name: [f"{RESULTS}/train/{{method}}/{seed}/{file}" for seed in seeds]
+        for name, file in files.items()
+    }
+
+
+def started(files, seeds=None):
+    """What the second stretch of a training reads of the first."""
+    found = trained(files, seeds)
+    parts = {
+        name: found[name] for name in ("steps", "monitor", "signal_monitor", "trail")
+    }
+    return {
+        "start": found["checkpoint"],
+        **{f"start_{name}": path for name, path in parts.items()},
+    }
 
 
 def encoded(split):

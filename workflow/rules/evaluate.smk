@@ -1,14 +1,20 @@
 # Stage evaluate: the finished methods on the test splits, read once; then every comparison, paired.
+EVALUATED = {
+    name: f"{RESULTS}/evaluate/{{method}}/{{seed}}/{name}.parquet"
+    for name in ("outcomes", "reranking")
+}
+MEASURING = [
+    *BUILDING,
+    *TESTING,
+    "evaluation.gallery_batch",
+    "evaluation.rerank",
+    "evaluation.rerank_check",
+]
+
+
 rule evaluate_method:
     input:
-        unpack(
-            lambda wildcards: {
-                f"{split}_{name}": path
-                for split in CONFIG.test_splits
-                for name, path in encoded(split).items()
-            }
-        ),
-        unpack(lambda wildcards: regions_of(wildcards.method, CONFIG.test_splits)),
+        unpack(evaluated_splits),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         choices=rules.prepare_data.output.choices,
@@ -16,26 +22,47 @@ rule evaluate_method:
         calibration=rules.calibrate_signal.output[0],
         checkpoint=rules.train_final.output.checkpoint,
     output:
-        outcomes=f"{RESULTS}/evaluate/{{method}}/{{seed}}/outcomes.parquet",
-        reranking=f"{RESULTS}/evaluate/{{method}}/{{seed}}/reranking.parquet",
+        outcomes=EVALUATED["outcomes"],
+        reranking=EVALUATED["reranking"],
     log:
         f"{RESULTS}/logs/evaluate_method/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_method/{{method}}/{{seed}}.tsv"
+    wildcard_constraints:
+        method=APART,
     conda:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: cores(wildcards.method)
     params:
-        config=section(
-            *BUILDING,
-            *TESTING,
-            "evaluation.gallery_batch",
-            "evaluation.rerank",
-            "evaluation.rerank_check",
-        ),
+        config=section(*MEASURING),
         code=code("evaluate_method"),
+        seeds=lambda wildcards: [int(wildcards.seed)],
     script:
         "../scripts/evaluate_method.py"
+
+
+use rule evaluate_method as evaluate_method_seeds with:
+    input:
+        unpack(evaluated_splits),
+        **{"checkpoint": trained(FINAL, TRAINED_SEEDS)["checkpoint"]},
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        choices=rules.prepare_data.output.choices,
+        questions=rules.prepare_data.output.questions,
+        calibration=rules.calibrate_signal.output[0],
+    output:
+        outcomes=expand(EVALUATED["outcomes"], seed=TRAINED_SEEDS, allow_missing=True),
+        reranking=expand(EVALUATED["reranking"], seed=TRAINED_SEEDS, allow_missing=True),
+    log:
+        f"{RESULTS}/logs/evaluate_method/{{method}}/seeds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_method/{{method}}/seeds.tsv"
+    wildcard_constraints:
+        method=TOGETHER,
+    params:
+        config=section(*MEASURING),
+        code=code("evaluate_method"),
+        seeds=TRAINED_SEEDS,
 
 
 # Whether the frozen backbone gives the numbers that are known of it; nothing is trained on one that does not.

@@ -23,6 +23,23 @@ rule search_rate:
         "../scripts/search_rate.py"
 
 
+EARLY = {
+    "checkpoint": "early.safetensors",
+    "steps": "early_log.parquet",
+    "monitor": "early_monitor.parquet",
+    "signal_monitor": "early_signal_monitor.parquet",
+    "trail": "early_trail.safetensors",
+    "outcomes": "early_outcomes.parquet",
+}
+FINAL = {
+    "checkpoint": "final.safetensors",
+    "steps": "log.parquet",
+    "monitor": "monitor.parquet",
+    "signal_monitor": "signal_monitor.parquet",
+    "trail": "trail.safetensors",
+}
+
+
 rule train_early:
     input:
         unpack(training_splits),
@@ -32,16 +49,13 @@ rule train_early:
         calibration=rules.calibrate_signal.output[0],
         reproduced=lambda wildcards: reproduced(wildcards.method),
     output:
-        checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/early.safetensors",
-        steps=f"{RESULTS}/train/{{method}}/{{seed}}/early_log.parquet",
-        monitor=f"{RESULTS}/train/{{method}}/{{seed}}/early_monitor.parquet",
-        signal_monitor=f"{RESULTS}/train/{{method}}/{{seed}}/early_signal_monitor.parquet",
-        trail=f"{RESULTS}/train/{{method}}/{{seed}}/early_trail.safetensors",
-        outcomes=f"{RESULTS}/train/{{method}}/{{seed}}/early_outcomes.parquet",
+        **trained(EARLY),
     log:
         f"{RESULTS}/logs/train_early/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_early/{{method}}/{{seed}}.tsv"
+    wildcard_constraints:
+        method=APART,
     conda:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
@@ -49,32 +63,44 @@ rule train_early:
         config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
         until="early",
+        seeds=lambda wildcards: [int(wildcards.seed)],
     script:
         "../scripts/train.py"
+
+
+# On stored features a training takes seconds, and as many again to start its process: all seeds are one job.
+use rule train_early as train_early_seeds with:
+    output:
+        **trained(EARLY, TRAINED_SEEDS),
+    log:
+        f"{RESULTS}/logs/train_early/{{method}}/seeds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_early/{{method}}/seeds.tsv"
+    wildcard_constraints:
+        method=TOGETHER,
+    params:
+        config=section(*BUILDING, "evaluation.reproduction"),
+        code=code("train"),
+        until="early",
+        seeds=TRAINED_SEEDS,
 
 
 rule train_final:
     input:
         unpack(training_splits),
         unpack(searched),
+        **started(EARLY),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
-        start=rules.train_early.output.checkpoint,
-        start_steps=rules.train_early.output.steps,
-        start_monitor=rules.train_early.output.monitor,
-        start_signal_monitor=rules.train_early.output.signal_monitor,
-        start_trail=rules.train_early.output.trail,
     output:
-        checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/final.safetensors",
-        steps=f"{RESULTS}/train/{{method}}/{{seed}}/log.parquet",
-        monitor=f"{RESULTS}/train/{{method}}/{{seed}}/monitor.parquet",
-        signal_monitor=f"{RESULTS}/train/{{method}}/{{seed}}/signal_monitor.parquet",
-        trail=f"{RESULTS}/train/{{method}}/{{seed}}/trail.safetensors",
+        **trained(FINAL),
     log:
         f"{RESULTS}/logs/train_final/{{method}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_final/{{method}}/{{seed}}.tsv"
+    wildcard_constraints:
+        method=APART,
     # The longest jobs first: evaluations fill what is left of the cores.
     priority: 1
     conda:
@@ -84,8 +110,32 @@ rule train_final:
         config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
         until="final",
+        seeds=lambda wildcards: [int(wildcards.seed)],
     script:
         "../scripts/train.py"
+
+
+use rule train_final as train_final_seeds with:
+    input:
+        unpack(training_splits),
+        unpack(searched),
+        **started(EARLY, TRAINED_SEEDS),
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output[0],
+    output:
+        **trained(FINAL, TRAINED_SEEDS),
+    log:
+        f"{RESULTS}/logs/train_final/{{method}}/seeds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_final/{{method}}/seeds.tsv"
+    wildcard_constraints:
+        method=TOGETHER,
+    params:
+        config=section(*BUILDING, "evaluation.reproduction"),
+        code=code("train"),
+        until="final",
+        seeds=TRAINED_SEEDS,
 
 
 # The gate's own images, which no training reads: what chose rates and weights would flatter them.

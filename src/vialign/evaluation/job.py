@@ -1,6 +1,7 @@
 """One finished method on every test split."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,14 +16,33 @@ from vialign.stage import Run
 from vialign.tables.data import CHOICES, IMAGES, QUESTIONS
 from vialign.tables.evaluation import OUTCOMES, RERANKING
 
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+    from vialign.features import BackboneFacts
+
 
 def evaluate_method(run: Run) -> None:
-    """One finished method on every test split."""
-    config, name, seed = run.config, run.wildcards.method, int(run.wildcards.seed)
-    settings = config.evaluation
-    backbone = open_backbone(name, config, run.input[f"{config.test_splits[0]}_image_features"])
+    """One finished method on every test split, once for each of the rule's seeds."""
+    config = run.config
+    backbone = open_backbone(run.wildcards.method, config, run.input[f"{config.test_splits[0]}_image_features"])
+    for number, seed in enumerate(run.params.seeds):
+        checkpoint, outcomes, reranking = (
+            str(files if isinstance(files, str) else files[number])
+            for files in (run.input.checkpoint, run.output.outcomes, run.output.reranking)
+        )
+        found, agreements = _evaluated(run, backbone, checkpoint, seed)
+        provenance = {**run.provenance, "wildcard_seed": str(seed)}
+        write_table(found, OUTCOMES, outcomes, provenance)
+        write_table(agreements, RERANKING, reranking, provenance)
+
+
+def _evaluated(
+    run: Run, backbone: "Backbone | BackboneFacts", checkpoint: str, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """OUTCOMES and RERANKING of the training with one seed."""
+    config, name, settings = run.config, run.wildcards.method, run.config.evaluation
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
-    load_best(method, run.input.checkpoint)
+    load_best(method, checkpoint)
     images = read_table(run.input.images, IMAGES)
     choices, questions = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
     frames, agreements = [], [RERANKING.empty()]
@@ -39,5 +59,4 @@ def evaluate_method(run: Run) -> None:
         frames.append(evaluate(method, data, choices, questions, split, name, seed, size, rerank=k))
         if k is not None:
             agreements.append(reranking_table(method, data, split, name, seed, k=k, queries=checked, batch=size))
-    write_table(pd.concat(frames), OUTCOMES, run.output.outcomes, run.provenance)
-    write_table(pd.concat(agreements), RERANKING, run.output.reranking, run.provenance)
+    return pd.concat(frames), pd.concat(agreements)

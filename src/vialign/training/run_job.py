@@ -1,6 +1,6 @@
 """The trainings of a run as jobs of the workflow."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from vialign.evaluation.reproduction import require_reproduced
 from vialign.stage import Run
@@ -8,8 +8,9 @@ from vialign.training.job import TrainingJob, run_job, search_job
 
 
 def train_run(run: Run) -> None:
-    """Train a method up to the early check, or from there to the end."""
-    run_job(_job(run, int(run.wildcards.seed), run.params.until))
+    """Train a method up to the early check, or from there to the end, once for each of the rule's seeds."""
+    for number, seed in enumerate(run.params.seeds):
+        run_job(_job(run, seed, run.params.until, number))
 
 
 def search_run(run: Run) -> None:
@@ -17,16 +18,24 @@ def search_run(run: Run) -> None:
     search_job(_job(run, run.config.training.seeds[0], "early"))
 
 
-def _job(run: Run, seed: int, until: Literal["early", "final"]) -> TrainingJob:
-    """The training that a rule asks for. Raises UserError where the backbone misses its known numbers."""
+def _job(run: Run, seed: int, until: Literal["early", "final"], number: int = 0) -> TrainingJob:
+    """The training that a rule asks for; of files that there is one of for each seed, those of this `number`.
+
+    Raises UserError where the backbone misses its known numbers.
+    """
     require_reproduced(getattr(run.input, "reproduced", []), run.config.evaluation.reproduction.action)
+
+    def own(files: Any) -> dict[str, str]:
+        return {name: str(path if isinstance(path, str) else path[number]) for name, path in files.items()}
+
+    inputs = {name: path for name, path in run.input.items() if name not in ("reproduced", "config")}
     return TrainingJob(
         config=run.config,
         method=run.wildcards.method,
         seed=seed,
         until=until,
-        inputs={name: str(path) for name, path in run.input.items() if name not in ("reproduced", "config")},
-        outputs=dict(run.output.items()),
-        provenance=run.provenance,
+        inputs=own(inputs),
+        outputs=own(dict(run.output.items())),
+        provenance={**run.provenance, "wildcard_seed": str(seed)},
         threads=run.threads,
     )
