@@ -152,7 +152,8 @@ def test_a_second_run_is_told_and_a_killed_one_needs_no_unlock(tmp_path: Path) -
 
 PREPARE = {"parse_texts", "extract_features", "encode_split", "regions"}
 """Rules that make what others read of a split, of every split alike."""
-TRAIN = {"search_rate", "train_early", "train_final"}
+TRAIN = {"search_rate", "train_early", "train_early_seeds", "train_final", "train_final_seeds"}
+EVALUATE = {"evaluate_method", "evaluate_method_seeds"}
 READERS = {
     "train": {
         "fit_visual",
@@ -171,9 +172,9 @@ READERS = {
     "selection": {"fit_visual", "fit_text", "ablate_losses", "failures", "trust", *TRAIN},
     "gate": {"early_outcomes"},
     "confirmation": {"confirm", "spend", "trust", "encode_dictionaries", "train_replaced"},
-    "test": {"evaluate_method", "reproduce", "agreement", "blind_benchmarks", "failures"},
-    "test_combination": {"evaluate_method", "blind_benchmarks", "failures"},
-    "test_domain": {"evaluate_method", "blind_benchmarks", "failures"},
+    "test": {*EVALUATE, "reproduce", "agreement", "blind_benchmarks", "failures"},
+    "test_combination": {*EVALUATE, "blind_benchmarks", "failures"},
+    "test_domain": {*EVALUATE, "blind_benchmarks", "failures"},
 }
 """Split to the rules that may read it, beside those that prepare it."""
 SPLITLESS = {"check_data", "compare_all_page", "compare_methods", "pretrain_backbone", "regions", "text_domains"}

@@ -54,9 +54,9 @@ use rule evaluate_method as evaluate_method_seeds with:
         outcomes=expand(EVALUATED["outcomes"], seed=TRAINED_SEEDS, allow_missing=True),
         reranking=expand(EVALUATED["reranking"], seed=TRAINED_SEEDS, allow_missing=True),
     log:
-        f"{RESULTS}/logs/evaluate_method/{{method}}/seeds.log",
+        f"{RESULTS}/logs/evaluate_method_seeds/{{method}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate_method/{{method}}/seeds.tsv"
+        f"{RESULTS}/benchmarks/evaluate_method_seeds/{{method}}.tsv"
     wildcard_constraints:
         method=TOGETHER,
     params:

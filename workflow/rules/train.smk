@@ -73,9 +73,9 @@ use rule train_early as train_early_seeds with:
     output:
         **trained(EARLY, TRAINED_SEEDS),
     log:
-        f"{RESULTS}/logs/train_early/{{method}}/seeds.log",
+        f"{RESULTS}/logs/train_early_seeds/{{method}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_early/{{method}}/seeds.tsv"
+        f"{RESULTS}/benchmarks/train_early_seeds/{{method}}.tsv"
     wildcard_constraints:
         method=TOGETHER,
     params:
@@ -126,9 +126,9 @@ use rule train_final as train_final_seeds with:
     output:
         **trained(FINAL, TRAINED_SEEDS),
     log:
-        f"{RESULTS}/logs/train_final/{{method}}/seeds.log",
+        f"{RESULTS}/logs/train_final_seeds/{{method}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_final/{{method}}/seeds.tsv"
+        f"{RESULTS}/benchmarks/train_final_seeds/{{method}}.tsv"
     wildcard_constraints:
         method=TOGETHER,
     params:
