@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check types style workflow test fuzz schema examples docs wheel format clean
+.PHONY: setup browser run check types style workflow test fuzz cluster-test schema examples docs wheel format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -58,6 +58,11 @@ test: browser check
 # Every format that is read, broken in 2,000 ways each; `make test` tries 25. A failure says how to repeat its case.
 fuzz: setup
 	OMP_NUM_THREADS=1 FUZZ=2000 $(BIN)/pytest -n 2 tests/fuzz
+
+# The tiny experiment through a SLURM of its own, against a run without; half an hour. Skips where there can be none.
+cluster-test: setup
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[cluster]'
+	$(BIN)/python tests/workflow/on_slurm.py
 
 schema: setup
 	mkdir -p workflow/schemas

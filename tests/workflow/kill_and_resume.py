@@ -17,15 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from safetensors.torch import load_file
+from same_results import FINAL, differences
 
 ROOT = Path(__file__).parents[2]
 LONGER = "training: {early_steps: 60, steps: 160, keep_seconds: 0.5}\n"
-FINAL = ("signal", "search", "train", "ablate", "evaluate", "compare", "analyse")
-"""Folders whose files must be the same; the ledger under `budget` measures time, which never is."""
-TIMES = ["seconds"]
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
@@ -70,22 +65,6 @@ def killed(folder: Path, seconds: float) -> bool:
         return True
 
 
-def difference(first: Path, second: Path) -> str | None:
-    """In what two files of the same name differ; None where they hold the same."""
-    if first.suffix == ".safetensors":
-        one, two = load_file(first), load_file(second)
-        same = one.keys() == two.keys() and all(bool((one[name] == two[name]).all()) for name in one)
-        return None if same else "tensors differ"
-    frames = [pd.read_parquet(path).drop(columns=TIMES, errors="ignore") for path in (first, second)]
-    if frames[0].equals(frames[1]):
-        return None
-    if frames[0].shape != frames[1].shape:
-        return f"shapes {frames[0].shape} and {frames[1].shape}"
-    numbers = frames[0].select_dtypes("number").columns
-    gap = np.nanmax(np.abs(frames[0][numbers].to_numpy(float) - frames[1][numbers].to_numpy(float)))
-    return f"values differ by up to {gap:.3g}"
-
-
 def main(kills: int, seed: int) -> int:
     """Both runs, and their comparison."""
     moments = random.Random(seed)
@@ -109,16 +88,8 @@ def main(kills: int, seed: int) -> int:
             under_way = [path.parent.parent.name for path in broken.glob("results/train/*/*/.*unfinished*")]
             print(f"kill {hits} after {seconds:.1f} s; trainings kept half-way: {under_way or 'none'}", flush=True)
         run(broken, "--rerun-incomplete", "--", "all")
-        files = [
-            path.relative_to(whole)
-            for name in FINAL
-            for path in sorted((whole / "results" / name).rglob("*"))
-            if path.suffix in (".parquet", ".safetensors")
-        ]
-        found = {path: difference(whole / path, broken / path) for path in files if (broken / path).exists()}
-        wrong = [f"{path}: missing" for path in files if path not in found]
-        wrong += [f"{path}: {said}" for path, said in found.items() if said]
-        print(f"{kills} kills; {len(files)} files compared, {len(wrong)} differ")
+        files, wrong = differences(whole / "results", broken / "results")
+        print(f"{kills} kills; {files} files compared, {len(wrong)} differ")
         print("\n".join(wrong))
         return int(bool(wrong))
 

@@ -1,0 +1,163 @@
+"""The tiny experiment through a real SLURM on this machine, by the documented command, against a run without it.
+
+    make cluster-test          # or, where everything is installed: python tests/workflow/on_slurm.py
+
+Starts munge, slurmctld and two nodes of its own (Debian's packages `slurm-wlm` and `munge`, which are installed where
+they are missing), runs `snakemake --workflow-profile profiles/slurm -- all`, kills one job, drains one node and takes
+it back while it is under way, and compares every table and weight with those of a run on this machine. Exit status 1
+when the run fails, when the killed job was not started again, or when a result differs; 0 with the reason where no
+SLURM can be had. Takes about half an hour on two cores, most of it waiting and start-up of jobs.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from same_results import differences
+
+ROOT = Path(__file__).parents[2]
+NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel")
+# Only what is common to all: no accounting, no cgroups, so that it runs in a container. Nodes are told to have more
+# cores than the machine, so that jobs stand side by side.
+CONF = """
+ClusterName=trial
+SlurmctldHost={host}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=1,sched_min_interval=0
+ReturnToService=2
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+NodeName=n[1-2] NodeHostname={host} Port=[17011-17012] CPUs=4 RealMemory=64000 State=UNKNOWN
+PartitionName=all Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def missing() -> str | None:
+    """Why no SLURM can be had here; None when there is one, which is installed where need be."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "starting slurmctld and slurmd takes root on Linux"
+    if any(shutil.which(program) is None for program in NEEDED):
+        if shutil.which("apt-get") is None:
+            return f"{', '.join(NEEDED)} are not installed, and there is no apt-get to install them with"
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "slurm-wlm", "munge"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], install):
+            if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
+                return f"{' '.join(command)} failed"
+    return None
+
+
+@contextmanager
+def slurm(folder: Path) -> Iterator[dict[str, str]]:
+    """A controller and two nodes; gives the environment in which its commands find it."""
+    if subprocess.run("munge -n | unmunge", shell=True, capture_output=True, check=False).returncode:
+        Path("/run/munge").mkdir(parents=True, exist_ok=True)
+        shutil.chown("/run/munge", "munge")
+        subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "munged"], check=True)
+    for name in ("state", "spool.n1", "spool.n2"):
+        (folder / name).mkdir()
+    conf = folder / "slurm.conf"
+    conf.write_text(CONF.format(host=socket.gethostname(), folder=folder), encoding="utf-8")
+    environment = {**os.environ, "SLURM_CONF": str(conf)}
+    programs = [["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]]
+    started = [subprocess.Popen(one, env=environment, stderr=subprocess.DEVNULL) for one in programs]
+    try:
+        for _ in range(60):
+            asked = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True)
+            if asked.stdout.split() == ["idle"]:
+                break
+            time.sleep(1)
+        else:
+            sys.exit(f"on_slurm: the nodes did not come up; see {folder}/*.log")
+        yield environment
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait()
+
+
+def disturb(environment: dict[str, str], said: list[str]) -> None:
+    """Kill the first training that runs, drain the node it ran on, and take the node back."""
+
+    def call(*command: str) -> str:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    while True:
+        time.sleep(1)
+        rows = [line.split("|") for line in call("squeue", "-h", "-t", "R", "-o", "%i|%N|%k").splitlines()]
+        found = [row for row in rows if "train" in row[2]]
+        if found:
+            job, node, comment = found[0]
+            time.sleep(3)
+            call("scancel", "--signal=KILL", "--full", job)
+            call("scontrol", "update", f"nodename={node}", "state=drain", "reason=trial")
+            time.sleep(30)
+            call("scontrol", "update", f"nodename={node}", "state=resume")
+            said.append(f"killed job {job} ({comment}) on {node}; {node} was drained for 30 s")
+            return
+
+
+def main() -> int:
+    """Both runs, and their comparison."""
+    reason = missing()
+    if reason is not None:
+        print(f"on_slurm: skipped: {reason}")
+        return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, nodes, alone = Path(scratch), Path(scratch, "cluster"), Path(scratch, "alone")
+        for place in (nodes, alone):
+            place.mkdir()
+            shutil.copy(ROOT / "config.yaml", place)
+        shutil.copytree(ROOT / "profiles", nodes / "profiles")
+        call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        tiny = ["--configfile", str(ROOT / "configs/tiny.yaml"), "--", "all"]
+        said: list[str] = []
+        with slurm(folder) as environment:
+            began = time.monotonic()
+            threading.Thread(target=disturb, args=(environment, said), daemon=True).start()
+            command = [*call, "--workflow-profile", "profiles/slurm", *tiny]
+            run = subprocess.run(command, cwd=nodes, env=environment, capture_output=True, text=True, check=False)
+            seconds = time.monotonic() - began
+        (ROOT / "results_slurm.log").write_text(run.stdout + run.stderr, encoding="utf-8")
+        jobs = len(re.findall(r"^Finished jobid", run.stderr, flags=re.MULTILINE))
+        print(
+            f"on SLURM: exit {run.returncode}, {jobs} jobs, {seconds:.0f} s; {'; '.join(said) or 'nothing was killed'}"
+        )
+        if run.returncode or not said:
+            print(run.stderr[-5000:])
+            return 1
+        began = time.monotonic()
+        subprocess.run([*call, "--cores", "2", *tiny], cwd=alone, check=True, capture_output=True)
+        print(f"on this machine alone: {time.monotonic() - began:.0f} s")
+        files, wrong = differences(alone / "results", nodes / "results")
+        again = run.stderr.count("Trying to restart job")
+        print(f"{files} files compared, {len(wrong)} differ; {again} jobs were started again")
+        print("\n".join(wrong))
+        return int(bool(wrong) or not again)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
