@@ -43,8 +43,8 @@ def compare(
         check_paths([] if out is None else [Output("--out", out, ANY)], {f"FILE {file}": file for file in files})
         from vialign.evaluation.paired_files import Columns, changed_items, compare_paired, read_paired
 
-        chosen = (tuple(names or ()) for names in (item, correct, score, by))
-        paired = read_paired(files, Columns(*chosen, image=image))
+        columns = Columns(tuple(item or ()), tuple(correct or ()), tuple(score or ()), tuple(by or ()), image)
+        paired = read_paired(files, columns)
         means, differences = compare_paired(paired, level)
         changed = changed_items(paired)
         if out is not None:
@@ -55,7 +55,8 @@ def compare(
         for note in paired.notes:
             print(f"Note: {note}.")
         print(
-            f"{len(paired.items):,} items of {len(set(paired.image)):,} images, named by {', '.join(paired.items)}.\n"
+            f"{len(paired.items):,} items of {len(set(paired.image)):,} images, "
+            f"named by {', '.join(paired.items.columns)}.\n"
         )
         print(_means_text(means, level), end="\n\n")
         print(_differences_text(differences, level))

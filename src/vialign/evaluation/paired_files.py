@@ -208,7 +208,7 @@ def _keys(path: Path, table: pd.DataFrame, names: Sequence[str], notes: list[str
     if twice:
         row = int(np.flatnonzero(turn == 1)[0])
         said = f"{twice} {'item comes' if twice == 1 else 'items come'} twice by {', '.join(names)}"
-        where = f"({_shown(table.loc[row, list(names)])}, row {row + 1})"
+        where = f"({_shown(table.iloc[row][list(names)])}, row {row + 1})"
         if too_many(int((turn > 0).sum()), len(table), TOLERANCE):
             raise UserError(f"{path}: {said} {where}; name more columns with --item")
         notes.append(f"{said}{_told_apart(table, names)}; their rows are paired in the order of each file")
@@ -246,7 +246,7 @@ def _check_groups(
         for path, table in zip(paths, ordered, strict=True):
             differs = np.flatnonzero(table[name] != ordered[0][name])
             if len(differs):
-                item = _shown(ordered[0].loc[differs[0], list(names)])
+                item = _shown(ordered[0].iloc[int(differs[0])][list(names)])
                 raise UserError(f"{path}: `{name}` of {item} is not that of {paths[0]}; group --by what is the same")
 
 
