@@ -240,6 +240,7 @@ def reproduced(method):
         CONFIG.backbone.architecture,
         CONFIG.backbone.checkpoint,
         CONFIG.evaluation.expected,
+        CONFIG.evaluation.published,
     )
     wanted = known and method != "frozen"
     return [f"{RESULTS}/compare/reproduction.parquet"] if wanted else []
