@@ -142,12 +142,12 @@ def test_the_page_draws_every_checkpoint_and_the_runs_methods_and_escapes_their_
 
 def test_the_report_has_the_same_drawings_where_the_configuration_names_a_file(file, tmp_path):
     config = fake_config(data={"dataset": "flickr30k", "folder": str(tmp_path)}, report={"frontier": str(file)})
-    evidence = Evidence(tmp_path, {"results": results(MEASURED)}, (), None)
+    evidence = Evidence(tmp_path, {"results": results(MEASURED)}, (), None, {})
     section = beside_published(evidence, config)
     text = "".join(section.blocks)
     assert section.title == "Beside published checkpoints" and text.count("<svg") == 5
     assert "The methods of the run are drawn among them." in text
-    without = "".join(beside_published(Evidence(tmp_path, {}, (), None), config).blocks)
+    without = "".join(beside_published(Evidence(tmp_path, {}, (), None, {}), config).blocks)
     assert "No method of a run is drawn" in without
 
 
