@@ -243,7 +243,7 @@ def test_a_cache_of_like_images_mends_a_noisy_image():
     keys = F.normalize(drawn(5, 32), dim=1)
     values = F.normalize(drawn(5, 32, seed=1), dim=1)
     noisy = F.normalize(keys + 0.05 * drawn(5, 32, seed=2), dim=1)
-    right = (cached(noisy, keys, values, 0.5, 50.0) @ values.T).argmax(dim=1)
+    right = (cached(noisy, keys, values, torch.ones(5, dtype=torch.bool), 0.5, 50.0) @ values.T).argmax(dim=1)
     assert torch.equal(right, torch.arange(5)) and not torch.equal((noisy @ values.T).argmax(dim=1), right)
 
 

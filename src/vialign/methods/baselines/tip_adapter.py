@@ -8,7 +8,7 @@ and share and sharpness are set, not searched. The keys are evenly spread over t
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vialign.config.experiment import Config
@@ -52,9 +52,8 @@ class TipAdapter(CosineMethod):
         """Stored embeddings, with what is said of similar training images; alone while nothing is kept."""
         pooled = data.image_pooled[index]
         kept = self.keys.any(dim=1)
-        if not bool(kept.any()):
-            return {"pooled": pooled}
-        return {"pooled": cached(pooled, self.keys[kept], self.values[kept], self.share, self.sharpness)}
+        mixed = cached(pooled, self.keys, self.values, kept, self.share, self.sharpness)
+        return {"pooled": torch.where(kept.any(), mixed, pooled)}
 
     def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
         """Stored embeddings."""
@@ -69,11 +68,12 @@ def cached(
     embeddings: Float[Tensor, "image dim"],
     keys: Float[Tensor, "pair dim"],
     values: Float[Tensor, "pair dim"],
+    kept: Bool[Tensor, "pair"],
     share: float,
     sharpness: float,
 ) -> Float[Tensor, "image dim"]:
-    """Embeddings with a share of the values of the keys that they are near to; not longer than 1."""
-    weights = torch.softmax(sharpness * embeddings @ keys.T, dim=1)
+    """Embeddings with a share of the values of the `kept` keys that they are near to; not longer than 1."""
+    weights = torch.softmax((sharpness * embeddings @ keys.T).masked_fill(~kept, -torch.inf), dim=1)
     return (1 - share) * embeddings + share * weights @ values
 
 
