@@ -148,6 +148,58 @@ BASELINES = {
             ("regions", "token states"),
             "boxes of every image, those that it is tested on included, and one pass for every pair of a gallery",
         ),
+        Method(
+            "labclip",
+            "vialign.methods.baselines.labclip",
+            "LABCLIP",
+            "one linear map of the text embedding (Koishigarina et al.).",
+            "one square matrix behind the text tower",
+            "Koishigarina et al. 2026, arXiv:2502.03566",
+            1e-3,
+        ),
+        Method(
+            "negclip",
+            "vialign.methods.baselines.negclip",
+            "NegCLIP",
+            "all weights of both towers, with hard negatives among the rivals (Yuksekgonul et al.).",
+            "all weights of both towers",
+            "Yuksekgonul et al. 2023, arXiv:2210.01936",
+            3e-5,
+            (),
+            _TOWERS,
+        ),
+        Method(
+            "fsc-clip",
+            "vialign.methods.baselines.fsc_clip",
+            "FSC-CLIP",
+            "LoRA with local hard negatives and a calibrated loss (Oh et al.).",
+            "as LoRA; negatives are told apart by tokens and patches too, with a focal, smoothed loss",
+            "Oh et al. 2024, arXiv:2410.05210",
+            1e-3,
+            ("training.lora_rank", "baselines.fsc_clip"),
+            _TOWERS,
+        ),
+        Method(
+            "crops",
+            "vialign.methods.baselines.crops",
+            "Crop matching",
+            "encoded crops matched to the phrases of the caption, without training (Miranda et al.).",
+            "nothing; pieces of the caption take their best crop",
+            "Miranda et al. 2025, arXiv:2506.09691",
+            None,
+            ("baselines.crop_grid", "baselines.crop_pieces", "baselines.crop_share"),
+            _TOWERS,
+        ),
+        Method(
+            "tip-adapter",
+            "vialign.methods.baselines.tip_adapter",
+            "Tip-Adapter",
+            "what is said of similar training images joins the image's embedding, without training (Zhang et al.).",
+            "nothing; training pairs are kept, in the retrieval form of Tip-Adapter",
+            "Zhang et al. 2022, arXiv:2207.09519",
+            None,
+            ("baselines.cache_pairs", "baselines.cache_share", "baselines.cache_sharpness"),
+        ),
     )
 }
 """Methods that vialign is compared with, by name."""
@@ -199,27 +251,48 @@ METHODS = {**BASELINES, **{name: _curriculum(name) for name in CURRICULUM}}
 """Every method that a configuration may name."""
 LEARNING_RATES = {name: method.rate for name, method in METHODS.items() if method.rate is not None}
 """Default peak of the learning rate of each family of methods."""
+UNTRAINED = tuple(name for name, method in BASELINES.items() if method.rate is None)
+"""Methods without anything to train: no learning rate, no search, and one seed, since nothing is drawn."""
 TOWER_METHODS = tuple(name for name, method in METHODS.items() if "token ids" in method.reads)
 """Methods that run the backbone's towers in every step; all others read its frozen features."""
 REGION_METHODS = tuple(name for name, method in METHODS.items() if "regions" in method.reads)
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
-COMPARED = (*BASELINES, FULL, GUIDED)
+AVERAGED = {f"{name}-wise": name for name in ("lora", "bitfit", "labclip", "negclip", "fsc-clip")}
+"""Averages of tuned and frozen weights (WiSE-FT), of every baseline that changes the backbone's own weights, each with
+the method whose trained weights it is made of."""
+COMPARED = (*BASELINES, *AVERAGED, FULL, GUIDED)
 """Default methods of the full comparison: all that there are but the subsets."""
 
 
+def trained_as(method: str) -> str:
+    """The method whose training gives the weights: itself, but for an average."""
+    return AVERAGED.get(method, method)
+
+
 def family(method: str) -> str:
-    """What shares one learning rate, one search and one supervision: the curriculum's methods; any other is alone."""
-    return FULL if method == FULL or method.startswith(f"{FULL}-") else method
+    """What shares one learning rate, one search and one supervision: the curriculum's methods, and an average with the
+    method that it averages; any other is alone.
+    """
+    return FULL if method == FULL or method.startswith(f"{FULL}-") else trained_as(method)
 
 
 def meaning(method: str) -> tuple[str, str]:
     """Title of a method and what it is; a name that the catalogue does not hold stands for itself."""
-    known = METHODS.get(method)
+    known = METHODS.get(trained_as(method))
+    if known and method in AVERAGED:
+        return (
+            f"{known.title}, averaged",
+            f"the tuned weights of {known.title} averaged with the frozen ones (WiSE-FT).",
+        )
     return (known.title, known.meaning) if known else (method, "a method of this run.")
 
 
 MARKS = ("<!-- made by `vialign methods`; `make schema` writes it anew -->", "<!-- end of methods -->")
 """Around the tables in docs/methods.md."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def listing() -> str:
@@ -230,9 +303,9 @@ def listing() -> str:
     ]
     for method in BASELINES.values():
         cells = (f"`{method.name}`", method.title, method.trains, method.paper)
-        sizes = ", ".join(f"`{size}`" for size in method.sizes)
-        baselines.append(f"| {' | '.join((*cells, sizes, ', '.join(method.reads), method.told))} |")
+        baselines.append(f"| {' | '.join((*cells, _listed(method.sizes), ', '.join(method.reads), method.told))} |")
     curriculum = ["| name | modules |", "| --- | --- |"]
     curriculum += [f"| `{name}` | {METHODS[name].trains} |" for name in CURRICULUM]
+    averages = f"Averages of tuned and frozen weights (Wortsman et al. 2022, arXiv:2109.01903): {_listed(AVERAGED)}."
     heading = f"All methods of the curriculum read {', '.join(METHODS[FULL].reads)} and are told {METHODS[FULL].told}."
-    return "\n".join(["", *baselines, "", heading, "", *curriculum, "", ""])
+    return "\n".join(["", *baselines, "", averages, "", heading, "", *curriculum, "", ""])

@@ -36,6 +36,7 @@ from vialign.tables.signal import (
 )
 from vialign.tables.theory import THEORY, THEORY_TRENDS
 from vialign.tables.training import (
+    AVERAGES,
     GRADIENT_SAMPLES,
     GRADIENT_TERMS,
     MONITOR,
@@ -193,6 +194,13 @@ RESULTS_OF_A_RUN = (
         SIGNAL_MONITOR,
         "train_final",
         "light checks of the signal",
+    ),
+    Result(
+        "averages",
+        "train/{method}/{seed}/averages.parquet",
+        AVERAGES,
+        "average_weights",
+        "averages of tuned and frozen weights on selection",
     ),
     Result(
         "early_monitoring",

@@ -32,6 +32,9 @@ from vialign.data.regions.reading import index_regions
 from vialign.data.treebanks.penn import read_trees
 from vialign.data.treebanks.universal_dependencies import read_conllu
 from vialign.disentangle import TextDisentangler, VisualDisentangler, load_text, load_visual, save_text, save_visual
+from vialign.evaluation.frontier import read_frontier
+from vialign.evaluation.paired_files import Columns, compare_paired, read_paired
+from vialign.evaluation.published_values import read_values
 from vialign.features import contract_provenance, read_images
 from vialign.features.pixels import read_image
 from vialign.features.store import StoreWriter
@@ -376,6 +379,43 @@ def review_sheet(folder: Path) -> Path:
     return folder / "sheet.csv"
 
 
+def item_results(ending: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        rows = pd.DataFrame({"item_id": IMAGES, "image_id": IMAGES, "correct": [place % 2 for place in range(10)]})
+        for name in "ab":
+            path = folder / f"{name}{ending}"
+            if ending == ".parquet":
+                pq.write_table(pa.Table.from_pandas(rows), path, write_page_checksum=True)
+            elif ending == ".jsonl":
+                rows.to_json(path, orient="records", lines=True)
+            else:
+                rows.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
+        return folder / f"b{ending}"
+
+    return make
+
+
+def read_item_results(ending: str, folder: Path) -> int:
+    return len(compare_paired(read_paired([folder / f"{name}{ending}" for name in "ba"], Columns()))[0]) and len(IMAGES)
+
+
+FRONTIER = "architecture,checkpoint,family,winoground,coco_i2t,coco_t2i,flickr_i2t,flickr_t2i,comp_avg,i2t_avg,t2i_avg"
+
+
+def published_checkpoints(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    rows = [f"ViT-{place},openai,Open{',1.5' * 8}" for place in range(10)]
+    (folder / "p.csv").write_text("\n".join([FRONTIER, *rows]) + "\n")
+    return folder / "p.csv"
+
+
+def read_checkpoints(folder: Path) -> None:
+    """A row may come twice, so rows are not counted."""
+    read_frontier(folder / "p.csv")
+    read_values(folder / "p.csv")
+
+
 def winoground_parquet(folder: Path) -> Path:
     folder.mkdir(parents=True)
     rows = []
@@ -465,6 +505,16 @@ ARTIFACTS = [
         lambda folder: len(read_sheet(folder / "sheet.csv", failures())),
         labelled_rows,
     ),
+    *(
+        Format(f"item results {ending[1:]}", kind, item_results(ending), partial(read_item_results, ending), rows)
+        for ending, kind, rows in (
+            (".csv", "lines", csv_rows),
+            (".tsv", "lines", lambda content: None),
+            (".jsonl", "jsonl", lines_of),
+            (".parquet", "bytes", same(len(IMAGES))),
+        )
+    ),
+    Format("published checkpoints", "lines", published_checkpoints, read_checkpoints),
     Format(
         "winoground packed",
         "bytes",

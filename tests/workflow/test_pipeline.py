@@ -124,10 +124,10 @@ def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: 
     page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
     comparisons = read_table(run / "results/compare_all/comparisons.parquet", COMPARISONS)
     assert {"frozen", "clip-adapter", "filip"} <= set(comparisons["reference"])
-    for name in ("CLIP-Adapter", "FILIP", "Search for the learning rate"):
+    for name in ("CLIP-Adapter", "FILIP", "LABCLIP, averaged", "Tip-Adapter", "Search for the learning rate"):
         assert name in page
     searches = {path.stem: read_table(path, SEARCH) for path in run.glob("results/search/*.parquet")}
-    assert set(searches) == {"lora", "clip-adapter", "filip", "vialign"}
+    assert set(searches) == {"lora", "clip-adapter", "filip", "labclip", "vialign"}
     assert all(len(table) == 2 and table["chosen"].sum() == 1 for table in searches.values())
     assert not list(run.glob("results/train/**/.*unfinished*"))
     for target in ("all", "compare_all"):

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vialign.catalogue import FULL, GUIDED, REGION_METHODS, TOWER_METHODS, family
+from vialign.catalogue import AVERAGED, FULL, GUIDED, REGION_METHODS, TOWER_METHODS, UNTRAINED, family, trained_as
 from vialign.catalogue import SUBSETS as ALL_SUBSETS
 from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders
@@ -37,8 +37,11 @@ SUBSETS = list(ALL_SUBSETS)
 SEEDS = CONFIG.training.seeds
 COMPARED_SEEDS = CONFIG.training.compare_seeds
 TRAINED_SEEDS = list(dict.fromkeys([*SEEDS, *COMPARED_SEEDS]))
-# Methods whose trainings and evaluations are a job for each seed: they run a tower, or have one seed only.
-APART = "|".join(["frozen", *sorted(TOWER_METHODS), *sorted(REGION_METHODS)])
+# Methods whose trainings and evaluations are a job for each seed: they run a tower, or have one seed only, or are made
+# of a training of such a kind or another.
+APART = "|".join(
+    sorted({*UNTRAINED, *TOWER_METHODS, *REGION_METHODS, *AVERAGED})
+)
 TOGETHER = f"(?!(?:{APART})/)[a-z-]+"
 DEMO = "vialign-scenes"
 # Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
@@ -124,12 +127,12 @@ def finished_methods():
 
 
 def each_run(output):
-    """The files of every finished method and seed; the frozen backbone has nothing to draw and runs once."""
+    """The files of every finished method and seed; a method that draws nothing runs once."""
     return [
         path
         for method in finished_methods()
         for path in expand(
-            output, method=method, seed=SEEDS[:1] if method == "frozen" else SEEDS
+            output, method=method, seed=SEEDS[:1] if method in UNTRAINED else SEEDS
         )
     ]
 
@@ -169,15 +172,20 @@ def compared():
     return list(dict.fromkeys([*CONFIG.training.compared, chosen()]))
 
 
+def of_trained(output):
+    """The same of those that are trained: an average is made of another's training."""
+    return [path for path in of_compared(output) if Path(path).parts[-3] not in AVERAGED]
+
+
 def of_compared(output):
-    """The files of every compared method and seed; the frozen backbone has nothing to draw and runs once."""
+    """The files of every compared method and seed; a method that draws nothing runs once."""
     return [
         path
         for method in compared()
         for path in expand(
             output,
             method=method,
-            seed=COMPARED_SEEDS[:1] if method == "frozen" else COMPARED_SEEDS,
+            seed=COMPARED_SEEDS[:1] if method in UNTRAINED else COMPARED_SEEDS,
         )
     ]
 
@@ -232,6 +240,7 @@ def reproduced(method):
         CONFIG.backbone.architecture,
         CONFIG.backbone.checkpoint,
         CONFIG.evaluation.expected,
+        CONFIG.evaluation.published,
     )
     wanted = known and method != "frozen"
     return [f"{RESULTS}/compare/reproduction.parquet"] if wanted else []
@@ -243,7 +252,7 @@ TOWER_THREADS = 1 if CONFIG.backbone.architecture == DEMO else 4
 
 def cores(method):
     """Those that the towers use for a method that runs one in each step; the others have no work for two."""
-    return TOWER_THREADS if method in TOWER_METHODS else 1
+    return TOWER_THREADS if trained_as(method) in TOWER_METHODS else 1
 
 
 def training_cores(method):
@@ -280,8 +289,8 @@ def regions_of(method, splits):
 
 
 def searched_as(method):
-    """The method whose search gives this one its learning rate; none for the frozen backbone."""
-    if method == "frozen" or len(CONFIG.training.search.factors) == 1:
+    """The method whose search gives this one its learning rate; none where nothing is trained."""
+    if method in UNTRAINED or len(CONFIG.training.search.factors) == 1:
         return None
     return family(method)
 

@@ -138,6 +138,36 @@ use rule train_final as train_final_seeds with:
         seeds=TRAINED_SEEDS,
 
 
+# The tuned weights of a method averaged with the frozen ones; no training of its own.
+rule average_weights:
+    input:
+        **{f"selection_{name}": path for name, path in encoded("selection").items()},
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        calibration=rules.calibrate_signal.output[0],
+        trained=lambda wildcards: f"{RESULTS}/train/{trained_as(wildcards.method)}/{wildcards.seed}/final.safetensors",
+    output:
+        checkpoint=f"{RESULTS}/train/{{method}}/{{seed}}/final.safetensors",
+        averages=f"{RESULTS}/train/{{method}}/{{seed}}/averages.parquet",
+    log:
+        f"{RESULTS}/logs/average_weights/{{method}}/{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/average_weights/{{method}}/{{seed}}.tsv"
+    wildcard_constraints:
+        method="|".join(AVERAGED),
+    conda:
+        "../../envs/vialign.yaml"
+    threads: lambda wildcards: cores(wildcards.method)
+    params:
+        config=section(*BUILDING, "evaluation.reproduction"),
+        code=code("average_weights"),
+    script:
+        "../scripts/average_weights.py"
+
+
+ruleorder: average_weights > train_final
+
+
 # The gate's own images, which no training reads: what chose rates and weights would flatter them.
 rule early_outcomes:
     input:

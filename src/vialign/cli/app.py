@@ -8,9 +8,11 @@ import typer
 
 from vialign import __version__
 from vialign.cli.budget import budget
+from vialign.cli.compare import compare
 from vialign.cli.errors import one_line_errors
 from vialign.cli.explain import explain
 from vialign.cli.failures import app as failures_app
+from vialign.cli.frontier import frontier
 from vialign.cli.init import init
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
@@ -41,7 +43,9 @@ app.add_typer(signal_app, name="signal")
 app.add_typer(failures_app, name="failures")
 app.add_typer(report_app, name="report")
 app.command("budget")(budget)
+app.command("compare")(compare)
 app.command("explain")(explain)
+app.command("frontier")(frontier)
 app.command("init")(init)
 
 

@@ -33,8 +33,8 @@ def report_build(
 
         files = config or []
         check_paths([Output("--out", out, PAGE)], {"RESULTS": results} | {f"CONFIG {file}": file for file in files})
-        settings = _config(results, files)
-        build_report(results, settings, out, _provenance(settings, "vialign.report.build"))
+        settings = config_of(results, files)
+        build_report(results, settings, out, provenance_of(settings, "vialign.report.build"))
         print(f"{out}: written")
 
 
@@ -52,11 +52,12 @@ def report_compare(
         from vialign.report.side_by_side import build_comparison
 
         check_paths([Output("--out", out, PAGE)], {"RUN_A": run_a, "RUN_B": run_b})
-        build_comparison(run_a, run_b, out, _provenance(Config(), "vialign.report.side_by_side"))
+        build_comparison(run_a, run_b, out, provenance_of(Config(), "vialign.report.side_by_side"))
         print(f"{out}: written; differences are {run_b} minus {run_a}")
 
 
-def _config(results: Path, files: list[Path]) -> Config:
+def config_of(results: Path, files: list[Path]) -> Config:
+    """The configuration of a run: of these files, else the run's own record. Raises UserError where there is none."""
     from vialign.report.runs import CONFIG
 
     if files:
@@ -67,7 +68,8 @@ def _config(results: Path, files: list[Path]) -> Config:
     return read_config(stored)
 
 
-def _provenance(config: Config, module: str) -> dict[str, str]:
+def provenance_of(config: Config, module: str) -> dict[str, str]:
+    """What made a page: the configuration, the code that `module` reaches, the versions."""
     from vialign.digest import code_digest
     from vialign.stage import make_provenance
 

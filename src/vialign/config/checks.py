@@ -45,11 +45,11 @@ def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
 
 
 def _methods(config: "Config") -> Iterator[str]:
-    from vialign.catalogue import LEARNING_RATES, METHODS
+    from vialign.catalogue import AVERAGED, LEARNING_RATES, METHODS
 
     training = config.training
     yield from _known("training.methods", training.methods, METHODS)
-    yield from _known("training.compare", training.compared, METHODS)
+    yield from _known("training.compare", training.compared, {**METHODS, **AVERAGED})
     yield from _known("training.learning_rates", training.learning_rates, LEARNING_RATES)
     yield from _known("budget.reference", [config.budget.reference], names.architectures())
 

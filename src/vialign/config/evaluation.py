@@ -52,6 +52,9 @@ class EvaluationConfig(Section):
     ten points are more than the methods of a table commonly differ by, so a rise may come from the words alone."""
     expected: tuple[ExpectedValue, ...] = ()
     """Values that the frozen backbone must reproduce, beside the published ones that ship with the package."""
+    published: tuple[str, ...] = ()
+    """Files with more published values: a row a value (architecture, checkpoint, benchmark, metric, percent), or a row
+    a checkpoint and a column a benchmark, as vl_compo's results.csv has them."""
     reproduction: ReproductionConfig = ReproductionConfig()
 
 
@@ -103,3 +106,6 @@ class ReportConfig(Section):
     """Failures shown with their images, over all methods, classes and benchmarks."""
     challenge: Fraction = 0.035
     """Gain in R@1 over the frozen backbone that the method promises (docs/method.md#11-what-was-expected)."""
+    frontier: str | None = None
+    """File of published checkpoints, a row each with columns as vl_compo's results.csv has them: the report then draws
+    retrieval against composition, with the run's methods where the benchmarks are the same."""

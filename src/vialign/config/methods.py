@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from vialign.catalogue import COMPARED
 from vialign.config.section import Count, Fraction, Names, NonNegative, Positive, Section, Seeds
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class GroundingConfig(Section):
     """Word grounding: a ridge regression from a caption's words to its image, fitted before the first step."""
@@ -129,6 +131,19 @@ class TrainingConfig(Section):
         return COMPARED if self.compare is None else self.compare
 
 
+class FscClipConfig(Section):
+    """The losses of FSC-CLIP, with the authors' values."""
+
+    whole: NonNegative = 0.5
+    """Weight of the loss on embeddings, in `training.negatives`."""
+    local: NonNegative = 0.2
+    """Weight of the loss on tokens and patches."""
+    focus: NonNegative = 2.0
+    """Power by which pairs that are told apart already count less; 0 leaves it out."""
+    smoothing: Fraction = 0.02
+    """Share of the truth that is spread over caption and negative alike."""
+
+
 class BaselinesConfig(Section):
     """Sizes of the baselines, from their papers."""
 
@@ -155,6 +170,21 @@ class BaselinesConfig(Section):
     """Its layers; 12 in the paper."""
     uniter_transport: NonNegative = 0.1
     """Weight of its word-region alignment, as in the authors' code."""
+    fsc_clip: FscClipConfig = FscClipConfig()
+    crop_grid: Annotated[int, Field(ge=1, le=7)] = 3
+    """Crops a side of the image, each half as wide and high; every crop is one more pass of the image tower."""
+    crop_pieces: Annotated[int, Field(ge=1, le=32)] = 8
+    """Pieces of a caption that are matched with the crops, at most."""
+    crop_share: Fraction = 0.5
+    """Share of their matches in the score; the rest is the cosine of image and caption."""
+    cache_pairs: Count = 1000
+    """Training images that Tip-Adapter keeps, each with the mean of its captions."""
+    cache_share: Fraction = 0.2
+    """Share of what they say of an image in its embedding."""
+    cache_sharpness: Positive = 20.0
+    """How fast their weight falls with the distance from the image; 5.5 in the paper, whose classes need less."""
+    averaging_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    """Shares of the tuned weights among which the weight averages choose on selection; the rest are frozen weights."""
 
 
 class BudgetConfig(Section):

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,6 +11,7 @@ import pandas as pd
 from vialign.config.evaluation import ExpectedValue
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
+from vialign.evaluation.published_values import published_values
 from vialign.files.artifacts import read_table
 from vialign.names import BENCHMARKS
 from vialign.tables.evaluation import REPRODUCTION
@@ -35,19 +35,14 @@ class Measured:
     """Whether every image of the split is a square of the same size, as after squashing."""
 
 
-def published_values() -> pd.DataFrame:
-    """The published values that ship with the package.
+def has_known_values(
+    architecture: str, checkpoint: str | None, expected: Sequence[ExpectedValue], more: Sequence[str] = ()
+) -> bool:
+    """Whether there is anything that the frozen backbone can be held against before modules are trained on it.
 
-    Columns: architecture and checkpoint (open_clip names), benchmark (data set, or choice benchmark), metric
-    (`<direction>_<measure>`, a measure, or `macro_<measure>`), percent, tolerance (percentage points), source.
+    `more` are files of published values beside those of the package. Raises UserError as `published_values`.
     """
-    with (files("vialign.evaluation") / "published.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file)
-
-
-def has_known_values(architecture: str, checkpoint: str | None, expected: Sequence[ExpectedValue]) -> bool:
-    """Whether there is anything that the frozen backbone can be held against before modules are trained on it."""
-    published = published_values()
+    published = published_values(tuple(more))
     own = published["architecture"].str.removesuffix(_QUICK_GELU) == architecture.removesuffix(_QUICK_GELU)
     return bool(expected) or bool((own & (published["checkpoint"] == checkpoint)).any())
 
@@ -64,6 +59,7 @@ def check_reproduction(
     contract: Mapping[str, str] | None = None,
     images: pd.DataFrame | None = None,
     published_counts: Mapping[str, int] | None = None,
+    published: Sequence[str] = (),
 ) -> pd.DataFrame:
     """REPRODUCTION: every published or expected value that RESULTS of the frozen backbone can be held against.
 
@@ -73,8 +69,9 @@ def check_reproduction(
     items). Empty when there are none.
 
     For the cause of a miss: `contract` is that of the backbone, `images` are IMAGES, and `published_counts` are those
-    of the sources (`SourceNote.expected`). Raises UserError when an expected value names a benchmark or measure that
-    was not evaluated.
+    of the sources (`SourceNote.expected`). `published` are files of published values beside those of the package.
+    Raises UserError when an expected value names a benchmark or measure that was not evaluated, and as
+    `published_values`.
     """
     own = results[results["method"] == method]
     columns = (own[name].tolist() for name in ("benchmark", "measure", "convention"))
@@ -82,7 +79,7 @@ def check_reproduction(
     measured = measured_with(own, split, contract or {}, images)
     counts = published_counts or {}
     rows = []
-    for row in cast(list[dict[str, Any]], published_values().to_dict("records")):
+    for row in cast(list[dict[str, Any]], published_values(tuple(published)).to_dict("records")):
         same = row["architecture"].removesuffix(_QUICK_GELU) == architecture.removesuffix(_QUICK_GELU)
         if not same or row["checkpoint"] != checkpoint:
             continue

@@ -25,6 +25,7 @@ def reproduce(run: Run) -> None:
         contract=backbone_contract(read_provenance(f"{run.input.features}/{MANIFEST}")),
         images=read_table(run.input.images, IMAGES),
         published_counts={what: count for note in notes if note for what, count in note.expected.items()},
+        published=settings.published,
     )
     print(reproduction.to_string() if len(reproduction) else "nothing is known to hold this backbone against")
     write_table(reproduction, REPRODUCTION, run.output[0], run.provenance)

@@ -4,7 +4,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vialign.catalogue import BASELINES, CURRICULUM, GUIDED, LEARNING_RATES, METHODS, TOWER_METHODS, family
+from vialign.catalogue import (
+    BASELINES,
+    CURRICULUM,
+    GUIDED,
+    LEARNING_RATES,
+    METHODS,
+    TOWER_METHODS,
+    UNTRAINED,
+    family,
+    trained_as,
+)
 from vialign.config.experiment import Config
 from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
@@ -20,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def learning_rate(name: str, config: TrainingConfig) -> float:
-    """The peak learning rate of a method: the config's, or the catalogue's; 0 for the frozen backbone."""
-    if name == "frozen":
+    """The peak learning rate of a method: the config's, or the catalogue's; 0 where nothing is trained."""
+    if name in UNTRAINED:
         return 0.0
     return config.learning_rates.get(family(name), LEARNING_RATES[family(name)])
 
@@ -31,7 +41,7 @@ def open_backbone(name: str, config: Config, images: str | Path) -> "Backbone | 
 
     `images` is a store of image features, which carries the facts. Raises UserError when either cannot be read.
     """
-    if name in TOWER_METHODS:
+    if trained_as(name) in TOWER_METHODS:
         from vialign.backbone import load_backbone
 
         return load_backbone(config.backbone, config.seed)
@@ -41,11 +51,12 @@ def open_backbone(name: str, config: Config, images: str | Path) -> "Backbone | 
 def build_method(
     name: str, config: Config, backbone: "Backbone | BackboneFacts", calibration: SignalCalibration, seed: int
 ) -> Objective:
-    """A method at its start; `seed` decides its random initial values.
+    """A method at its start; `seed` decides its random initial values. An average is the method that it averages.
 
     Raises UserError when no method has that name, TypeError when it runs the towers and is given facts alone.
     """
-    method = _build(name, config, backbone, calibration, seed)
+    method = _build(trained_as(name), config, backbone, calibration, seed)
+    method.name = name
     method.hardest_share = config.training.hardest
     return method
 

@@ -17,7 +17,7 @@ from vialign.files.artifacts import write_text
 from vialign.progress import track
 from vialign.report.blocks import RESULTS, Section, part
 from vialign.report.evidence import Evidence, read_evidence
-from vialign.report.sections import SECTIONS, design_review, opening
+from vialign.report.sections import SECTIONS, beside_published, design_review, opening
 
 
 def build_report(
@@ -45,6 +45,8 @@ def render_report(
     """The page as text; its links to tables wait for `with_links`."""
     review = partial(design_review, called=called)
     makers: list[Callable[[Evidence, Config], Section]] = [opening, *([review] if evidence.stopped else []), *SECTIONS]
+    if config.report.frontier is not None:
+        makers.append(beside_published)
     sections = [make(evidence, config) for make in track(makers, "sections of the report")]
     return render_page(config.title, "vialign report", sections, provenance)
 

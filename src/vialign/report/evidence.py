@@ -43,7 +43,7 @@ TRAINING: dict[str, tuple[str, Table]] = {
 SEARCHES = NAMED["search"].path.format(method="*")
 """The searches for a learning rate, one table a method."""
 
-_TRAINED = r"train/.*/(final|log|monitor|signal_monitor|trail)\."
+_TRAINED = r"train/.*/(averages|final|log|monitor|signal_monitor|trail)\."
 _AFTER_EARLY = rf"ablate/|compare/|compare_all/|analyse/(?!theory)|evaluate/(?!agreement)|{_TRAINED}"
 _AFTER_BUDGET = rf"search/|train/|gates/early|{_AFTER_EARLY}"
 _BEHIND = {

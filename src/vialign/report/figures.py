@@ -1,6 +1,7 @@
 """Drawings: a frame in, one inline SVG with the rows it shows out; nothing is read from disk or from the clock.
 
-Every drawing is one of four kinds: values with intervals, curves with bands, outlines of distributions, and paths.
+Every drawing is one of five kinds: values with intervals, curves with bands, outlines of distributions, paths, and
+points.
 """
 
 import io
@@ -218,6 +219,44 @@ def path_plot(
         axes.set_ylabel(labels[1])
         _legend(figure, axes, True)
         return Drawing(_svg(figure, name, title), name, frame, (series, repeat, x, y))
+
+
+def point_plot(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    x: str,
+    y: str,
+    series: str,
+    labels: tuple[str, str],
+    order: Sequence[str] = (),
+    start: tuple[float, float] | None = None,
+    moved: str | None = None,
+) -> Drawing:
+    """One point a row, one colour and marker a `series`; the first of `order` stays in the background.
+
+    With `start`, a thin line leads from there to each point of the series `moved`.
+    """
+    present = set(frame[series])
+    looks = {label: look for label, look in _looks(list(order), order).items() if label in present}
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, 3.2 + _legend_room(list(looks))), layout="constrained")
+        axes = figure.subplots()
+        for place, (label, (colour, marker, _)) in enumerate(looks.items()):
+            part = frame[frame[series] == label]
+            if start is not None and label == moved:
+                for row in part[[x, y]].itertuples(index=False):
+                    axes.plot([start[0], row[0]], [start[1], row[1]], color=colour, linewidth=0.7, zorder=1)
+            behind = place == 0 and len(looks) > 1
+            size, alpha = (3.0, 0.6) if behind else (6.5, 1.0)
+            colour = MUTED if behind else colour
+            (points,) = axes.plot(part[x], part[y], marker, linestyle="none", color=colour, label=label, alpha=alpha)
+            points.set(markersize=size, zorder=2 + place)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(_wrap(labels[1]))
+        _legend(figure, axes, True)
+        return Drawing(_svg(figure, name, title), name, frame, ("model", series, x, y))
 
 
 def _looks(names: list[Any], order: Sequence[str]) -> dict[Any, Look]:

@@ -44,6 +44,14 @@ SEARCH = Table(
 )
 
 
+AVERAGES = Table(
+    "averages",
+    share=Column(pa.float64(), "of the tuned weights; the rest are the frozen ones", low=0, high=1, key=True),
+    score=unit_interval("the selection metric of the average"),
+    chosen=flag("whether the method is evaluated with it: the best score, of equal ones the first share"),
+)
+
+
 MONITOR = Table(
     "monitor",
     step=number_key("optimiser step"),

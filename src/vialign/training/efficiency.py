@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vialign.backbone import load_backbone
 from vialign.budget.counting import Counts, Work, count_parser, parser_counts
 from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
-from vialign.catalogue import CURRICULUM
+from vialign.catalogue import CURRICULUM, UNTRAINED
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
@@ -111,7 +111,7 @@ def method_subject(bench: Bench, config: Config, name: str, plain: str | None = 
         image=image,
         text=text,
         pair=pair,
-        step=None if trained == "frozen" else _step(bench, config, trained),
+        step=None if trained in UNTRAINED else _step(bench, config, trained),
         unmerged=None if deployed is method else _inference(bench, method, local)[2],
         parser=_parser(bench) if local else None,
     )
@@ -231,8 +231,9 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
                     phrases = _phrases(bench, list(captions), states, tokens.mask, tokens.offsets)
             else:
                 pooled = bench.backbone.encode_text(tokens.ids)
+    empty = {**_empty(len(captions)), "texts": pd.DataFrame({"text": list(captions)})}
     return SplitData(
-        **_empty(len(captions)),  # type: ignore[arg-type]
+        **empty,  # type: ignore[arg-type]
         image_pooled=torch.empty(0, bench.backbone.dimension),
         text_pooled=pooled,
         prototypes=_NO_PROTOTYPES,

@@ -22,7 +22,7 @@ from vialign.files.locks import end_cleanly
 from vialign.files.text import any_console, read_text
 from vialign.tables.data import IMAGES
 from vialign.tables.evaluation import OUTCOMES
-from vialign.tables.training import MONITOR, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
+from vialign.tables.training import AVERAGES, MONITOR, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -171,6 +171,36 @@ def search_job(job: TrainingJob) -> None:
         seed=job.seed,
     )
     write_table(table, SEARCH, job.outputs["search"], job.provenance)
+
+
+def average_job(job: TrainingJob) -> None:
+    """Average the tuned weights with the frozen ones, with the share that selection chooses."""
+    import torch
+
+    from vialign.methods.averaging import choose_share
+    from vialign.methods.build import build_method, open_backbone
+    from vialign.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from vialign.signal.calibration import read_calibration
+    from vialign.training.monitor import check, selection_score
+
+    torch.set_num_threads(job.threads)
+    backbone = open_backbone(job.method, job.config, job.inputs["selection_image_features"])
+    method = build_method(job.method, job.config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
+    data = read_job_split(job, "selection", method.needs, backbone)
+    tuned = load_checkpoint(job.inputs["trained"])
+    shares = job.config.baselines.averaging_shares
+    share, scores = choose_share(
+        method.eval(),
+        method.state(),
+        tuned.best,
+        shares,
+        lambda: selection_score(check(method, data, tuned.step, job.seed)[0]),
+    )
+    state = method.state()
+    checkpoint = Checkpoint(tuned.step, state, state, scores[share], tuned.best_step, {})
+    save_checkpoint(checkpoint, job.outputs["checkpoint"], job.provenance)
+    rows = [{"share": tried, "score": score, "chosen": tried == share} for tried, score in scores.items()]
+    write_table(pd.DataFrame(rows), AVERAGES, job.outputs["averages"], job.provenance)
 
 
 def found_rate(job: TrainingJob) -> float:

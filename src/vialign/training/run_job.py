@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from vialign.evaluation.reproduction import require_reproduced
 from vialign.stage import Run
-from vialign.training.job import TrainingJob, run_job, search_job
+from vialign.training.job import TrainingJob, average_job, run_job, search_job
 
 
 def train_run(run: Run) -> None:
@@ -16,6 +16,11 @@ def train_run(run: Run) -> None:
 def search_run(run: Run) -> None:
     """Search the learning rate of a method."""
     search_job(_job(run, run.config.training.seeds[0], "early"))
+
+
+def average_run(run: Run) -> None:
+    """Average the weights of a finished training with the frozen ones."""
+    average_job(_job(run, int(run.wildcards.seed), "final"))
 
 
 def _job(run: Run, seed: int, until: Literal["early", "final"], number: int = 0) -> TrainingJob:

@@ -10,7 +10,16 @@ from torch import nn
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
-from vialign.catalogue import CURRICULUM, LEARNING_RATES, METHODS, REGION_METHODS, family
+from vialign.catalogue import (
+    AVERAGED,
+    COMPARED,
+    CURRICULUM,
+    LEARNING_RATES,
+    METHODS,
+    REGION_METHODS,
+    UNTRAINED,
+    family,
+)
 from vialign.config.experiment import load_config
 from vialign.digest import module_closure
 from vialign.errors import UserError
@@ -23,9 +32,15 @@ from vialign.training.loop import require_gradients
 SCORES = close(torch.float32, transformer(width=32, layers=2))
 """Two ways through the towers of these tests to a similarity."""
 
-CONFIG = load_config({"training": {"lora_rank": 2}, "baselines": {"image_prompts": 3, "text_prompts": 2}})
-TRAINED = [name for name in METHODS if name != "frozen"]
+CONFIG = load_config(
+    {
+        "training": {"lora_rank": 2},
+        "baselines": {"image_prompts": 3, "text_prompts": 2, "cache_pairs": 4, "crop_grid": 2},
+    }
+)
+TRAINED = [name for name in METHODS if name not in UNTRAINED]
 START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
+START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter"}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -98,11 +113,15 @@ def expected_parameters(name, backbone):
         convolutions = sum(m.out_channels for m in modules if isinstance(m, nn.Conv2d) and m.bias is not None)
         image = blocks * 11 * vision + 2 * vision if vit else norms + convolutions + d
         return image + blocks * 11 * text + text
-    if name == "lora":
+    if name == "negclip":
+        whole = dict(backbone.model.named_parameters())
+        return sum(parameter.numel() for key, parameter in whole.items() if not key.startswith("logit_"))
+    if name in ("lora", "fsc-clip"):
         image = 6 * lora_rank * vision * blocks if vit else lora_rank * (backbone.trunk_width + d)
         return image + 6 * lora_rank * text * blocks
     return {
-        "frozen": 0,
+        **dict.fromkeys(UNTRAINED, 0),
+        "labclip": d * d,
         "clip-adapter": 2 * 2 * d * (d // 4),
         "prompt": blocks * 2 * text + (blocks * 3 * vision if vit else 0),
         "coop": 4 * text,
@@ -210,7 +229,7 @@ def test_the_start_follows_from_the_seed_and_frozen_weights_are_those_of_the_bac
 
 def test_every_method_has_a_name_a_learning_rate_and_code_that_is_watched():
     assert all(re.fullmatch("[a-z-]+", name) for name in METHODS)
-    assert learning_rate("frozen", CONFIG.training) == 0
+    assert all(learning_rate(name, CONFIG.training) == 0 for name in UNTRAINED)
     assert all(learning_rate(name, CONFIG.training) > 0 for name in TRAINED)
     assert {family(name) for name in TRAINED} == set(LEARNING_RATES)
     assert family("clip-adapter") == "clip-adapter" and family("vialign-correct") == "vialign"
@@ -219,6 +238,15 @@ def test_every_method_has_a_name_a_learning_rate_and_code_that_is_watched():
     assert learning_rate("lora", rates) == 0.5 and learning_rate("coop", rates) == LEARNING_RATES["coop"]
     with pytest.raises(UserError, match="names 'clip'; known methods: frozen, lora"):
         build("clip", None)
+
+
+def test_an_average_is_the_method_that_it_averages_under_its_own_name(backbone, data):
+    """Of every baseline that changes the backbone's own weights, in the full comparison."""
+    assert set(AVERAGED) < set(COMPARED) and not set(AVERAGED) & set(METHODS)
+    for name, averaged in AVERAGED.items():
+        method = build(name, backbone)
+        assert method.name == name and method.state().keys() == build(averaged, backbone).state().keys()
+        assert family(name) == averaged and averaged in TRAINED
 
 
 def test_regions_are_made_for_the_methods_that_read_them(backbone):

@@ -4,6 +4,7 @@ import pytest
 from vialign.config.evaluation import ExpectedValue
 from vialign.data.datasets.flickr8k import NOTE as FLICKR8K
 from vialign.errors import UserError
+from vialign.evaluation.published_values import published_values
 from vialign.evaluation.reproduction import (
     NO_CAUSE,
     Measured,
@@ -11,7 +12,6 @@ from vialign.evaluation.reproduction import (
     has_known_values,
     likely_cause,
     measured_with,
-    published_values,
     require_reproduction,
 )
 from vialign.tables.evaluation import REPRODUCTION

@@ -7,6 +7,7 @@ from vialign.report.blocks import Section, heading
 from vialign.report.evidence import Evidence
 from vialign.report.sections.attribution import attribution
 from vialign.report.sections.failures import failures
+from vialign.report.sections.frontier import beside_published
 from vialign.report.sections.gates import gates
 from vialign.report.sections.inputs import backbone, data, disentanglers
 from vialign.report.sections.methods import ablation, comparison, efficiency
@@ -57,4 +58,4 @@ SECTIONS: tuple[Maker, ...] = (
 )
 """What follows the summary, and the design review of a stopped run."""
 
-__all__ = ["SECTIONS", "design_review", "opening"]
+__all__ = ["SECTIONS", "beside_published", "design_review", "opening"]

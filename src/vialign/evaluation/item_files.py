@@ -1,0 +1,166 @@
+"""Files of anybody's results, item by item: CSV or TSV, JSON lines, Parquet; every cell as text, then as an outcome."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from jaxtyping import Float
+
+from vialign.errors import UserError, reading
+from vialign.files.text import NotJson, parse_json, read_text, text_lines
+
+ITEM_IDS = ("item_id", "question_id", "sample_id", "uid", "id")
+"""Columns that name an item by themselves, together with `PLACES`."""
+PLACES = ("benchmark", "split", "measure")
+IMAGES = ("image_id", "image", "filename", "file_name", "image_file", "file")
+"""Columns that name the image of an item; items of one image are not independent."""
+CAPTIONS = ("caption", "caption_0", "caption_1", "caption2", "negative_caption", "negative", "negative_image")
+KINDS = ("text", "question", "answer", "type", "subtype", "category", "tag", "relation")
+PARTS = (*PLACES, *IMAGES, *CAPTIONS, *KINDS)
+"""Columns that name an item together, where none does so by itself."""
+CORRECT = (
+    *("correct", "is_correct", "hit"),
+    *(f"{side}_{what}" for what in ("score", "correct") for side in ("text", "image", "group")),
+)
+"""Columns that say whether an item was solved."""
+SCORES = ("score", "value", "soft_accuracy", "accuracy")
+"""Columns with a share of an item that was solved, looked for where none of `CORRECT` is there."""
+
+_YES_NO = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
+_ADDRESS = re.compile(r"<.* at 0x[0-9a-fA-F]+>")
+"""How Python writes an object that has no text of its own: another one in each process."""
+
+
+def read_item_file(path: Path) -> pd.DataFrame:
+    """One row an item, every cell as text; numbers that are whole without a fraction, what is missing as nothing.
+
+    Raises UserError naming the file, the row (from 1, a header not counted) and the mend, where it is no file of its
+    kind, or has no rows.
+    """
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise UserError(
+            f"{path}: results by item are read from {', '.join(_READERS)}; give it the ending of what it is"
+        )
+    with reading(path):
+        table = read(path)
+    if table.empty:
+        raise UserError(f"{path}: holds no items; get it again")
+    return table
+
+
+def found_columns(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Those of the names that are columns."""
+    there = set(columns)
+    return [name for name in names if name in there]
+
+
+def item_columns(tables: Sequence[pd.DataFrame]) -> tuple[list[str], list[str]]:
+    """The columns that name an item in all the tables; and those that would, but hold addresses of objects."""
+    common = set.intersection(*(set(table.columns) for table in tables))
+    ids = found_columns(common, ITEM_IDS)
+    wanted = found_columns(common, [*PLACES, *ids[:1]]) if ids else found_columns(common, PARTS)
+    empty = [name for name in wanted if any(has_addresses(table[name]) for table in tables)]
+    return [name for name in wanted if name not in empty], empty
+
+
+def has_addresses(cells: pd.Series) -> bool:
+    """Whether a column holds objects as Python writes them, which name nothing outside the process that wrote them."""
+    return bool(cells.str.fullmatch(_ADDRESS).any())
+
+
+def outcomes_of(path: Path, table: pd.DataFrame, column: str, *, yes_no: bool) -> Float[np.ndarray, "item"]:
+    """The outcomes in a column: 0 or 1 where `yes_no` (also true and false), else numbers from 0 to 1.
+
+    Raises UserError naming the first row whose cell is none.
+    """
+    cells = table[column].str.strip().str.lower()
+    values = cells.map(_YES_NO) if yes_no else pd.to_numeric(cells, errors="coerce")
+    wrong = ~values.between(0, 1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        wanted = "0, 1, true or false" if yes_no else "a number from 0 to 1"
+        option = "--correct" if yes_no else "--score"
+        raise UserError(
+            f"{path}, row {row + 1}: field `{column}`: {table[column].iloc[row]!r} is not {wanted}; correct it, or "
+            f"name another column with {option}"
+        )
+    return values.to_numpy(np.float64)
+
+
+def _read_separated(separator: str) -> Callable[[Path], pd.DataFrame]:
+    def read(path: Path) -> pd.DataFrame:
+        reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator, strict=True)
+        try:
+            header = _header(path, next(reader, []))
+            rows: list[list[str]] = []
+            for fields in filter(None, reader):
+                if len(fields) != len(header):
+                    raise UserError(
+                        f"{path}, row {len(rows) + 1} (line {reader.line_num}): has {len(fields)} fields, the header "
+                        f"has {len(header)}; put text that holds a separator in double quotes"
+                    )
+                rows.append(fields)
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}; correct its quotes") from None
+        return pd.DataFrame(rows, columns=header, dtype=str)
+
+    return read
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    return _as_text(path, _objects(path))
+
+
+def _objects(path: Path) -> Iterator[dict[str, object]]:
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except NotJson as error:
+            raise UserError(f"{path}, line {number}: {error}; write one JSON object a line") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: is not a JSON object; write one object a line")
+        yield row
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    _header(path, table.column_names)
+    return _as_text(path, table.to_pylist())
+
+
+def _as_text(path: Path, rows: Iterable[dict[str, object]]) -> pd.DataFrame:
+    given = list(rows)
+    header = _header(path, list(dict.fromkeys(name for row in given for name in row)))
+    return pd.DataFrame([[_cell(row.get(name)) for name in header] for row in given], columns=header, dtype=str)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _header(path: Path, header: list[str]) -> list[str]:
+    twice = next((name for place, name in enumerate(header) if name in header[:place]), None)
+    if twice is not None:
+        raise UserError(f"{path}: column `{twice}` comes twice; name each column once")
+    return header
+
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _read_separated(","),
+    ".tsv": _read_separated("\t"),
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,290 @@
+"""Results of several models by item, from files, paired: what differs, how surely, and which items changed sides."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats
+
+from vialign.data.base import TOLERANCE, too_many
+from vialign.errors import UserError
+from vialign.evaluation.compare import comparison_table, results_table
+from vialign.evaluation.item_files import (
+    CORRECT,
+    IMAGES,
+    SCORES,
+    found_columns,
+    has_addresses,
+    item_columns,
+    outcomes_of,
+    read_item_file,
+)
+from vialign.evaluation.statistics import holm
+
+ALL = "all"
+"""The group of every item."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the files are read; what is empty is found by name."""
+
+    item: tuple[str, ...] = ()
+    """They name an item together."""
+    correct: tuple[str, ...] = ()
+    """Each says whether an item was solved."""
+    score: tuple[str, ...] = ()
+    """Each gives what share of an item was solved."""
+    by: tuple[str, ...] = ()
+    """Together they name the group of an item."""
+    image: str | None = None
+    """Names the image of an item: items of one image are not independent."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The outcomes of every file on the same items, in the order of the first file."""
+
+    models: tuple[str, ...]
+    items: pd.DataFrame
+    """The columns that name an item, and those of its group."""
+    values: dict[str, Float[np.ndarray, "item model"]]
+    """By measure, which is the name of a column."""
+    group: tuple[str, ...]
+    """Of every item; empty where no groups are asked for."""
+    image: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What the reader should know of the pairing, one sentence each."""
+
+
+def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
+    """Read files of two or more models and pair their items.
+
+    Items that come twice under the columns that name them are paired in their order, which is said in `notes`. Raises
+    UserError where a column is not there or cannot be found, where more than a few items come twice, and where the
+    items of two files differ, naming both and the first such item.
+    """
+    if len(paths) < 2:
+        raise UserError(f"compare: {paths[0] if paths else 'nothing'} alone; name the files of two or more models")
+    tables = [read_item_file(path) for path in paths]
+    named = (*columns.item, *columns.correct, *columns.score, *columns.by, *filter(None, [columns.image]))
+    for path, table in zip(paths, tables, strict=True):
+        for name in named:
+            if name not in table.columns:
+                raise UserError(f"{path}: no column `{name}`, only {', '.join(table.columns)}; name one of these")
+    notes: list[str] = []
+    names = _named_items(paths, tables, columns, notes)
+    measures = _measures(paths, tables, columns)
+    values = {
+        name: [outcomes_of(path, table, name, yes_no=yes_no) for path, table in zip(paths, tables, strict=True)]
+        for name, yes_no in measures.items()
+    }
+    keys = [_keys(path, table, names, notes) for path, table in zip(paths, tables, strict=True)]
+    notes = list(dict.fromkeys(notes))
+    order = [_order(paths[0], keys[0], path, key) for path, key in zip(paths, keys, strict=True)]
+    ordered = [table.iloc[rows].reset_index(drop=True) for table, rows in zip(tables, order, strict=True)]
+    _check_groups(paths, ordered, columns.by, names)
+    shown = ordered[0][list(dict.fromkeys([*names, *columns.by]))]
+    return Paired(
+        models=model_names(paths),
+        items=shown,
+        values={
+            name: np.stack([one[rows] for one, rows in zip(given, order, strict=True)], axis=1)
+            for name, given in values.items()
+        },
+        group=tuple(", ".join(row) for row in ordered[0][list(columns.by)].itertuples(index=False))
+        if columns.by
+        else (),
+        image=_images(ordered[0], tables, columns, notes),
+        notes=tuple(notes),
+    )
+
+
+def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(means, differences) by group and measure: a row a model; a row a pair of models, the later minus the earlier.
+
+    Means and intervals are those of `results_table` and `comparison_table`, with the images drawn at random. `gained`
+    and `lost` count the items that changed sides; where all outcomes are 0 or 1, `p_mcnemar` is McNemar's exact test of
+    them (1947), which takes every item as independent. Holm's correction of each p-value is over the whole table.
+    """
+    outcomes = pd.concat(list(_outcomes(paired)), ignore_index=True)
+    pairs = [(later, earlier) for earlier, later in combinations(paired.models, 2)]
+    means = results_table(outcomes, level)
+    means = means[means["convention"] == "micro"]
+    found = comparison_table(outcomes, pairs, level)
+    changes = pd.DataFrame(
+        [
+            _changes(paired, str(r.benchmark), str(r.measure), str(r.method), str(r.reference))
+            for r in found.itertuples()
+        ]
+    )
+    table = pd.concat([found.drop(columns=["item_low", "item_high", "seed_spread", "seeds"]), changes], axis=1)
+    tested = table["p_mcnemar"].notna()
+    table.loc[tested, "p_mcnemar_holm"] = holm(table.loc[tested, "p_mcnemar"].to_numpy())
+    order = {name: place for place, name in enumerate([ALL, *dict.fromkeys(paired.group)])}
+
+    def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+        frame = frame.rename(columns={"benchmark": "group", "method": "model"})
+        return frame.sort_values("group", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
+
+    return in_order(means), in_order(table)
+
+
+def changed_items(paired: Paired) -> pd.DataFrame:
+    """Every item that one model of a pair solved better than the other, with pair, measure and both outcomes."""
+    frames = [paired.items.iloc[:0]]
+    for earlier, later in combinations(range(len(paired.models)), 2):
+        for measure, values in paired.values.items():
+            first, second = values[:, earlier], values[:, later]
+            rows = np.flatnonzero(first != second)
+            about = {"measure": measure, "reference": paired.models[earlier], "model": paired.models[later]}
+            change = np.where(second > first, "gained", "lost")[rows]
+            frames.append(
+                paired.items.iloc[rows].assign(**about, change=change, before=first[rows], after=second[rows])
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided p-value of as many gains as losses (McNemar 1947): binomial in those that changed sides."""
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def model_names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """What the models are called: the files' names without ending, with as many folders as tell them apart.
+
+    Raises UserError when one file is named twice.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UserError(f"compare: {paths[-1]}: a file is named twice; name the files of different models")
+    full = [path.resolve().with_suffix("").parts for path in paths]
+    for depth in range(1, max(map(len, full)) + 1):
+        names = ["/".join(parts[-depth:]) for parts in full]
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return tuple(map(str, paths))
+
+
+def _named_items(
+    paths: Sequence[Path], tables: Sequence[pd.DataFrame], columns: Columns, notes: list[str]
+) -> tuple[str, ...]:
+    if columns.item:
+        return columns.item
+    names, empty = item_columns(tables)
+    for name in empty:
+        notes.append(f"column `{name}` holds addresses of objects, which name nothing, and is left out")
+    if not names:
+        raise UserError(
+            f"{paths[0]}: no column that names an item in every file, only {', '.join(tables[0].columns)}; name the "
+            "columns that do so together with --item"
+        )
+    return tuple(names)
+
+
+def _measures(paths: Sequence[Path], tables: Sequence[pd.DataFrame], columns: Columns) -> dict[str, bool]:
+    """Columns of outcomes, each with whether it says yes or no."""
+    if columns.correct or columns.score:
+        return dict.fromkeys(columns.correct, True) | dict.fromkeys(columns.score, False)
+    common = set.intersection(*(set(table.columns) for table in tables))
+    correct = found_columns(common, CORRECT)
+    found = dict.fromkeys(correct, True) or dict.fromkeys(found_columns(common, SCORES), False)
+    if not found:
+        raise UserError(
+            f"{paths[0]}: no column says in every file whether an item was solved, only "
+            f"{', '.join(tables[0].columns)}; name it with --correct (0 or 1) or --score (a number from 0 to 1)"
+        )
+    return found
+
+
+def _keys(path: Path, table: pd.DataFrame, names: Sequence[str], notes: list[str]) -> pd.MultiIndex:
+    """Each row's item: its columns, and which row of that item it is."""
+    turn = table.groupby(list(names)).cumcount()
+    twice = int((turn == 1).sum())
+    if twice:
+        row = int(np.flatnonzero(turn == 1)[0])
+        said = f"{twice} {'item comes' if twice == 1 else 'items come'} twice by {', '.join(names)}"
+        where = f"({_shown(table.iloc[row][list(names)])}, row {row + 1})"
+        if too_many(int((turn > 0).sum()), len(table), TOLERANCE):
+            raise UserError(f"{path}: {said} {where}; name more columns with --item")
+        notes.append(f"{said}{_told_apart(table, names)}; their rows are paired in the order of each file")
+    return pd.MultiIndex.from_frame(table[list(names)].assign(**{"": turn}))
+
+
+def _told_apart(table: pd.DataFrame, names: Sequence[str]) -> str:
+    """Which other columns tell apart the items that come twice."""
+    again = table[table.duplicated(list(names), keep=False)]
+    known = [name for name in table.columns if name not in (*names, *CORRECT, *SCORES)]
+    differ = again.groupby(list(names))[known].nunique().max()
+    others = [name for name in known if differ[name] > 1 and not has_addresses(table[name])]
+    if not others or again.duplicated([*names, *others]).any():
+        return ""
+    return f" (told apart by {', '.join(others)}, which --item can name too)"
+
+
+def _order(first: Path, wanted: pd.MultiIndex, path: Path, key: pd.MultiIndex) -> np.ndarray:
+    """The rows of a file in the order of the first."""
+    for one, other, has, lacks in ((wanted, key, first, path), (key, wanted, path, first)):
+        missing = one[~one.isin(other)]
+        if len(missing):
+            raise UserError(
+                f"{lacks}: lacks {len(missing):,} of the {len(one):,} items that {has} has, such as "
+                f"{_shown(pd.Series(missing[0][:-1]))}; compare results on the same items, or name what they have in "
+                "common with --item"
+            )
+    return np.asarray(key.get_indexer(wanted))
+
+
+def _check_groups(
+    paths: Sequence[Path], ordered: Sequence[pd.DataFrame], by: Sequence[str], names: Sequence[str]
+) -> None:
+    for name in set(by) - set(names):
+        for path, table in zip(paths, ordered, strict=True):
+            differs = np.flatnonzero(table[name] != ordered[0][name])
+            if len(differs):
+                item = _shown(ordered[0].iloc[int(differs[0])][list(names)])
+                raise UserError(f"{path}: `{name}` of {item} is not that of {paths[0]}; group --by what is the same")
+
+
+def _images(first: pd.DataFrame, tables: Sequence[pd.DataFrame], columns: Columns, notes: list[str]) -> tuple[str, ...]:
+    """The image of every item of the first file; each item is its own where no column names one."""
+    common = set.intersection(*(set(table.columns) for table in tables))
+    names = [columns.image] if columns.image else found_columns(common, IMAGES)
+    names = [name for name in names if not has_addresses(first[name])]
+    if not names:
+        notes.append("no column names the image of an item, so all items are taken as independent")
+        return tuple(map(str, range(len(first))))
+    return tuple(first[names[0]])
+
+
+def _outcomes(paired: Paired) -> Iterator[pd.DataFrame]:
+    """OUTCOMES of every model, measure and group, with the group in the benchmark's place."""
+    whole = [(ALL, np.arange(len(paired.items)))]
+    groups = np.array(paired.group, dtype=object)
+    parts = [(name, np.flatnonzero(groups == name)) for name in dict.fromkeys(paired.group)]
+    image = np.array(paired.image, dtype=object)
+    for group, rows in whole + parts:
+        for measure, values in paired.values.items():
+            for place, model in enumerate(paired.models):
+                told: dict[str, Any] = {"method": model, "seed": 0, "benchmark": group, "item_id": rows.astype(str)}
+                told |= {"measure": measure, "value": values[rows, place], "tag": None, "tie": False, "chosen": None}
+                yield pd.DataFrame({**told, "image_id": image[rows]})
+
+
+def _changes(paired: Paired, group: str, measure: str, model: str, reference: str) -> dict[str, float]:
+    values = paired.values[measure]
+    if group != ALL:
+        values = values[np.array(paired.group, dtype=object) == group]
+    after, before = (values[:, paired.models.index(name)] for name in (model, reference))
+    gained, lost = int((after > before).sum()), int((after < before).sum())
+    binary = bool(np.isin(values, (0.0, 1.0)).all())
+    return {"gained": gained, "lost": lost, "p_mcnemar": mcnemar(gained, lost) if binary else np.nan}
+
+
+def _shown(cells: pd.Series) -> str:
+    text = ", ".join(map(str, cells))
+    return text if len(text) <= 120 else f"{text[:120]}..."

@@ -1,0 +1,37 @@
+"""The page of `vialign frontier` in a real browser: whole at 360 px, quiet, and readable in the dark."""
+
+import pytest
+
+from headless import open_page
+from unit.evaluation.test_frontier import BASE, ROWS, write
+from vialign.config.experiment import Config
+from vialign.evaluation.frontier import read_frontier
+from vialign.report.frontier import build_frontier
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frontier")
+    page = folder / "frontier.html"
+    build_frontier(read_frontier(write(folder / "p.csv", *ROWS)), BASE, page, {}, None, Config())
+    return page.as_uri()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_whole_on_a_phone_and_asks_for_nothing(browser, address, scheme):
+    wrong: list[str] = []
+    page = open_page(browser, viewport={"width": 360, "height": 800}, color_scheme=scheme)
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("request", lambda sent: sent.url == address or sent.url[:5] == "data:" or wrong.append(sent.url))
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("figure svg").count() == 5
+    outside = """svg => { const box = svg.getBoundingClientRect();
+      return [...svg.querySelectorAll('text')].filter(t => { const b = t.getBoundingClientRect();
+        return b.left < box.left - 1 || b.right > box.right + 1 || b.top < box.top - 1
+          || b.bottom > box.bottom + 1 }).length }"""
+    assert page.locator("figure svg").evaluate_all(f"all => all.map({outside})") == [0] * 5
+    page.close()
+    assert wrong == []

@@ -1,0 +1,217 @@
+"""Results from files: paired like a loop would, tested like statsmodels would, and refused with a reason."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.multitest import multipletests
+from typer.testing import CliRunner
+
+from vialign.cli.app import app
+from vialign.errors import UserError
+from vialign.evaluation.item_files import read_item_file
+from vialign.evaluation.paired_files import Columns, changed_items, compare_paired, mcnemar, model_names, read_paired
+
+ITEMS = [(f"{number // 3}.jpg", f"a cat, and dog {number}", "add" if number % 3 else "swap") for number in range(60)]
+
+
+def outcomes(seed, share):
+    return (np.random.default_rng(seed).random(len(ITEMS)) < share).astype(int)
+
+
+def write(path, correct, order=None, items=ITEMS):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filename", "caption", "type", "correct"])
+        for row in range(len(items)) if order is None else order:
+            writer.writerow([*items[row], correct[row]])
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    shuffled = np.random.default_rng(9).permutation(len(ITEMS))
+    return [write(tmp_path / "a.csv", outcomes(0, 0.4)), write(tmp_path / "b.csv", outcomes(1, 0.8), shuffled)]
+
+
+def test_items_are_paired_in_any_order_and_counted_as_a_loop_counts_them(files):
+    paired = read_paired(files, Columns(by=("type",)))
+    means, found = compare_paired(paired)
+    before, after = outcomes(0, 0.4), outcomes(1, 0.8)
+    assert means.set_index(["group", "model"])["value"]["all", "b"] == pytest.approx(after.mean())
+    assert found["group"].tolist() == ["all", "swap", "add"] and (found["model"] == "b").all()
+    for group, row in found.set_index("group").iterrows():
+        own = [place for place, item in enumerate(ITEMS) if group in ("all", item[2])]
+        gained = sum(after[place] > before[place] for place in own)
+        lost = sum(after[place] < before[place] for place in own)
+        assert (row["gained"], row["lost"], row["items"]) == (gained, lost, len(own))
+        assert row["difference"] == pytest.approx((gained - lost) / len(own))
+        table = [[0, gained], [lost, 0]]
+        assert row["p_mcnemar"] == pytest.approx(reference_mcnemar(table, exact=True).pvalue)
+        assert row["low"] < row["difference"] < row["high"] and row["detectable"] > 0
+    expected = multipletests(found["p_mcnemar"], method="holm")[1]
+    np.testing.assert_allclose(found["p_mcnemar_holm"], expected)
+    np.testing.assert_allclose(found["p_holm"], multipletests(found["p_value"], method="holm")[1])
+    changed = changed_items(paired)
+    assert changed["change"].value_counts().to_dict() == found.loc[0, ["gained", "lost"]].to_dict()
+    told = changed.set_index("caption")
+    for (_, caption, _), one, other in zip(ITEMS, before, after, strict=True):
+        assert (caption in told.index) == (one != other)
+        assert one == other or (told.loc[caption, "before"], told.loc[caption, "after"]) == (one, other)
+
+
+def test_every_form_says_the_same(files, tmp_path):
+    tables = [pd.read_csv(file) for file in files]
+    for ending in (".tsv", ".jsonl", ".parquet"):
+        made = [tmp_path / ending[1:] / f"{name}{ending}" for name in "ab"]
+        made[0].parent.mkdir()
+        for table, path in zip(tables, made, strict=True):
+            if ending == ".tsv":
+                table.to_csv(path, sep="\t", index=False)
+            elif ending == ".jsonl":
+                table.assign(correct=table["correct"].astype(bool)).to_json(path, orient="records", lines=True)
+            else:
+                table.assign(correct=table["correct"].astype(float)).to_parquet(path)
+        told = [compare_paired(read_paired(paths, Columns())) for paths in (made, files)]
+        for one, other in zip(*told, strict=True):
+            pd.testing.assert_frame_equal(one, other)
+
+
+def test_three_models_give_three_pairs_and_one_correction_over_all(files, tmp_path):
+    third = write(tmp_path / "c.csv", outcomes(2, 0.5))
+    found = compare_paired(read_paired([*files, third], Columns()))[1]
+    assert list(zip(found["model"], found["reference"], strict=True)) == [("b", "a"), ("c", "a"), ("c", "b")]
+    np.testing.assert_allclose(found["p_mcnemar_holm"], multipletests(found["p_mcnemar"], method="holm")[1])
+
+
+def test_shares_of_an_item_are_compared_without_mcnemar(tmp_path):
+    paths = []
+    for name, shift in (("a", 0.0), ("b", 0.25)):
+        values = np.clip(np.random.default_rng(3).random(40) * 0.7 + shift, 0, 1)
+        paths.append(tmp_path / f"{name}.parquet")
+        pd.DataFrame({"id": range(40), "score": values}).to_parquet(paths[-1])
+    found = compare_paired(read_paired(paths, Columns()))[1]
+    assert found["difference"][0] == pytest.approx(0.25) and found["gained"][0] == 40
+    assert np.isnan(found["p_mcnemar"][0]) and np.isnan(found["p_mcnemar_holm"][0]) and found["p_value"][0] < 1e-9
+
+
+def test_items_of_one_image_widen_the_interval(tmp_path):
+    """Twelve items of each image that all change together are five independent ones, not sixty."""
+    together = np.repeat([1, 1, 1, 0, 1], 12)
+    ones = [write(tmp_path / f"{name}.csv", values) for name, values in (("a", 0 * together), ("b", together))]
+    renamed = [(f"{number // 12}.jpg", *item[1:]) for number, item in enumerate(ITEMS)]
+    same = [write(tmp_path / "same" / f"{n}.csv", v, items=renamed) for n, v in (("a", 0 * together), ("b", together))]
+    alone = [(f"{number}.jpg", *item[1:]) for number, item in enumerate(ITEMS)]
+    apart = [write(tmp_path / "apart" / f"{n}.csv", v, items=alone) for n, v in (("a", 0 * together), ("b", together))]
+    wide, narrow = (
+        (row["high"] - row["low"], row["p_mcnemar"])
+        for row in (compare_paired(read_paired(paths, Columns()))[1].iloc[0] for paths in (same, apart))
+    )
+    assert wide[0] > 3 * narrow[0] and wide[1] == narrow[1]
+    assert len(ones) == 2
+
+
+def test_mcnemar_without_changes_is_one():
+    assert mcnemar(0, 0) == 1.0 and mcnemar(5, 0) == pytest.approx(2 * 0.5**5)
+
+
+def test_items_that_come_twice_are_told_and_paired_in_order(tmp_path):
+    items = [("x.jpg", "a cat", "add"), ("x.jpg", "a cat", "swap"), *ITEMS]
+    values = [np.r_[1, 0, outcomes(0, 0.4)], np.r_[1, 1, outcomes(1, 0.8)]]
+    paths = [write(tmp_path / f"{n}.csv", v, items=items) for n, v in zip("ab", values, strict=True)]
+    paired = read_paired(paths, Columns(item=("filename", "caption")))
+    assert paired.notes == (
+        "1 item comes twice by filename, caption (told apart by type, which --item can name too); their rows are "
+        "paired in the order of each file",
+    )
+    assert paired.values["correct"][:2].tolist() == [[1, 1], [0, 1]]
+    assert not read_paired(paths, Columns()).notes
+    with pytest.raises(
+        UserError, match=r"a.csv: 2 items come twice by type \(swap, row 3\); name more columns with --i"
+    ):
+        read_paired(paths, Columns(item=("type",)))
+
+
+def test_what_differs_is_refused_with_what_differs(files, tmp_path):
+    fewer = write(tmp_path / "c.csv", outcomes(1, 0.8)[2:], items=ITEMS[2:])
+    with pytest.raises(
+        UserError, match=r"c.csv: lacks 2 of the 60 items that .*a.csv has, such as 0.jpg, a cat, and dog 0"
+    ):
+        read_paired([files[0], fewer], Columns())
+    with pytest.raises(UserError, match=r"c.csv: lacks 2 of the 60 items that .*a.csv has"):
+        read_paired([fewer, files[0]], Columns())
+    other = write(tmp_path / "d.csv", outcomes(1, 0.8), items=[(*item[:2], "new") for item in ITEMS])
+    with pytest.raises(UserError, match=r"d.csv: `type` of .* is not that of .*a.csv; group --by what is the same"):
+        read_paired([files[0], other], Columns(item=("caption",), by=("type",)))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("filename,caption,type,correct\na,b,c,2\n", r"row 1: field `correct`: '2' is not 0, 1, true or false"),
+        ("filename,caption,type,correct\na,b,c,\n", r"row 1: field `correct`: '' is not 0, 1"),
+        ("filename,caption,type,correct\na,b,c\n", r"row 1 \(line 2\): has 3 fields, the header has 4"),
+        ("filename,caption,type,correct\n", "holds no items"),
+        ("filename,filename,correct\na,b,1\n", "column `filename` comes twice"),
+        ("filename,caption,type\na,b,c\n", "no column says in every file whether an item was solved"),
+        ("x,correct\na,1\n", "no column that names an item in every file"),
+        ('filename,correct\n"a,1\n', "not CSV"),
+        ("", "holds no items|is empty"),
+    ],
+)
+def test_a_broken_file_is_one_line(files, tmp_path, content, said):
+    path = tmp_path / "z.csv"
+    path.write_text(content)
+    with pytest.raises(UserError, match=said):
+        read_paired([path, files[0]], Columns())
+
+
+def test_options_that_name_nothing_are_refused(files, tmp_path):
+    with pytest.raises(UserError, match="a.csv: no column `right`, only filename, caption, type, correct"):
+        read_paired(files, Columns(correct=("right",)))
+    with pytest.raises(UserError, match="alone; name the files of two or more models"):
+        read_paired(files[:1], Columns())
+    with pytest.raises(UserError, match="a file is named twice"):
+        read_paired([files[0], files[0]], Columns())
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(UserError, match=r"a.txt: results by item are read from .csv, .tsv, .jsonl, .ndjson, .parquet"):
+        read_item_file(tmp_path / "a.txt")
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n[1]\n')
+    with pytest.raises(UserError, match="a.jsonl, line 2: is not a JSON object"):
+        read_item_file(tmp_path / "a.jsonl")
+
+
+def test_models_are_called_by_as_much_of_their_paths_as_tells_them_apart(tmp_path):
+    assert model_names([tmp_path / "a.csv", tmp_path / "b.csv"]) == ("a", "b")
+    assert model_names([tmp_path / "x/out.csv", tmp_path / "y/out.csv"]) == ("x/out", "y/out")
+
+
+def test_addresses_of_objects_name_no_item(tmp_path):
+    paths = []
+    for name in "ab":
+        rows = {"image": [f"<PIL.Image at 0x{name}{n}>" for n in range(4)], "caption": list("wxyz"), "text_score": 1}
+        paths.append(tmp_path / f"{name}.csv")
+        pd.DataFrame(rows).to_csv(paths[-1], index=False)
+    paired = read_paired(paths, Columns())
+    assert list(paired.items) == ["caption"] and len(paired.notes) == 2
+    assert paired.notes[0].startswith("column `image` holds addresses") and "independent" in paired.notes[1]
+
+
+def test_the_command_prints_text_or_json_and_writes_what_changed(files, tmp_path):
+    words = ["compare", *map(str, files), "--by", "type", "--out", str(tmp_path / "out.csv")]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0 and "60 items of 20 images, named by filename, caption, type." in shown.output
+    assert "b minus a:" in shown.output and re.search(r"all correct +\+\d+\.\d\d", shown.output)
+    told = json.loads(CliRunner().invoke(app, ["compare", *map(str, files), "--json"]).output)
+    assert told["items"] == 60 and told["item_columns"] == ["filename", "caption", "type"]
+    (pair,) = told["pairs"]
+    with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == pair["gained"] + pair["lost"] and {row["change"] for row in rows} == {"gained", "lost"}
+    refused = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(files[0])])
+    assert refused.exit_code == 1 and "is FILE" in refused.stderr
