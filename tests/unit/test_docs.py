@@ -142,6 +142,16 @@ def test_every_result_is_an_output_of_the_rule_that_it_names(repository):
     rules = "".join(path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
     parts = re.split(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:$", rules, flags=re.MULTILINE)
     bodies = dict(zip(parts[1::2], parts[2::2], strict=True))
+    # Rules that stand twice, for one seed and for all of them, name their files once, in a table.
+    for table, files in re.findall(r"^(EARLY|FINAL) = {(.*?)^}", rules, flags=re.MULTILINE | re.DOTALL):
+        paths = [f'f"{{RESULTS}}/train/{{{{method}}}}/{{{{seed}}}}/{name}"' for name in re.findall(r': "(.+)"', files)]
+        assert paths
+        bodies = {rule: body.replace(f"**trained({table})", "\n".join(paths)) for rule, body in bodies.items()}
+    made = 'f"{RESULTS}/evaluate/{{method}}/{{seed}}/{name}.parquet"'
+    assert made in rules
+    for name in ("outcomes", "reranking"):
+        path = made.replace("{name}", name)
+        bodies["evaluate_method"] = bodies["evaluate_method"].replace(f'EVALUATED["{name}"]', path)
     for result in results.RESULTS_OF_A_RUN:
         if result.rule:
             path = result.path.replace("{", "{{").replace("}", "}}")
