@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -53,7 +54,7 @@ def evaluate(
         frames = [
             _retrieval(sides, rerank),
             _negatives(sides),
-            choice_outcomes(choices, sides.pair_scores),
+            choice_outcomes(choices, sides.pair_scores, sides.text_scores),
             vqa_outcomes(questions, sides.pair_scores),
         ]
     return _finish(frames, split, method, seed)
@@ -168,6 +169,12 @@ class _Sides:
         images = self._positions(image_ids, self._image_position, "image")
         texts = self._positions(text_ids, self._text_position, "text")
         return self.aligned(images, texts)
+
+    def text_scores(self, first: list[str], second: list[str]) -> Float[np.ndarray, "pair"]:
+        """Cosines of the method's own embeddings of aligned texts: what it says of them before it sees an image."""
+        pooled = F.normalize(self.texts.get("pooled", self.data.text_pooled), dim=-1)
+        one, other = (self._positions(names, self._text_position, "text") for names in (first, second))
+        return (pooled[one] * pooled[other]).sum(dim=-1).double().cpu().numpy()
 
     @staticmethod
     def _positions(names: list[str], positions: dict[str, int], what: str) -> Int[Tensor, "pair"]:

@@ -123,7 +123,7 @@ def _data(folder: Path, draw: np.random.Generator) -> None:
             objects += [dict(object_id=f"{name}/{n}", image_id=name, **box) for n in range(2)]
             ends = dict(subject_id=f"{name}/0", predicate="above", object_id=f"{name}/1")
             relations.append(dict(relation_id=f"{name}/0", image_id=name, **ends))
-        item = dict(benchmark="winoground", split=split, tag="role", images=["a", "b"], texts=["x", "y"])
+        item = dict(benchmark="winoground", split=split, tag="role", images=["a", "b"], texts=["x", "y"], right=None)
         choices.append(dict(item_id=f"winoground/{split}", **item))
         answer = dict(question="what?", kind="relation", answers=["red"] * 10, candidates=["red"], statements=["red"])
         questions.append(dict(question_id=f"vqa/{split}", split=split, image_id=f"{split}_0", **answer))
@@ -441,7 +441,7 @@ def _ablation(folder: Path) -> None:
 BENCHMARKS = {
     "image_to_text": ("r1", "r5", "r10"),
     "text_to_image": ("r1", "r5", "r10"),
-    "winoground": ("text", "image", "group"),
+    "winoground": ("text", "image", "group", "match"),
     "aro_relation": ("accuracy",),
     "vqa": ("soft_accuracy",),
 }

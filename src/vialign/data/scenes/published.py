@@ -101,5 +101,6 @@ def _read_back(items: pd.DataFrame, split: str) -> list[dict[str, Any]]:
                 "images": [PurePosixPath(name).name.removesuffix(_SUFFIX) for name in item["images"]],
                 "texts": item["texts"],
             }
+            | ({} if pd.isna(item["right"]) else {"right": int(item["right"])})
         )
     return rows
