@@ -55,6 +55,8 @@ BENCHMARKS = {
     "vqa": "vialign.data.benchmarks.vqa",
 }
 """The same for test benchmarks that bring their own images."""
+PAIRS = ("winoground", "cola", "bivlc", "colorswap", "mmvp_vlm", "eqben")
+"""Those of them with two images and two captions an item: text alone wins nothing there."""
 NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
 """Kinds of rule-made negatives (`vialign.language.negatives`)."""
 RETRIEVAL = ("image_to_text", "text_to_image")

@@ -1,12 +1,14 @@
 """`vialign ...`: small tools around a run. The run itself is `snakemake`."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vialign import __version__
+from vialign.cli.benchmarks import benchmarks
 from vialign.cli.budget import budget
 from vialign.cli.compare import compare
 from vialign.cli.errors import one_line_errors
@@ -42,6 +44,7 @@ app.add_typer(results_app, name="results")
 app.add_typer(signal_app, name="signal")
 app.add_typer(failures_app, name="failures")
 app.add_typer(report_app, name="report")
+app.command("benchmarks")(benchmarks)
 app.command("budget")(budget)
 app.command("compare")(compare)
 app.command("explain")(explain)
@@ -152,7 +155,7 @@ def data_unpack(
     from vialign.data.benchmarks import bivlc, colorswap, winoground
     from vialign.data.benchmarks.packed import find_parquet, unpack
 
-    unpackers = {
+    unpackers: dict[str, tuple[str, Callable[[Sequence[Path], Path], int]]] = {
         "winoground": (winoground.EXAMPLES, winoground.unpack_parquet),
         "bivlc": (bivlc.FILE, partial(unpack, bivlc.PACKED)),
         "colorswap": (colorswap.UNPACKED, partial(unpack, colorswap.PACKED)),

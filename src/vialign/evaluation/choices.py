@@ -73,7 +73,7 @@ def choice_outcomes(
     scores = _finite(pair_scores(image_ids, text_ids), len(image_ids))
     counts = (choices["images"].str.len() * choices["texts"].str.len()).to_numpy(np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    frames = []
+    frames: list[pd.DataFrame] = []
     for name, rows_of in _ROWS.items():
         own = (form == name).to_numpy()
         if own.any():

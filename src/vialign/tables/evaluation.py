@@ -36,6 +36,18 @@ RERANKING = Table(
 )
 
 
+RANKS = Table(
+    "ranks",
+    method=key("method"),
+    seed=number_key("training seed"),
+    benchmark=key("`<split>/image_to_text` or `<split>/text_to_image`"),
+    median_rank=number("median over queries of the rank of the first right candidate, from 1; a tie is lost", low=1),
+    map_at_r=unit_interval("mAP@R: mean precision at the places of all right candidates among the first R"),
+    queries=whole("queries", low=1),
+    gallery=whole("candidates of a query", low=1),
+)
+
+
 RESULTS = Table(
     "results",
     method=key("method"),

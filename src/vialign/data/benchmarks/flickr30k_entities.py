@@ -18,7 +18,7 @@ import pandas as pd
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems, image_table
-from vialign.data.benchmarks.items import ITEM_COLUMNS, find_images
+from vialign.data.benchmarks.items import find_images
 from vialign.data.datasets.splits import at_most
 from vialign.data.published_files import SourceNote, image_sizes, require_file, require_folder, text_lines
 from vialign.errors import UserError, reading
@@ -100,9 +100,8 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
 
 
 def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
-    """No items (`ITEM_COLUMNS`, empty): phrases are pointed at, not chosen. Raises UserError without `test.txt`."""
-    _test_images(folder, problems)
-    return pd.DataFrame(columns=list(ITEM_COLUMNS))
+    """The test images (column `image`): phrases are pointed at, not chosen. Raises UserError without `test.txt`."""
+    return pd.DataFrame({"image": _test_images(folder, problems)})
 
 
 def parse_sentence(line: str) -> tuple[str, list[Phrase]]:

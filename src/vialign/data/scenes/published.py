@@ -69,7 +69,8 @@ def image_choices(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -
     write_text(pd.DataFrame(published, columns=columns).to_csv(index=False), folder / svo_probes.FILE)
     names = {str(place): name for name, place in numbers.items()}
     read = svo_probes.read_items(folder, Problems("scenes image_choice", strict=True))
-    return _read_back(read.assign(images=[[names[number] for number in pair] for pair in read["images"]]), split)
+    shown = pd.Series([[names[number] for number in pair] for pair in read["images"]], dtype=object)
+    return _read_back(read.assign(images=shown), split)
 
 
 def statement_choices(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> list[dict[str, Any]]:
