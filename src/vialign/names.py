@@ -37,20 +37,47 @@ DATASETS = {
 """Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
 BENCHMARKS = {
     "winoground": "vialign.data.benchmarks.winoground",
+    "sugarcrepe_pp": "vialign.data.benchmarks.sugarcrepe_pp",
+    "valse": "vialign.data.benchmarks.valse",
+    "vsr": "vialign.data.benchmarks.vsr",
+    "cola": "vialign.data.benchmarks.cola",
+    "bivlc": "vialign.data.benchmarks.bivlc",
+    "whatsup": "vialign.data.benchmarks.whatsup",
+    "colorswap": "vialign.data.benchmarks.colorswap",
+    "mmvp_vlm": "vialign.data.benchmarks.mmvp_vlm",
+    "eqben": "vialign.data.benchmarks.eqben",
+    "svo_probes": "vialign.data.benchmarks.svo_probes",
+    "negbench": "vialign.data.benchmarks.negbench",
+    "flickr30k_entities": "vialign.data.benchmarks.flickr30k_entities",
     "aro": "vialign.data.benchmarks.aro",
     "sugarcrepe": "vialign.data.benchmarks.sugarcrepe",
     "vl_checklist": "vialign.data.benchmarks.vl_checklist",
     "vqa": "vialign.data.benchmarks.vqa",
 }
 """The same for test benchmarks that bring their own images."""
+PAIRS = ("winoground", "cola", "bivlc", "colorswap", "mmvp_vlm", "eqben")
+"""Those of them with two images and two captions an item: text alone wins nothing there."""
 NEGATIVES = ("swap_roles", "swap_attributes", "replace_relation", "shuffle")
 """Kinds of rule-made negatives (`vialign.language.negatives`)."""
 RETRIEVAL = ("image_to_text", "text_to_image")
 """Directions of retrieval, as benchmarks of a split."""
 RECALLS = ("r1", "r5", "r10")
 """Measures of retrieval."""
-MEASURES = ("accuracy", "soft_accuracy", "text", "image", "group")
+MEASURES = (
+    "accuracy",
+    "soft_accuracy",
+    "text",
+    "image",
+    "group",
+    "match",
+    "both_right",
+    "text_only",
+    "image_choice",
+    "statement",
+)
 """Measures of all other benchmarks."""
+FORMS = ("both_right", "image_choice", "statement")
+"""Forms of test items that Scenes draws when asked to (`data.forms`)."""
 DEMO = "vialign-scenes"
 """The architecture whose weights ship with the package."""
 BLIP = "blip"

@@ -13,6 +13,7 @@ from vialign.tables.evaluation import (
     BLIND,
     COMPARISONS,
     OUTCOMES,
+    RANKS,
     REPRODUCTION,
     RERANKING,
     RESULTS,
@@ -246,9 +247,17 @@ RESULTS_OF_A_RUN = (
         "evaluate_method",
         "how often reranking gives the exact answer",
     ),
+    Result(
+        "ranks_of_method",
+        "evaluate/{method}/{seed}/ranks.parquet",
+        RANKS,
+        "evaluate_method",
+        "median rank and mAP@R of retrieval",
+    ),
     Result("agreement", "evaluate/agreement.parquet", AGREEMENT, "agreement", "agreement of the signals with people"),
     Result("blind", "evaluate/blind.parquet", BLIND, "blind_benchmarks", "what the text alone solves"),
     Result("results", "compare/results.parquet", RESULTS, "compare", "results of every method, with intervals"),
+    Result("ranks", "compare/ranks.parquet", RANKS, "compare", "median rank and mAP@R of every method"),
     Result("comparisons", "compare/comparisons.parquet", COMPARISONS, "compare", "paired differences between methods"),
     Result(
         "confirmation",
@@ -265,6 +274,7 @@ RESULTS_OF_A_RUN = (
         "reproduce",
         "the frozen backbone against known numbers",
     ),
+    Result("ranks_all", "compare_all/ranks.parquet", RANKS, "compare_methods", "median rank and mAP@R of all methods"),
     Result("results_all", "compare_all/results.parquet", RESULTS, "compare_methods", "results of all methods"),
     Result(
         "comparisons_all",

@@ -519,7 +519,7 @@ ARTIFACTS = [
         "winoground packed",
         "bytes",
         winoground_parquet,
-        lambda folder: unpack_parquet(find_parquet(folder), folder / "out"),
+        lambda folder: unpack_parquet(find_parquet(folder, "winoground"), folder / "out"),
         same(5),
     ),
     Format("units", "bytes", units_folder, read_units, same(2)),

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from unit.data import visual_genome_folder
+from unit.data import benchmark_folders, visual_genome_folder
 from vialign.config.data import BenchmarkConfig, DataConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks import aro, sugarcrepe, vl_checklist, vqa, winoground
+from vialign.data.benchmarks import aro, flickr30k_entities, sugarcrepe, vl_checklist, vqa, winoground
 from vialign.data.datasets import coco, flickr8k, flickr30k, vg200, visual_genome
+from vialign.names import BENCHMARKS
 
 Rows = Callable[[bytes], int | None]
 
@@ -370,6 +372,40 @@ def number_of(frame: pd.DataFrame, **values: Any) -> int:
     return int(keep.sum())
 
 
+def new_benchmark(name: str, file: str | None = None, each: int = 1) -> tuple[Any, Any]:
+    """Maker and reader of a folder of `benchmark_folders`: rows of `file` (all files) that are accounted for.
+
+    An item is made of `each` rows; rows that are left out by design are noted with their number.
+    """
+    module_name, write, _ = benchmark_folders.FOLDERS[name]
+    module = import_module(BENCHMARKS[module_name])
+    make, _ = benchmark(module, write)
+
+    def read(folder: Path) -> int:
+        module.read(benchmark_config(folder), 0)
+        problems = Problems("x", strict=False)
+        items = module.read_items(folder, problems)
+        said = problems.frame()
+        kept = items if file is None else items[items["file"] == file]
+        left_out = said["problem"].str.extract(r"^(\d+) (?:of \d+ )?items ")[0].dropna().astype(int)
+        return each * len(kept) + len(said) + int(left_out.sum())
+
+    return make, read
+
+
+def entities(target: str) -> tuple[Any, Any]:
+    make, _ = benchmark(flickr30k_entities, benchmark_folders.entities(target))
+
+    def read(folder: Path) -> int | None:
+        tables = flickr30k_entities.read(benchmark_config(folder), 0)
+        if target.startswith("Sentences"):
+            own = tables.captions["image_id"] == "flickr30k_entities/1.jpg"
+            return int(own.sum()) + broken(tables)
+        return len(tables.images) + broken(tables) if target == "test.txt" else None
+
+    return make, read
+
+
 _WINOGROUND = benchmark(winoground, write_winoground)
 _RELATION, _ATTRIBUTION = benchmark(aro, write_aro), benchmark(aro, write_attribution)
 _SUGARCREPE, _VL_CHECKLIST = benchmark(sugarcrepe, write_sugarcrepe), benchmark(vl_checklist, write_vl_checklist)
@@ -462,6 +498,22 @@ PUBLISHED = [
     Format("aro attribution", "json", *_ATTRIBUTION, json_rows()),
     Format("sugarcrepe", "json", *_SUGARCREPE, json_rows()),
     Format("vl-checklist", "json", *_VL_CHECKLIST, json_rows()),
+    Format("sugarcrepe-pp", "json", *new_benchmark("sugarcrepe_pp"), json_rows()),
+    Format("valse", "json", *new_benchmark("valse"), json_rows()),
+    Format("vsr", "jsonl", *new_benchmark("vsr", "random/test.jsonl"), lines_of),
+    Format("vsr whole", "jsonl", *new_benchmark("vsr whole"), lines_of),
+    Format("cola", "json", *new_benchmark("cola"), json_rows()),
+    Format("bivlc", "lines", *new_benchmark("bivlc"), csv_rows),
+    Format("whatsup staged", "json", *new_benchmark("whatsup"), json_rows()),
+    Format("whatsup found", "json", *new_benchmark("whatsup found"), json_rows()),
+    Format("colorswap", "json", *new_benchmark("colorswap"), json_rows()),
+    Format("mmvp-vlm", "lines", *new_benchmark("mmvp_vlm", each=2), csv_rows),
+    Format("eqben", "json", *new_benchmark("eqben"), json_rows()),
+    Format("svo-probes", "lines", *new_benchmark("svo_probes"), csv_rows),
+    Format("negbench", "lines", *new_benchmark("negbench"), csv_rows),
+    Format("entities images", "lines", *entities("test.txt"), lines_of),
+    Format("entities sentences", "lines", *entities("Sentences/1.txt"), lines_of),
+    Format("entities boxes", "lines", *entities("Annotations/1.xml")),
     Format("vqa questions", "json", *benchmark(vqa, write_vqa(vqa.QUESTION_FILE)), json_rows("questions")),
     Format("vqa annotations", "json", *benchmark(vqa, write_vqa(vqa.ANNOTATION_FILE)), json_rows("annotations")),
     Format("vqa candidates", "json", *benchmark(vqa, write_vqa(vqa.CANDIDATE_FILE))),

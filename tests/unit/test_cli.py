@@ -96,8 +96,8 @@ def test_a_file_without_provenance_is_one_line(tmp_path, write, message):
     assert result.stderr.count("\n") == 1
 
 
-def test_only_winoground_comes_packed_and_the_file_must_be_there(tmp_path):
-    assert "only winoground does" in run(app, ["data", "unpack", "vqa", str(tmp_path)]).stderr
+def test_only_some_benchmarks_come_packed_and_the_file_must_be_there(tmp_path):
+    assert "winoground, bivlc, colorswap do" in run(app, ["data", "unpack", "vqa", str(tmp_path)]).stderr
     result = run(app, ["data", "unpack", "winoground", str(tmp_path)])
     assert result.exit_code == 1 and "has no test-*.parquet" in result.stderr
 

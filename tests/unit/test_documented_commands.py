@@ -14,7 +14,7 @@ from documented import BLOCK, Told, told_commands, told_in_code, told_in_page
 from vialign.cli.app import app
 from vialign.config.experiment import load_config
 
-CHEAP = (["config"], ["data", "notes"], ["--version"], ["--help"])
+CHEAP = (["config"], ["data", "notes"], ["benchmarks"], ["--version"], ["--help"])
 """What `vialign` does in a second and without the results of a run; these are carried out."""
 GAP = "..."
 """What a page writes in the place of arguments that it leaves out."""

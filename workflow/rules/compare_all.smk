@@ -2,8 +2,10 @@
 use rule compare as compare_methods with:
     input:
         outcomes=lambda wildcards: of_compared(rules.evaluate_method.output.outcomes),
+        ranks=lambda wildcards: of_compared(rules.evaluate_method.output.ranks),
     output:
         results=f"{RESULTS}/compare_all/results.parquet",
+        ranks=f"{RESULTS}/compare_all/ranks.parquet",
         comparisons=f"{RESULTS}/compare_all/comparisons.parquet",
     log:
         f"{RESULTS}/logs/compare_methods.log",

@@ -1,7 +1,7 @@
 # Stage evaluate: the finished methods on the test splits, read once; then every comparison, paired.
 EVALUATED = {
     name: f"{RESULTS}/evaluate/{{method}}/{{seed}}/{name}.parquet"
-    for name in ("outcomes", "reranking")
+    for name in ("outcomes", "reranking", "ranks")
 }
 MEASURING = [
     *BUILDING,
@@ -24,6 +24,7 @@ rule evaluate_method:
     output:
         outcomes=EVALUATED["outcomes"],
         reranking=EVALUATED["reranking"],
+        ranks=EVALUATED["ranks"],
     log:
         f"{RESULTS}/logs/evaluate_method/{{method}}/{{seed}}.log",
     benchmark:
@@ -53,6 +54,7 @@ use rule evaluate_method as evaluate_method_seeds with:
     output:
         outcomes=expand(EVALUATED["outcomes"], seed=TRAINED_SEEDS, allow_missing=True),
         reranking=expand(EVALUATED["reranking"], seed=TRAINED_SEEDS, allow_missing=True),
+        ranks=expand(EVALUATED["ranks"], seed=TRAINED_SEEDS, allow_missing=True),
     log:
         f"{RESULTS}/logs/evaluate_method_seeds/{{method}}.log",
     benchmark:
@@ -138,8 +140,10 @@ rule blind_benchmarks:
 rule compare:
     input:
         outcomes=lambda wildcards: finished_outcomes(),
+        ranks=lambda wildcards: each_run(rules.evaluate_method.output.ranks),
     output:
         results=f"{RESULTS}/compare/results.parquet",
+        ranks=f"{RESULTS}/compare/ranks.parquet",
         comparisons=report(
             f"{RESULTS}/compare/comparisons.parquet",
             caption="../report/comparison.rst",

@@ -1,12 +1,14 @@
 """`vialign ...`: small tools around a run. The run itself is `snakemake`."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vialign import __version__
+from vialign.cli.benchmarks import benchmarks
 from vialign.cli.budget import budget
 from vialign.cli.compare import compare
 from vialign.cli.errors import one_line_errors
@@ -42,6 +44,7 @@ app.add_typer(results_app, name="results")
 app.add_typer(signal_app, name="signal")
 app.add_typer(failures_app, name="failures")
 app.add_typer(report_app, name="report")
+app.command("benchmarks")(benchmarks)
 app.command("budget")(budget)
 app.command("compare")(compare)
 app.command("explain")(explain)
@@ -140,26 +143,35 @@ def data_notes(
 
 @data_app.command("unpack")
 def data_unpack(
-    benchmark: Annotated[str, typer.Argument(help="The benchmark; `winoground` is the one that comes packed.")],
+    benchmark: Annotated[str, typer.Argument(help="The benchmark: `winoground`, `bivlc` or `colorswap`.")],
     folder: Annotated[Path, typer.Argument(help="The folder with the Parquet file or its parts; it gets the images.")],
 ) -> None:
     """Make the folder that the reader wants from the packed form that a data hub serves.
 
     Example: `vialign data unpack winoground data/winoground`
     """
-    from vialign.data.benchmarks.winoground import EXAMPLES, find_parquet, unpack_parquet
+    from functools import partial
 
+    from vialign.data.benchmarks import bivlc, colorswap, winoground
+    from vialign.data.benchmarks.packed import find_parquet, unpack
+
+    unpackers: dict[str, tuple[str, Callable[[Sequence[Path], Path], int]]] = {
+        "winoground": (winoground.EXAMPLES, winoground.unpack_parquet),
+        "bivlc": (bivlc.FILE, partial(unpack, bivlc.PACKED)),
+        "colorswap": (colorswap.UNPACKED, partial(unpack, colorswap.PACKED)),
+    }
     with one_line_errors():
-        if benchmark != "winoground":
-            raise UserError(f"data unpack: {benchmark!r} does not come packed; only winoground does")
-        packed = find_parquet(folder)
+        if benchmark not in unpackers:
+            raise UserError(f"data unpack: {benchmark!r} does not come packed; {', '.join(unpackers)} do")
+        text, unpack_parts = unpackers[benchmark]
+        packed = find_parquet(folder, benchmark)
         if not packed:
-            raise UserError(f"winoground: {folder}: has no test-*.parquet; download it as docs/data.md says")
-        made = [Output("FOLDER", folder / "images", None), Output("FOLDER", folder / EXAMPLES, ANY)]
+            raise UserError(f"{benchmark}: {folder}: has no test-*.parquet; download it as docs/data.md says")
+        made = [Output("FOLDER", folder / "images", None), Output("FOLDER", folder / text, ANY)]
         check_paths(made, {f"the packed file {number}": path for number, path in enumerate(packed)})
         check_space(folder, sum(path.stat().st_size for path in packed), "the images")
         names = ", ".join(str(path) for path in packed)
-        print(f"{unpack_parquet(packed, folder)} items of {names} unpacked to {folder}")
+        print(f"{unpack_parts(packed, folder)} items of {names} unpacked to {folder}")
 
 
 @data_app.command("order")

@@ -21,6 +21,7 @@ def _data(config: "Config") -> Iterator[str]:
     data = config.data
     yield from _known("data.dataset", [data.dataset], names.DATASETS)
     yield from _known("data.benchmarks", data.benchmarks, names.BENCHMARKS)
+    yield from _known("data.forms", data.forms, names.FORMS)
     if data.dataset in names.DATASETS:
         # Sizes often come from a layer that fits any data set, so those of splits that this one lacks pass.
         yield from _known("data.sizes", data.sizes, names.EMBEDDED_SPLITS)
@@ -59,6 +60,7 @@ def _lists(config: "Config") -> Iterator[str]:
     training, signal = config.training, config.signal
     lists: dict[str, Sequence[object]] = {
         "data.order_files": config.data.order_files,
+        "data.forms": config.data.forms,
         "language.negatives": config.language.negatives,
         "text.typos": config.text.typos,
         "signal.severities": signal.severities,

@@ -35,6 +35,9 @@ class DataConfig(Section):
     """Images a split; a split that is not named keeps the data set's own size."""
     benchmarks: dict[str, BenchmarkConfig] = {}
     """Test benchmarks by their name in `vialign.data.registry`."""
+    forms: tuple[str, ...] = ()
+    """Further forms of test items that Scenes draws for its split `test`, forty of each: `both_right` (SugarCrepe++),
+    `image_choice` (SVO-Probes), `statement` (VSR). None by default; the other forms are always drawn."""
     order_files: tuple[str, ...] = ()
     """Frozen files of word-order perturbations of the data set's test captions, made by `vialign data order`."""
     strict: bool = False

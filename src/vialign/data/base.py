@@ -243,7 +243,9 @@ def check_references(
                 return f"names image {name}, which is not in split {row.split}"
         if not all(map(has_words, row.texts)):
             return "has a candidate text without words"
-        return None if len(row.texts) >= 2 else "has fewer than two candidate texts"
+        if len(row.images) + len(row.texts) < 3 and pd.isna(row.right):
+            return "has fewer than two candidate texts"
+        return None
 
     def question(row: Any) -> str | None:
         if split.get(row.image_id) != row.split:

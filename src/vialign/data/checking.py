@@ -82,7 +82,7 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
         module = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")])
         read = partial(_benchmark, data, name, config.seed)
         found = _report(name, f"data.benchmarks.{name}.folder", read, source.items is not None)
-        yield found if found.missing is None else replace(found, counts=_annotated(module, name, Path(source.folder)))
+        yield found if found.missing is None else replace(found, counts=annotated(module, name, Path(source.folder)))
     language = config.language
     if language.treebank in TREEBANKS:
         yield _treebank(language.treebank, language.folder, "language.folder")
@@ -197,7 +197,7 @@ def _report(name: str, key: str, read: Callable[[], DatasetTables], limited: boo
     return SourceReport(name, key, note, None, count_tables(tables), tables.problems, limited)
 
 
-def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
+def annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
     """Items that the annotation files of a benchmark hold, where they are there and only the images are missing."""
     if not folder.is_dir():
         return {}
@@ -207,7 +207,7 @@ def _annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:
     except UserError:
         return {}
     if "benchmark" not in items:
-        return {"questions": len(items)}
+        return {"questions" if "question_id" in items else "images": len(items)}
     return {f"{benchmark} items": count for benchmark, count in sorted(Counter(items["benchmark"]).items())}
 
 

@@ -1,5 +1,7 @@
 """Reading files as their authors publish them: every error names the file, the row and the field."""
 
+import csv
+import io
 import os
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vialign.data.base import Problems, image_table, safe_join
 from vialign.errors import UserError
 from vialign.files.images import MISSING, Changes, Checked, check_images
+from vialign.files.text import NotJson, parse_json, read_text
 from vialign.files.text import read_json as read_json
 from vialign.files.text import text_lines as text_lines
 from vialign.progress import track
@@ -41,6 +44,10 @@ class SourceNote:
     """What lies in its folder; `a or b` where either will do."""
     expected: dict[str, int] = field(default_factory=dict)
     """Published counts by what is counted: `images`, `captions`, `test images`, `winoground items`, ..."""
+    measures: str = ""
+    """What a benchmark measures, in a sentence; empty for a data set."""
+    chance: dict[str, float] = field(default_factory=dict)
+    """What guessing reaches, by measure; where the items differ, by what they are: `accuracy (two captions)`."""
 
 
 def require_folder(name: str | None, dataset: str, key: str = "data.folder") -> Path:
@@ -73,6 +80,40 @@ def json_list(value: Any, path: Path, dataset: str, key: str | None = None) -> l
         place = "it" if key is None else f"its field {key!r}"
         raise UserError(f"{dataset}: {path}: {place} is not a list; this is not the published file")
     return found
+
+
+def csv_rows(path: Path, columns: Sequence[str], dataset: str) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of a CSV file with a header, each with its label (`row 1` stands below the header).
+
+    A field that a row lacks is missing from its dictionary. Raises UserError when the file is no text, cannot be taken
+    apart, or lacks one of these columns.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path, dataset), newline=""), strict=True)
+    rows = []
+    try:
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"{dataset}: {path}: has no column {missing[0]}; this is not the published file")
+        for number, row in enumerate(reader, start=1):
+            told = {name: value for name, value in row.items() if name is not None and value is not None}
+            rows.append((f"row {number}", told))
+    except csv.Error as error:
+        raise UserError(f"{dataset}: {path}: line {reader.line_num}: is not CSV ({error}); get it again") from None
+    return rows
+
+
+def json_lines(path: Path, dataset: str, problems: Problems) -> Iterator[tuple[str, Any]]:
+    """Rows of a file of JSON lines; a line that is no JSON is a problem, an empty one is passed over."""
+    for number, line in text_lines(path, dataset):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except NotJson as error:
+            problems.saw("items")
+            problems.add("items", path.name, f"line {number}", f"{error}; the file may be cut off")
+            continue
+        yield f"line {number}", row
 
 
 def json_object(value: Any, path: Path, dataset: str) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from vialign.config.evaluation import EvaluationConfig
-from vialign.evaluation.choices import text_id
+from vialign.evaluation.choices import form_of, right_of, text_id
+from vialign.evaluation.forms import best_threshold, chance_of_all, chance_with_ties
 from vialign.evaluation.statistics import interval, replicate_means
 from vialign.evaluation.vqa import soft_accuracy
 from vialign.signal.blind import BlindClassifier
 from vialign.signal.pairs import source_caption
-from vialign.tables.data import NEGATIVE_KINDS
+from vialign.tables.data import DEVELOPMENT, NEGATIVE_KINDS
 from vialign.tables.evaluation import BLIND
 
 _ITEM_COLUMNS = ["benchmark", "image_id", "value", "chance"]
@@ -51,7 +52,8 @@ def blind_items(
 
     `texts`, `choices` and `questions` are rows of `TEXTS`, `CHOICES` and `QUESTIONS` of the split. A tie counts as a
     guess among the tied. The text score of a Winoground item, whose two captions are each true of one image, cannot be
-    won by a score that is the same for both images.
+    won by a score that is the same for both images; where several images are offered for a caption it can but guess.
+    Statements get a threshold as a method does; guessing is to call them all alike.
     """
     scores = pd.Series(classifier.scores(texts["text"].tolist()), index=texts["text_id"])
     rows = [*_choice_items(scores, choices), *_question_items(scores, questions)]
@@ -91,15 +93,34 @@ def expected_value(scores: Float[np.ndarray, "text"], values: Float[np.ndarray, 
 
 
 def _choice_items(scores: pd.Series, choices: pd.DataFrame) -> Iterator[tuple[str, str, float, float]]:
-    for item, benchmark, images, texts in zip(
-        *(choices[name] for name in ("item_id", "benchmark", "images", "texts")), strict=True
-    ):
-        if len(images) > 1:
+    if choices.empty:
+        return
+    forms, rights = form_of(choices), right_of(choices)
+    columns = [choices[name] for name in ("item_id", "benchmark", "images", "texts")]
+    for item, benchmark, images, texts, form, right in zip(*columns, forms, rights.tolist(), strict=True):
+        if form == "pairs":
             first, second = _of_item(scores, item, texts)
             yield benchmark, images[0], _WINOGROUND_CHANCE if first == second else 0.0, _WINOGROUND_CHANCE
-        else:
-            right = np.eye(1, len(texts))[0]
-            yield benchmark, images[0], expected_value(_of_item(scores, item, texts), right), 1 / len(texts)
+        elif form == "image_choice":
+            yield benchmark, images[0], 1 / len(images), 1 / len(images)
+        elif form != "statement":
+            value = chance_with_ties(_of_item(scores, item, texts), right)
+            yield benchmark, images[0], value, chance_of_all(len(texts), right)
+    yield from _statement_items(scores, choices[forms == "statement"])
+
+
+def _statement_items(scores: pd.Series, statements: pd.DataFrame) -> Iterator[tuple[str, str, float, float]]:
+    found = scores.loc[[text_id(item, 0) for item in statements["item_id"]]].to_numpy()
+    true = right_of(statements) == 1
+    for benchmark in statements["benchmark"].unique():
+        own, known = ((statements["benchmark"] == name).to_numpy() for name in (benchmark, benchmark + DEVELOPMENT))
+        if benchmark.endswith(DEVELOPMENT):
+            continue
+        said = found[own] > best_threshold(found[known], true[known])
+        images = [names[0] for names in statements.loc[own, "images"]]
+        share = float(true[own].mean())
+        for image, won in zip(images, said == true[own], strict=True):
+            yield benchmark, image, float(won), max(share, 1 - share)
 
 
 def _question_items(scores: pd.Series, questions: pd.DataFrame) -> Iterator[tuple[str, str, float, float]]:

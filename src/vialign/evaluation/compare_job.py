@@ -11,7 +11,7 @@ from vialign.evaluation.compare import (
 )
 from vialign.files.artifacts import read_table, write_table
 from vialign.stage import Run
-from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RANKS, RESULTS
 
 
 def compare_methods(run: Run) -> None:
@@ -25,5 +25,7 @@ def compare_methods(run: Run) -> None:
         family_pairs(methods, [name for name in own if name in methods]) if own else reference_pairs(methods),
         settings.level,
     )
+    ranks = pd.concat([read_table(path, RANKS) for path in run.input.ranks], ignore_index=True)
+    write_table(ranks, RANKS, run.output.ranks, run.provenance)
     write_table(results, RESULTS, run.output.results, run.provenance)
     write_table(comparisons, COMPARISONS, run.output.comparisons, run.provenance)

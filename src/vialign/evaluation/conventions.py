@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+RETOLD = ("match",)
+"""Measures that read the scores of another measure's items once more: they are reported, but are no tests of their own
+and do not enter a family of comparisons."""
 ARO_ATTRIBUTION_ITEMS = 25
 """Fewest items of an attribute pair that ARO's own evaluation counts."""
 

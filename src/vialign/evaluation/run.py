@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.errors import UserError
 from vialign.evaluation.choices import choice_outcomes
 from vialign.evaluation.outcomes import NotFinite, item_rows
+from vialign.evaluation.ranks import RankCounter
 from vialign.evaluation.rerank import Ranking, ranking_agreement, rerank_retrieval
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
@@ -36,12 +38,14 @@ def evaluate(
     seed: int,
     batch: int = 256,
     rerank: int | None = None,
+    ranks: list[pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """OUTCOMES of one trained method on one split: retrieval, negatives, choices (CHOICES) and VQA (QUESTIONS).
 
     Rows of `choices` and `questions` that belong to other splits are left out. `batch` is the number of images of a
     block. With `rerank`, only so many candidates of a retrieval query, the best by the frozen cosine, are scored by the
-    method (`reranking_table` says what that costs). Memory beside the split's own features: both sides of the gallery,
+    method (`reranking_table` says what that costs). To `ranks` the RANKS of the split are added, where it has captions
+    and the whole gallery was scored by the method. Memory beside the split's own features: both sides of the gallery,
     four blocks of `batch` images with all captions, and in a method that corrects features by pair, what it needs for
     `batch` images with 4 `batch` texts; the whole score matrix is never held. Raises UserError when a choice or
     question names an image or text that the split's features lack.
@@ -50,12 +54,15 @@ def evaluate(
     questions = questions[questions["split"] == split].reset_index(drop=True)
     with _evaluation_mode(objective):
         sides = _Sides(objective, data, batch)
+        counter = _rank_counter(sides) if ranks is not None and rerank is None else None
         frames = [
-            _retrieval(sides, rerank),
+            _retrieval(sides, rerank, counter),
             _negatives(sides),
-            choice_outcomes(choices, sides.pair_scores),
+            choice_outcomes(choices, sides.pair_scores, sides.text_scores),
             vqa_outcomes(questions, sides.pair_scores),
         ]
+    if ranks is not None and counter is not None:
+        ranks.append(counter.rows(split, method, seed))
     return _finish(frames, split, method, seed)
 
 
@@ -169,6 +176,12 @@ class _Sides:
         texts = self._positions(text_ids, self._text_position, "text")
         return self.aligned(images, texts)
 
+    def text_scores(self, first: list[str], second: list[str]) -> Float[np.ndarray, "pair"]:
+        """Cosines of the method's own embeddings of aligned texts: what it says of them before it sees an image."""
+        pooled = F.normalize(self.texts.get("pooled", self.data.text_pooled), dim=-1)
+        one, other = (self._positions(names, self._text_position, "text") for names in (first, second))
+        return (pooled[one] * pooled[other]).sum(dim=-1).double().cpu().numpy()
+
     @staticmethod
     def _positions(names: list[str], positions: dict[str, int], what: str) -> Int[Tensor, "pair"]:
         try:
@@ -180,12 +193,23 @@ class _Sides:
             ) from None
 
 
-def _retrieval(sides: _Sides, rerank: int | None) -> pd.DataFrame:
+def _rank_counter(sides: _Sides) -> RankCounter | None:
+    """What counts the ranks of a split; none where it has no captions."""
+    captions = sides.data.captions
+    if not len(captions):
+        return None
+    images = sides.data.image_of_text[captions]
+    return RankCounter(images, torch.from_numpy(sides.aligned(images, captions)))
+
+
+def _retrieval(sides: _Sides, rerank: int | None, counter: RankCounter | None = None) -> pd.DataFrame:
     data = sides.data
     if not len(data.captions):
         return pd.DataFrame()
     if rerank is None:
-        ranks = retrieval_ranks(sides.blocks(data.captions), data.image_of_text[data.captions], len(data.image_ids))
+        blocks = sides.blocks(data.captions)
+        passing = blocks if counter is None else counter.watch(blocks)
+        ranks = retrieval_ranks(passing, data.image_of_text[data.captions], len(data.image_ids))
     else:
         to_text, to_image = _reranked(sides, rerank)
         ranks = to_text.ranks, to_image.ranks

@@ -138,7 +138,8 @@ def pointing_targets(
 ) -> pd.DataFrame:
     """What to point at: one row an image and phrase, with the patches whose centre lies in one of its boxes.
 
-    Columns `image_id`, `phrase` ("a red circle"), `inside` (bool, one a patch). Objects of one image that the same
+    Columns `image_id`, `phrase` ("a red circle", or the column `phrase` of the objects, where people wrote what they
+    point at, as in Flickr30k Entities), `inside` (bool, one a patch). Objects of one image that the same
     words describe are one target; a target that covers no patch centre cannot be hit and is left out.
     """
     frame = objects.merge(images[["image_id", "width", "height"]], on="image_id", suffixes=("", "_image"))
@@ -149,7 +150,9 @@ def pointing_targets(
         resize_mode,
     )
     frame = frame.assign(
-        phrase=[object_phrase(name, words) for name, words in zip(frame["name"], frame["attributes"], strict=True)],
+        phrase=frame["phrase"]
+        if "phrase" in frame
+        else [object_phrase(name, words) for name, words in zip(frame["name"], frame["attributes"], strict=True)],
         inside=list(centres_inside(boxes, grid)),
     )
     together = frame.groupby(["image_id", "phrase"], sort=False)["inside"].agg(

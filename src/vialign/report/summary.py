@@ -10,7 +10,17 @@ from vialign.config.experiment import Config
 from vialign.gates.verdict import missed, not_shown, undecided
 from vialign.report.evidence import GATES, Evidence
 
-PRIMARY = ("r1", "text", "image", "group", "accuracy", "soft_accuracy")
+PRIMARY = (
+    "r1",
+    "text",
+    "image",
+    "group",
+    "accuracy",
+    "soft_accuracy",
+    "both_right",
+    "image_choice",
+    "statement",
+)
 """Measures that count for the answer; recall at larger k is shown, but says the same thing twice."""
 
 LimitOutcome = Literal["kept", "undecided", "broken"]

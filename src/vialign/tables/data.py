@@ -57,7 +57,13 @@ CHOICES = Table(
     tag=text("class over which macro averages are taken: the predicate, the attribute pair, the tag"),
     images=texts("image ids: one, or two for Winoground"),
     texts=texts("candidate captions; candidate j is true of images[j], every later one is wrong"),
+    right=whole(
+        "how many of the first texts are true of the first image, where it is not one a image", low=0, optional=True
+    ),
 )
+
+DEVELOPMENT = "_dev"
+"""End of the name of a benchmark whose statements choose the threshold of the one before it, and are not scored."""
 
 
 QUESTIONS = Table(

@@ -10,7 +10,10 @@ OUTCOMES = Table(
     seed=number_key("training seed"),
     benchmark=key("`<split>/<name>`, such as test/text_to_image or test/winoground"),
     item_id=key("query image, query caption, choice item or question"),
-    measure=key("r1, r5, r10; text, image, group; accuracy; soft_accuracy"),
+    measure=key(
+        "r1, r5, r10; text, image, group, match; accuracy; both_right, text_only; image_choice; statement; "
+        "soft_accuracy"
+    ),
     value=unit_interval("outcome of this item"),
     tag=text("class over which macro averages are taken", optional=True),
     tie=flag("whether only a tie made the outcome worse (ties are counted wrong)"),
@@ -30,6 +33,18 @@ RERANKING = Table(
     r5=unit_interval("share with the same R@5"),
     r10=unit_interval("share with the same R@10"),
     first=unit_interval("share with the same first candidate"),
+)
+
+
+RANKS = Table(
+    "ranks",
+    method=key("method"),
+    seed=number_key("training seed"),
+    benchmark=key("`<split>/image_to_text` or `<split>/text_to_image`"),
+    median_rank=number("median over queries of the rank of the first right candidate, from 1; a tie is lost", low=1),
+    map_at_r=unit_interval("mAP@R: mean precision at the places of all right candidates among the first R"),
+    queries=whole("queries", low=1),
+    gallery=whole("candidates of a query", low=1),
 )
 
 
@@ -90,8 +105,8 @@ BLIND = Table(
     benchmark=key("`<split>/<name>`"),
     accuracy=unit_interval(
         "mean over items of what the classifier that sees no image scores; a tie counts as a guess. One image: whether "
-        "the true caption comes first; winoground: text score; negatives: share of a caption's negatives that score "
-        "lower; vqa: soft accuracy"
+        "the true captions come first; two images: text score; several images with one caption: a guess; statements: "
+        "by a threshold; negatives: share of a caption's negatives that score lower; vqa: soft accuracy"
     ),
     low=unit_interval("lower end of the bootstrap interval over images"),
     high=unit_interval("upper end of the bootstrap interval over images"),

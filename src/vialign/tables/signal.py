@@ -294,6 +294,11 @@ TRUST = Table(
     aurc_difference=number("AURC minus that of the reference; below 0 is better", low=-1, high=1, optional=True),
     aurc_difference_low=number("lower end of its bootstrap interval over images", optional=True),
     aurc_difference_high=number("upper end", optional=True),
+    calibration_error=unit_interval(
+        "expected calibration error of the probability of being wrong that it claims, 15 bins; missing where it claims "
+        "none",
+        optional=True,
+    ),
     wrong=unit_interval("share of wrong answers"),
     queries=whole("queries", low=1),
     images=whole("their images, which are resampled", low=1),

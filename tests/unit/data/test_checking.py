@@ -102,7 +102,8 @@ def test_the_embedded_world_needs_nothing():
 @pytest.mark.parametrize("name", sorted((DATASETS | BENCHMARKS).keys() - {"scenes"}))
 def test_every_reader_says_how_to_get_its_data_and_reports_its_absence_in_one_line(name, tmp_path):
     note = source_note(name)
-    assert note is not None and all(str(getattr(note, entry.name)) for entry in dataclasses.fields(note))
+    told = [entry.name for entry in dataclasses.fields(note) if entry.name != "measures" or name in BENCHMARKS]
+    assert all(str(getattr(note, entry)) for entry in told)
     absent = str(tmp_path / "absent")
     data = {"dataset": name, "folder": absent} if name in DATASETS else {"benchmarks": {name: {"folder": absent}}}
     *_, found = check_sources(load_config({"data": data}))

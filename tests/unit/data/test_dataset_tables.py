@@ -58,6 +58,7 @@ def dataset(**changes) -> DatasetTables:
                 "tag": ["on"],
                 "images": [["b"]],
                 "texts": [["y", "z"]],
+                "right": [None],
             }
         ),
         "questions": pd.DataFrame(

@@ -207,7 +207,7 @@ def packed(folder, photographs, **changes):
 
 def test_a_packed_folder_is_read_once_it_is_unpacked(tmp_path, photographs):
     path = packed(tmp_path, photographs)
-    assert find_parquet(tmp_path) == [path]
+    assert find_parquet(tmp_path, "winoground") == [path]
     with pytest.raises(UserError, match=r"packed in test-.*run `vialign data unpack winoground") as caught:
         read(config(tmp_path, photographs, images=None), 0)
     assert "\n" not in str(caught.value)
@@ -283,7 +283,7 @@ PARTS = [f"test-{number:05d}-of-00003-{letter}.parquet" for number, letter in en
 
 def test_all_parts_are_unpacked(tmp_path, photographs):
     in_parts(tmp_path, photographs, PARTS)
-    assert unpack_parquet(find_parquet(tmp_path), tmp_path) == 3
+    assert unpack_parquet(find_parquet(tmp_path, "winoground"), tmp_path) == 3
     assert [json.loads(line) for line in (tmp_path / "examples.jsonl").read_text().splitlines()] == EXAMPLES
 
 
@@ -292,7 +292,7 @@ def test_a_missing_part_is_named(tmp_path, photographs, gone):
     in_parts(tmp_path, photographs, PARTS)
     (tmp_path / "data" / PARTS[gone]).unlink()
     with pytest.raises(UserError, match=f"1 of 3 parts .* the first of them test-0000{gone}-of-00003") as caught:
-        find_parquet(tmp_path)
+        find_parquet(tmp_path, "winoground")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="parts of the data set are missing"):
         read(config(tmp_path, photographs, images=None), 0)
@@ -303,12 +303,12 @@ def test_parts_of_two_downloads_are_refused(tmp_path, photographs, other):
     in_parts(tmp_path, photographs, PARTS)
     (tmp_path / "data" / other).write_bytes((tmp_path / "data" / PARTS[0]).read_bytes())
     with pytest.raises(UserError, match="keep"):
-        find_parquet(tmp_path)
+        find_parquet(tmp_path, "winoground")
 
 
 def test_an_id_that_comes_twice_would_pair_a_caption_with_another_photograph_and_is_refused(tmp_path, photographs):
     in_parts(tmp_path, photographs, PARTS)
     (tmp_path / "data" / PARTS[2]).write_bytes((tmp_path / "data" / PARTS[0]).read_bytes())
     with pytest.raises(UserError, match=f"{PARTS[2]}: row 0: field id: 0 is that of {PARTS[0]}, row 0 too"):
-        unpack_parquet(find_parquet(tmp_path), tmp_path)
+        unpack_parquet(find_parquet(tmp_path, "winoground"), tmp_path)
     assert not (tmp_path / "examples.jsonl").exists()

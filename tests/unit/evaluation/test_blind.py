@@ -21,7 +21,7 @@ def reader(rule: Callable[[str], float]) -> BlindClassifier:
 
 
 def split_of(count: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Texts, choices of three forms and questions of a split; a text is a number, and many are tied."""
+    """Texts, choices of every form and questions of a split; a text is a number, and many are tied."""
     rng = np.random.default_rng(seed)
 
     def draw(number: int) -> list[str]:
@@ -30,12 +30,16 @@ def split_of(count: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.
     texts, choices, questions = [], [], []
     for n in range(count):
         image = f"i{n // 2}"
-        for name, images, options in (
-            ("order", [image], draw(5)),
-            ("relation", [image], draw(2)),
-            ("winoground", [image, f"j{n}"], draw(2)),
+        for name, images, options, right in (
+            ("order", [image], draw(5), None),
+            ("relation", [image], draw(2), None),
+            ("winoground", [image, f"j{n}"], draw(2), None),
+            ("both", [image], draw(3), 2),
+            ("svo", [image, f"j{n}"], draw(1), None),
+            ("told", [image], draw(1), n % 2),
+            ("told_dev", [image], draw(1), (n + 1) % 2),
         ):
-            choices.append((f"{name}/{n}", name, "test", "", images, options))
+            choices.append((f"{name}/{n}", name, "test", "", images, options, right))
             texts += [(f"{name}/{n}:{j}", "test", image, "choice", text) for j, text in enumerate(options)]
         candidates = ["red", "blue", "green", "black"]
         answers = list(rng.choice(candidates[:3], 10))
@@ -69,14 +73,17 @@ def test_without_ties_every_item_is_what_the_evaluation_of_methods_gives_a_score
         return np.array([noise[name] for name in names])
 
     outcomes = choice_outcomes(choices, pair_scores)
-    for benchmark, measure in (("order", "accuracy"), ("relation", "accuracy"), ("winoground", "text")):
+    forms = {"order": "accuracy", "relation": "accuracy", "winoground": "text", "both": "both_right"}
+    for benchmark, measure in {**forms, "told": "statement"}.items():
         own = outcomes[(outcomes["benchmark"] == benchmark) & (outcomes["measure"] == measure)]
         found = items[items["benchmark"] == benchmark]
         np.testing.assert_array_equal(found["value"], own["value"])
         assert found["image_id"].tolist() == own["image_id"].tolist()
     answers = vqa_outcomes(questions, pair_scores)
     np.testing.assert_allclose(items.loc[items["benchmark"] == "vqa", "value"], answers["value"])
-    assert items.groupby("benchmark")["chance"].mean()[["order", "relation", "winoground"]].tolist() == [0.2, 0.5, 0.25]
+    chance = items.groupby("benchmark")["chance"].mean()
+    assert chance[[*forms, "svo", "told"]].tolist() == pytest.approx([0.2, 0.5, 0.25, 1 / 3, 0.5, 0.5])
+    assert (items.loc[items["benchmark"] == "svo", "value"] == 0.5).all() and "told_dev" not in chance
 
 
 def test_negatives_count_the_share_below_their_caption_and_a_tie_as_half():
@@ -96,7 +103,7 @@ def test_a_score_that_says_nothing_is_at_chance_on_every_benchmark():
     )
     np.testing.assert_allclose(table["accuracy"], table["chance"])
     assert set(table["benchmark"]) == {
-        f"test/{name}" for name in ("order", "relation", "winoground", "vqa", "negatives")
+        f"test/{name}" for name in ("order", "relation", "winoground", "both", "svo", "told", "vqa", "negatives")
     }
     assert not table["solved"].any()
     assert blind_benchmarks(None, {"test": split_of(40)[0]}, *split_of(40)[1:], EvaluationConfig(), 0).empty

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vialign.evaluation.choices import choice_outcomes, winoground_decisions
+from vialign.evaluation.choices import choice_outcomes
+from vialign.evaluation.forms import winoground_decisions
 
 
-def item(name, images, texts, benchmark="aro_relation", tag="above"):
+def item(name, images, texts, benchmark="aro_relation", tag="above", right=None):
     return {
+        "right": right,
         "item_id": f"{benchmark}/{name}",
         "benchmark": benchmark,
         "split": "test",
@@ -66,6 +68,7 @@ def test_forms_of_different_width_are_scored_in_one_call_and_keep_their_order():
         ("winoground", "text"): 1,
         ("winoground", "image"): 0,
         ("winoground", "group"): 0,
+        ("winoground", "match"): 1,
         ("aro_relation", "accuracy"): 0,
         ("aro_order", "accuracy"): 1,
     }
@@ -93,12 +96,12 @@ def test_winoground_ties_are_those_that_the_lenient_reading_forgives():
     table = {("x", "winoground/0:0"): 0.5, ("x", "winoground/0:1"): 0.5}
     table |= {("y", "winoground/0:0"): 0.4, ("y", "winoground/0:1"): 0.6}
     rows = choice_outcomes(choices, scorer(table)).set_index("measure")
-    assert rows["value"].to_dict() == {"text": 0, "image": 1, "group": 0}
-    assert rows["tie"].to_dict() == {"text": True, "image": False, "group": True}
+    assert rows["value"].to_dict() == {"text": 0, "image": 1, "group": 0, "match": 1}
+    assert rows["tie"].to_dict() == {"text": True, "image": False, "group": True, "match": False}
     assert rows.loc["text", "chosen"] == "winoground/0:1"
 
 
-@pytest.mark.parametrize(("images", "texts"), [(["x", "y"], ["a"]), (["x"], ["a"]), ([], ["a", "b"])])
+@pytest.mark.parametrize(("images", "texts"), [(["x", "y"], ["a", "b", "c"]), (["x"], ["a"]), ([], ["a", "b"])])
 def test_an_item_of_another_form_is_refused_by_name(images, texts):
     with pytest.raises(ValueError, match="choice item aro_relation/0"):
         choice_outcomes(pd.DataFrame([item(0, images, texts)]), scorer({}))

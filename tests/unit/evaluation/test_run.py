@@ -64,11 +64,11 @@ def world():
     )
     choices = pd.DataFrame(
         [
-            ("aro_relation/0", "aro_relation", "test", "above", ["i3"], ["x", "y"]),
-            ("winoground/0", "winoground", "test", "", ["i4", "i6"], ["x", "y"]),
-            ("winoground/1", "winoground", "selection", "", ["nowhere", "i6"], ["x", "y"]),
+            ("aro_relation/0", "aro_relation", "test", "above", ["i3"], ["x", "y"], None),
+            ("winoground/0", "winoground", "test", "", ["i4", "i6"], ["x", "y"], None),
+            ("winoground/1", "winoground", "selection", "", ["nowhere", "i6"], ["x", "y"], None),
         ],
-        columns=["item_id", "benchmark", "split", "tag", "images", "texts"],
+        columns=["item_id", "benchmark", "split", "tag", "images", "texts", "right"],
     )
     questions = pd.DataFrame(
         [("vqa/0", "test", "i5", "what?", "relation", ["b"] * 10, ["a", "b", "c"], ["a.", "b.", "c."])],

@@ -27,7 +27,17 @@ def world(brackets_of_captions):
             tree = brackets_of_captions[(7 * (number // 3) + 50 * (number % 3) + 3 * place) % len(brackets_of_captions)]
             captions.append((f"{image_id}#{place}", image_id, " ".join(parse_tree(tree).words()), tree))
     choices = pd.DataFrame(
-        [("w/0", "winoground", "diagnosis", "roles", ["diagnosis-2", "diagnosis-5"], [NEAR, NEAR, "a white star"])],
+        [
+            (
+                "w/0",
+                "winoground",
+                "diagnosis",
+                "roles",
+                ["diagnosis-2", "diagnosis-5"],
+                [NEAR, NEAR, "a white star"],
+                None,
+            )
+        ],
         columns=list(CHOICES.columns),
     )
     questions = pd.DataFrame(

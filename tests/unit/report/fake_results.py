@@ -16,7 +16,7 @@ from vialign.names import BENCHMARKS as OWN_IMAGES
 from vialign.names import EMBEDDED_SPLITS
 from vialign.tables.attribution import ATTRIBUTION, CARRIERS
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RELATIONS
-from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, REPRODUCTION, RESULTS, SPENDING
+from vialign.tables.evaluation import AGREEMENT, BLIND, COMPARISONS, RANKS, REPRODUCTION, RESULTS, SPENDING
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_MOVES, FAILURE_RATES, FAILURES, PHRASE_KINDS
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS, VERDICT
 from vialign.tables.language import QUALITY, SPANS
@@ -123,7 +123,7 @@ def _data(folder: Path, draw: np.random.Generator) -> None:
             objects += [dict(object_id=f"{name}/{n}", image_id=name, **box) for n in range(2)]
             ends = dict(subject_id=f"{name}/0", predicate="above", object_id=f"{name}/1")
             relations.append(dict(relation_id=f"{name}/0", image_id=name, **ends))
-        item = dict(benchmark="winoground", split=split, tag="role", images=["a", "b"], texts=["x", "y"])
+        item = dict(benchmark="winoground", split=split, tag="role", images=["a", "b"], texts=["x", "y"], right=None)
         choices.append(dict(item_id=f"winoground/{split}", **item))
         answer = dict(question="what?", kind="relation", answers=["red"] * 10, candidates=["red"], statements=["red"])
         questions.append(dict(question_id=f"vqa/{split}", split=split, image_id=f"{split}_0", **answer))
@@ -441,7 +441,7 @@ def _ablation(folder: Path) -> None:
 BENCHMARKS = {
     "image_to_text": ("r1", "r5", "r10"),
     "text_to_image": ("r1", "r5", "r10"),
-    "winoground": ("text", "image", "group"),
+    "winoground": ("text", "image", "group", "match"),
     "aro_relation": ("accuracy",),
     "vqa": ("soft_accuracy",),
 }
@@ -535,6 +535,20 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
         ends = dict(accuracy=value, low=value - 0.02, high=value + 0.02, chance=chance)
         blind.append(dict(benchmark=f"test/{name}", **ends, items=300, solved=value > chance + 0.12))
     _write(folder, "evaluate/blind.parquet", BLIND, blind)
+    ranks = [
+        dict(
+            method=method,
+            seed=0,
+            benchmark=f"test/{name}",
+            median_rank=2.5 + place,
+            map_at_r=0.3,
+            queries=90,
+            gallery=99,
+        )
+        for place, method in enumerate(METHODS)
+        for name in ("image_to_text", "text_to_image")
+    ]
+    _write(folder, "compare/ranks.parquet", RANKS, ranks)
     _write(folder, "compare/results.parquet", RESULTS, results)
     _write(folder, "compare/comparisons.parquet", COMPARISONS, comparisons)
     confirmation = []

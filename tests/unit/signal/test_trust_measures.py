@@ -3,12 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import entr, softmax
 from sklearn.metrics import roc_auc_score
 
-from vialign.signal.trust.measures import COVERAGES, Sample, area_under_risk, measure, paired_p, risk_coverage
+from vialign.signal.trust.measures import (
+    COVERAGES,
+    Sample,
+    area_under_risk,
+    expected_calibration_error,
+    measure,
+    paired_p,
+    risk_coverage,
+)
 from vialign.signal.trust.predictors import DOUBT, local_ranking, log_odds, log_total, simple_confidences, top_answers
 from vialign.signal.validation.resampling import image_weights
 from vialign.tables.signal import TRUST_RANKING, TRUST_RETURN, TRUST_SIGNALS, TRUST_SIMPLE
@@ -144,3 +153,27 @@ def test_log_odds_are_those_of_the_softmax_and_stay_finite():
     found = log_odds(logits[:, 0], log_total(logits))
     assert found[0] == pytest.approx(np.log(share / (1 - share))) and np.isfinite(found).all()
     assert found[1] == pytest.approx(-log_odds(logits[:, 1], log_total(logits))[1], rel=1e-4)
+
+
+@given(st.integers(1, 60), st.integers(0, 10_000))
+def test_the_calibration_error_is_that_of_torchmetrics(count, seed):
+    from vialign.backbone.torchvision_shim import define_missing_operators
+
+    define_missing_operators()
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    rng = np.random.default_rng(seed)
+    claimed, wrong = rng.random(count), rng.random(count) < 0.4
+    expected = binary_calibration_error(torch.tensor(claimed), torch.tensor(wrong).long(), n_bins=15, norm="l1")
+    assert expected_calibration_error(claimed, wrong) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_claim_that_keeps_its_word_has_no_calibration_error_and_a_boast_has():
+    rng = np.random.default_rng(0)
+    claimed = rng.random(200_000)
+    wrong = rng.random(200_000) < claimed
+    assert expected_calibration_error(claimed, wrong) < 0.01
+    assert expected_calibration_error(claimed**3, wrong) > 0.1
+    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
+    with pytest.raises(ValueError, match="outside"):
+        expected_calibration_error(np.array([1.2]), np.array([True]))

@@ -18,14 +18,15 @@ from pydantic import Field
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import BOX_TOLERANCE, DatasetTables, Problems
 from vialign.data.benchmarks.items import (
-    ITEM_COLUMNS,
     FileName,
     Text,
-    benchmark_tables,
-    find_images,
+    item_frame,
+    item_row,
     one_image_two_texts,
+    place_of,
+    read_tables,
 )
-from vialign.data.published_files import Record, SourceNote, json_list, numbered, read_json, records, require_folder
+from vialign.data.published_files import Record, SourceNote, json_list, numbered, read_json, records
 from vialign.errors import UserError
 from vialign.files.artifacts import write_text
 
@@ -37,6 +38,8 @@ NOTE = SourceNote(
     obtain=f"https://github.com/mertyg/vision-language-models-are-bows downloads its two JSON files; {IMAGES_FROM}.",
     files=("visual_genome_relation.json", "visual_genome_attribution.json", "images/"),
     expected={"aro_relation items": 23937, "aro_attribution items": 28748},
+    measures="whether a caption beats the same with its roles, or with its attributes, exchanged",
+    chance={"accuracy": 1 / 2},
 )
 
 _LEFT_OUT = (
@@ -114,11 +117,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
 
     Raises UserError when files are missing, and at the first broken row when `config.strict`.
     """
-    folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
-    items = read_items(folder, problems)
-    files = find_images(config, SPLIT, ("images",), IMAGES_FROM)
-    return benchmark_tables(items, files, config, seed, problems)
+    return read_tables(SPLIT, read_items, ("images",), IMAGES_FROM, config, seed)
 
 
 def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
@@ -139,21 +138,12 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
         path = folder / name
         published = numbered(json_list(read_json(path, "aro"), path, "aro"), "items")
         for label, item in records(published, model, "items", name, problems):
-            number = label.removeprefix("items[").removesuffix("]")
-            rows.append(
-                {
-                    "item_id": f"{benchmark}/{SPLIT}/{number}",
-                    "benchmark": benchmark,
-                    "split": SPLIT,
-                    "tag": item.tag,
-                    "images": [item.image_path],
-                    "texts": [item.true_caption, item.false_caption],
-                    "crop": [item.bbox_x, item.bbox_y, item.bbox_w, item.bbox_h],
-                    "file": name,
-                    "row": label,
-                }
+            texts = [item.true_caption, item.false_caption]
+            row = item_row(
+                benchmark, SPLIT, place_of(label), [item.image_path], texts, file=name, row=label, tag=item.tag
             )
-    return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
+            rows.append(row | {"crop": [item.bbox_x, item.bbox_y, item.bbox_w, item.bbox_h]})
+    return item_frame(rows)
 
 
 def write_published(

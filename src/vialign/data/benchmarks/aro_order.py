@@ -158,6 +158,7 @@ def order_choices(order: OrderFile, split: str) -> pd.DataFrame:
             "tag": "order",
             "images": [row["image_id"]],
             "texts": [row["true_caption"], *row["perturbations"]],
+            "right": None,
         }
         for row in order.rows.to_dict("records")
     ]

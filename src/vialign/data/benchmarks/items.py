@@ -1,7 +1,7 @@
 """What the readers of benchmarks with images of their own share: from published items to tables."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ from vialign.config.data import BenchmarkConfig
 from vialign.data.base import BOX_TOLERANCE, DatasetTables, Problems, image_table
 from vialign.data.datasets.splits import at_most
 from vialign.data.folders import benchmark_folder
-from vialign.data.published_files import image_sizes, photograph_folders, subfolders
+from vialign.data.published_files import image_sizes, photograph_folders, require_folder, subfolders
 from vialign.errors import UserError
 from vialign.tables.data import CAPTIONS, CHOICES
 
@@ -23,6 +23,9 @@ ITEM_COLUMNS = (*CHOICES.columns, "crop", "file", "row")
 `crop`: x, y, width and height in pixels of the part of the image that is seen (empty: all of it); and the file and the
 row that say so."""
 
+PAIRS_CHANCE = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6, "match": 1 / 2}
+"""What guessing reaches on two images with two captions: of the four scores, both right ones are the largest in one
+order of six (Thrush et al. 2022; Zhu et al. 2025, arXiv:2510.07632, for `match`)."""
 _LONGEST_NAME = 255
 """Bytes that a file system takes."""
 
@@ -37,6 +40,64 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """A caption or a label; it may not be empty."""
 FileName = Annotated[str, AfterValidator(_file_name)]
 """A file as the data name it. Whether it stays inside its folder is checked where it is looked up."""
+
+
+def item_row(
+    benchmark: str,
+    split: str,
+    number: object,
+    images: Sequence[str],
+    texts: Sequence[str],
+    *,
+    file: str,
+    row: str,
+    tag: str = "",
+    right: int | None = None,
+) -> dict[str, Any]:
+    """One row of `ITEM_COLUMNS` whose images are seen whole; `number` is what its authors call the item."""
+    return {
+        "item_id": f"{benchmark}/{split}/{number}",
+        "benchmark": benchmark,
+        "split": split,
+        "tag": tag,
+        "images": list(images),
+        "texts": list(texts),
+        "right": right,
+        "crop": [],
+        "file": file,
+        "row": row,
+    }
+
+
+def item_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The frame of `item_row`s."""
+    return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
+
+
+def place_of(label: str) -> str:
+    """`17` of the label `items[17]`, `row 17` or `line 17`."""
+    return label.rstrip("]").rpartition("[")[2].rpartition(" ")[2]
+
+
+def read_tables(
+    split: str,
+    read_items: Callable[[Path, Problems], pd.DataFrame],
+    places: Sequence[str],
+    obtain: str,
+    config: BenchmarkConfig,
+    seed: int,
+    suffix: str = "",
+) -> DatasetTables:
+    """What `read` of a benchmark gives: the items of its folder whose images are there, and those images.
+
+    `places`, `obtain` and `suffix` are those of `find_images`. Raises UserError when files are missing, and at the
+    first broken row when `config.strict`.
+    """
+    folder = require_folder(config.folder, split, f"data.benchmarks.{split}.folder")
+    problems = Problems(split, config.strict, f"data.benchmarks.{split}.strict", config.tolerance)
+    items = read_items(folder, problems)
+    files = find_images(config, split, places, obtain, suffix)
+    return benchmark_tables(items, files, config, seed, problems)
 
 
 @dataclass(frozen=True)
@@ -176,8 +237,15 @@ def _image_problem(size: tuple[int, int] | str, crop: Sequence[float]) -> str | 
     return f"its box is empty or leaves the {size[0]}x{size[1]} image"
 
 
+def _tied(item: Mapping[Any, Any]) -> bool:
+    """Whether a wrong text is also a true one."""
+    right = len(item["images"]) if pd.isna(item["right"]) else int(item["right"])
+    texts = item["texts"]
+    return bool(set(texts[:right]) & set(texts[right:])) or (len(item["images"]) == 2 and len(set(texts)) < len(texts))
+
+
 def _note_ties(items: pd.DataFrame, problems: Problems) -> None:
     """Say how many items nobody can win; they stay, because published numbers count them."""
-    tied = Counter(item["file"] for item in items.to_dict("records") if item["texts"][0] in item["texts"][1:])
+    tied = Counter(item["file"] for item in items.to_dict("records") if _tied(item))
     for file, count in sorted(tied.items()):
         problems.note(file, "", f"items whose wrong text is the true one, so that they always tie: {count}; kept")

@@ -15,8 +15,8 @@ from pydantic import StringConstraints
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import ITEM_COLUMNS, FileName, Text, benchmark_tables, find_images
-from vialign.data.published_files import Record, SourceNote, find_file, json_object, read_json, records, require_folder
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, read_tables
+from vialign.data.published_files import Record, SourceNote, find_file, json_object, read_json, records
 from vialign.errors import UserError
 from vialign.files.text import read_text
 
@@ -38,7 +38,15 @@ NOTE = SourceNote(
         "sugarcrepe_swap_att items": 666,
         "sugarcrepe_swap_obj items": 245,
     },
+    measures="whether a caption beats one in which an object, attribute or relation was added, replaced or swapped",
+    chance={"accuracy": 1 / 2},
 )
+VERSIONED = "swap_obj"
+VERSIONS = {
+    245: "the version of the authors' repository; that of their paper has 246, so its average differs a little",
+    246: "the version of the paper; the authors' repository now has 245, so its average differs a little",
+}
+"""Items of `swap_obj` to what is said of them: SugarCrepe is handed around in two versions."""
 
 
 class _Item(Record):
@@ -53,11 +61,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
 
     Raises UserError when files are missing, and at the first broken row when `config.strict`.
     """
-    folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
-    items = read_items(folder, problems)
-    files = find_images(config, SPLIT, ("val2017", "images"), IMAGES_FROM)
-    return benchmark_tables(items, files, config, seed, problems)
+    return read_tables(SPLIT, read_items, ("val2017", "images"), IMAGES_FROM, config, seed)
 
 
 def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
@@ -85,20 +89,15 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
             for key, item in published.items()
         ]
         for label, item in records(keyed, _Item, "items", path.name, problems):
+            texts = [item.caption, item.negative_caption]
             rows.append(
-                {
-                    "item_id": f"sugarcrepe_{kind}/{SPLIT}/{item.key}",
-                    "benchmark": f"sugarcrepe_{kind}",
-                    "split": SPLIT,
-                    "tag": kind,
-                    "images": [item.filename],
-                    "texts": [item.caption, item.negative_caption],
-                    "crop": [],
-                    "file": path.name,
-                    "row": label,
-                }
+                item_row(
+                    f"sugarcrepe_{kind}", SPLIT, item.key, [item.filename], texts, file=path.name, row=label, tag=kind
+                )
             )
-    return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
+        if kind == VERSIONED and len(published) in VERSIONS:
+            problems.note(path.name, "", f"has {len(published)} items: {VERSIONS[len(published)]}")
+    return item_frame(rows)
 
 
 def _repeated_keys(path: Path) -> dict[str, int]:

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import ITEM_COLUMNS, FileName, Text, benchmark_tables, find_images
-from vialign.data.published_files import Record, SourceNote, json_list, numbered, read_json, records, require_folder
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, place_of, read_tables
+from vialign.data.published_files import Record, SourceNote, json_list, numbered, read_json, records
 from vialign.errors import UserError
 
 SPLIT = "vl_checklist"
@@ -27,6 +27,8 @@ NOTE = SourceNote(
     ),
     files=("spatial.json, color.json, ...",),
     expected={"vl_checklist_spatial items": 30650, "vl_checklist_color items": 11569},
+    measures="whether a phrase beats the same with an object, attribute or relation exchanged",
+    chance={"accuracy": 1 / 2},
 )
 
 
@@ -51,11 +53,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
 
     Raises UserError when files are missing, and at the first broken row when `config.strict`.
     """
-    folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
-    items = read_items(folder, problems)
-    files = find_images(config, SPLIT, ("images",), IMAGES_FROM)
-    return benchmark_tables(items, files, config, seed, problems)
+    return read_tables(SPLIT, read_items, ("images",), IMAGES_FROM, config, seed)
 
 
 def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
@@ -74,20 +72,19 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
         labelled = [(label, {"item": row}) for label, row in numbered(published, "items")]
         for label, row in records(labelled, _Item, "items", path.name, problems):
             image, phrases = row.item
-            number = label.removeprefix("items[").removesuffix("]")
+            number = place_of(label)
             for place, pair in enumerate(zip(phrases.true, phrases.wrong, strict=True)):
                 published_id = number if len(phrases.true) == 1 else f"{number}-{place}"
                 rows.append(
-                    {
-                        "item_id": f"vl_checklist_{path.stem}/{SPLIT}/{published_id}",
-                        "benchmark": f"vl_checklist_{path.stem}",
-                        "split": SPLIT,
-                        "tag": path.stem,
-                        "images": [image],
-                        "texts": list(pair),
-                        "crop": [],
-                        "file": path.name,
-                        "row": label,
-                    }
+                    item_row(
+                        f"vl_checklist_{path.stem}",
+                        SPLIT,
+                        published_id,
+                        [image],
+                        list(pair),
+                        file=path.name,
+                        row=label,
+                        tag=path.stem,
+                    )
                 )
-    return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
+    return item_frame(rows)

@@ -54,6 +54,7 @@ NOTE = SourceNote(
     licence="annotations CC BY 4.0; the photographs belong to their authors (COCO terms of use)",
     obtain="visualqa.org/download.html: validation questions and annotations v2.0, and the COCO 2014 validation images",
     files=(QUESTION_FILE, ANNOTATION_FILE, f"{IMAGE_FOLDER}/COCO_val2014_<12 digits>.jpg"),
+    measures="whether questions about relations and attributes are answered; chance is what a random candidate gets",
 )
 """Without expected counts: what is published is the number of all questions, and only a part of them is used."""
 

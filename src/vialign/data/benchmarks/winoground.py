@@ -6,33 +6,27 @@ Parquet file that holds the photographs too; `unpack_parquet` makes the folder o
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import ITEM_COLUMNS, FileName, Text, benchmark_tables, find_images
+from vialign.data.benchmarks.items import PAIRS_CHANCE, FileName, Text, item_frame, item_row, read_tables
+from vialign.data.benchmarks.packed import Picture, find_parquet, parquet_rows, write_picture
 from vialign.data.published_files import (
     Record,
     SourceNote,
     find_file,
+    json_lines,
     records,
     require_file,
-    require_folder,
-    text_lines,
 )
-from vialign.errors import UserError, not_the_file, reading
-from vialign.files.artifacts import atomic_path, write_text
-from vialign.files.text import NotJson, parse_json
-from vialign.progress import track
+from vialign.errors import UserError
+from vialign.files.artifacts import write_text
 
 SPLIT = "winoground"
 EXAMPLES = "examples.jsonl"
@@ -47,12 +41,9 @@ NOTE = SourceNote(
     ),
     files=(EXAMPLES, "images/"),
     expected={"winoground items": 400, "images": 800},
+    measures="whether two captions of the same words are matched with the right one of two photographs",
+    chance=PAIRS_CHANCE,
 )
-
-_PART = re.compile(r"test-(\d{5})-of-(\d{5})")
-"""How the hub names the parts of a split, from 0."""
-_BATCH = 8
-"""Rows of the Parquet file in memory at a time; each holds two photographs of about half a megabyte."""
 
 
 class _Example(Record):
@@ -70,13 +61,9 @@ class _ExampleOfFiles(_Example):
     image_1: FileName
 
 
-class _Picture(Record):
-    content: bytes = Field(alias="bytes", min_length=1)
-
-
 class _ExampleWithPictures(_Example):
-    image_0: _Picture
-    image_1: _Picture
+    image_0: Picture
+    image_1: Picture
 
 
 def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
@@ -84,11 +71,7 @@ def read(config: BenchmarkConfig, seed: int) -> DatasetTables:
 
     Raises UserError when files are missing or still packed, and at the first broken row when `config.strict`.
     """
-    folder = require_folder(config.folder, SPLIT, f"data.benchmarks.{SPLIT}.folder")
-    problems = Problems(SPLIT, config.strict, f"data.benchmarks.{SPLIT}.strict", config.tolerance)
-    items = read_items(folder, problems)
-    files = find_images(config, SPLIT, ("images", "data/images"), IMAGES_FROM, SUFFIX)
-    return benchmark_tables(items, files, config, seed, problems)
+    return read_tables(SPLIT, read_items, ("images", "data/images"), IMAGES_FROM, config, seed, SUFFIX)
 
 
 def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
@@ -98,7 +81,7 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
     """
     names = (EXAMPLES, f"data/{EXAMPLES}")
     unpacked = find_file(folder, names)
-    packed = [] if unpacked is not None else find_parquet(folder)
+    packed = [] if unpacked is not None else find_parquet(folder, "winoground")
     if packed:
         raise UserError(
             f"winoground: {folder}: holds the images packed in {packed[0].name}; "
@@ -107,25 +90,19 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
     path = require_file(folder, names, "winoground")
     seen: set[int] = set()
     rows: list[dict[str, Any]] = []
-    for label, example in records(_json_lines(path, problems), _ExampleOfFiles, "items", path.name, problems):
+    lines = json_lines(path, "winoground", problems)
+    for label, example in records(lines, _ExampleOfFiles, "items", path.name, problems):
         if example.id in seen:
             problems.add("items", path.name, label, f"id {example.id} appears twice")
             continue
         seen.add(example.id)
+        images, texts = [example.image_0, example.image_1], [example.caption_0, example.caption_1]
         rows.append(
-            {
-                "item_id": f"winoground/{SPLIT}/{example.id}",
-                "benchmark": "winoground",
-                "split": SPLIT,
-                "tag": example.collapsed_tag,
-                "images": [example.image_0, example.image_1],
-                "texts": [example.caption_0, example.caption_1],
-                "crop": [],
-                "file": path.name,
-                "row": label,
-            }
+            item_row(
+                "winoground", SPLIT, example.id, images, texts, file=path.name, row=label, tag=example.collapsed_tag
+            )
         )
-    return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
+    return item_frame(rows)
 
 
 def image_name(number: int, place: int) -> str:
@@ -156,33 +133,6 @@ def write_published(choices: Sequence[Mapping[str, Any]], files: Mapping[str, st
     write_text("".join(lines), folder / EXAMPLES)
 
 
-def find_parquet(folder: Path) -> list[Path]:
-    """The hub's Parquet file in a folder, or in `data/` of it: all its parts, in order; empty without any.
-
-    Raises UserError naming the part that is missing, or one that is there twice or of another division.
-    """
-    found = sorted(folder.glob("test-*.parquet")) or sorted(folder.glob("data/test-*.parquet"))
-    named = [(path, match) for path in found if (match := _PART.match(path.name)) is not None]
-    parts: dict[int, Path] = {}
-    for path, match in named:
-        number, count = int(match[1]), int(match[2])
-        first, total = named[0][0], int(named[0][1][2])
-        if count != total or number in parts:
-            other = parts.get(number, first)
-            raise UserError(f"winoground: {path}: does not go with {other.name}; keep the parts of one download only")
-        parts[number] = path
-    missing = [number for number in range(int(named[0][1][2]) if named else 0) if number not in parts]
-    if missing:
-        name = f"test-{missing[0]:05d}-of-{int(named[0][1][2]):05d}"
-        raise UserError(
-            f"winoground: {named[0][0].parent}: {len(missing)} of {int(named[0][1][2])} parts of the data set are "
-            f"missing, the first of them {name}-*.parquet; download it too"
-        )
-    if len(found) > max(1, len(named)):
-        raise UserError(f"winoground: {found[-1]}: is no part of {found[0].name}; keep one download only")
-    return found
-
-
 def unpack_parquet(parts: Sequence[Path], folder: Path) -> int:
     """Write the photographs of the hub's Parquet files to `folder/images` and their text to `folder/examples.jsonl`.
 
@@ -192,9 +142,10 @@ def unpack_parquet(parts: Sequence[Path], folder: Path) -> int:
     problems = Problems("winoground", strict=False)
     lines: list[str] = []
     seen: dict[int, str] = {}
+    columns = list(_ExampleWithPictures.model_fields)
     for parquet in parts:
-        examples = records(_parquet_rows(parquet), _ExampleWithPictures, "items", parquet.name, problems)
-        for label, example in examples:
+        packed = parquet_rows(parquet, columns, "winoground")
+        for label, example in records(packed, _ExampleWithPictures, "items", parquet.name, problems):
             place = f"{parquet.name}, {label}"
             if example.id in seen:
                 raise UserError(
@@ -213,56 +164,6 @@ def _unpack(example: _ExampleWithPictures, parquet: Path, label: str, folder: Pa
     """Write the photographs of an item; its line of `examples.jsonl`."""
     names = {f"image_{place}": image_name(example.id, place) for place in (0, 1)}
     for (field, name), picture in zip(names.items(), (example.image_0, example.image_1), strict=True):
-        if not _is_image(picture.content):
-            raise UserError(f"winoground: {parquet}: {label}: field {field}: is no image; download the file again")
-        with atomic_path(folder / "images" / f"{name}{SUFFIX}") as temporary:
-            temporary.write_bytes(picture.content)
+        write_picture(picture, f"winoground: {parquet}: {label}: field {field}", folder / "images" / f"{name}{SUFFIX}")
     text = example.model_dump(exclude={"image_0", "image_1"})
     return json.dumps({**text, **names}) + "\n"
-
-
-def _json_lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
-    """Rows of a file of JSON lines; a line that is no JSON is a problem, an empty one is passed over."""
-    for number, line in text_lines(path, "winoground"):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except NotJson as error:
-            problems.saw("items")
-            problems.add("items", path.name, f"line {number}", f"{error}; the file may be cut off")
-            continue
-        yield f"line {number}", row
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    columns = list(_ExampleWithPictures.model_fields)
-    with reading(path, "download it again", "winoground"):
-        try:
-            file = pq.ParquetFile(path, page_checksum_verification=True)
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise UserError(f"winoground: {path}: has no column {missing[0]}; this is not the published file")
-            number = 0
-            for batch in track(file.iter_batches(_BATCH, columns=columns), "unpack winoground", total=_batches(file)):
-                for row in batch.to_pylist():
-                    yield f"row {number}", row
-                    number += 1
-        except (pa.ArrowException, OSError) as error:
-            said = not_the_file(path) or "cannot be read as Parquet, or is cut off; download it again"
-            raise UserError(f"winoground: {path}: {said}") from error
-
-
-def _batches(file: pq.ParquetFile) -> int:
-    return -(-file.metadata.num_rows // _BATCH)
-
-
-def _is_image(content: bytes) -> bool:
-    """Whether the bytes begin as an image file does."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(BytesIO(content)):
-            return True
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False

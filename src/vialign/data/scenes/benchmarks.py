@@ -10,6 +10,7 @@ import numpy as np
 
 from vialign.data.scenes.captions import EXACT, noun_phrase, statement, tree_text
 from vialign.data.scenes.world import COLOURS, CONVERSE, PREDICATES, SHAPES, Scene, Thing, holds, relations
+from vialign.tables.data import DEVELOPMENT
 
 _DIRECTIONS = ("left of", "right of", "above", "below")
 _PEOPLE = 10
@@ -88,6 +89,47 @@ def aro_attribution(shown: list[Shown], split: str, limit: int) -> list[dict[str
         tag = "_".join(sorted((first.colour, second.colour)))
         rows.append(_choice("aro_attribution", split, len(rows), tag, item, texts))
     return rows
+
+
+def both_right(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
+    """`X is above Y` and `Y is below X` against `Y is above X` (Dumpala et al. 2024, SugarCrepe++)."""
+    rows: list[dict[str, object]] = []
+    for item in _with_main(shown, len(shown)):
+        i, predicate, j = item.scene.main  # type: ignore[misc]
+        subject, other = item.scene.things[i], item.scene.things[j]
+        if predicate in CONVERSE and len(rows) < limit:
+            texts = [statement(subject, predicate, other), statement(other, CONVERSE[predicate], subject)]
+            texts.append(statement(other, predicate, subject))
+            row = _choice("sugarcrepe_pp_swap_obj", split, len(rows), "swap_obj", item, texts)
+            rows.append(row | {"right": 2})
+    return rows
+
+
+def image_choices(pairs: list[tuple[Shown, Shown, str]], split: str, limit: int) -> list[dict[str, object]]:
+    """The main relation of a scene, which is to prefer it to its twin (Hendricks and Nematzadeh 2021, SVO-Probes)."""
+    rows: list[dict[str, object]] = []
+    for first, second, _ in pairs[:limit]:
+        row = _choice("svo_probes", split, len(rows), "subject", first, [_main_statement(first.scene)])
+        rows.append(row | {"images": [first.image_id, second.image_id]})
+    return rows
+
+
+def statements(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
+    """A main relation, true, or with its roles exchanged, false, in turn (Liu et al. 2023, VSR).
+
+    One in four is for the threshold; where that leaves nothing to test, there are none.
+    """
+    rows: list[dict[str, object]] = []
+    for item in _with_main(shown, len(shown)):
+        i, predicate, j = item.scene.main  # type: ignore[misc]
+        subject, other = item.scene.things[i], item.scene.things[j]
+        if holds(predicate, other, subject) or len(rows) == limit:
+            continue
+        true = len(rows) % 2 == 0
+        text = statement(subject, predicate, other) if true else statement(other, predicate, subject)
+        benchmark = f"vsr_random{DEVELOPMENT}" if len(rows) % 8 < 2 else "vsr_random"
+        rows.append(_choice(benchmark, split, len(rows), predicate, item, [text]) | {"right": int(true)})
+    return rows if len(rows) > 2 else []
 
 
 def questions(shown: list[Shown], split: str, limit: int, rng: np.random.Generator) -> list[dict[str, object]]:

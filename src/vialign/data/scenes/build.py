@@ -1,6 +1,6 @@
 """The Scenes data set as normalised tables and PNG files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ OTHER_DOMAIN = ("diagnosis_domain", "test_domain")
 """Splits that are drawn in lines and worded with synonyms."""
 TWINS = 0.15
 """Share of scenes that come in pairs with the same things in another combination."""
+FURTHER = 40
+"""Items of each form of `data.forms`."""
 DIAGNOSTICS = 600
 """Items of each minimal-pair benchmark on `test`; the other test splits have a third as many."""
 
@@ -59,7 +61,7 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
     }
     for split, default in DEFAULT_SIZES.items():
         size = config.sizes.get(split, default)
-        _build_split(split, size, seed, output, rows)
+        _build_split(split, size, seed, output, rows, config.forms)
     return DatasetTables(
         images=image_table(rows["images"]),
         captions=pd.DataFrame(rows["captions"]),
@@ -73,7 +75,9 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
     )
 
 
-def _build_split(split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]]) -> None:
+def _build_split(
+    split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]], forms: Sequence[str]
+) -> None:
     # What confirms the result comes from another seed than what led to it.
     own = derive_seed(seed, "confirmation") if split == "confirmation" else seed
     rng = generator(own, "scenes", split)
@@ -98,6 +102,26 @@ def _build_split(split: str, size: int, seed: int, output: Path, rows: dict[str,
             pairs.append((shown[-2], shown[-1], kind))
     if split.startswith("test"):
         _add_diagnostics(split, shown, pairs, rng, rows, output / "published" / split, seed)
+    if split == "test":
+        rows["choices"] += _further_forms(split, shown, pairs, output / "published" / split, forms)
+
+
+def _further_forms(
+    split: str, shown: list[Shown], pairs: list[tuple[Shown, Shown, str]], folder: Path, forms: Sequence[str]
+) -> list[dict[str, Any]]:
+    """CHOICES rows of the forms that are asked for; nothing is drawn for them, so they change no other row."""
+    made = {
+        "both_right": lambda: published.both_right_choices(
+            benchmarks.both_right(shown, split, FURTHER), split, folder / "sugarcrepe_pp"
+        ),
+        "image_choice": lambda: published.image_choices(
+            benchmarks.image_choices(pairs, split, FURTHER), split, folder / "svo_probes"
+        ),
+        "statement": lambda: published.statement_choices(
+            benchmarks.statements(shown, split, FURTHER), split, folder / "vsr"
+        ),
+    }
+    return [row for name in forms for row in made[name]()]
 
 
 def _object_row(image_id: str, number: int, thing: Thing) -> dict[str, object]:

@@ -3,6 +3,7 @@
 So the embedded world exercises every line that a real benchmark goes through, from its files on.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pandas as pd
 
 from vialign.data.base import Problems
-from vialign.data.benchmarks import aro, vqa, winoground
+from vialign.data.benchmarks import aro, sugarcrepe_pp, svo_probes, vqa, vsr, winoground
 from vialign.data.benchmarks.aro_order import build_order_file, order_choices, read_order_file
 from vialign.data.scenes.world import IMAGE_SIZE
 from vialign.data.treebanks.penn import Tree, parse_tree
+from vialign.files.artifacts import write_text
+from vialign.tables.data import DEVELOPMENT
 
 ORDER = "aro_order"
 _SUFFIX = ".png"
@@ -35,6 +38,60 @@ def aro_choices(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> 
     files = _files(rows)
     aro.write_published(rows, files, dict.fromkeys(files, _WHOLE), folder)
     return _read_back(aro.read_items(folder, Problems("scenes aro", strict=True)), split)
+
+
+def both_right_choices(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> list[dict[str, Any]]:
+    """CHOICES rows of SugarCrepe++'s form, through `swap_obj.json`."""
+    if not rows:
+        return []
+    published = [
+        {"id": place, "filename": f"{row['images'][0]}{_SUFFIX}"}
+        | dict(zip(("caption", "caption2", "negative_caption"), row["texts"], strict=True))
+        for place, row in enumerate(rows)
+    ]
+    write_text(json.dumps(published), folder / "swap_obj.json")
+    return _read_back(sugarcrepe_pp.read_items(folder, Problems("scenes both_right", strict=True)), split)
+
+
+def image_choices(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> list[dict[str, Any]]:
+    """CHOICES rows of SVO-Probes' form, through `svo_probes.csv`; its images are numbered."""
+    if not rows:
+        return []
+    numbers = {name: place for place, name in enumerate(dict.fromkeys(name for row in rows for name in row["images"]))}
+    kinds = {"subj_neg": True, "verb_neg": False, "obj_neg": False}
+    published = [
+        {"sentence": row["texts"][0]}
+        | {side: numbers[name] for side, name in zip(("pos_image_id", "neg_image_id"), row["images"], strict=True)}
+        | kinds
+        for row in rows
+    ]
+    columns = ["sentence", "pos_image_id", "neg_image_id", *kinds]
+    write_text(pd.DataFrame(published, columns=columns).to_csv(index=False), folder / svo_probes.FILE)
+    names = {str(place): name for name, place in numbers.items()}
+    read = svo_probes.read_items(folder, Problems("scenes image_choice", strict=True))
+    shown = pd.Series([[names[number] for number in pair] for pair in read["images"]], dtype=object)
+    return _read_back(read.assign(images=shown), split)
+
+
+def statement_choices(rows: Sequence[Mapping[str, Any]], split: str, folder: Path) -> list[dict[str, Any]]:
+    """CHOICES rows of VSR's form, through `random/dev.jsonl` and `random/test.jsonl`."""
+    if not rows:
+        return []
+    for part in ("dev", "test"):
+        own = [row for row in rows if row["benchmark"].endswith(DEVELOPMENT) == (part == "dev")]
+        lines = [
+            json.dumps(
+                {
+                    "image": f"{row['images'][0]}{_SUFFIX}",
+                    "caption": row["texts"][0],
+                    "label": row["right"],
+                    "relation": row["tag"],
+                }
+            )
+            for row in own
+        ]
+        write_text("".join(line + "\n" for line in lines), folder / "random" / f"{part}.jsonl")
+    return _read_back(vsr.read_items(folder, Problems("scenes statement", strict=True)), split)
 
 
 def order_items(
@@ -101,5 +158,6 @@ def _read_back(items: pd.DataFrame, split: str) -> list[dict[str, Any]]:
                 "images": [PurePosixPath(name).name.removesuffix(_SUFFIX) for name in item["images"]],
                 "texts": item["texts"],
             }
+            | ({} if pd.isna(item["right"]) else {"right": int(item["right"])})
         )
     return rows

@@ -4,6 +4,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from vialign.config.experiment import Config
+from vialign.names import PAIRS
 from vialign.report.blocks import absent, bullets, folded, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite, cite_config, cite_interval
@@ -22,8 +23,8 @@ def solved_blind(evidence: Evidence, config: Config) -> list[Markup]:
         "{} points above chance. Whatever it does not solve may still fall to a stronger reader.",
         cite_config(config, "evaluation.blind_margin", "percent"),
     )
-    # The captions of a Winoground item are both true of one image, so text alone always scores nothing there.
-    honest = ~frame["benchmark"].str.endswith("/winoground")
+    # The captions of such an item are both true of one image, so text alone always scores nothing there.
+    honest = ~frame["benchmark"].str.rpartition("/")[2].isin(PAIRS)
     misled = honest & (frame["high"] < frame["chance"] - config.evaluation.blind_margin)
     found = [
         *_sentences(frame[frame["solved"]], "scores on it may come from the words and not from the image"),

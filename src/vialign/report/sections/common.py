@@ -37,6 +37,11 @@ MEASURE_NAMES = {
     "text": "text score",
     "image": "image score",
     "group": "group score",
+    "match": "group match",
+    "both_right": "both right",
+    "text_only": "both right, text only",
+    "image_choice": "image choice",
+    "statement": "statements",
     "accuracy": "accuracy",
     "soft_accuracy": "soft accuracy",
 }

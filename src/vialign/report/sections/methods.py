@@ -16,7 +16,7 @@ from vialign.report.sections.confirmation import confirmation_blocks
 from vialign.report.sections.spending import spending
 from vialign.report.sections.supervision import supervision
 from vialign.report.tables import Show, render_matrix, render_table
-from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.tables.evaluation import COMPARISONS, RANKS, RESULTS
 from vialign.tables.gates import ABLATION, BUDGET, CONTRIBUTIONS
 
 
@@ -58,11 +58,32 @@ def results_blocks(evidence: Evidence, config: Config) -> list[Markup]:
         ]
         full = render_table(by_method(config, results), RESULTS, source=path, title="Results", columns=columns)
         blocks.append(folded("Items, seeds and ties of every result", full))
+        blocks.extend(_ranks(evidence, config))
         blocks.append(folded("What the methods are", _meanings(by_method(config, results)["method"])))
         blocks.extend(supervision(evidence, config, list(dict.fromkeys(by_method(config, results)["method"]))))
         blocks.append(heading("Solved without seeing an image"))
         blocks.extend(solved_blind(evidence, config))
     return blocks
+
+
+def _ranks(evidence: Evidence, config: Config) -> list[Markup]:
+    """Median rank and mAP@R of retrieval, folded; nothing where no gallery was ranked whole."""
+    ranks = evidence.get("ranks")
+    if ranks is None:
+        return []
+    columns = [
+        Show("method", "Method"),
+        Show("seed", "Seed", "count"),
+        Show("benchmark", "Benchmark"),
+        Show("median_rank", "Median rank", "number"),
+        Show("map_at_r", "mAP@R, %", "percent"),
+        Show("queries", "Queries", "count"),
+        Show("gallery", "Gallery", "count"),
+    ]
+    table = render_table(
+        by_method(config, ranks), RANKS, source=evidence.path("ranks"), title="Retrieval by rank", columns=columns
+    )
+    return [folded("Median rank and mAP@R of retrieval", table)]
 
 
 def _meanings(methods: "pd.Series[str]") -> Markup:

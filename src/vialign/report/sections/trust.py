@@ -245,6 +245,7 @@ def _table(frame: pd.DataFrame, path: str, title: str) -> Markup:
         Show("p_holm", "p, Holm", "p"),
         Show("aurc", "AURC", "fraction", "aurc_low", "aurc_high"),
         Show("aurc_difference", "AURC difference", "fraction", "aurc_difference_low", "aurc_difference_high"),
+        Show("calibration_error", "Calibration error", "fraction"),
         Show("wrong", "Wrong, %", "percent"),
         Show("queries", "Queries", "count"),
         Show("images", "Images", "count"),

@@ -54,6 +54,21 @@ def measure(score: Float[np.ndarray, "query"], sample: Sample) -> Measured:
     )
 
 
+def expected_calibration_error(
+    claimed: Float[np.ndarray, "query"], wrong: Bool[np.ndarray, "query"], bins: int = 15
+) -> float:
+    """How far claimed probabilities of being wrong lie from what is wrong (Guo et al. 2017, arXiv:1706.04599).
+
+    Queries fall into `bins` of equal width by what was claimed; the mean over queries of the distance, in their bin,
+    between the mean claim and the share of wrong answers. Raises ValueError for a claim outside [0, 1].
+    """
+    if not ((claimed >= 0) & (claimed <= 1)).all():
+        raise ValueError("a claimed probability lies outside [0, 1]")
+    place = np.minimum((claimed * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, claimed - wrong, minlength=bins)
+    return float(np.abs(gaps).sum() / len(claimed))
+
+
 def risk_coverage(
     score: Float[np.ndarray, "query"], wrong: Bool[np.ndarray, "query"], coverages: Sequence[float] = COVERAGES
 ) -> Float[np.ndarray, "coverage"]:

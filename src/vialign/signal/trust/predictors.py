@@ -104,6 +104,21 @@ def doubt(frame: pd.DataFrame, name: str) -> Float[np.ndarray, "query"]:
     return DOUBT[name] * frame[name].to_numpy(np.float64)
 
 
+def claimed_wrong(name: str, doubts: Float[np.ndarray, "query"]) -> Float[np.ndarray, "query"] | None:
+    """The probability of being wrong that one predictor claims, from its doubt; None where it claims none.
+
+    That the answer leads back to its query (`return_odds`) is a probability too, but not that of being right.
+    """
+    if name == "probability":
+        return (1 + doubts).clip(0, 1)
+    return probability(doubts) if name == "fused_odds" else None
+
+
+def probability(log_odds: Float[np.ndarray, "query"]) -> Float[np.ndarray, "query"]:
+    """The probability with these log-odds."""
+    return 1 / (1 + np.exp(-log_odds.clip(-700, 700)))
+
+
 def design(frame: pd.DataFrame) -> Float[np.ndarray, "query predictor"]:
     """The predictors as a regression takes them: a rank, which has a long tail, by its logarithm."""
     values = {name: np.log1p(frame[name]) if name == "local_rank" else frame[name] for name in frame}

@@ -12,8 +12,15 @@ from jaxtyping import Float
 from vialign.random import generator
 from vialign.signal.trust.answers import SHUFFLED, Answers, with_control
 from vialign.signal.trust.combining import best_simple, crossed_scores, fitted_scores
-from vialign.signal.trust.measures import COVERAGES, Measured, Sample, measure, paired_p
-from vialign.signal.trust.predictors import doubt
+from vialign.signal.trust.measures import (
+    COVERAGES,
+    Measured,
+    Sample,
+    expected_calibration_error,
+    measure,
+    paired_p,
+)
+from vialign.signal.trust.predictors import claimed_wrong, doubt, probability
 from vialign.signal.validation.resampling import holm, image_weights, interval
 from vialign.tables.signal import (
     TRUST,
@@ -65,6 +72,8 @@ class _Score(NamedTuple):
     uses: tuple[str, ...]
     fitted_on: str
     doubt: Float[np.ndarray, "query"]
+    claimed: Float[np.ndarray, "query"] | None
+    """The probability of being wrong that it states; None where it states none."""
 
 
 def trust_tables(
@@ -129,6 +138,8 @@ def _direction_rows(
             references[score.predictor] = measured
         about = {"fitted_on": score.fitted_on, "uses": ",".join(score.uses), **common}
         row = {**name, **about, **_levels(measured, settings)}
+        if score.claimed is not None:
+            row["calibration_error"] = expected_calibration_error(score.claimed, answers.wrong)
         if score.fitted_on and score.predictor != REFERENCE:
             reference = RETURN if score.predictor == ALL else REFERENCE
             row |= {"reference": reference, **_difference(measured, references[reference], settings)}
@@ -149,7 +160,7 @@ def _looked(way: str, side: Answers) -> pd.DataFrame:
 def _scores(answers: Answers, fitted: Answers | None, fitted_on: str, settings: Settings) -> Iterator[_Score]:
     """Every predictor of one direction; the references come before all that is compared with them."""
     for name in (*TRUST_SIMPLE, TRUST_RETURN[0]):
-        yield _Score(name, "none", (name,), "", doubt(answers.simple, name))
+        yield _single(name, "none", name, "", answers.simple)
     chosen_on = answers if fitted is None else fitted
     best = best_simple(chosen_on.simple, chosen_on.wrong, chosen_on.images, settings.folds, settings.seed)
 
@@ -161,25 +172,34 @@ def _scores(answers: Answers, fitted: Answers | None, fitted_on: str, settings: 
         else:
             learned = pd.concat([fitted.simple, local(fitted)], axis=1)[columns]
             score = fitted_scores(learned, fitted.wrong, of)
-        return _Score(predictor, way, uses, fitted_on, score)
+        # Answers that are all right or all wrong teach a regression nothing, and 0 is then no probability.
+        taught = answers.wrong if fitted is None else fitted.wrong
+        told = probability(score) if taught.any() and not taught.all() else None
+        return _Score(predictor, way, uses, fitted_on, score, told)
 
     def alone(side: Answers) -> pd.DataFrame:
         return side.simple.iloc[:, :0]
 
     if len(best) == 1:
-        yield _Score(REFERENCE, "none", best, fitted_on, doubt(answers.simple, best[0]))
+        yield _single(REFERENCE, "none", best[0], fitted_on, answers.simple)
     else:
         yield combined(REFERENCE, "none", best, alone)
     yield combined("simple", "none", TRUST_SIMPLE, alone)
     yield combined(RETURN, "none", (*best, TRUST_RETURN[0]), alone)
     for way, local in answers.local.items():
         for name in (*TRUST_SIGNALS, *TRUST_RANKING, TRUST_RETURN[1]):
-            yield _Score(name, way, (name,), "", doubt(local, name))
+            yield _single(name, way, name, "", local)
         for name, further in _LOCAL_CONTENT.items():
             yield combined(name, way, (*best, *further), partial(_looked, way))
     if answers.local:
         uses = (*best, *_LOCAL_CONTENT[CLAIM])
         yield combined(CLAIM, SHUFFLED, uses, lambda side: with_control(side, settings.seed))
+
+
+def _single(predictor: str, way: str, name: str, fitted_on: str, frame: pd.DataFrame) -> _Score:
+    """One predictor as it stands."""
+    score = doubt(frame, name)
+    return _Score(predictor, way, (name,), fitted_on, score, claimed_wrong(name, score))
 
 
 def _levels(measured: Measured, settings: Settings) -> dict[str, object]:
@@ -217,7 +237,7 @@ def _ends(values: Float[np.ndarray, "repeat"], settings: Settings) -> tuple[floa
 
 def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     """With Holm's correction of every combination over the directions of the split."""
-    table = table.astype({"p_value": float, "p_holm": float})
+    table = table.astype({"p_value": float, "p_holm": float, "calibration_error": float})
     for _, part in table[table["p_value"].notna()].groupby(["predictor", "local"]):
         table.loc[part.index, "p_holm"] = holm(part["p_value"].to_numpy())
     return table
