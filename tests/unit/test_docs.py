@@ -149,7 +149,7 @@ def test_every_result_is_an_output_of_the_rule_that_it_names(repository):
         bodies = {rule: body.replace(f"**trained({table})", "\n".join(paths)) for rule, body in bodies.items()}
     made = 'f"{RESULTS}/evaluate/{{method}}/{{seed}}/{name}.parquet"'
     assert made in rules
-    for name in ("outcomes", "reranking"):
+    for name in ("outcomes", "reranking", "ranks"):
         path = made.replace("{name}", name)
         bodies["evaluate_method"] = bodies["evaluate_method"].replace(f'EVALUATED["{name}"]', path)
     for result in results.RESULTS_OF_A_RUN:
