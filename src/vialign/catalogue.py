@@ -33,6 +33,17 @@ class Method:
     """What it reads of a split: `pixels` and `token ids` mean that it runs the backbone's towers in every step."""
     told: str = ""
     """What it is told beyond images and captions, as the end of a sentence."""
+    given: tuple[str, ...] = ()
+    """The same as names of `GIVEN`."""
+
+
+GIVEN = {
+    "boxes": "labelled boxes of training images",
+    "regions": "labelled boxes of every image, those of the test included",
+    "parser": "a parser of captions",
+}
+"""What a method may be given beyond images and captions. Rule-made negatives are the recipe's: every trained method has
+them."""
 
 
 _TOWERS = ("pixels", "token ids")
@@ -135,6 +146,7 @@ BASELINES = {
             (),
             ("regions", "token states"),
             "boxes with labels of every image, those that it is tested on included",
+            ("regions",),
         ),
         Method(
             "uniter",
@@ -147,6 +159,7 @@ BASELINES = {
             ("baselines.uniter_width", "baselines.uniter_layers", "baselines.uniter_transport"),
             ("regions", "token states"),
             "boxes of every image, those that it is tested on included, and one pass for every pair of a gallery",
+            ("regions",),
         ),
         Method(
             "labclip",
@@ -244,7 +257,18 @@ def _curriculum(name: str) -> Method:
     reads = ("embeddings", "prototypes", "phrases")
     rate = 3e-3 if name == FULL else None
     module = "vialign.methods.curriculum.method"
-    return Method(name, module, title, meaning, trains, rate=rate, sizes=("curriculum",), reads=reads, told=told)
+    return Method(
+        name,
+        module,
+        title,
+        meaning,
+        trains,
+        rate=rate,
+        sizes=("curriculum",),
+        reads=reads,
+        told=told,
+        given=("boxes", "parser"),
+    )
 
 
 METHODS = {**BASELINES, **{name: _curriculum(name) for name in CURRICULUM}}

@@ -1,11 +1,14 @@
 """What the page says of methods that are told or cost more than the others."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.catalogue import METHODS, REGION_METHODS
+from vialign.config.methods import SearchConfig, TrainingConfig
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.sections.supervision import supervision
 
@@ -42,9 +45,32 @@ def test_a_method_with_regions_stands_beside_its_supervision_and_its_cost(eviden
     assert {(mark["data-source"], mark["data-row"], mark["value"]) for mark in cited} >= {(PATH, "0", "0.31")}
 
 
-def test_a_run_of_methods_without_more_says_nothing(evidence):
-    assert supervision(evidence, fake_config(), ["frozen", "lora"]) == []
+def test_methods_without_more_stand_in_the_table_alone(evidence):
+    page = page_of(evidence, ["frozen", "lora"])
+    assert page.all("li") == [] and "lora" in page.text()
     assert all(METHODS[method].told for method in REGION_METHODS)
+
+
+def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
+    config = fake_config().model_copy(
+        update={"training": TrainingConfig(batch=10, steps=7, early_steps=2, search=SearchConfig(factors=(1.0, 3.0)))}
+    )
+    page = read_page("".join(supervision(evidence, config, ["frozen", "lora-wise", "vinvl", "tip-adapter", "vialign"])))
+    rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
+    assert rows == [
+        ["frozen", "no", "no", "no", "no", "0", "0"],
+        ["lora-wise", "no", "no", "no", "yes", "70", "40"],
+        ["vinvl", "no", "yes", "no", "yes", "70", "40"],
+        ["tip-adapter", "no", "no", "no", "no", "2,000", "0"],
+        ["vialign", "yes", "no", "yes", "yes", "70", "40"],
+    ]
+    assert all(bool(METHODS[name].given) == bool(METHODS[name].told) for name in METHODS)
+
+
+def test_without_negatives_in_the_recipe_no_method_has_them():
+    config = fake_config().model_copy(update={"training": TrainingConfig(negatives=0.0)})
+    page = read_page("".join(supervision(Evidence(Path(), {}, (), None, {}), config, ["lora"])))
+    assert "yes" not in page.text()
 
 
 def test_without_a_ledger_the_supervision_is_still_said(evidence):

@@ -3,17 +3,74 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.catalogue import METHODS, REGION_METHODS
+from vialign.catalogue import CURRICULUM, GIVEN, METHODS, REGION_METHODS, trained_as
 from vialign.config.experiment import Config
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_interval
 from vialign.report.sections.common import cost_caveat
+from vialign.report.tables import Show, render_table
 
 _COSTS = {"inference_overhead": "to score pairs", "training_overhead": "in a training step"}
 
 
 def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
+    """What each method is given and sees, as a table; then a line for each that is told more than images and captions:
+    what, and what it costs.
+    """
+    return [*_terms(config, methods), *_told(evidence, config, methods)]
+
+
+def pairs_seen(method: str, config: Config) -> int:
+    """Image-caption pairs that reach a method in training, with repetition; of a cache, those that it keeps."""
+    known = METHODS[trained_as(method)]
+    if known.rate is not None or method in CURRICULUM:
+        return config.training.steps * config.training.batch
+    return config.baselines.cache_pairs if "baselines.cache_pairs" in known.sizes else 0
+
+
+def _terms(config: Config, methods: list[str]) -> list[Markup]:
+    """The terms of the comparison: a row a method, a column a kind of supervision, and the pairs that it saw."""
+    listed = [method for method in methods if trained_as(method) in METHODS]
+    if not listed:
+        return []
+    training = config.training
+    made = training.negatives > 0 and training.hardest < 1
+    tried = len(training.search.factors) * training.early_steps * training.batch
+    rows = []
+    for method in listed:
+        seen = pairs_seen(method, config)
+        given = METHODS[trained_as(method)].given
+        marks = {name: "yes" if name in given else "no" for name in GIVEN}
+        learns = METHODS[trained_as(method)].rate is not None or method in CURRICULUM
+        searched = tried if learns and len(training.search.factors) > 1 else 0
+        negatives = "yes" if learns and made else "no"
+        rows.append({"method": method, **marks, "negatives": negatives, "pairs": seen, "searched": searched})
+    columns = [
+        Show("method", "Method"),
+        Show("boxes", "Boxes in training"),
+        Show("regions", "Boxes of every image"),
+        Show("parser", "Parser"),
+        Show("negatives", "Rule-made negatives"),
+        Show("pairs", "Pairs in training", "count"),
+        Show("searched", "Pairs of the rate search", "count"),
+    ]
+    table = render_table(
+        pd.DataFrame(rows),
+        None,
+        source="config.yaml",
+        title="Supervision and pairs of each method",
+        columns=columns,
+        derived="the methods' own declarations; pairs are steps times batch, with repetition, for each seed",
+    )
+    explained = paragraph(
+        "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
+        "pairs before. The boxes are those of some training images, for the dictionary, where the data set has any."
+    )
+    return [heading("Supervision and pairs"), table, explained]
+
+
+def _told(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """One line a method that is told more than images and captions: what, and what it costs; none without such."""
     told = [method for method in methods if method in METHODS and METHODS[method].told]
     if not told:
