@@ -61,7 +61,7 @@ def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
         ["frozen", "no", "no", "no", "no", "0", "0"],
         ["lora-wise", "no", "no", "no", "yes", "70", "40"],
         ["vinvl", "no", "yes", "no", "yes", "70", "40"],
-        ["tip-adapter", "no", "no", "no", "no", "2,000", "0"],
+        ["tip-adapter", "no", "no", "no", "no", "1,000", "0"],
         ["vialign", "yes", "no", "yes", "yes", "70", "40"],
     ]
     assert all(bool(METHODS[name].given) == bool(METHODS[name].told) for name in METHODS)
