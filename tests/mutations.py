@@ -101,8 +101,8 @@ FAULTS = (
     Fault(
         "grounding standardised by negatives too",
         "methods/curriculum/ground.py",
-        "mean, deviation = chosen.mean(dim=0), chosen.std(dim=0, correction=0)",
-        "mean, deviation = words.double().mean(dim=0), words.double().std(dim=0, correction=0)",
+        "mean = torch.stack([words[part].double().sum(dim=0) for part in parts]).sum(dim=0) / len(captions)",
+        "mean = words[torch.arange(len(words))].double().mean(dim=0)",
         _GROUNDING,
     ),
     Fault(

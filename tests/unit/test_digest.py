@@ -168,7 +168,7 @@ EDITS = {
     "a default of the configuration": ("config/methods.py", "batch: Count = ", "1", 0),
     "a column of the failures": ("tables/failures.py", '"failures",', COLUMN, 3),
     "a column of the theory": ("tables/theory.py", '"theory",', COLUMN, 3),
-    "a column of the training": ("tables/training.py", '"search",', COLUMN, 10),
+    "a column of the training": ("tables/training.py", '"search",', COLUMN, 11),
     "a column of a verdict": ("tables/gates.py", '"verdict",', COLUMN, 15),
     "a column of the results": ("tables/evaluation.py", '"results",', COLUMN, 17),
     "a method": ("catalogue.py", "", "NEW = 1", 14),

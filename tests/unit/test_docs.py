@@ -260,7 +260,9 @@ def test_every_section_of_the_method_that_is_cited_is_there(repository, site):
 
 
 def test_nothing_cites_a_document_that_is_not_in_the_repository(repository):
-    outside = re.compile(r"(?<!docs/)(?<!\()\bmethod\.md|\b(?:the|research) proposal\b|proposal \d", re.IGNORECASE)
+    outside = re.compile(
+        r"(?<!docs/)(?<!\()(?<!\.\./)\bmethod\.md|\b(?:the|research) proposal\b|proposal \d", re.IGNORECASE
+    )
     kinds = {".py", ".smk", ".yaml", ".md"}
     files = [path for tree in TREES for path in (repository / tree).rglob("*") if path.suffix in kinds]
     found = [

@@ -6,7 +6,18 @@ import yaml
 
 from vialign import names
 from vialign.backbone.registry import BLIP, DEMO
-from vialign.catalogue import COMPARED, GUIDED, LEARNING_RATES, METHODS, REGION_METHODS, SUBSETS, TOWER_METHODS, family
+from vialign.catalogue import (
+    AVERAGED,
+    COMPARED,
+    GUIDED,
+    LEARNING_RATES,
+    METHODS,
+    REGION_METHODS,
+    SUBSETS,
+    TOWER_METHODS,
+    UNTRAINED,
+    family,
+)
 from vialign.config.experiment import load_config, read_config
 from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.errors import UserError
@@ -22,12 +33,12 @@ def complaint(config: dict) -> str:
 def test_the_names_are_those_of_the_tables_and_registries():
     assert names.splits_of("scenes") == tuple(DEFAULT_SIZES)
     assert names.NEGATIVES == NEGATIVE_KINDS
-    assert set(METHODS) == {"frozen", *LEARNING_RATES, *SUBSETS, GUIDED}
+    assert set(METHODS) == {*UNTRAINED, *LEARNING_RATES, *SUBSETS, GUIDED}
     assert (names.DEMO, names.BLIP) == (DEMO, BLIP)
-    assert {*COMPARED, *TOWER_METHODS, *REGION_METHODS} <= set(METHODS)
+    assert {*COMPARED, *TOWER_METHODS, *REGION_METHODS} <= {*METHODS, *AVERAGED}
     for name in METHODS:
         load_config({"training": {"methods": [name], "compare": [name]}})
-        assert name == "frozen" or family(name) in LEARNING_RATES
+        assert name in UNTRAINED or family(name) in LEARNING_RATES
 
 
 def test_the_architectures_are_those_that_open_clip_lists():

@@ -26,7 +26,7 @@ def constraints(repository):
 
 def test_every_requirement_is_pinned_inside_its_range(project, constraints):
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"pipeline", "baselines", "test", "docs"}
+    assert set(extras) == {"pipeline", "baselines", "cluster", "test", "docs"}
     for requirement in map(Requirement, [*project["project"]["dependencies"], *chain(*extras.values())]):
         if requirement.name == "vialign":
             assert requirement.extras < set(extras)
@@ -113,7 +113,7 @@ def test_the_checked_layers_are_those_of_the_architecture_page(project, reposito
 
 def test_the_profiles_name_only_rules_that_exist(repository):
     text = "".join(path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
-    rules = set(re.findall(r"^(?:rule|checkpoint) (\w+):", text, flags=re.MULTILINE))
+    rules = set(re.findall(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:", text, flags=re.MULTILINE))
     profiles = list((repository / "profiles").glob("*/config.yaml"))
     assert len(profiles) == 3
     for path in profiles:

@@ -177,7 +177,15 @@ READERS = {
     "test_domain": {*EVALUATE, "blind_benchmarks", "failures"},
 }
 """Split to the rules that may read it, beside those that prepare it."""
-SPLITLESS = {"check_data", "compare_all_page", "compare_methods", "pretrain_backbone", "regions", "text_domains"}
+SPLITLESS = {
+    "average_weights",
+    "check_data",
+    "compare_all_page",
+    "compare_methods",
+    "pretrain_backbone",
+    "regions",
+    "text_domains",
+}
 """Rules that no run below asks for; none but `regions`, which prepares a split, has a file of one among its inputs."""
 
 

@@ -112,8 +112,8 @@ class ShardWriter:
 class Rows:
     """One column of a store, (row, ...): `rows[index]` reads the rows at these positions and no others.
 
-    They come in the store's own precision. Shards may differ in their number of tokens: what is shorter than the
-    longest shard that is read ends in `padding`.
+    They come in the store's own precision. Shards may differ in their number of tokens: rows end in `padding` up to
+    that of the longest, so that what is read in parts can be put together.
     """
 
     parts: tuple[Tensor, ...]
@@ -130,10 +130,9 @@ class Rows:
             index = torch.arange(len(self))[index]
         ends = torch.tensor([len(part) for part in self.parts]).cumsum(dim=0)
         shard = torch.searchsorted(ends, index, right=True)
-        used = shard.unique().tolist() or [0]
-        shape = [max(self.parts[one].shape[axis] for one in used) for axis in range(1, self.parts[0].ndim)]
+        shape = [max(part.shape[axis] for part in self.parts) for axis in range(1, self.parts[0].ndim)]
         found = self.parts[0].new_full((len(index), *shape), self.padding)
-        for one in used:
+        for one in shard.unique().tolist():
             here, part = shard == one, self.parts[one]
             block = part[index[here] - (int(ends[one]) - len(part))]
             found[(here, *(slice(size) for size in block.shape[1:]))] = block

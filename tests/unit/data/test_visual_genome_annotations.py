@@ -182,7 +182,7 @@ def test_damaged_documents_lose_no_row_without_a_reason_and_raise_nothing_but_on
     try:
         tables = read(config(room, strict=False), 0)
     except UserError as error:
-        assert "\n" not in str(error) and ".json" in str(error)
+        assert "\n" not in str(error) and (".json" in str(error) or "data.sizes" in str(error))
         return
     check_references(tables, "visual_genome", strict=True)
     used, problems = set(tables.images["image_id"]), tables.problems

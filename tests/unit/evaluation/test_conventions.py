@@ -50,7 +50,7 @@ def test_lenient_is_the_argmax_that_takes_the_first_of_tied_captions(items, capt
     scores = np.random.default_rng(seed).integers(3, size=(items, captions)).astype(float)
     names = [f"aro_coco_order/{n}" for n in range(items)]
     choices = pd.DataFrame(
-        {"item_id": names, "benchmark": "aro_coco_order", "split": "test", "tag": ""}
+        {"item_id": names, "benchmark": "aro_coco_order", "split": "test", "tag": "", "right": None}
         | {"images": [["x"]] * items, "texts": [[str(j) for j in range(captions)]] * items}
     )
     table = {text_id(name, j): scores[n, j] for n, name in enumerate(names) for j in range(captions)}
