@@ -10,9 +10,12 @@ import typer
 from vialign import __version__
 from vialign.cli.benchmarks import benchmarks
 from vialign.cli.budget import budget
+from vialign.cli.collection import index, search, serve
 from vialign.cli.compare import compare
 from vialign.cli.errors import one_line_errors
+from vialign.cli.evaluate import evaluate
 from vialign.cli.explain import explain
+from vialign.cli.export import export
 from vialign.cli.failures import app as failures_app
 from vialign.cli.frontier import frontier
 from vialign.cli.init import init
@@ -49,7 +52,12 @@ app.command("budget")(budget)
 app.command("compare")(compare)
 app.command("explain")(explain)
 app.command("frontier")(frontier)
+app.command("evaluate")(evaluate)
+app.command("export")(export)
+app.command("index")(index)
 app.command("init")(init)
+app.command("search")(search)
+app.command("serve")(serve)
 
 
 def _version(wanted: bool) -> None:

@@ -31,6 +31,7 @@ from vialign.cli.signal_options import (
     settings_of,
     signal_of,
 )
+from vialign.files.folders import check_free
 from vialign.files.paths import ANY, TABLE, Output, check_paths
 
 if TYPE_CHECKING:
@@ -87,11 +88,10 @@ def signal_fit(
     """
     with one_line_errors():
         from vialign.toolkit import open_backbone, save_signal
-        from vialign.toolkit.signal import check_free
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
         check_paths([Output("--out", out, None)], inputs)
-        check_free(out)
+        check_free(out, "the units")
         backbone = open_backbone(model, pretrained, definition, device)
         given = captions_of(images, captions, strict, tolerance)
         settings = settings_of(config, readout, seed, batch)

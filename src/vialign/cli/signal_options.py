@@ -7,6 +7,7 @@ import typer
 
 from vialign.config.experiment import Config, read_config
 from vialign.errors import UserError
+from vialign.files.folders import check_free
 from vialign.files.paths import Output
 
 if TYPE_CHECKING:
@@ -99,7 +100,6 @@ def signal_of(
     """The units that were given, or new ones, which are saved where wanted."""
     from vialign.toolkit import load_signal, save_signal
     from vialign.toolkit.captions import warn
-    from vialign.toolkit.signal import check_free
 
     if units is not None:
         for option, value in (("--pipeline", pipeline), ("--treebank", treebank), ("--save-units", save_units)):
@@ -107,7 +107,7 @@ def signal_of(
                 raise UserError(f"{option}: the units in {units} carry their parser and are saved; leave it out")
         return load_signal(units, backbone)
     if save_units is not None:
-        check_free(save_units)
+        check_free(save_units, "the units")
     warn("no --units given: fitting them on a part of these images first (column used_for says which)")
     signal = fit_units(backbone, captions, config, pipeline, treebank, fit_images)
     if save_units is not None:
