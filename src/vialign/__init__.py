@@ -6,21 +6,19 @@ when they are first named.
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vialign.aligner import Aligner as Aligner
-    from vialign.aligner import load as load
-    from vialign.aligner import wrap as wrap
+from typing import Any
 
 __version__ = version(__name__)
-_LAZY = {"Aligner": "vialign.aligner", "load": "vialign.aligner", "wrap": "vialign.aligner"}
-"""What the package gives without importing anything heavy before it is asked for."""
+_LAZY = {name: "aligner" for name in ("Aligner", "load", "wrap")}
+"""Names that a package below gives once they are asked for; `__init__.pyi` has their types.
+
+Neither imported nor named in full: a code digest would follow either, from every module of the package.
+"""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

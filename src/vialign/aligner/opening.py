@@ -41,7 +41,7 @@ def load(
     signal: "str | Path | None" = None,
     device: str = "cpu",
 ) -> Aligner:
-    """An aligner from an exported folder, or from the name of an open_clip model with its weights.
+    """An aligner from an exported folder, or from the name (or JSON) of an open_clip model with its weights.
 
     A folder that refers to its backbone finds it by the name that is written there (`package`, an open_clip tag, a
     file), or takes `backbone`: a model in memory, a file, or a tag; another one than the folder was made with is
@@ -55,8 +55,9 @@ def load(
     """
     if (Path(source) / CONFIG).is_file() or (Path(source).is_dir() and pretrained is None):
         return load_folder(Path(source), backbone).to(device)
-    name = str(source)
-    if name not in architectures():
+    definition = str(source) if Path(source).suffix == ".json" and Path(source).is_file() else None
+    name = str(source) if definition is None else Path(source).stem
+    if definition is None and name not in architectures():
         raise UserError(
             f"load: {name!r} is neither an exported folder (with a {CONFIG}) nor the name of an open_clip model"
         )
@@ -64,7 +65,9 @@ def load(
         if name != DEMO:
             raise UserError(f"load: {name}: name its weights: pretrained=FILE, or an open_clip tag")
         pretrained = "package"
-    config = BackboneConfig(architecture=name, checkpoint=None if str(pretrained) == RANDOM else str(pretrained))
+    config = BackboneConfig(
+        architecture=name, definition=definition, checkpoint=None if str(pretrained) == RANDOM else str(pretrained)
+    )
     return named_aligner(config, signal).to(device)
 
 

@@ -24,9 +24,7 @@ def index(
     out: Annotated[Path, typer.Option(help="Folder of the index; one that is there is brought up to date.")],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="An exported folder, or an open_clip name; the demo where none is said and there is no index."
-        ),
+        typer.Option(help="An exported folder, or an open_clip name or JSON; the demo where none is said."),
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="Weights of a name, or those that an exported folder refers to.")
@@ -138,7 +136,7 @@ def _head(pictures: Path, out: Path, model: str | None, pretrained: str | None, 
     if (out / HEAD).is_file() and model is None and pretrained is None and units is None:
         return read_head(out).model_copy(update={"pictures": place})
     name = DEMO if model is None else model
-    named = str(Path(name).absolute()) if Path(name).is_dir() else name
+    named = str(Path(name).absolute()) if Path(name).exists() else name
     weights = pretrained if pretrained is None or not Path(pretrained).is_file() else str(Path(pretrained).absolute())
     return Head(
         pictures=place,

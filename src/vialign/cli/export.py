@@ -1,4 +1,4 @@
-"""`vialign export RESULTS`: a trained method as a folder that stands alone."""
+"""`vialign export ...`: a trained method as a folder that stands alone."""
 
 from pathlib import Path
 from typing import Annotated

@@ -48,7 +48,8 @@ def _page(
     problem: str = "",
 ) -> str:
     hits = [] if answer is None else [_shown(hit, answer, served, picture, len(collection)) for hit in answer.hits]
-    style = (files("vialign.report") / "templates/style.css").read_text(encoding="utf-8").strip()
+    folder = files("vialign.report") / "templates"
+    style = "\n".join((folder / name).read_text(encoding="utf-8").strip() for name in ("style.css", "search.css"))
     return part(
         "search.html.j2",
         style=Markup(style),
