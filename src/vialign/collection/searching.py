@@ -27,7 +27,7 @@ from vialign.collection.store import (
     read_shard,
 )
 from vialign.disentangle import Phrases, Prototypes
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import agreement
 from vialign.signal.trust.gallery import all_local
@@ -90,7 +90,8 @@ class Collection:
         self.aligner = open_aligner(self.head, device) if aligner is None else aligner
         if self.aligner.backbone.contract != self.head.contract:
             raise UserError(f"{folder}: was made with another backbone; make the index again")
-        self.pooled, self.units = self._read()
+        with reading(self.folder, "make the index again"):
+            self.pooled, self.units = self._read()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -139,7 +140,7 @@ class Collection:
         index = torch.from_numpy(rows.astype(np.int64))
         units = [shard.prototypes for shard in shards.values() if shard.prototypes is not None]
         pooled = torch.cat([shard.pooled for shard in shards.values()])
-        if pooled.shape[1] != self.head.dimension or bool((index >= total).any()):
+        if pooled.shape[1:] != (self.head.dimension,) or bool((index >= total).any()):
             raise UserError(f"{self.folder}: its shards do not fit its table; make the index again")
         return pooled[index], Prototypes.concatenate(units).index(index) if units else None
 

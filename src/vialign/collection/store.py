@@ -22,6 +22,7 @@ TABLE = "pictures.parquet"
 SHARDS = "shards"
 THUMBNAILS = "thumbnails"
 FORMAT: Literal[1] = 1
+_CONTENT, _SHARD_NAME = r"[0-9a-f]{64}", r"[0-9a-f]{32}\.safetensors"
 
 
 class Head(BaseModel):
@@ -75,8 +76,19 @@ def write_head(head: Head, folder: Path) -> None:
 
 
 def read_pictures(folder: Path) -> pd.DataFrame:
-    """PICTURES of an index; empty for one that has just begun. Raises UserError where the table is damaged."""
-    return read_table(folder / TABLE, PICTURES) if (folder / TABLE).is_file() else PICTURES.empty()
+    """PICTURES of an index; empty for one that has just begun.
+
+    Raises UserError where the table is damaged, or names a file that no index writes.
+    """
+    path = folder / TABLE
+    if not path.is_file():
+        return PICTURES.empty()
+    with reading(path, "make the index again"):
+        found = read_table(path, PICTURES)
+        for column, form in (("shard", _SHARD_NAME), ("content", _CONTENT)):
+            if not found[column].str.fullmatch(form).all():
+                raise UserError(f"{path}: column `{column}` holds what no index writes; make the index again")
+    return found
 
 
 def write_pictures(pictures: pd.DataFrame, folder: Path) -> None:
