@@ -125,7 +125,7 @@ class Aligner(nn.Module):
 
         >>> import vialign
         >>> pictures = [f"shapes/images/0000{n}.png" for n in range(5)]
-        >>> vialign.load("vialign-scenes").rank(pictures, "a red circle", top=2).indices.__len__()
+        >>> len(vialign.load("vialign-scenes").rank(pictures, "a red circle", top=2).indices)
         2
         """
         if not len(images):

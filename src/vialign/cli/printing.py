@@ -18,6 +18,11 @@ def print_json(frame: "pd.DataFrame") -> None:
     sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
+def print_object(value: object) -> None:
+    """Anything else as JSON on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
 def print_columns(frame: "pd.DataFrame") -> None:
     """A table of text in columns."""
     if len(frame):
