@@ -99,7 +99,7 @@ def backbone_of(
         from vialign.aligner.folder import open_folder_backbone
 
         found = open_folder_backbone(units, read_about(units), pretrained)
-        return cast("Any", found).to(device)  # type: ignore[no-any-return]
+        return cast("Any", found).to(device)
     if model is None or pretrained is None:
         raise UserError(
             "--model and --pretrained: name the model and its weights (for the units of an exported folder: neither)"
