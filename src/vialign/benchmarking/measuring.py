@@ -103,11 +103,12 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
     captions = caption_texts(tables.captions, tables.images, split)
     texts = pd.concat([captions, item_texts(tables.choices, tables.questions, split)], ignore_index=True)
     write_table(texts, TEXTS, folder / "texts.parquet", {})
-    sizes = {"batch": batch, "shard": _SHARD}
     readout = "final" if signal is None else signal.encoder.readout
     places = [folder / "texts.parquet", folder / "images", folder / "texts", folder / "encoded.safetensors"]
-    extract_images(backbone, tables.images, benchmark.folders, places[1], readout, **sizes, provenance={})
-    extract_texts(backbone, texts, places[2], **sizes, provenance={})
+    extract_images(
+        backbone, tables.images, benchmark.folders, places[1], readout, batch=batch, shard=_SHARD, provenance={}
+    )
+    extract_texts(backbone, texts, places[2], batch=batch, shard=_SHARD, provenance={})
     if signal is not None and reads_units(aligner.method):
         units, _ = extract_units(texts, signal.encoder.parser)
         prototypes = encode_images(signal.encoder.visual, read_images(places[1]), batch)
