@@ -75,6 +75,7 @@ schema: setup
 # The example pages with what their scripts print, and the map of the rules; tests hold the pages against both.
 examples: setup
 	$(BIN)/python docs/tools/draw_map.py
+	$(BIN)/python docs/tools/api_reference.py > docs/api.md
 	for script in docs/examples/*_*.py; do $(BIN)/python docs/examples/render.py "$$script"; done
 
 # The documentation as a folder of pages that opens without a network: site/index.html.

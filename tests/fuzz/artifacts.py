@@ -19,13 +19,18 @@ from PIL import Image
 
 from captioned import tiny_backbone, tiny_model
 from fuzz.formats import IMAGES, PUBLISHED, Format, csv_rows, labelled_rows, lines_of, photographs, write_winoground
+from vialign.aligner.aligner import Aligner
+from vialign.aligner.opening import load_folder
 from vialign.analysis.failures.review import KEYS, LABEL, read_sheet, sheet_text
 from vialign.backbone import load_backbone
 from vialign.backbone.byte_pairs import read_merges
 from vialign.backbone.checkpoint import load_weights
 from vialign.backbone.tokenizer_file import FileTokenizer
+from vialign.collection.searching import Collection
+from vialign.collection.store import Head
+from vialign.collection.updating import update_index
 from vialign.config.data import BackboneConfig
-from vialign.config.experiment import read_config
+from vialign.config.experiment import Config, read_config
 from vialign.data.benchmarks.aro_order import build_order_file, order_choices, read_order_file
 from vialign.data.benchmarks.winoground import find_parquet, unpack_parquet
 from vialign.data.regions.reading import index_regions
@@ -35,13 +40,15 @@ from vialign.disentangle import TextDisentangler, VisualDisentangler, load_text,
 from vialign.evaluation.frontier import read_frontier
 from vialign.evaluation.paired_files import Columns, compare_paired, read_paired
 from vialign.evaluation.published_values import read_values
-from vialign.features import contract_provenance, read_images
+from vialign.features import BackboneFacts, contract_provenance, read_images
 from vialign.features.pixels import read_image
 from vialign.features.store import StoreWriter
 from vialign.files.artifacts import read_provenance, read_table, write_table
 from vialign.language.pipeline import _add_components as add_components
 from vialign.language.pipeline import load_pipeline, save_pipeline
+from vialign.methods.build import build_method
 from vialign.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vialign.signal.calibration import SignalCalibration
 from vialign.tables.data import CAPTIONS
 from vialign.tables.failures import FAILURE_CLASSES
 from vialign.tables.signal import SIGNAL_CALIBRATION, TOOLKIT_IMAGES
@@ -454,6 +461,49 @@ def read_units(folder: Path) -> int:
     return len(load_signal(folder, backbone()).calibration)
 
 
+def plain_aligner(folder: Path) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
+    definition = str(tiny_model(folder, "fuzz-taken"))
+    named = BackboneConfig(architecture="fuzz-taken", definition=definition, checkpoint=None)
+    config, found = Config(backbone=named), load_backbone(named)
+    calibration = SignalCalibration.from_table(calibration_table())
+    return Aligner(found, build_method("clip-adapter", config, BackboneFacts.of(found), calibration, 0), config)
+
+
+def exported_folder(folder: Path) -> list[Path]:
+    (folder / "x").mkdir(parents=True)
+    plain_aligner(folder / "d").write(folder / "x", with_backbone=False)
+    return [folder / "x" / name for name in ("config.json", "method.safetensors", "fuzz-taken.json")]
+
+
+def read_exported(folder: Path) -> int:
+    return len(load_folder(folder / "x").method.state())
+
+
+@cache
+def indexing() -> Any:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        return plain_aligner(Path(folder))
+
+
+def index_folder(folder: Path) -> list[Path]:
+    photographs(folder / "pictures", IMAGES[:3])
+    for place, name in enumerate(IMAGES[:3]):
+        Image.new("RGB", (8, 6), (place, 9, 9)).save(folder / "pictures" / name)
+    contract = indexing().backbone.contract
+    head = Head(pictures=str(folder / "pictures"), model="x", contract=contract, dimension=16)
+    update_index(folder / "index", head, indexing(), batch=4)
+    return [folder / "index" / name for name in ("index.json", "pictures.parquet")] + [
+        *(folder / "index/shards").glob("*")
+    ]
+
+
+def read_index(folder: Path) -> int:
+    return len(Collection(folder / "index", aligner=indexing()))
+
+
 ARTIFACTS = [
     Format("captions of a folder", "lines", captions_file, read_captions_file, csv_rows),
     *(Format(f"picture{s}", "bytes", picture(s), partial(read_picture, s)) for s in (".png", ".jpg", ".webp", ".gif")),
@@ -523,5 +573,7 @@ ARTIFACTS = [
         same(5),
     ),
     Format("units", "bytes", units_folder, read_units, same(2)),
+    Format("exported folder", "bytes", exported_folder, read_exported, same(4)),
+    Format("index of pictures", "bytes", index_folder, read_index, same(3)),
 ]
 assert len({form.name for form in (*PUBLISHED, *ARTIFACTS)}) == len(PUBLISHED) + len(ARTIFACTS)

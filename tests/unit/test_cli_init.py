@@ -64,7 +64,7 @@ def test_what_is_there_is_not_touched(place, tmp_path):
     kept.write_text("mine")
     result = init(target)
     assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
-    assert ("is not empty" if place == "folder" else "is a file") in result.stderr
+    assert ("exists; choose another name for the run" if place == "folder" else "is a file") in result.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept] and kept.read_text() == "mine"
 
 

@@ -22,6 +22,40 @@ signal: {pairs: 40, permutations: 99, bootstrap: 20, folds: 3}
 WITHOUT_EXTRAS = (
     "import sys; sys.modules['snakemake'] = sys.modules['peft'] = None; from vialign.cli.app import app; app()"
 )
+TAKEN_HOME = """
+import sys
+from pathlib import Path
+
+import vialign
+
+assert not {"torch", "pandas", "open_clip"} & set(sys.modules), "import vialign brings nothing heavy"
+pictures = sorted(Path("shapes/images").glob("*.png"))[:6]
+texts = ["a red circle", "a blue square above a red circle", "a green star"]
+aligner = vialign.load("vialign-scenes", signal="units")
+scores = aligner.score(pictures, texts)
+assert scores.shape == (6, 3)
+ranking = aligner.rank(pictures, texts[1], top=2)
+assert ranking.indices == scores[:, 1].argsort(descending=True)[:2].tolist() and ranking.trust.local_rank >= 0
+assert aligner.explain(pictures[0], texts[1]).matches
+wrapped = vialign.wrap(aligner.model, method="vialign-correct", architecture="vialign-scenes", signal="units")
+wrapped.print_trainable_parameters()
+assert abs(wrapped.score(pictures, texts) - scores).max() < 1e-5, "it starts as the cosine"
+
+import torch
+
+optimiser = torch.optim.SGD(wrapped.method.trainable().values(), 0.5)
+wrapped.loss(pictures[:3], texts)["loss"].backward()
+optimiser.step()
+tuned = wrapped.score(pictures, texts)
+assert abs(tuned - scores).max() > 1e-4
+wrapped.save_pretrained("tuned")
+again = vialign.Aligner.from_pretrained("tuned", aligner.model)
+assert abs(again.score(pictures, texts, batch=2) - tuned).max() <= 1e-6
+wrapped.save_pretrained("whole", with_backbone=True)
+assert abs(vialign.load("whole").score(pictures, texts) - tuned).max() <= 1e-6
+print("taken home")
+"""
+"""The script of somebody who has the wheel and nothing else."""
 DATA = ("--model", "vialign-scenes", "--pretrained", "package", "--images", "shapes/images")
 DATA += ("--captions", "shapes/captions.csv")
 
@@ -80,13 +114,32 @@ def test_the_installed_package_is_the_wheels(installed, tmp_path):
     assert Path(told.strip()).is_relative_to(installed)
 
 
-def test_a_signal_is_fitted_and_scores_outside_the_repository(installed, tmp_path):
-    (tmp_path / "quick.yaml").write_text(QUICK, encoding="utf-8")
-    bare(installed, tmp_path, "signal", "example", "shapes", "--images", "24")
-    bare(installed, tmp_path, "signal", "fit", *DATA, "--config", "quick.yaml", "--out", "units")
-    bare(installed, tmp_path, "signal", "score", *DATA, "--units", "units", "--out", "scores.parquet")
-    scores = read_table(tmp_path / "scores.parquet", TOOLKIT_SCORES)
+@pytest.fixture(scope="module")
+def fitted(installed, tmp_path_factory):
+    """A folder outside the repository with drawn pictures and units, made by the commands of the wheel."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "quick.yaml").write_text(QUICK, encoding="utf-8")
+    bare(installed, folder, "signal", "example", "shapes", "--images", "24")
+    bare(installed, folder, "signal", "fit", *DATA, "--config", "quick.yaml", "--out", "units")
+    return folder
+
+
+def test_a_signal_is_fitted_and_scores_outside_the_repository(installed, fitted):
+    bare(installed, fitted, "signal", "score", *DATA, "--units", "units", "--out", "scores.parquet")
+    scores = read_table(fitted / "scores.parquet", TOOLKIT_SCORES)
     assert len(scores) == 5 * 24 and scores["consistency"].between(0, 1).all()
+
+
+def test_a_script_loads_scores_ranks_explains_wraps_saves_and_loads_again(installed, fitted):
+    (fitted / "home.py").write_text(TAKEN_HOME, encoding="utf-8")
+    told = done([installed / "bin" / "python", "home.py"], fitted, OMP_NUM_THREADS="1")
+    assert told.splitlines()[-1] == "taken home" and "trainable params: " in told
+
+
+def test_pictures_are_indexed_and_found_outside_the_repository(installed, fitted):
+    bare(installed, fitted, "index", "shapes/images", "--out", "index", "--model", "vialign-scenes", "--units", "units")
+    told = bare(installed, fitted, "search", "index", "a red circle", "--top", "3", "--html", "found.html")
+    assert "found.html: written" in told and (fitted / "found.html").stat().st_size > 10_000
 
 
 def test_a_run_is_planned_in_a_folder_that_init_made(installed, tmp_path):

@@ -1,7 +1,8 @@
 """One image and one caption as the signal of a run sees them: which phrase found which prototype, and where."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from vialign.backbone import load_backbone
 from vialign.config.experiment import Config
+from vialign.config.signal import SignalConfig
 from vialign.digest import code_digest
 from vialign.disentangle import Phrases, Prototypes, align_units, load_text, load_visual
 from vialign.disentangle.caption_data import require_tokens
@@ -32,7 +34,7 @@ from vialign.signal.score import phrase_matches, relation_queries
 from vialign.stage import make_provenance
 from vialign.tables.language import UNIT_KINDS
 from vialign.toolkit.diagnosing import with_negatives
-from vialign.toolkit.encoder import Encoder, image_features, parse, to_pixels
+from vialign.toolkit.encoder import Encoder, TextTokens, image_features, parse, read_tokens, to_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -143,28 +145,44 @@ def open_run(config: Config) -> RunSignal:
 
 def explain_pair(run: RunSignal, picture: "Image.Image", caption: str) -> Explanation:
     """What the signal of a run makes of an image and a caption. Raises UserError for a caption without words."""
+    methods = partial(_method_scores, run)
+    return explain_signal(run.encoder, run.calibration, run.config.signal, picture, caption, methods, run.config.seed)
+
+
+def explain_signal(
+    encoder: Encoder,
+    calibration: SignalCalibration,
+    config: SignalConfig,
+    picture: "Image.Image",
+    caption: str,
+    methods: Callable[[pd.DataFrame, SplitFeatures], dict[str, Float[np.ndarray, "text seed"]]],
+    seed: int = 0,
+) -> Explanation:
+    """What a signal makes of an image and a caption, beside the scores that `methods` give the caption's texts.
+
+    Raises UserError for a caption without words.
+    """
     caption = " ".join(caption.split())
     if not caption:
         raise UserError('explain: the caption is empty; give one in quotes, such as "a red circle above a blue square"')
-    texts = with_negatives(_caption_row(caption), run.encoder.parser, run.config.seed)
+    texts = with_negatives(_caption_row(caption), encoder.parser, seed)
     with torch.no_grad():
-        pixels = to_pixels(run.encoder.backbone, [picture])
-        pooled, patches = image_features(run.encoder.backbone, pixels, run.encoder.readout)
-        prototypes = run.encoder.visual(patches)
-        text_pooled, phrases, words, parsed = _read_texts(run.encoder, texts)
+        pixels = to_pixels(encoder.backbone, [picture])
+        pooled, patches = image_features(encoder.backbone, pixels, encoder.readout)
+        prototypes = encoder.visual(patches)
+        text_pooled, phrases, words, parsed = _read_texts(encoder, texts)
         features = SplitFeatures([_IMAGE], pooled, prototypes, texts["text_id"].tolist(), text_pooled, phrases)
-        matches = _matches(prototypes, phrases.index(slice(0, 1)), words, run.encoder.backbone.grid)
-        methods = _method_scores(run, texts, features)
+        matches = phrase_finds(prototypes, phrases.index(slice(0, 1)), words, encoder.backbone.grid)
+        scored = methods(texts, features)
     pairs = texts[["image_id", "text_id", "kind"]].replace({"kind": {"caption": "aligned"}})
-    signal = run.config.signal.model_copy(update={"shuffle_prototypes": False})
-    scores = score_pairs(pairs, features, run.calibration, signal, run.config.seed)
+    plain = config.model_copy(update={"shuffle_prototypes": False})
     return Explanation(
         caption,
         pixels[0].permute(1, 2, 0).numpy(),
         matches,
         parsed,
-        scores.assign(text=texts["text"].to_numpy()),
-        methods,
+        score_pairs(pairs, features, calibration, plain, seed).assign(text=texts["text"].to_numpy()),
+        scored,
     )
 
 
@@ -175,15 +193,24 @@ def _caption_row(caption: str) -> pd.DataFrame:
 
 def _read_texts(encoder: Encoder, texts: pd.DataFrame) -> tuple[Float[Tensor, "text dim"], Phrases, list[str], bool]:
     """Pooled embeddings and phrases of all texts; the words of the caption's phrases, and whether it was parsed."""
-    names, contents = texts["text_id"].tolist(), texts["text"].tolist()
-    units, parsed = parse(contents, names, encoder.parser)
-    tokens = encoder.backbone.tokenize(contents)
-    require_tokens(tokens.mask, names)
-    pooled, states = encoder.backbone.text_tokens(tokens.ids)
-    phrases = encoder.text(states.float(), tokens.mask, align_units(units, names, tokens.offsets, tokens.mask))
+    phrases, words, parsed, read = read_phrases(encoder, texts["text"].tolist(), texts["text_id"].tolist())
+    return read.pooled, replace(phrases, assign=None), words[0], parsed[0]
+
+
+def read_phrases(
+    encoder: Encoder, texts: Sequence[str], names: list[str]
+) -> tuple[Phrases, list[list[str]], list[bool], TextTokens]:
+    """Phrases of some texts, the words of each phrase, which texts were parsed, and what the tower says of them."""
+    units, parsed = parse(texts, names, encoder.parser)
+    read = read_tokens(encoder.backbone, texts, names)
+    require_tokens(read.mask, names)
+    phrases = encoder.text(read.states, read.mask, align_units(units, names, read.offsets, read.mask))
     assert phrases.assign is not None
-    words = [_words(contents[0], tokens.offsets[0][share > 0].tolist()) for share in phrases.assign[0]]
-    return pooled.float(), replace(phrases, assign=None), words, parsed[0]
+    words = [
+        [_words(text, offsets[share > 0].tolist()) for share in shares]
+        for text, offsets, shares in zip(texts, read.offsets, phrases.assign, strict=True)
+    ]
+    return phrases, words, parsed, read
 
 
 def _words(text: str, offsets: Sequence[Sequence[int]]) -> str:
@@ -197,7 +224,9 @@ def _words(text: str, offsets: Sequence[Sequence[int]]) -> str:
     return " … ".join(text[start:end].strip() for start, end in runs)
 
 
-def _matches(prototypes: Prototypes, phrases: Phrases, words: list[str], grid: tuple[int, int]) -> tuple[Match, ...]:
+def phrase_finds(
+    prototypes: Prototypes, phrases: Phrases, words: list[str], grid: tuple[int, int]
+) -> tuple[Match, ...]:
     """Every phrase of one caption with what it found in one image."""
     sides = prototypes.features, phrases.features, prototypes.mass, prototypes.moments
     best, place = (value[0] for value in phrase_matches(*sides, relation_queries(phrases)))

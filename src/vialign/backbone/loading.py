@@ -40,6 +40,17 @@ def load_backbone(config: BackboneConfig, seed: int = 0) -> DualEncoder:
         return _load(config, seed)
 
 
+def weights_file(config: BackboneConfig) -> Path | None:
+    """The file that the weights of a configured backbone lie in; None for random ones. Raises UserError as above."""
+    if config.checkpoint is None:
+        return None
+    if config.architecture == BLIP:
+        return Path(config.checkpoint)
+    settings = model_definition(config.architecture, config.definition)
+    activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"
+    return _find(config.architecture, config.checkpoint, activation).path
+
+
 def _load(config: BackboneConfig, seed: int) -> DualEncoder:
     definition = config.definition
     settings = model_definition(config.architecture, definition)

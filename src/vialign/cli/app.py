@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +11,16 @@ import typer
 from vialign import __version__
 from vialign.cli.benchmarks import benchmarks
 from vialign.cli.budget import budget
+from vialign.cli.collection import index, search, serve
 from vialign.cli.compare import compare
 from vialign.cli.errors import one_line_errors
+from vialign.cli.evaluate import evaluate
 from vialign.cli.explain import explain
+from vialign.cli.export import export
 from vialign.cli.failures import app as failures_app
 from vialign.cli.frontier import frontier
 from vialign.cli.init import init
+from vialign.cli.printing import Json, print_object
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
 from vialign.config.experiment import Config, digest, read_config
@@ -49,7 +54,12 @@ app.command("budget")(budget)
 app.command("compare")(compare)
 app.command("explain")(explain)
 app.command("frontier")(frontier)
+app.command("evaluate")(evaluate)
+app.command("export")(export)
+app.command("index")(index)
 app.command("init")(init)
+app.command("search")(search)
+app.command("serve")(serve)
 
 
 def _version(wanted: bool) -> None:
@@ -107,6 +117,7 @@ def config_reference() -> None:
 @data_app.command("check")
 def data_check(
     files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
+    as_json: Json = False,
 ) -> None:
     """Read every data set that a configuration names: what is there, how much of it, what is wrong, how to get it.
 
@@ -117,10 +128,16 @@ def data_check(
     from vialign.data.checking import check_lines, check_sources
 
     with one_line_errors():
-        missing = 0
+        missing, rows = 0, []
         for report in check_sources(read_config(*files)):
-            print("\n".join(check_lines(report)), flush=True)
             missing += report.missing is not None
+            if not as_json:
+                print("\n".join(check_lines(report)), flush=True)
+                continue
+            found = {"name": report.name, "key": report.key, "missing": report.missing, "counts": dict(report.counts)}
+            rows.append({**found, "problems": 0 if report.problems is None else len(report.problems)})
+        if as_json:
+            print_object(rows)
         if missing:
             raise UserError(f"{missing} of the data sets are missing or cannot be read; see above and docs/data.md")
 
@@ -211,6 +228,7 @@ def methods(
     into: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A page whose block of methods is written anew.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Print, as Markdown, every method that can be trained: what it trains, reads and is told.
 
@@ -218,6 +236,9 @@ def methods(
     """
     from vialign import catalogue
 
+    if as_json:
+        print_object([asdict(method) for method in catalogue.METHODS.values()])
+        return
     _print_or_write(into, catalogue.MARKS, catalogue.listing())
 
 
@@ -248,6 +269,7 @@ def _print_or_write(into: Path | None, marks: tuple[str, str], block: str) -> No
 @results_app.command("provenance")
 def results_provenance(
     path: Annotated[Path, typer.Argument(help="A Parquet or safetensors file of a run.")],
+    as_json: Json = False,
 ) -> None:
     """Print what made an artifact: rule, config, code, backbone, seed, versions.
 
@@ -257,6 +279,9 @@ def results_provenance(
         provenance = read_provenance(path)
         if not provenance:
             raise UserError(f"{path}: carries no provenance of vialign; it was made by something else")
+        if as_json:
+            print_object(provenance)
+            return
         for name, value in sorted(provenance.items()):
             print(f"{name}: {value}")
 

@@ -10,6 +10,7 @@ import typer
 
 from vialign.catalogue import REGION_METHODS
 from vialign.cli.errors import one_line_errors
+from vialign.cli.printing import Json, print_json
 from vialign.config.experiment import Config, digest, read_config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
@@ -30,6 +31,7 @@ def budget(
     rounds: Count = None,
     parsed: Share = 1.0,
     pipeline: Annotated[Path | None, typer.Option(help="Parser to time, such as results/language/pipeline.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Measure the ledger of a method at the size of a config's backbone, with random weights.
 
@@ -51,16 +53,20 @@ def budget(
             ledger, sized = _of_pair(model, config, rounds, size)
         else:
             ledger, sized = _of_method(model, config, batch, rounds, parsed, pipeline, size)
-        print(ledger_text(ledger))
-        if model in REGION_METHODS:
+        if as_json:
+            print_json(ledger)
+        else:
+            print(ledger_text(ledger))
+        if model in REGION_METHODS and not as_json:
             print(f"  regions     {config.data.region_limit} an image, drawn; what finds them is not measured")
-        if sized is not None:
+        if sized is not None and not as_json:
             print(f"\n{sized}")
         if out is not None:
             versions = {"torch": torch.__version__}
             about = {"rule": "vialign budget", "model": model, "config": digest(config), "seed": str(config.seed)}
             write_table(ledger, BUDGET, out, {**about, **versions})
-            print(f"{out}: written")
+            if not as_json:
+                print(f"{out}: written")
 
 
 def _of_pair(model: str, config: Config, rounds: int | None, size: bool) -> tuple["pd.DataFrame", str | None]:

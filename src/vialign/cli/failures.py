@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.printing import Json, print_json
 from vialign.config.experiment import Config, read_config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
@@ -63,6 +64,7 @@ def failures_import(
         list[Path], typer.Argument(help="One sheet, or two of two people; a file's name is the rater's.")
     ],
     config: ConfigFiles = None,
+    as_json: Json = False,
 ) -> None:
     """Read filled-in sheets back: Cohen's kappa between rules and people, written for the report.
 
@@ -91,6 +93,9 @@ def failures_import(
         )
         provenance = read_provenance(path) | {"rule": "failures import", "classes_digest": classes_digest(failures)}
         write_table(table, FAILURE_REVIEW, out, provenance)
+        if as_json:
+            print_json(table)
+            return
         for (first, second), part in table.groupby(["first", "second"], sort=False):
             row = part.iloc[0]
             print(

@@ -1,7 +1,6 @@
 """`vialign init FOLDER`: a folder for a run of the pipeline, without a clone of the repository."""
 
 import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +8,8 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.errors import UserError, require
-from vialign.files.artifacts import unwritten, writing
+from vialign.errors import require
+from vialign.files.folders import new_folder
 from vialign.files.paths import Output, check_paths
 
 _PACKAGE = Path(str(files("vialign")))
@@ -49,19 +48,8 @@ def write_project(folder: Path) -> None:
     Raises UserError when the folder is not empty or cannot be written.
     """
     check_paths([Output("FOLDER", folder, None)], {})
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: is not empty; name a new folder")
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder, "the run") as temporary:
         for name in FOLDERS:
             shutil.copytree(_PROJECT / name, temporary / name)
         shutil.copyfile(_PROJECT / CONFIG, temporary / CONFIG)
         (temporary / "Snakefile").write_text(_INCLUDING, encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.replace(folder)
-    except OSError as error:
-        raise unwritten(folder, error) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,17 +1,19 @@
 """`vialign signal ...`: the signal as a tool, on any open_clip model and any folder of captioned images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.printing import Json
 from vialign.cli.signal_options import (
     Batch,
     CaptionsFile,
     Definition,
     Device,
     FitImages,
+    Html,
     Images,
     Model,
     Pipeline,
@@ -24,17 +26,17 @@ from vialign.cli.signal_options import (
     Tolerance,
     Treebank,
     Units,
+    backbone_of,
     captions_of,
     fit_units,
     inputs_of,
     outputs_of,
     settings_of,
+    show,
     signal_of,
 )
+from vialign.files.folders import check_free
 from vialign.files.paths import ANY, TABLE, Output, check_paths
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="Score any images and captions, and verify the score before you use it (docs/signal-toolkit.md).",
@@ -63,11 +65,11 @@ def signal_example(
 
 @app.command("fit")
 def signal_fit(
-    model: Model,
-    pretrained: Pretrained,
     images: Images,
     captions: CaptionsFile,
     out: Annotated[Path, typer.Option(help="New folder for the units.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
     definition: Definition = None,
     pipeline: Pipeline = None,
     treebank: Treebank = None,
@@ -86,28 +88,32 @@ def signal_fit(
     captions.csv --pipeline en_pipeline --out units`
     """
     with one_line_errors():
-        from vialign.toolkit import open_backbone, save_signal
-        from vialign.toolkit.signal import check_free
+        from vialign.toolkit import save_signal
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
         check_paths([Output("--out", out, None)], inputs)
-        check_free(out)
-        backbone = open_backbone(model, pretrained, definition, device)
+        check_free(out, "the units")
+        backbone = backbone_of(model, pretrained, definition, None, device)
         given = captions_of(images, captions, strict, tolerance)
         settings = settings_of(config, readout, seed, batch)
         save_signal(fit_units(backbone, given, settings, pipeline, treebank, fit_images), out)
-        print(f"{out}: units of {model}; use them with `vialign signal score --units {out} ...`")
+        print(
+            f"{out}: units of {backbone.contract['architecture']}; "
+            f"use them with `vialign signal score --units {out} ...`"
+        )
 
 
 @app.command("score")
 def signal_score(
-    model: Model,
-    pretrained: Pretrained,
     images: Images,
     captions: CaptionsFile,
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a caption.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
     units: Units = None,
     save_units: SaveUnits = None,
+    html: Html = None,
+    as_json: Json = False,
     definition: Definition = None,
     pipeline: Pipeline = None,
     treebank: Treebank = None,
@@ -126,30 +132,33 @@ def signal_score(
     captions.csv --out scores.parquet`
     """
     with one_line_errors():
-        from vialign.toolkit import open_backbone, score_signal
+        from vialign.tables.signal import TOOLKIT_SCORES
+        from vialign.toolkit import score_signal
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        check_paths(outputs_of(out, save_units, html), {**inputs, "--units": units})
         given = captions_of(images, captions, strict, tolerance)
-        backbone = open_backbone(model, pretrained, definition, device)
+        backbone = backbone_of(model, pretrained, definition, units, device)
         settings = settings_of(config, readout, seed, batch)
         signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
-        print(score_signal(signal, given, out, batch))
-        print(f"{out}: written; column used_for says on which images the units were fitted")
+        said = str(score_signal(signal, given, out, batch))
+        show(said, TOOLKIT_SCORES, None, out, html, as_json, "score")
 
 
 @app.command("diagnose")
 def signal_diagnose(
-    model: Model,
-    pretrained: Pretrained,
     images: Images,
     captions: CaptionsFile,
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a signal and kind of wrong caption.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
     driver: Annotated[
         str | None, typer.Option(help="Signal to judge: consistency (C), consistency_raw or agreement.")
     ] = None,
     units: Units = None,
     save_units: SaveUnits = None,
+    html: Html = None,
+    as_json: Json = False,
     definition: Definition = None,
     pipeline: Pipeline = None,
     treebank: Treebank = None,
@@ -172,31 +181,32 @@ def signal_diagnose(
     with one_line_errors():
         from vialign.files.artifacts import write_table
         from vialign.tables.signal import DIAGNOSIS
-        from vialign.toolkit import diagnose_signal, open_backbone
+        from vialign.toolkit import diagnose_signal
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        check_paths(outputs_of(out, save_units, html), {**inputs, "--units": units})
         given = captions_of(images, captions, strict, tolerance)
-        backbone = open_backbone(model, pretrained, definition, device)
+        backbone = backbone_of(model, pretrained, definition, units, device)
         settings = settings_of(config, readout, seed, batch)
         signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         diagnosis = diagnose_signal(signal, given, driver=driver, gate=settings.gates.signal, seed=seed, batch=batch)
         write_table(diagnosis.table, DIAGNOSIS, out, signal.provenance)
-        print(diagnosis)
-        print(f"{out}: written")
+        show(str(diagnosis), DIAGNOSIS, diagnosis.table, out, html, as_json, "diagnose")
 
 
 @app.command("attribute")
 def signal_attribute(
-    model: Model,
-    pretrained: Pretrained,
     images: Images,
     captions: CaptionsFile,
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a replacement and measure.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
     seeds: Annotated[int, typer.Option(min=2, help="Training seeds; each replacement is trained once with each.")] = 3,
     measured: Annotated[int, typer.Option(min=20, help="Unused images to measure on, at most.")] = 500,
     units: Units = None,
     save_units: SaveUnits = None,
+    html: Html = None,
+    as_json: Json = False,
     definition: Definition = None,
     pipeline: Pipeline = None,
     treebank: Treebank = None,
@@ -219,29 +229,27 @@ def signal_attribute(
         from vialign.analysis.attribution.folder import attribute_signal
         from vialign.files.artifacts import write_table
         from vialign.tables.attribution import ATTRIBUTION
-        from vialign.toolkit import open_backbone
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        check_paths(outputs_of(out, save_units, html), {**inputs, "--units": units})
         given = captions_of(images, captions, strict, tolerance)
-        backbone = open_backbone(model, pretrained, definition, "cpu")
+        backbone = backbone_of(model, pretrained, definition, units, "cpu")
         settings = settings_of(config, readout, seed, batch)
         signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         found = attribute_signal(
             signal, given, config=settings, seeds=range(seeds), images=measured, seed=seed, batch=batch
         )
         write_table(found.table, ATTRIBUTION, out, signal.provenance)
-        print(found)
-        print(f"{out}: written")
+        show(str(found), ATTRIBUTION, found.table, out, html, as_json, "attribute")
 
 
 @app.command("stress")
 def signal_stress(
-    model: Model,
-    pretrained: Pretrained,
     images: Images,
     captions: CaptionsFile,
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a disturbance, strength, signal and kind.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
     driver: Annotated[
         str | None, typer.Option(help="Signal to test: consistency (C), consistency_raw or agreement.")
     ] = None,
@@ -250,6 +258,8 @@ def signal_stress(
     ] = 60,
     units: Units = None,
     save_units: SaveUnits = None,
+    html: Html = None,
+    as_json: Json = False,
     definition: Definition = None,
     pipeline: Pipeline = None,
     treebank: Treebank = None,
@@ -269,27 +279,26 @@ def signal_stress(
     with one_line_errors():
         from vialign.files.artifacts import write_table
         from vialign.tables.signal import STRESS
-        from vialign.toolkit import open_backbone, stress_signal
+        from vialign.toolkit import stress_signal
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
-        check_paths(outputs_of(out, save_units), {**inputs, "--units": units})
+        check_paths(outputs_of(out, save_units, html), {**inputs, "--units": units})
         given = captions_of(images, captions, strict, tolerance)
-        backbone = open_backbone(model, pretrained, definition, "cpu")
+        backbone = backbone_of(model, pretrained, definition, units, "cpu")
         settings = settings_of(config, readout, seed, batch)
         signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         stress = stress_signal(signal, given, driver=driver, images=stress_images, seed=seed)
         write_table(stress.curves, STRESS, out, signal.provenance)
-        print(stress)
-        print(f"{out}: written")
+        show(str(stress), STRESS, stress.curves, out, html, as_json, "stress")
 
 
 @app.command("trust")
 def signal_trust(
-    model: Model,
-    pretrained: Pretrained,
     images: Images,
     captions: CaptionsFile,
     out: Annotated[Path, typer.Option(help="File to write, one row a predictor: CSV where it ends so, else Parquet.")],
+    model: Model = None,
+    pretrained: Pretrained = None,
     curves: Annotated[
         Path | None, typer.Option(help="Another such file, for the risk-coverage curves with their intervals.")
     ] = None,
@@ -299,6 +308,8 @@ def signal_trust(
     ] = 1000,
     units: Units = None,
     save_units: SaveUnits = None,
+    html: Html = None,
+    as_json: Json = False,
     definition: Definition = None,
     pipeline: Pipeline = None,
     treebank: Treebank = None,
@@ -321,23 +332,22 @@ def signal_trust(
     """
     with one_line_errors():
         from vialign.tables.signal import TRUST, TRUST_CURVES
-        from vialign.toolkit import open_backbone, trust_signal
+        from vialign.toolkit import trust_signal
         from vialign.toolkit.trusting import write_trust
 
         inputs = inputs_of(images, captions, pretrained, definition, pipeline, treebank, config)
         tables = [Output("--out", out, _begins(out))]
         tables += [] if curves is None else [Output("--curves", curves, _begins(curves))]
-        check_paths([*tables, *outputs_of(out, save_units)[1:]], {**inputs, "--units": units})
+        check_paths([*tables, *outputs_of(out, save_units, html)[1:]], {**inputs, "--units": units})
         given = captions_of(images, captions, strict, tolerance)
-        backbone = open_backbone(model, pretrained, definition, device)
+        backbone = backbone_of(model, pretrained, definition, units, device)
         settings = settings_of(config, readout, seed, batch)
         signal = signal_of(backbone, given, settings, units, save_units, pipeline, treebank, fit_images)
         trust = trust_signal(signal, given, images=trust_images, seed=seed, batch=batch)
         write_trust(trust.table, TRUST, out, signal.provenance)
         if curves is not None:
             write_trust(trust.curves, TRUST_CURVES, curves, signal.provenance)
-        print(trust)
-        print(f"{out}: written")
+        show(str(trust), TRUST, trust.table, out, html, as_json, "trust")
 
 
 def _begins(path: Path) -> bytes:

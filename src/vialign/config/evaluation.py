@@ -109,3 +109,6 @@ class ReportConfig(Section):
     frontier: str | None = None
     """File of published checkpoints, a row each with columns as vl_compo's results.csv has them: the report then draws
     retrieval against composition, with the run's methods where the benchmarks are the same."""
+    tracking: Literal["none", "trackio", "wandb", "mlflow"] = "none"
+    """Where losses and results are also written when the report is made, through that library, which must be installed;
+    it decides itself what goes over a network."""

@@ -36,14 +36,7 @@ def build_texts(
     `every_kind` makes all negatives of each image's first caption and none of its others (phase 1); otherwise each
     caption gets one negative where a rule applies. Texts stand in the order captions, negatives, choices, answers.
     """
-    in_split = set(images.loc[images["split"] == split, "image_id"])
-    own = captions[captions["image_id"].isin(in_split)]
-    rows = [
-        (caption.caption_id, split, caption.image_id, "caption", caption.text)
-        for caption in own.itertuples(index=False)
-    ]
-    true = pd.DataFrame(rows, columns=list(TEXTS.columns))
-    others = pd.DataFrame([*_choice_rows(choices, split), *_answer_rows(questions, split)], columns=list(TEXTS.columns))
+    true, others = caption_texts(captions, images, split), item_texts(choices, questions, split)
     true_units, fallbacks = extract_units(true, nlp)
     made = make_negatives(true, true_units, kinds=kinds, seed=seed, every_kind=every_kind)
     rest = pd.concat([made, others], ignore_index=True)
@@ -51,6 +44,23 @@ def build_texts(
     texts = pd.concat([true, rest], ignore_index=True)
     units = pd.concat([true_units, rest_units], ignore_index=True)
     return TEXTS.check(texts), UNITS.check(units), fallbacks + more
+
+
+def caption_texts(captions: pd.DataFrame, images: pd.DataFrame, split: str) -> pd.DataFrame:
+    """TEXTS rows of the captions of a split's images."""
+    in_split = set(images.loc[images["split"] == split, "image_id"])
+    own = captions[captions["image_id"].isin(in_split)]
+    rows = [
+        (caption.caption_id, split, caption.image_id, "caption", caption.text)
+        for caption in own.itertuples(index=False)
+    ]
+    return pd.DataFrame(rows, columns=list(TEXTS.columns))
+
+
+def item_texts(choices: pd.DataFrame, questions: pd.DataFrame, split: str) -> pd.DataFrame:
+    """TEXTS rows of the candidates of a split's choice items and of the statements of its questions."""
+    rows = [*_choice_rows(choices, split), *_answer_rows(questions, split)]
+    return pd.DataFrame(rows, columns=list(TEXTS.columns))
 
 
 def make_negatives(

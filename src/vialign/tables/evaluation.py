@@ -129,6 +129,9 @@ REPRODUCTION = Table(
 )
 
 
+PUBLISHED = Table("published", method=key("model"), **REPRODUCTION.columns)
+
+
 SPENDING = Table(
     "spending",
     method=key("method whose exact scores are spent"),

@@ -63,13 +63,46 @@ class Encoder:
         `text_ids` name the texts in an error, else their places do. Raises UserError when a text has no token.
         """
         names = [str(row) for row in range(len(texts))] if text_ids is None else list(text_ids)
-        units, parsed = parse(texts, names, self.parser)
-        tokens = self.backbone.tokenize(texts)
-        with torch.inference_mode():
-            pooled, states = self.backbone.text_tokens(tokens.ids.to(self.backbone.device))
-        block = _Tokens(names, states.float().cpu(), tokens.mask, tokens.offsets)
-        phrases = encode_texts(self.text, cast("TextFeatures", block), units)
-        return TextSide(pooled.float().cpu(), phrases, parsed, tokens.cut.tolist())
+        read = read_tokens(self.backbone, texts, names)
+        phrases, parsed = self.phrases(texts, read)
+        return TextSide(read.pooled, phrases, parsed, read.cut)
+
+    def phrases(self, texts: Sequence[str], read: "TextTokens") -> tuple["Phrases", list[bool]]:
+        """Phrase units of texts whose tokens have been read, and in which of them the parser found a unit."""
+        units, parsed = parse(texts, read.ids, self.parser)
+        return encode_texts(self.text, cast("TextFeatures", read), units), parsed
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """What the text tower says of some texts; behind the interface of the feature store."""
+
+    ids: list[str]
+    """Names of the texts."""
+    pooled: Float[Tensor, "text dim"]
+    """Unit length."""
+    states: Float[Tensor, "text token state"]
+    """As `Backbone.text_tokens`."""
+    mask: Bool[Tensor, "text token"]
+    offsets: Int[Tensor, "text token 2"]
+    cut: list[bool]
+    """Whether a text is longer than the context."""
+
+    def block(
+        self, start: int, stop: int
+    ) -> tuple[Float[Tensor, "row token state"], Bool[Tensor, "row token"], Int[Tensor, "row token 2"]]:
+        """States, mask and offsets of texts start..stop."""
+        return self.states[start:stop], self.mask[start:stop], self.offsets[start:stop]
+
+
+def read_tokens(backbone: "Backbone", texts: Sequence[str], names: list[str]) -> TextTokens:
+    """The text tower's reading of some texts, which go through it together; on the CPU."""
+    tokens = backbone.tokenize(texts)
+    with torch.inference_mode():
+        pooled, states = backbone.text_tokens(tokens.ids.to(backbone.device))
+    return TextTokens(
+        names, pooled.float().cpu(), states.float().cpu(), tokens.mask, tokens.offsets, tokens.cut.tolist()
+    )
 
 
 def prototypes_of(visual: "VisualDisentangler", patches: Float[Tensor, "image patch dim"]) -> "Prototypes":
@@ -111,18 +144,3 @@ class _Patches:
 
     def patches(self, start: int, stop: int) -> Float[Tensor, "row patch dim"]:
         return self.tensor[start:stop]
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    """Token states in memory behind the interface of the feature store."""
-
-    ids: list[str]
-    states: Float[Tensor, "text token state"]
-    mask: Bool[Tensor, "text token"]
-    offsets: Int[Tensor, "text token 2"]
-
-    def block(
-        self, start: int, stop: int
-    ) -> tuple[Float[Tensor, "row token state"], Bool[Tensor, "row token"], Int[Tensor, "row token 2"]]:
-        return self.states[start:stop], self.mask[start:stop], self.offsets[start:stop]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vialign.backbone.adopting import tensors_digest
 from vialign.config.experiment import Config
 from vialign.data.base import image_table
 from vialign.digest import code_digest
@@ -32,7 +33,7 @@ from vialign.toolkit.captions import Captions, warn
 from vialign.toolkit.encoder import Encoder, image_features, parse, prototypes_of, to_pixels
 from vialign.toolkit.images import Broken, draw_parts, read_own
 from vialign.toolkit.parsing import find_parser
-from vialign.toolkit.signal import Signal
+from vialign.toolkit.signal import TENSORS, Signal
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -223,7 +224,7 @@ def _provenance(
     """What made a signal; `fit` is a digest of all of it, the same in every file of one fit."""
     made = make_provenance(config, "signal toolkit", code_digest(__name__))
     made |= contract_provenance(backbone.contract)
-    made |= {"readout": readout, "signal": config.signal.model_dump_json()}
+    made |= {"readout": readout, "signal": config.signal.model_dump_json(), TENSORS: tensors_digest(backbone.model)}
     content = {"images": parts.to_dict("list"), "captions": captions.table[["text_id", "text"]].to_dict("list")}
     digest = hashlib.sha256(json.dumps([made, content], sort_keys=True).encode()).hexdigest()
     return {**made, "fit": digest}

@@ -1,7 +1,5 @@
 """A fitted signal: everything that scores an image with a text, and its folder on disk."""
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,9 @@ from vialign.files.artifacts import (
     check_contract,
     read_provenance,
     read_table,
-    unwritten,
     write_table,
-    writing,
 )
+from vialign.files.folders import new_folder
 from vialign.files.images import as_rgb
 from vialign.language.pipeline import load_pipeline, save_pipeline
 from vialign.signal.calibration import SignalCalibration, read_calibration
@@ -41,6 +38,8 @@ VISUAL, TEXT, CALIBRATION, IMAGES, PARSER = (
     "images.parquet",
     "pipeline",
 )
+TENSORS = "backbone_tensors"
+"""In the provenance: digest of the backbone's tensors, by which a model in memory is known again."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,6 @@ class Signal:
         return score_pairs(pairs, features, SignalCalibration.from_table(self.calibration), self.config, seed=0)
 
 
-def check_free(folder: str | Path) -> None:
-    """Refuse a folder that already holds something. Raises UserError."""
-    if Path(folder).exists() and not (Path(folder).is_dir() and next(Path(folder).iterdir(), None) is None):
-        raise UserError(f"{folder}: exists; choose another name for the units, or delete it")
-
-
 def save_signal(signal: Signal, folder: str | Path) -> None:
     """Write a signal as a new folder, which appears only when it is complete. Raises UserError when it exists.
 
@@ -112,23 +105,17 @@ def save_signal(signal: Signal, folder: str | Path) -> None:
     >>> sorted(path.name for path in Path("copy_of_units").iterdir())
     ['calibration.parquet', 'images.parquet', 'pipeline', 'text.safetensors', 'visual.safetensors']
     """
-    check_free(folder)
-    target = Path(folder)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        save_visual(signal.encoder.visual, temporary / VISUAL, signal.provenance)
-        save_text(signal.encoder.text, temporary / TEXT, signal.provenance)
-        write_table(signal.calibration, SIGNAL_CALIBRATION, temporary / CALIBRATION, signal.provenance)
-        write_table(signal.images, TOOLKIT_IMAGES, temporary / IMAGES, signal.provenance)
-        save_pipeline(signal.encoder.parser, temporary / PARSER, signal.provenance)
-        temporary.chmod(0o755)
-        temporary.rename(target)
-    except OSError as error:
-        raise unwritten(target, error) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(folder, "the units") as temporary:
+        write_signal(signal, temporary)
+
+
+def write_signal(signal: Signal, folder: Path) -> None:
+    """Write the files of a signal into a folder that is there."""
+    save_visual(signal.encoder.visual, folder / VISUAL, signal.provenance)
+    save_text(signal.encoder.text, folder / TEXT, signal.provenance)
+    write_table(signal.calibration, SIGNAL_CALIBRATION, folder / CALIBRATION, signal.provenance)
+    write_table(signal.images, TOOLKIT_IMAGES, folder / IMAGES, signal.provenance)
+    save_pipeline(signal.encoder.parser, folder / PARSER, signal.provenance)
 
 
 def load_signal(folder: str | Path, backbone: "Backbone") -> Signal:

@@ -1,6 +1,7 @@
 """Several predictors as one: a logistic regression, fitted on one split and read on another, or cross-validated."""
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,24 +12,33 @@ from vialign.signal.trust.predictors import design, doubt
 from vialign.signal.validation.resampling import auc
 from vialign.tables.signal import TRUST_SIMPLE
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
-def fitted_scores(
-    fit: pd.DataFrame, wrong: Bool[np.ndarray, "fitted"], read: pd.DataFrame
-) -> Float[np.ndarray, "query"]:
-    """Log-odds that each answer of `read` is wrong, by a regression that was fitted on `fit`.
 
-    Both frames have the same predictors. Where all fitted answers are right or all are wrong there is nothing to
-    learn: every score is 0. A predictor that never changes has no weight.
+def fitted_regression(fit: pd.DataFrame, wrong: Bool[np.ndarray, "fitted"]) -> "Pipeline | None":
+    """A scaler and a regression that an answer is wrong; None where all are right or all wrong, so none can be learnt.
+
+    A predictor that never changes has no weight.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if wrong.all() or not wrong.any():
-        return np.zeros(len(read))
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    model.fit(design(fit), wrong)
-    return np.asarray(model.decision_function(design(read)))
+        return None
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(design(fit), wrong)
+
+
+def fitted_scores(
+    fit: pd.DataFrame, wrong: Bool[np.ndarray, "fitted"], read: pd.DataFrame
+) -> Float[np.ndarray, "query"]:
+    """Log-odds that each answer of `read` is wrong, by `fitted_regression` of `fit`; 0 where nothing can be learnt.
+
+    Both frames have the same predictors.
+    """
+    model = fitted_regression(fit, wrong)
+    return np.zeros(len(read)) if model is None else np.asarray(model.decision_function(design(read)))
 
 
 def crossed_scores(

@@ -1,0 +1,189 @@
+"""Ways to an aligner: an exported folder, a model by its name, and a method on a model in memory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+import torch
+from torch import nn
+
+from vialign.aligner.about import CONFIG, read_about
+from vialign.aligner.aligner import Aligner
+from vialign.aligner.folder import METHOD, checked, named_backbone, open_folder_backbone
+from vialign.backbone import load_backbone
+from vialign.backbone.adopting import adopt_model
+from vialign.catalogue import CURRICULUM, METHODS, TOWER_METHODS
+from vialign.config.data import BackboneConfig
+from vialign.config.experiment import Config
+from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.errors import UserError, reading
+from vialign.features import BackboneFacts, contract_provenance
+from vialign.files.artifacts import read_provenance, read_tensors
+from vialign.methods.build import build_method
+from vialign.names import DEMO, architectures
+from vialign.signal.calibration import SignalCalibration
+from vialign.tables.signal import SIGNAL_CALIBRATION, TOOLKIT_IMAGES
+from vialign.toolkit.captions import warn
+from vialign.toolkit.encoder import Encoder
+from vialign.toolkit.models import RANDOM
+from vialign.toolkit.parsing import find_parser
+from vialign.toolkit.signal import TENSORS, VISUAL, Signal, load_signal
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
+
+
+def load(
+    source: str | Path,
+    pretrained: str | Path | None = None,
+    *,
+    backbone: "nn.Module | str | Path | None" = None,
+    signal: "str | Path | None" = None,
+    device: str = "cpu",
+) -> Aligner:
+    """An aligner from an exported folder, or from the name (or JSON) of an open_clip model with its weights.
+
+    A folder that refers to its backbone finds it by the name that is written there (`package`, an open_clip tag, a
+    file), or takes `backbone`: a model in memory, a file, or a tag; another one than the folder was made with is
+    refused. A name takes `pretrained` as `vialign signal fit` does (`vialign-scenes` is the demo and needs none) and,
+    to explain and judge, `signal`: a folder that `vialign signal fit` wrote. Raises UserError naming what is missing
+    or differs.
+
+    >>> import vialign
+    >>> vialign.load("vialign-scenes").method.name
+    'frozen'
+    """
+    if (Path(source) / CONFIG).is_file() or (Path(source).is_dir() and pretrained is None):
+        return load_folder(Path(source), backbone).to(device)
+    definition = str(source) if Path(source).suffix == ".json" and Path(source).is_file() else None
+    name = str(source) if definition is None else Path(source).stem
+    if definition is None and name not in architectures():
+        raise UserError(
+            f"load: {name!r} is neither an exported folder (with a {CONFIG}) nor the name of an open_clip model"
+        )
+    if pretrained is None:
+        if name != DEMO:
+            raise UserError(f"load: {name}: name its weights: pretrained=FILE, or an open_clip tag")
+        pretrained = "package"
+    config = BackboneConfig(
+        architecture=name, definition=definition, checkpoint=None if str(pretrained) == RANDOM else str(pretrained)
+    )
+    return named_aligner(config, signal).to(device)
+
+
+def named_aligner(config: BackboneConfig, signal: "str | Path | None" = None) -> Aligner:
+    """The plain model of a configuration, scored by its cosine. Raises UserError as `load`."""
+    found = load_backbone(config)
+    whole = Config(backbone=config)
+    method = build_method("frozen", whole, BackboneFacts.of(found), _FLAT, 0)
+    return Aligner(found, method.eval(), whole, None if signal is None else load_signal(signal, found))
+
+
+def load_folder(folder: Path, backbone: "nn.Module | str | Path | None" = None) -> Aligner:
+    """An aligner from an exported folder. Raises UserError as `load`."""
+    about = read_about(folder)
+    found = open_folder_backbone(folder, about, backbone)
+    settings = about.settings().model_copy(update={"backbone": named_backbone(folder, about)})
+    signal = load_signal(folder, found) if (folder / VISUAL).is_file() else None
+    calibration = _FLAT if signal is None else SignalCalibration.from_table(signal.calibration)
+    method = build_method(about.method, settings, _for_method(about.method, found), calibration, about.seed)
+    path = folder / METHOD
+    with reading(path, "export it again"):
+        method.load_state(read_tensors(path))
+    return Aligner(found, method.eval(), settings, signal, about)
+
+
+def wrap(
+    model: nn.Module,
+    method: str = "vialign-correct",
+    *,
+    architecture: str | None = None,
+    definition: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    signal: "str | Path | Signal | None" = None,
+    config: Config | None = None,
+    seed: int = 0,
+) -> Aligner:
+    """A method at its start on an open_clip model in memory, ready to be trained, as peft wraps a model.
+
+    The model is frozen, set to evaluation and otherwise left as it is. `signal` is what a method of the curriculum
+    reads: a folder of `vialign signal fit` or of `vialign export` that was made with these weights. Without one its
+    disentanglers are unfitted and its parser knows drawn captions alone: the score then starts as the plain cosine,
+    and nothing local in it means anything. `config` holds sizes and the recipe. Raises UserError for an unknown
+    method, a model that is not found by its sizes, and a signal of another model.
+
+    >>> import vialign
+    >>> model = vialign.load("vialign-scenes").model
+    >>> vialign.wrap(model, "bitfit", architecture="vialign-scenes").method.name
+    'bitfit'
+    """
+    if method not in METHODS:
+        raise UserError(f"wrap: no method {method!r}; there are {', '.join(METHODS)}")
+    config = config or Config()
+    backbone: Backbone = adopt_model(model, architecture, definition, tokenizer)
+    named = BackboneConfig(
+        architecture=backbone.contract["architecture"],
+        definition=None if definition is None else str(definition),
+        tokenizer=None if tokenizer is None else str(tokenizer),
+        checkpoint=None,
+    )
+    config = config.model_copy(update={"backbone": named})
+    units: Signal | None = signal if isinstance(signal, Signal) else None
+    if isinstance(signal, str | Path):
+        units = _signal_of(Path(signal), backbone)
+    elif units is None and method in CURRICULUM:
+        warn(
+            f"{method}: no signal given: the disentanglers are unfitted, so nothing local means anything yet; fit them "
+            "with `vialign signal fit` and give the folder: signal=FOLDER"
+        )
+        units = unfitted_signal(backbone, config, seed)
+    calibration = _FLAT if units is None else SignalCalibration.from_table(units.calibration)
+    built = build_method(method, config, _for_method(method, backbone), calibration, seed)
+    return Aligner(backbone, built.train(), config, units)
+
+
+def unfitted_signal(backbone: "Backbone", config: Config, seed: int) -> Signal:
+    """Disentanglers at their start and a calibration that says nothing."""
+    facts = BackboneFacts.of(backbone)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        visual = VisualDisentangler.from_config(config.visual, facts.dimension, facts.grid)
+        text = TextDisentangler.from_config(config.text, facts.dimension, facts.state_width - facts.dimension)
+    encoder = Encoder(
+        backbone,
+        "final",
+        visual.eval().requires_grad_(False),
+        text.eval().requires_grad_(False),
+        find_parser(config=config.language, seed=seed),
+    )
+    flat = {"slope": 0.0, "intercept": 0.0, "free_slope": 0.0, "pairs": 0, "auc": 0.5, "brier": 0.25}
+    rows = [{"similarity": name, **flat, "calibration_error": 0.0} for name in ("s_global", "s_local")]
+    provenance = {
+        **contract_provenance(backbone.contract),
+        "readout": "final",
+        "signal": config.signal.model_dump_json(),
+        "fit": f"unfitted:{seed}",
+    }
+    table = SIGNAL_CALIBRATION.check(pd.DataFrame(rows))
+    return Signal(encoder, table, TOOLKIT_IMAGES.empty(), config.signal, provenance)
+
+
+def _signal_of(folder: Path, backbone: "Backbone") -> Signal:
+    """The signal of a folder for a model in memory, whose weights are compared tensor by tensor."""
+    if (folder / CONFIG).is_file():
+        return load_signal(folder, checked(backbone, read_about(folder), folder))
+    if (folder / VISUAL).is_file():
+        said = read_provenance(folder / VISUAL)
+        if said.get(TENSORS) == backbone.contract["checkpoint"].removeprefix("tensors:"):
+            cast(Any, backbone).contract = {**backbone.contract, "checkpoint": said["backbone_checkpoint"]}
+    return load_signal(folder, backbone)
+
+
+def _for_method(method: str, backbone: "Backbone") -> "Backbone | BackboneFacts":
+    return backbone if method in TOWER_METHODS else BackboneFacts.of(backbone)
+
+
+_FLAT = SignalCalibration.from_table(
+    pd.DataFrame({"similarity": ["s_global", "s_local"], "slope": [0.0, 0.0], "intercept": [0.0, 0.0]})
+)
+"""For methods that read no calibration."""

@@ -1,0 +1,60 @@
+"""A model that a user holds in memory as a backbone, known by its tensors instead of by a file."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vialign.backbone.checkpoint_fits import fitting_architectures
+from vialign.backbone.openclip import OpenClipBackbone
+from vialign.backbone.registry import definition_digest, model_definition
+from vialign.backbone.tokenizers import make_tokenizer
+from vialign.errors import UserError
+
+
+def tensors_digest(model: nn.Module) -> str:
+    """sha256 of a model's tensors by name, type and shape: the same for one set of weights, whatever file they lie in.
+
+    Takes about a second a gigabyte.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        plain = tensor.detach().cpu().contiguous()
+        total.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        total.update(memoryview(plain.reshape(-1).view(torch.uint8).numpy()) if plain.numel() else b"")
+    return total.hexdigest()
+
+
+def adopt_model(
+    model: nn.Module,
+    architecture: str | None = None,
+    definition: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+) -> OpenClipBackbone:
+    """An open_clip model as a frozen backbone; the model itself is set to evaluation and frozen.
+
+    `architecture` is its open_clip name, and `definition` its JSON where open_clip does not know that name; without a
+    name it is found by the sizes of the tensors, where one model alone has them. Raises UserError where none or
+    several have, and as `vialign.backbone.load_backbone`.
+    """
+    if architecture is None:
+        architecture = _architecture_of(model)
+    settings = model_definition(architecture, definition)
+    contract = {
+        "architecture": architecture,
+        "definition": definition_digest(settings),
+        "activation": "quick_gelu" if settings.get("quick_gelu") else "gelu",
+        "checkpoint": f"tensors:{tensors_digest(model)}",
+    }
+    return OpenClipBackbone(model, make_tokenizer(architecture, definition, tokenizer), contract)
+
+
+def _architecture_of(model: nn.Module) -> str:
+    found = fitting_architectures(model.state_dict())
+    quick = any(type(part).__name__ == "QuickGELU" for part in model.modules())
+    fitting = [name for name in found if name.endswith("-quickgelu") == quick]
+    if len(fitting) != 1:
+        named = f"several models have its sizes ({', '.join(fitting)})" if fitting else "no model has its sizes"
+        raise UserError(f"wrap: {named}; say which it is: architecture='ViT-B-32'")
+    return fitting[0]

@@ -1,0 +1,155 @@
+"""`vialign evaluate`: any model on any benchmark of the registry, without a configuration."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vialign.cli.errors import one_line_errors
+from vialign.cli.printing import Json, print_columns, print_json
+from vialign.errors import UserError
+from vialign.files.paths import PAGE, TABLE, Output, check_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE_FILE = "index.html"
+
+
+class Precision(StrEnum):
+    """Of the towers."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+def evaluate(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            help="An open_clip name or JSON, the folder of a BLIP, or an exported folder; repeat it to compare models."
+        ),
+    ],
+    benchmark: Annotated[
+        list[str],
+        typer.Option(
+            help="winoground, aro, sugarcrepe, vl_checklist, vqa, or the test split of flickr8k, flickr30k, coco, "
+            "visual_genome or vg200; may be repeated."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder with a folder of each benchmark's name, or of the only one.")],
+    out: Annotated[Path, typer.Option(help="Folder for the outcomes, the tables and index.html.")],
+    pretrained: Annotated[
+        list[str] | None,
+        typer.Option(help="Weights of each --model that is no exported folder, in order: a file, a tag, or `random`."),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(help="BENCHMARK=FOLDER: where its images lie, when not in its own folder; may be repeated."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each benchmark at most, drawn by seed.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images that a tower sees at a time.")] = 64,
+    precision: Annotated[Precision, typer.Option(help="Of the towers; published numbers want fp32.")] = Precision.fp32,
+    device: Annotated[str, typer.Option(help="Where the towers run, such as cpu or cuda.")] = "cpu",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first broken row.")] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of broken rows of a kind that is skipped.")
+    ] = 0.05,
+    as_json: Json = False,
+) -> None:
+    """Measure models on benchmarks: per-item outcomes, metrics in every convention, published values, comparisons.
+
+    What is done already in --out, of the same model, data and settings, is taken as it is: an interrupted call goes
+    on. A docs/data.md entry says how to get each benchmark and what its folder holds.
+
+    Example: `vialign evaluate --model ViT-B-32 --pretrained weights.safetensors --benchmark winoground --benchmark aro
+    --data benchmarks --out evaluated`
+    """
+    with one_line_errors():
+        _check_places(data, out)
+        from vialign.benchmarking.measuring import named_benchmark
+        from vialign.benchmarking.models import named_models
+        from vialign.benchmarking.tables import (
+            check_models,
+            comparisons_of,
+            evaluation_provenance,
+            outcomes_of,
+            published_of,
+            results_of,
+        )
+
+        places = _images_of(images or [], benchmark)
+        asked = list(dict.fromkeys(benchmark))
+        models = named_models(model, pretrained or [])
+        check_models(models)
+        named = [named_benchmark(name, data, places.get(name), limit, strict, tolerance) for name in asked]
+        settings = {"batch": batch, "precision": precision.value, "device": device}
+        outcomes, read = outcomes_of(models, named, out, **settings)  # type: ignore[arg-type]
+        results = results_of(outcomes)
+        comparisons = comparisons_of(outcomes, models)
+        published = published_of(results, models, read, limit is not None)
+        problems = {name: tables.problems["problem"].head(5).tolist() for name, tables in read.items()}
+        made = evaluation_provenance(models, named, precision.value)
+        _write(out, made, results, comparisons, published, problems)
+        if as_json:
+            print_json(results)
+            return
+        print_columns(_shown(results))
+        for row in comparisons.to_dict("records"):
+            print(
+                f"{row['method']} less {row['reference']}, {row['benchmark']}, {row['measure']}: "
+                f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] points, "
+                f"p {row['p_holm']:.3f} (Holm)"
+            )
+        print(f"{out / PAGE_FILE}: written, beside results.parquet, comparisons.parquet and every item's outcome")
+
+
+def _check_places(data: Path, out: Path) -> None:
+    if not data.is_dir():
+        raise UserError(f"--data: {data}: no such folder")
+    tables = [Output("--out", out / name, TABLE) for name in ("results.parquet", "comparisons.parquet")]
+    check_paths([Output("--out", out, None), *tables, Output("--out", out / PAGE_FILE, PAGE)], {"--data": data})
+
+
+def _images_of(given: list[str], benchmarks: list[str]) -> dict[str, Path]:
+    """Folders of images by benchmark. Raises UserError for one that is not asked for."""
+    found = {}
+    for entry in given:
+        name, _, folder = entry.partition("=")
+        if not folder or name not in benchmarks:
+            raise UserError(f"--images {entry}: write BENCHMARK=FOLDER, with one of {', '.join(benchmarks)}")
+        found[name] = Path(folder)
+    return found
+
+
+def _write(
+    out: Path,
+    made: dict[str, str],
+    results: "pd.DataFrame",
+    comparisons: "pd.DataFrame",
+    published: "pd.DataFrame",
+    problems: dict[str, list[str]],
+) -> None:
+    """The three tables and the page."""
+    from vialign.files.artifacts import write_table, write_text
+    from vialign.report.benchmarks import COMPARISONS_FILE, PUBLISHED_FILE, RESULTS_FILE, render_benchmarks
+    from vialign.report.build import with_links
+    from vialign.tables.evaluation import COMPARISONS, PUBLISHED, RESULTS
+
+    write_table(results, RESULTS, out / RESULTS_FILE, made)
+    write_table(comparisons, COMPARISONS, out / COMPARISONS_FILE, made)
+    write_table(published, PUBLISHED, out / PUBLISHED_FILE, made)
+    page = render_benchmarks(results, comparisons, published, problems, made)
+    write_text(with_links(page, out, out / PAGE_FILE), out / PAGE_FILE)
+
+
+def _shown(results: "pd.DataFrame") -> "pd.DataFrame":
+    """The columns that a terminal shows, in percent."""
+    frame = results[["method", "benchmark", "measure", "convention"]].copy()
+    frame["percent"] = [f"{100 * value:.2f}" for value in results["value"]]
+    frame["interval"] = [
+        f"[{100 * low:.1f}, {100 * high:.1f}]" for low, high in zip(results["low"], results["high"], strict=True)
+    ]
+    return frame.assign(items=results["items"], ties=results["ties"])

@@ -1,0 +1,250 @@
+"""Bringing an index up to date: new pictures are encoded, moved ones known again, gone ones forgotten."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from vialign.aligner.aligner import Aligner
+from vialign.collection.scanning import Seen, Skipped, scan
+from vialign.collection.store import (
+    HEAD,
+    SHARDS,
+    Embedded,
+    Head,
+    read_head,
+    read_pictures,
+    read_shard,
+    thumbnail,
+    write_head,
+    write_pictures,
+    write_shard,
+)
+from vialign.disentangle import Prototypes
+from vialign.errors import UserError
+from vialign.files.artifacts import atomic_path
+from vialign.files.images import open_image
+from vialign.files.locks import take
+from vialign.progress import track
+from vialign.tables.collection import PICTURES
+from vialign.toolkit.encoder import image_features, to_pixels
+from vialign.toolkit.images import content_digest
+
+SHARD = 1024
+"""Pictures of a shard at most: what an interrupted call has to do again."""
+Row = dict[str, object]
+"""A row of PICTURES."""
+_QUALITY = 85
+_BROKEN = "files cannot be read as a picture"
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What bringing an index up to date did."""
+
+    pictures: int
+    """In the index now."""
+    encoded: int
+    known: int
+    """Moved or copied pictures whose content was in the index."""
+    forgotten: int
+    skipped: Skipped
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pictures} pictures: {self.encoded} encoded, {self.known} known by their content, "
+            f"{self.forgotten} forgotten"
+        )
+
+
+def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Updated:
+    """Bring an index up to date with its folder of pictures; a new one is made.
+
+    What has not changed is not touched: a file of the same size and time is taken for the same. Raises UserError where
+    the index was made with another model or of other pictures, while another process is at work on it, and where no
+    picture is left.
+    """
+    if (folder / HEAD).is_file():
+        _same(read_head(folder), head, folder)
+    skipped = Skipped()
+    listed = scan(Path(head.pictures), skipped)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if not (folder / HEAD).is_file():
+            write_head(head, folder)
+        before = read_pictures(folder)
+        for path in (folder / SHARDS).glob("*"):
+            if path.name not in set(before["shard"]):
+                path.unlink()  # of a call that was killed
+        stored = cast(list[Row], before.to_dict("records"))
+        known = {str(row["path"]): row for row in stored}
+        rows, changed = _unchanged(listed, known)
+        by_content = {row["content"]: row for row in stored}
+        fresh: list[tuple[Seen, str]] = []
+        moved = 0
+        for seen in track(changed, "looking at new files"):
+            digest = content_digest(Path(head.pictures) / seen.path)
+            if digest in by_content:
+                rows.append({**by_content[digest], "path": seen.path, "size": seen.size, "modified": seen.modified})
+                moved += 1
+            else:
+                fresh.append((seen, digest))
+        encoded = 0
+        for added in _encode(fresh, Path(head.pictures), folder, aligner, batch, skipped):
+            rows += added
+            new = len({row["content"] for row in added})
+            encoded, moved = encoded + new, moved + len(added) - new
+            _write(rows, folder)
+        forgotten = len(known.keys() - {row["path"] for row in rows})
+        if moved or set(before["content"]) - {row["content"] for row in rows}:
+            _write(_without_gone(rows, before, folder), folder)
+        elif forgotten:
+            _write(rows, folder)
+    if not rows:
+        reason = next(iter(skipped.lines()), "it is empty")
+        raise UserError(f"{head.pictures}: no picture in it can be indexed; {reason}")
+    return Updated(len(rows), encoded, moved, forgotten, skipped)
+
+
+def _same(found: Head, wanted: Head, folder: Path) -> None:
+    """Raises UserError where an index is of something else."""
+    if Path(found.pictures).resolve() != Path(wanted.pictures).resolve():
+        raise UserError(f"{folder}: is the index of {found.pictures}; choose another --out for {wanted.pictures}")
+    for field, value in found.contract.items():
+        if wanted.contract.get(field) != value:
+            raise UserError(
+                f"{folder}: was made with a backbone whose {field} is {value!r}, this one has "
+                f"{wanted.contract.get(field)!r}; choose another --out, or delete the index"
+            )
+    if found.units != wanted.units or found.model != wanted.model:
+        raise UserError(f"{folder}: was made with {found.model}; choose another --out, or delete the index")
+
+
+def _unchanged(listed: Sequence[Seen], known: dict[str, Row]) -> tuple[list[Row], list[Seen]]:
+    """Rows of files that are as they were, and the other files."""
+    rows, changed = [], []
+    for seen in listed:
+        row = known.get(seen.path)
+        if row is not None and (row["size"], row["modified"]) == (seen.size, seen.modified):
+            rows.append(row)
+        else:
+            changed.append(seen)
+    return rows, changed
+
+
+def _encode(
+    fresh: Sequence[tuple[Seen, str]], pictures: Path, folder: Path, aligner: Aligner, batch: int, skipped: Skipped
+) -> Iterator[list[Row]]:
+    """Encode new pictures shard by shard; yields the rows of each shard once it is on disk."""
+    first: dict[str, tuple[Seen, list[Seen]]] = {}
+    for seen, digest in fresh:
+        first.setdefault(digest, (seen, []))[1].append(seen)
+    contents = list(first)
+    for start in range(0, len(contents), SHARD):
+        some = contents[start : start + SHARD]
+        name = f"{uuid.uuid4().hex}.safetensors"
+        parts: list[Embedded] = []
+        rows: list[Row] = []
+        place = 0
+        steps = range(0, len(some), batch)
+        for step in track(steps, f"pictures {start + 1} to {start + len(some)} of {len(contents)}", total=len(steps)):
+            opened: list[tuple[str, Image.Image]] = []
+            for digest in some[step : step + batch]:
+                picture = _opened(pictures, first[digest], skipped)
+                if picture is not None:
+                    opened.append((digest, picture))
+            if not opened:
+                continue
+            parts.append(embed(aligner, [picture for _, picture in opened], folder, [name for name, _ in opened]))
+            for digest, picture in opened:
+                for seen in first[digest][1]:
+                    sizes = {"width": picture.width, "height": picture.height}
+                    state = {"path": seen.path, "content": digest, "size": seen.size, "modified": seen.modified}
+                    rows.append({**state, **sizes, "shard": name, "row": place})
+                place += 1
+        if parts:
+            write_shard(_together(parts), folder / SHARDS / name)
+            yield rows
+
+
+def embed(aligner: Aligner, pictures: list[Image.Image], folder: Path, contents: list[str]) -> Embedded:
+    """Embeddings of some pictures, whose small forms are written: as the tower sees them, so that maps fit on them."""
+    pixels = to_pixels(aligner.backbone, pictures)
+    for content, seen in zip(contents, pixels, strict=True):
+        with atomic_path(thumbnail(folder, content)) as temporary:
+            Image.fromarray(seen.permute(1, 2, 0).numpy()).save(temporary, "JPEG", quality=_QUALITY)
+    signal = aligner.signal
+    pooled, patches = image_features(aligner.backbone, pixels, "final" if signal is None else signal.encoder.readout)
+    if signal is None:
+        return Embedded(pooled, None)
+    with torch.no_grad():
+        return Embedded(pooled, signal.encoder.visual(patches))
+
+
+def _opened(pictures: Path, own: tuple[Seen, list[Seen]], skipped: Skipped) -> Image.Image | None:
+    try:
+        decoded = open_image(pictures / own[0].path, own=True)
+    except UserError:
+        for seen in own[1]:
+            skipped.add(_BROKEN, seen.path)
+        return None
+    skipped.changes.add(own[0].path, decoded.changes)
+    return decoded.picture
+
+
+def _together(parts: list[Embedded]) -> Embedded:
+    units = [part.prototypes for part in parts if part.prototypes is not None]
+    return Embedded(torch.cat([part.pooled for part in parts]), Prototypes.concatenate(units) if units else None)
+
+
+def _write(rows: list[Row], folder: Path) -> None:
+    frame = pd.DataFrame(rows, columns=list(PICTURES.columns))
+    write_pictures(frame.sort_values("path", kind="stable", ignore_index=True), folder)
+
+
+def _without_gone(rows: list[Row], before: pd.DataFrame, folder: Path) -> list[Row]:
+    """Rows whose shards hold nothing of a picture that is gone; small pictures of it are deleted too."""
+    kept: dict[str, set[int]] = {}
+    for row in rows:
+        kept.setdefault(str(row["shard"]), set()).add(int(str(row["row"])))
+    places: dict[tuple[str, int], tuple[str, int]] = {}
+    stale: list[Path] = []
+    for shard, count in before.groupby("shard")["row"].nunique().items():
+        own = sorted(kept.get(str(shard), ()))
+        if len(own) == count:
+            continue
+        stale.append(folder / SHARDS / str(shard))
+        if own:
+            embedded = read_shard(stale[-1])
+            name = f"{uuid.uuid4().hex}.safetensors"
+            units = embedded.prototypes
+            index = torch.tensor(own)
+            write_shard(
+                Embedded(embedded.pooled[index], None if units is None else units.index(index)), folder / SHARDS / name
+            )
+            places |= {(str(shard), row): (name, place) for place, row in enumerate(own)}
+    result = []
+    for row in rows:
+        own_place = (str(row["shard"]), int(str(row["row"])))
+        shard_name, place = places.get(own_place, own_place)
+        result.append({**row, "shard": shard_name, "row": place})
+    _write(result, folder)  # before what it no longer names is deleted
+    contents = {row["content"] for row in rows}
+    for path in [*stale, *(thumbnail(folder, name) for name in set(before["content"]) - contents)]:
+        path.unlink(missing_ok=True)
+    return result
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises UserError while another process changes the index."""
+    with (folder / ".lock").open("a") as file:
+        if take(file.fileno()) is False:
+            raise UserError(f"{folder}: another `vialign index` is at work on it; wait for it")
+        yield

@@ -1,0 +1,76 @@
+"""A folded checkpoint scores as its method in plain open_clip, and what cannot be folded exactly is refused."""
+
+import pytest
+import torch
+
+from captioned import QUICK, tiny_backbone
+from vialign.aligner import folding
+from vialign.aligner.aligner import Aligner
+from vialign.aligner.folding import FOLDED, fold, plain_scores, write_folded
+from vialign.aligner.opening import unfitted_signal
+from vialign.aligner.sides import opened
+from vialign.backbone import model_definition
+from vialign.catalogue import BASELINES, SUBSETS, TOWER_METHODS
+from vialign.errors import UserError
+from vialign.features import BackboneFacts
+from vialign.methods.build import build_method
+from vialign.signal.calibration import SignalCalibration
+from vialign.toolkit import draw_example
+
+TEXTS = ["a red circle", "two words of a longer text that nobody wrote before", "a blue square above a ring"]
+EXACT = ("frozen", "lora", "bitfit", "vialign-none", "vialign-reweight", "vialign-regularise")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folding")
+    draw_example(folder / "shapes", images=5)
+    return folder, tiny_backbone(folder), sorted((folder / "shapes/images").glob("*.png"))
+
+
+def changed(name, backbone):
+    """A method as if it had been trained: its weights moved at random."""
+    signal = unfitted_signal(backbone, QUICK, 0) if name in SUBSETS else None
+    table = unfitted_signal(backbone, QUICK, 0).calibration
+    facts = backbone if name in TOWER_METHODS else BackboneFacts.of(backbone)
+    method = build_method(name, QUICK, facts, SignalCalibration.from_table(table), 0)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in method.trainable().values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
+    return Aligner(backbone, method.eval(), QUICK, signal)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_plain_open_clip_gives_the_methods_scores(place, name, tmp_path):
+    _, backbone, pictures = place
+    aligner = changed(name, backbone)
+    before = {key: tensor.clone() for key, tensor in backbone.model.state_dict().items()}
+    settings = model_definition("toolkit-tiny")
+    write_folded(aligner.merge(), backbone, settings, tmp_path / FOLDED)
+    assert all(torch.equal(before[key], tensor) for key, tensor in backbone.model.state_dict().items())
+    import open_clip  # not before vialign's own shim is there
+
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / FOLDED}")
+    with torch.no_grad():
+        found = plain_scores(model.eval(), backbone, [opened(picture) for picture in pictures], TEXTS)
+    expected = aligner.score(pictures, TEXTS)
+    assert (found - expected).abs().max() <= 1e-5
+    if name != "frozen":
+        assert (changed("frozen", backbone).score(pictures, TEXTS) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in (*BASELINES, *SUBSETS) if name not in EXACT])
+def test_every_other_method_is_refused_with_its_reason(place, name):
+    if name == "vialign-reweight-regularise":
+        assert changed(name, place[1]).merge()
+        return
+    with pytest.raises(UserError, match=f"^fold {name}: not exact: .*; export it without --fold$"):
+        changed(name, place[1]).merge()
+
+
+def test_a_fold_that_is_not_the_method_is_noticed(place, monkeypatch):
+    aligner = changed("vialign-none", place[1])
+    monkeypatch.setattr(folding, "_multiply", lambda *given: None)
+    with pytest.raises(UserError, match="on random pictures and texts a score differs by"):
+        fold(aligner.method, place[1])

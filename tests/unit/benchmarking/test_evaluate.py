@@ -1,0 +1,198 @@
+"""`vialign evaluate`: each item by itself gives the same outcome, in a loop over items that shares no code with it."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import vialign
+from benchmark_layouts import FORMS, write_layouts
+from captioned import tiny_model
+from explained import FOLDER, finished_run
+from vialign.aligner.export import aligner_of_run, write_export
+from vialign.benchmarking.measuring import measure, named_benchmark
+from vialign.benchmarking.models import named_models
+from vialign.cli.app import app
+from vialign.errors import UserError
+from vialign.evaluation.vqa import soft_accuracy
+from vialign.files.artifacts import read_table
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RESULTS
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    data, images = write_layouts(folder)
+    run = finished_run()[0]
+    write_export(aligner_of_run(run.config, "vialign"), folder / "tuned", with_backbone=False, folded=False)
+    tiny_model(folder, "explain-tiny")
+    return folder, data, images
+
+
+def benchmark(place, name, limit=None):
+    return named_benchmark(name, place[1], place[2].get(name), limit, strict=False, tolerance=1.0)
+
+
+def picture_of(asked, row):
+    """One image of a benchmark as it is seen: its file, and the part of it."""
+    picture = Image.open(asked.folders[row["source"]] / row["path"]).convert("RGB")
+    if len(row["crop"]):
+        x, y, width, height = row["crop"]
+        picture = picture.crop((round(x), round(y), round(x + width), round(y + height)))
+    return picture
+
+
+def expected(aligner, asked, tables):
+    """Outcomes by benchmark, measure and item: one item at a time."""
+    pictures = {row["image_id"]: picture_of(asked, row) for row in tables.images.to_dict("records")}
+    found = {}
+    for item in tables.choices.to_dict("records"):
+        own, name = f"{asked.name}/{item['benchmark']}", item["item_id"]
+        scores = aligner.score([pictures[image] for image in item["images"]], list(item["texts"])).numpy()
+        if len(item["images"]) == 1:
+            found[own, "accuracy", name] = float(scores[0, 0] > max(scores[0, 1:]))
+            continue
+        text = scores[0, 0] > scores[0, 1] and scores[1, 1] > scores[1, 0]
+        image = scores[0, 0] > scores[1, 0] and scores[1, 1] > scores[0, 1]
+        for measured, won in (("text", text), ("image", image), ("group", text and image)):
+            found[own, measured, name] = float(won)
+    for item in tables.questions.to_dict("records"):
+        scores = aligner.score([pictures[item["image_id"]]], list(item["statements"]))[0].numpy()
+        value = soft_accuracy(item["candidates"][int(scores.argmax())], item["answers"])
+        found[f"{asked.name}/vqa", "soft_accuracy", item["question_id"]] = value
+    captions = tables.captions
+    if len(captions):
+        names = tables.images["image_id"].tolist()
+        scores = aligner.score([pictures[name] for name in names], captions["text"].tolist()).numpy()
+        owner = np.array([names.index(name) for name in captions["image_id"]])
+        for place, name in enumerate(captions["caption_id"]):
+            column = scores[:, place]
+            rivals = (np.delete(column, owner[place]) >= column[owner[place]]).sum()
+            for k in (1, 5, 10):
+                found[f"{asked.name}/text_to_image", f"r{k}", name] = float(rivals < k)
+        for place, name in enumerate(names):
+            mine = owner == place
+            rivals = (scores[place][~mine] >= scores[place][mine].max()).sum()
+            for k in (1, 5, 10):
+                found[f"{asked.name}/image_to_text", f"r{k}", name] = float(rivals < k)
+    return found
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("source", ["frozen", "tuned"])
+def test_each_item_by_itself_has_the_same_outcome(place, name, source):
+    plain = vialign.load(place[0] / "tuned")
+    aligner = (
+        plain
+        if source == "tuned"
+        else vialign.wrap(plain.model, "frozen", architecture="explain-tiny", definition=place[0] / "explain-tiny.json")
+    )
+    asked = benchmark(place, name)
+    tables = asked.read()
+    outcomes = measure(aligner, asked, tables, "m", 3, "fp32")
+    OUTCOMES.check(outcomes)
+    wanted = expected(aligner, asked, tables)
+    keys = zip(outcomes["benchmark"], outcomes["measure"], outcomes["item_id"], strict=True)
+    values = dict(zip(keys, outcomes["value"].tolist(), strict=True))
+    assert len(values) >= 2 and values.keys() == wanted.keys()
+    assert {key for key in values if values[key] != pytest.approx(wanted[key])} == set()
+
+
+def evaluate(place, *arguments, names=("winoground", "aro")):
+    given = [word for name in names for word in ("--benchmark", name)]
+    words = ["evaluate", *given, "--data", place[1], "--tolerance", 1, *arguments]
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(place, tmp_path):
+    plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random")
+    call = (*plain, "--model", place[0] / "tuned", "--out", tmp_path)
+    result = evaluate(place, *call)
+    assert result.exit_code == 0, result.output
+    assert "tuned less explain-tiny random, winoground/winoground, group: " in result.stdout
+    results = read_table(tmp_path / "results.parquet", RESULTS)
+    assert set(results["method"]) == {"explain-tiny random", "tuned"}
+    assert set(results["benchmark"]) == {"winoground/winoground", "aro/aro_relation", "aro/aro_attribution"}
+    comparisons = read_table(tmp_path / "comparisons.parquet", COMPARISONS)
+    assert set(comparisons["method"]) == {"tuned"} and len(comparisons) == 5
+    assert read_table(tmp_path / "published.parquet", PUBLISHED).empty
+    page = (tmp_path / "index.html").read_text()
+    assert "2 models compared" in page and "Paired comparisons" in page
+    files = sorted(tmp_path.glob("outcomes/*/*.parquet"))
+    assert [file.relative_to(tmp_path / "outcomes").as_posix() for file in files] == [
+        "explain-tiny-random/aro.parquet",
+        "explain-tiny-random/winoground.parquet",
+        "tuned/aro.parquet",
+        "tuned/winoground.parquet",
+    ]
+    times = {file: file.stat().st_mtime_ns for file in files}
+    files[0].unlink()
+    again = evaluate(place, *call)
+    assert again.exit_code == 0 and again.stderr.count("is done already") == 3
+    assert {file for file in files if file.stat().st_mtime_ns == times[file]} == set(files[1:])
+    other = evaluate(place, *call, "--limit", 2, "--json")
+    assert other.exit_code == 0 and "is done already" not in other.stderr
+    rows = json.loads(other.stdout)
+    assert {row["items"] for row in rows} == {2} and set(rows[0]) == set(RESULTS.columns)
+
+
+def test_bf16_changes_little_and_says_so(place, tmp_path):
+    plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random", "--precision", "bf16")
+    result = evaluate(place, *plain, "--out", tmp_path, names=("winoground",))
+    assert result.exit_code == 0, result.output
+    assert "<dd><code>bf16</code></dd>" in (tmp_path / "index.html").read_text()
+
+
+def test_published_values_stand_beside_a_model_whose_weights_are_named_after_their_tag():
+    (model,) = named_models(["ViT-B-32"], ["downloads/ViT-B-32-laion2b_s34b_b79k.safetensors"])
+    assert model.published == ("ViT-B-32", "laion2b_s34b_b79k")
+    assert named_models(["ViT-B-32"], ["mine.pt"])[0].published is None
+    from vialign.benchmarking.tables import published_of
+
+    rows = [("winoground/winoground", measured, 0.3475) for measured in ("text", "image", "group")]
+    results = pd.DataFrame(
+        [
+            {"method": model.name, "benchmark": name, "measure": measured, "convention": "micro", "value": value}
+            | {"low": 0.3, "high": 0.4, "items": 400, "seeds": 1, "ties": 0}
+            for name, measured, value in rows
+        ]
+    )
+
+    class Read:
+        images = pd.DataFrame({"split": ["winoground"], "width": [640], "height": [480]})
+
+    found = published_of(results, [model], {"winoground": Read()}, limited=False).set_index("metric")
+    assert found["published"].to_dict() == {"text": 34.75, "image": 11.0, "group": 7.5}
+    assert found["passed"].to_dict() == {"text": True, "image": False, "group": False}
+    assert published_of(results, [model], {"winoground": Read()}, limited=True).empty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "ViT-B-32"), "--model ViT-B-32: name its weights with --pretrained"),
+        (("--model", "vialign-scenes", "--benchmark", "nothing"), "'nothing' is unknown; choose of winoground"),
+        (("--model", "vialign-scenes", "--images", "coco=/"), "write BENCHMARK=FOLDER, with one of winoground"),
+        (("--model", "no-such", "--pretrained", "random"), "open_clip knows no model 'no-such'"),
+        (("--model", "vialign-scenes", "--pretrained", "package", "--pretrained", "x"), "there is no --model"),
+    ],
+)
+def test_a_wrong_call_is_one_line(place, tmp_path, arguments, message):
+    result = evaluate(place, *arguments, "--out", tmp_path / "out", names=("winoground",))
+    assert result.exit_code == 1 and message in result.stderr.splitlines()[-1]
+
+
+def test_two_models_of_one_name_and_a_blip_folder_are_told(place, tmp_path):
+    shutil.copytree(place[0] / "tuned", tmp_path / "tuned")
+    with pytest.raises(UserError, match="two models are called 'tuned'"):
+        named_models([str(place[0] / "tuned"), str(tmp_path / "tuned")], [])
+    blip = tmp_path / "blip-base"
+    blip.mkdir()
+    (blip / "config.json").write_text('{"model_type": "blip"}')
+    (model,) = named_models([str(blip)], ["weights.safetensors"])
+    assert (model.name, model.config.architecture, model.config.definition) == ("blip-base weights", "blip", str(blip))
+    assert FOLDER.exists()

@@ -1,0 +1,260 @@
+"""An index: only what is new is encoded, what is gone is forgotten, and a search is exact."""
+
+import json
+import os
+import shutil
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from indexed import HOSTILE, aligner, bring, collection, exported
+from vialign.cli.app import app
+from vialign.collection import searching, updating
+from vialign.collection.searching import Collection
+from vialign.collection.store import SHARDS, read_pictures, thumbnail
+from vialign.errors import UserError
+from vialign.toolkit import draw_example
+
+WORDS = "a red circle above a blue square"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    draw_example(tmp_path / "drawn", images=9)
+    return tmp_path / "drawn/images"
+
+
+def state(folder):
+    """Every file below a folder with the time of its last change."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_run_touches_nothing(pictures, tmp_path):
+    first = bring(pictures, tmp_path / "index")
+    assert (first.pictures, first.encoded, first.known, first.forgotten) == (9, 9, 0, 0)
+    before = state(tmp_path / "index")
+    again = bring(pictures, tmp_path / "index")
+    assert (again.pictures, again.encoded, again.known, again.forgotten) == (9, 0, 0, 0)
+    assert state(tmp_path / "index") == before
+
+
+def test_new_pictures_cost_what_they_are_and_moved_ones_nothing(pictures, tmp_path, monkeypatch):
+    bring(pictures, tmp_path / "index")
+    draw_example(tmp_path / "more", images=3, seed=5)
+    for path in (tmp_path / "more/images").glob("*.png"):
+        shutil.copy(path, pictures / f"new-{path.name}")
+    (pictures / "00000.png").rename(pictures / "moved.png")
+    shutil.copy(pictures / "00003.png", pictures / "copied.png")
+    sizes = []
+    embed = updating.embed
+    monkeypatch.setattr(updating, "embed", lambda a, some, *rest: sizes.append(len(some)) or embed(a, some, *rest))
+    done = bring(pictures, tmp_path / "index")
+    assert sum(sizes) == 3 and (done.pictures, done.encoded, done.known, done.forgotten) == (13, 3, 2, 1)
+    whole = bring(pictures, tmp_path / "other")
+    assert whole.encoded == 12  # the copy is encoded once
+    one, other = (Collection(tmp_path / name, aligner=aligner()) for name in ("index", "other"))
+    assert one.pictures["path"].tolist() == other.pictures["path"].tolist()
+    assert torch.allclose(one.pooled, other.pooled, atol=1e-5)
+    assert torch.allclose(one.units.maps, other.units.maps, atol=2e-3)
+
+
+def test_gone_and_replaced_pictures_are_forgotten_whole(pictures, tmp_path):
+    bring(pictures, tmp_path / "index")
+    before = read_pictures(tmp_path / "index").set_index("path")["content"]
+    (pictures / "00004.png").unlink()
+    Image.new("RGB", (40, 40), "red").save(pictures / "00005.png")
+    done = bring(pictures, tmp_path / "index")
+    assert (done.pictures, done.encoded, done.forgotten) == (8, 1, 1)
+    assert not any(thumbnail(tmp_path / "index", before[name]).exists() for name in ("00004.png", "00005.png"))
+    stored = sum(len(updating.read_shard(path).pooled) for path in (tmp_path / "index" / SHARDS).glob("*"))
+    assert stored == 8
+    fresh = bring(pictures, tmp_path / "other")
+    assert fresh.pictures == 8
+    one, other = (Collection(tmp_path / name, aligner=aligner()) for name in ("index", "other"))
+    assert torch.allclose(one.pooled, other.pooled, atol=1e-5)
+
+
+def test_an_interrupted_call_goes_on(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(updating, "SHARD", 4)
+    embed, calls = updating.embed, []
+
+    def failing(*given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return embed(*given)
+
+    monkeypatch.setattr(updating, "embed", failing)
+    with pytest.raises(KeyboardInterrupt):
+        bring(pictures, tmp_path / "index")
+    (tmp_path / "index" / SHARDS / "stray.safetensors").write_bytes(b"left behind")
+    done = bring(pictures, tmp_path / "index")
+    assert (done.pictures, done.encoded) == (9, 5)
+    assert len(list((tmp_path / "index" / SHARDS).glob("*"))) == 3
+
+
+def test_what_is_no_picture_is_counted_and_links_are_not_followed(pictures, tmp_path):
+    (pictures / "notes.txt").write_text("x")
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    (pictures / ".hidden.png").write_bytes(b"x")
+    outside = tmp_path / "secret.png"
+    Image.new("RGB", (9, 9)).save(outside)
+    os.symlink(outside, pictures / "link.png")
+    os.symlink(tmp_path, pictures / "folder")
+    Image.new("CMYK", (30, 20)).save(pictures / "inks.tiff")
+    Image.new("RGB", (30, 20)).save(pictures / "UPPER.WEBP")
+    done = bring(pictures, tmp_path / "index")
+    assert done.pictures == 11
+    assert done.skipped.counts == {
+        "links are not followed": 2,
+        "files are in no format of a picture": 1,
+        "files cannot be read as a picture": 1,
+    }
+    assert any("inks" in text for _, text in done.skipped.changes.lines(own=True))
+
+
+def test_the_first_stage_is_the_whole_ranking(monkeypatch):
+    found = collection()
+    aligned = aligner()
+    files = [found.file(row) for row in range(len(found))]
+    images = aligned.signal.encoder.images([Image.open(file).convert("RGB") for file in files]).pooled
+    text = aligned.signal.encoder.texts([WORDS]).pooled[0]
+    cosine = (images @ text).numpy()
+    answer = found.search(WORDS, top=24)
+    assert [hit.picture for hit in answer.hits] == np.argsort(-cosine, kind="stable").tolist()
+    assert [hit.score for hit in answer.hits] == pytest.approx(sorted(cosine.tolist(), reverse=True), abs=1e-5)
+    local = aligned.local(aligned.prototypes(files), WORDS)
+    ranks = [int((local > local[hit.picture]).sum()) for hit in answer.hits]
+    assert np.abs(np.array(ranks) - [hit.local_rank for hit in answer.hits]).max() <= 1
+    assert all(0 <= hit.agreement <= 1 for hit in answer.hits)
+    assert {match.words for hit in answer.hits for match in hit.matches} & {"a red circle", "a blue square"}
+
+
+def test_the_second_look_gives_the_methods_own_scores(monkeypatch):
+    found = collection()
+    answer = found.search(WORDS, top=5, rerank=True)
+    files = [found.file(row) for row in range(len(found))]
+    exact = aligner().score(files, [WORDS])[:, 0]
+    assert answer.reranked
+    # Stored in half precision.
+    assert [hit.score for hit in answer.hits] == pytest.approx(
+        exact.sort(descending=True).values[:5].tolist(), abs=5e-3
+    )
+    monkeypatch.setattr(searching, "CANDIDATES", 6)
+    few = found.search(WORDS, top=3, rerank=True)
+    first = {hit.picture for hit in found.search(WORDS, top=6).hits}
+    assert {hit.picture for hit in few.hits} <= first
+
+
+def test_faiss_searches_large_collections_where_it_is_installed(monkeypatch):
+    found = collection()
+    expected = [hit.picture for hit in found.search(WORDS, top=7).hits]
+
+    class Flat:
+        def __init__(self, dimension):
+            self.dimension = dimension
+
+        def add(self, rows):
+            self.rows = rows
+
+        def search(self, queries, count):
+            scores = queries @ self.rows.T
+            order = np.argsort(-scores, axis=1)[:, :count]
+            return np.take_along_axis(scores, order, 1), order
+
+    made = []
+    fake = types.ModuleType("faiss")
+    fake.IndexFlatIP = lambda dimension: made.append(dimension) or Flat(dimension)
+    fake.__spec__ = types.SimpleNamespace(name="faiss")
+    monkeypatch.setitem(sys.modules, "faiss", fake)
+    monkeypatch.setattr(searching, "MANY", 10)
+    found.__dict__.pop("_faiss", None)
+    assert [hit.picture for hit in found.search(WORDS, top=7).hits] == expected and made == [16]
+    found.__dict__.pop("_faiss", None)
+
+
+def test_a_file_is_given_only_while_it_lies_in_the_folder(pictures, tmp_path):
+    bring(pictures, tmp_path / "index")
+    found = Collection(tmp_path / "index", aligner=aligner())
+    assert found.file(0) == (pictures / "00000.png").resolve()
+    (pictures / "00000.png").unlink()
+    assert found.file(0) is None
+    outside = tmp_path / "secret.png"
+    outside.write_bytes(b"secret")
+    os.symlink(outside, pictures / "00000.png")
+    assert found.file(0) is None
+    found.pictures.loc[1, "path"] = "../../secret.png"
+    assert found.file(1) is None
+
+
+def test_an_index_of_something_else_is_refused(pictures, tmp_path):
+    bring(pictures, tmp_path / "index")
+    other = tmp_path / "others"
+    shutil.copytree(pictures, other)
+    with pytest.raises(UserError, match="is the index of"):
+        bring(other, tmp_path / "index")
+    head = json.loads((tmp_path / "index/index.json").read_text())
+    head["contract"]["checkpoint"] = "another"
+    (tmp_path / "index/index.json").write_text(json.dumps(head))
+    with pytest.raises(UserError, match="made with a backbone whose checkpoint is 'another'"):
+        bring(pictures, tmp_path / "index")
+    with pytest.raises(UserError, match="made with another backbone"):
+        Collection(tmp_path / "index", aligner=aligner())
+    with pytest.raises(UserError, match="no index there"):
+        Collection(tmp_path)
+    for text in ("{", "[]", '{"format": 2}', '{"format": 1, "pictures": 3}'):
+        (tmp_path / "index/index.json").write_text(text)
+        with pytest.raises(UserError, match=r"index\.json"):
+            Collection(tmp_path / "index")
+
+
+def call(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_commands_index_and_search(pictures, tmp_path):
+    out = tmp_path / "index"
+    made = call("index", pictures, "--out", out, "--model", exported())
+    assert made.exit_code == 0 and "9 pictures: 9 encoded, 0 known" in made.stdout, made.output
+    again = call("index", pictures, "--out", out)
+    assert again.exit_code == 0 and "9 pictures: 0 encoded" in again.stdout
+    page = tmp_path / "found.html"
+    found = call("search", out, WORDS, "--top", 3, "--rerank", "--html", page)
+    assert found.exit_code == 0, found.output
+    assert len([line for line in found.stdout.splitlines() if line.endswith(".png")]) == 3
+    assert "the first: " in found.stdout and page.read_text().count("data:image/jpeg;base64,") == 3
+    rows = json.loads(call("search", out, WORDS, "--json").stdout)
+    assert [row["rank"] for row in rows] == list(range(1, 10)) and {"path", "score", "local_rank"} <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("search", "{index}", "  "), "no words given"),
+        (("index", "{pictures}", "--out", "{pictures}/inside"), "lies in the folder of the pictures"),
+        (("index", "{nothing}", "--out", "{out}"), "no such folder of pictures"),
+        (("index", "{empty}", "--out", "{out}"), "no picture in it can be indexed; it is empty"),
+        (("search", "{nothing}", "a dog"), "no index there; make one with `vialign index`"),
+    ],
+)
+def test_a_wrong_call_is_one_line(tmp_path, words, message):
+    found = collection()
+    (tmp_path / "empty").mkdir()
+    places = {"index": found.folder, "pictures": found.head.pictures, "nothing": tmp_path / "nothing"}
+    places |= {"empty": tmp_path / "empty", "out": tmp_path / "out"}
+    result = call(*[word.format(**places) for word in words])
+    assert result.exit_code == 1 and message in result.stderr.splitlines()[-1], result.output
+
+
+def test_a_plain_model_finds_pictures_without_phrases(pictures, tmp_path):
+    made = call("index", pictures, "--out", tmp_path / "index")
+    assert made.exit_code == 0, made.output
+    found = Collection(tmp_path / "index")
+    answer = found.search(WORDS, rerank=True)
+    assert not answer.reranked and answer.hits[0].matches == () and answer.trust.right is None
+    assert HOSTILE not in found.pictures["path"].tolist()
