@@ -169,7 +169,7 @@ EDITS = {
     "a column of the failures": ("tables/failures.py", '"failures",', COLUMN, 3),
     "a column of the theory": ("tables/theory.py", '"theory",', COLUMN, 3),
     "a column of the training": ("tables/training.py", '"search",', COLUMN, 11),
-    "a column of a verdict": ("tables/gates.py", '"verdict",', COLUMN, 15),
+    "a column of a verdict": ("tables/gates.py", '"verdict",', COLUMN, 16),
     "a column of the results": ("tables/evaluation.py", '"results",', COLUMN, 17),
     "a method": ("catalogue.py", "", "NEW = 1", 14),
     "a baseline": ("methods/baselines/lora.py", "", "NEW = 1", 10),
