@@ -5,7 +5,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vialign.catalogue import AVERAGED, FULL, GUIDED, REGION_METHODS, TOWER_METHODS, UNTRAINED, family, trained_as
+from vialign.catalogue import (
+    AVERAGED,
+    FULL,
+    GUIDED,
+    REGION_METHODS,
+    TOWER_METHODS,
+    UNTRAINED,
+    family,
+    trained_as,
+)
 from vialign.catalogue import SUBSETS as ALL_SUBSETS
 from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders
@@ -39,9 +48,7 @@ COMPARED_SEEDS = CONFIG.training.compare_seeds
 TRAINED_SEEDS = list(dict.fromkeys([*SEEDS, *COMPARED_SEEDS]))
 # Methods whose trainings and evaluations are a job for each seed: they run a tower, or have one seed only, or are made
 # of a training of such a kind or another.
-APART = "|".join(
-    sorted({*UNTRAINED, *TOWER_METHODS, *REGION_METHODS, *AVERAGED})
-)
+APART = "|".join(sorted({*UNTRAINED, *TOWER_METHODS, *REGION_METHODS, *AVERAGED}))
 TOGETHER = f"(?!(?:{APART})/)[a-z-]+"
 DEMO = "vialign-scenes"
 # Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
@@ -174,7 +181,9 @@ def compared():
 
 def of_trained(output):
     """The same of those that are trained: an average is made of another's training."""
-    return [path for path in of_compared(output) if Path(path).parts[-3] not in AVERAGED]
+    return [
+        path for path in of_compared(output) if Path(path).parts[-3] not in AVERAGED
+    ]
 
 
 def of_compared(output):

@@ -29,10 +29,14 @@ use rule ledger as ledger_methods with:
         code=code("ledger"),
         # An average costs what the method costs that it averages.
         methods=[
-            name for name in CONFIG.training.compared if name not in ("frozen", *AVERAGED)
+            name
+            for name in CONFIG.training.compared
+            if name not in ("frozen", *AVERAGED)
         ],
         at_reference=[
-            name for name in CONFIG.training.compared if name not in ("frozen", *AVERAGED)
+            name
+            for name in CONFIG.training.compared
+            if name not in ("frozen", *AVERAGED)
         ],
 
 
