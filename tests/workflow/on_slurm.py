@@ -25,6 +25,8 @@ from pathlib import Path
 from same_results import differences
 
 ROOT = Path(__file__).parents[2]
+PLACE = Path("/etc/slurm/slurm.conf")
+"""Where programs of SLURM look without being told: inside of jobs the plugin forgets every variable of SLURM's."""
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol", "scancel")
 # Only what is common to all: no accounting, no cgroups, so that it runs in a container. Nodes are told to have more
 # cores than the machine, so that jobs stand side by side.
@@ -59,6 +61,8 @@ def missing() -> str | None:
     """Why no SLURM can be had here; None when there is one, which is installed where need be."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "starting slurmctld and slurmd takes root on Linux"
+    if PLACE.exists():
+        return f"{PLACE} is there: this machine has a SLURM of its own"
     if any(shutil.which(program) is None for program in NEEDED):
         if shutil.which("apt-get") is None:
             return f"{', '.join(NEEDED)} are not installed, and there is no apt-get to install them with"
@@ -71,39 +75,39 @@ def missing() -> str | None:
 
 
 @contextmanager
-def slurm(folder: Path) -> Iterator[dict[str, str]]:
-    """A controller and two nodes; gives the environment in which its commands find it."""
+def slurm(folder: Path) -> Iterator[None]:
+    """A controller and two nodes, while the block runs."""
     if subprocess.run("munge -n | unmunge", shell=True, capture_output=True, check=False).returncode:
         Path("/run/munge").mkdir(parents=True, exist_ok=True)
         shutil.chown("/run/munge", "munge")
         subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "munged"], check=True)
     for name in ("state", "spool.n1", "spool.n2"):
         (folder / name).mkdir()
-    conf = folder / "slurm.conf"
-    conf.write_text(CONF.format(host=socket.gethostname(), folder=folder), encoding="utf-8")
-    environment = {**os.environ, "SLURM_CONF": str(conf)}
+    PLACE.parent.mkdir(parents=True, exist_ok=True)
+    PLACE.write_text(CONF.format(host=socket.gethostname(), folder=folder), encoding="utf-8")
     programs = [["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]]
-    started = [subprocess.Popen(one, env=environment, stderr=subprocess.DEVNULL) for one in programs]
+    started = [subprocess.Popen(one, stderr=subprocess.DEVNULL) for one in programs]
     try:
         for _ in range(60):
-            asked = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True)
+            asked = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False)
             if asked.stdout.split() == ["idle"]:
                 break
             time.sleep(1)
         else:
             sys.exit(f"on_slurm: the nodes did not come up; see {folder}/*.log")
-        yield environment
+        yield
     finally:
         for process in reversed(started):
             process.terminate()
             process.wait()
+        PLACE.unlink()
 
 
-def disturb(environment: dict[str, str], said: list[str]) -> None:
+def disturb(said: list[str]) -> None:
     """Kill the first training that runs, drain the node it ran on, and take the node back."""
 
     def call(*command: str) -> str:
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     while True:
         time.sleep(1)
@@ -135,11 +139,11 @@ def main() -> int:
         call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         tiny = ["--configfile", str(ROOT / "configs/tiny.yaml"), "--", "all"]
         said: list[str] = []
-        with slurm(folder) as environment:
+        with slurm(folder):
             began = time.monotonic()
-            threading.Thread(target=disturb, args=(environment, said), daemon=True).start()
+            threading.Thread(target=disturb, args=(said,), daemon=True).start()
             command = [*call, "--workflow-profile", "profiles/slurm", *tiny]
-            run = subprocess.run(command, cwd=nodes, env=environment, capture_output=True, text=True, check=False)
+            run = subprocess.run(command, cwd=nodes, capture_output=True, text=True, check=False)
             seconds = time.monotonic() - began
         (ROOT / "results_slurm.log").write_text(run.stdout + run.stderr, encoding="utf-8")
         jobs = len(re.findall(r"^Finished jobid", run.stderr, flags=re.MULTILINE))
