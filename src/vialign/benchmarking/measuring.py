@@ -105,9 +105,8 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
     write_table(texts, TEXTS, folder / "texts.parquet", {})
     readout = "final" if signal is None else signal.encoder.readout
     places = [folder / "texts.parquet", folder / "images", folder / "texts", folder / "encoded.safetensors"]
-    extract_images(
-        backbone, tables.images, benchmark.folders, places[1], readout, batch=batch, shard=_SHARD, provenance={}
-    )
+    images = tables.images, benchmark.folders, places[1], readout
+    extract_images(backbone, *images, batch=batch, shard=_SHARD, pixels="decode", provenance={})
     extract_texts(backbone, texts, places[2], batch=batch, shard=_SHARD, provenance={})
     if signal is not None and reads_units(aligner.method):
         units, _ = extract_units(texts, signal.encoder.parser)

@@ -58,7 +58,8 @@ def expected(aligner, asked, tables):
             continue
         text = scores[0, 0] > scores[0, 1] and scores[1, 1] > scores[1, 0]
         image = scores[0, 0] > scores[1, 0] and scores[1, 1] > scores[0, 1]
-        for measured, won in (("text", text), ("image", image), ("group", text and image)):
+        match = scores[0, 0] + scores[1, 1] > scores[0, 1] + scores[1, 0]
+        for measured, won in (("text", text), ("image", image), ("group", text and image), ("match", match)):
             found[own, measured, name] = float(won)
     for item in tables.questions.to_dict("records"):
         scores = aligner.score([pictures[item["image_id"]]], list(item["statements"]))[0].numpy()
@@ -118,7 +119,7 @@ def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(plac
     assert set(results["method"]) == {"explain-tiny random", "tuned"}
     assert set(results["benchmark"]) == {"winoground/winoground", "aro/aro_relation", "aro/aro_attribution"}
     comparisons = read_table(tmp_path / "comparisons.parquet", COMPARISONS)
-    assert set(comparisons["method"]) == {"tuned"} and len(comparisons) == 5
+    assert set(comparisons["method"]) == {"tuned"} and len(comparisons) == 6
     assert read_table(tmp_path / "published.parquet", PUBLISHED).empty
     page = (tmp_path / "index.html").read_text()
     assert "2 models compared" in page and "Paired comparisons" in page
