@@ -187,6 +187,7 @@ OWN = {
     "evaluation/published_values.py": "a table of the package itself",
     "report/build.py": "templates of the package itself",
     "report/failure_sheet.py": "templates of the package itself",
+    "report/search.py": "styles of the package itself",
 }
 
 
