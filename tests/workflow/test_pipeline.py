@@ -192,6 +192,7 @@ def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(
 
 
 LISTED = {
+    "average_weights": {"curriculum"},
     "agreement": {"backbone"},
     "ablation": {"training.seeds"},
     "reproduce": {"training.seeds"},
@@ -201,8 +202,8 @@ LISTED = {
     "failures": {"training.methods", "training.seeds"},
     "monitoring": {"training.methods", "training.seeds"},
 }
-"""What is declared although the tiny run does not read it: what decides which files a rule reads, and the backbone of
-the comparison with people's ratings, which the embedded world has none of."""
+"""What is declared although the tiny run does not read it: what decides which files a rule reads, what some averaged
+method is built by, and the backbone of the comparison with people's ratings, which the embedded world has none of."""
 NOT_RUN = {
     "ablate_losses": {"backbone", "data", "name", "seed", "text", "visual"},
     "check_data": {"data", "language", "seed"},

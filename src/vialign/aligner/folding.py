@@ -36,6 +36,7 @@ _REASONS = {
     "clip-adapter": "its bottleneck behind each tower has a nonlinearity, which no projection can hold",
     "prompt": "its learned tokens are put into every block, and open_clip's model has no place for them",
     "coop": "its context vectors stand in front of every caption, and open_clip's model has no place for them",
+    "crops": "it scores parts of an image with pieces of a caption, not one embedding with another",
     "filip": "it scores single patches with single words, not one embedding with another",
     "vinvl": "it reads regions of a detector",
     "uniter": "it reads regions of a detector, and every pair of image and caption together",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -74,7 +75,9 @@ def text_data(
     if "token_ids" in method.needs:
         tokens = backbone.tokenize(captions)
         require_tokens(tokens.mask, names)
-        return split_data(backbone, token_ids=tokens.ids.to(backbone.device))
+        # With their words, which a method may take apart.
+        frame = pd.DataFrame({"text_id": names, "kind": "caption", "text": list(captions)})
+        return split_data(backbone, texts=frame, token_ids=tokens.ids.to(backbone.device))
     parts = [
         _text_part(backbone, method, encoder, list(some), names[start : start + batch])
         for start, some in zip(range(0, len(captions), batch), blocks(captions, batch), strict=True)

@@ -14,7 +14,7 @@ RESAMPLES = 1000
 _CELLS = 4_000_000
 """Largest number of bootstrap weights held at once."""
 
-Ratio = tuple[Float[np.ndarray, "item"], Float[np.ndarray, "item"]]
+Ratio = tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]
 """What a measure sums over items, and what it divides that by."""
 
 
