@@ -171,7 +171,7 @@ EDITS = {
     "a column of the training": ("tables/training.py", '"search",', COLUMN, 11),
     "a column of a verdict": ("tables/gates.py", '"verdict",', COLUMN, 16),
     "a column of the results": ("tables/evaluation.py", '"results",', COLUMN, 18),
-    "a method": ("catalogue.py", "", "NEW = 1", 14),
+    "a method": ("catalogue.py", "", "NEW = 1", 15),
     "a baseline": ("methods/baselines/lora.py", "", "NEW = 1", 10),
     "a reader": ("data/datasets/coco.py", "", "NEW = 1", 4),
     "the rule of a gate": ("gates/budget.py", "", "NEW = 1", 1),

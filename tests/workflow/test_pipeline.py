@@ -192,7 +192,7 @@ def test_a_change_in_the_signal_reruns_the_signal_and_what_follows_only(
 
 
 LISTED = {
-    "average_weights": {"curriculum"},
+    **dict.fromkeys(("average_weights", "train_early", "train_final", "evaluate_method"), {"curriculum"}),
     "agreement": {"backbone"},
     "ablation": {"training.seeds"},
     "reproduce": {"training.seeds"},
