@@ -172,7 +172,7 @@ EDITS = {
     "a column of a verdict": ("tables/gates.py", '"verdict",', COLUMN, 16),
     "a column of the results": ("tables/evaluation.py", '"results",', COLUMN, 18),
     "a method": ("catalogue.py", "", "NEW = 1", 15),
-    "a baseline": ("methods/baselines/lora.py", "", "NEW = 1", 10),
+    "a baseline": ("methods/baselines/lora.py", "", "NEW = 1", 11),
     "a reader": ("data/datasets/coco.py", "", "NEW = 1", 4),
     "the rule of a gate": ("gates/budget.py", "", "NEW = 1", 1),
     "the toolkit": ("toolkit/scoring.py", "", "NEW = 1", 0),
