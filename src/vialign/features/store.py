@@ -6,6 +6,7 @@ float16, pooled embeddings float32. Nothing is held: a batch touches its own row
 memory when something else needs the room. Every file carries the backbone's contract (keys `backbone_*`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -140,7 +141,7 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class _Store:
+class _Store(ABC):
     """What image and text features share: the manifest, and reading a range of rows."""
 
     folder: Path
@@ -205,9 +206,9 @@ class _Store:
         return int(self.provenance["dimension"])
 
     @property
+    @abstractmethod
     def _columns(self) -> Columns:
         """What every shard must have."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
