@@ -14,7 +14,7 @@ from vialign.config.data import BenchmarkConfig
 from vialign.data.base import BOX_TOLERANCE, DatasetTables, Problems, image_table
 from vialign.data.datasets.splits import at_most
 from vialign.data.folders import benchmark_folder
-from vialign.data.published_files import image_sizes, photograph_folders, require_folder, subfolders
+from vialign.data.published_files import find_file, image_sizes, photograph_folders, require_folder, subfolders
 from vialign.errors import UserError
 from vialign.tables.data import CAPTIONS, CHOICES
 
@@ -110,6 +110,20 @@ class ImageFiles:
     """The folder in it that published names are relative to; empty: itself."""
     suffix: str
     """What the published names leave out at their end."""
+
+
+def part_files(folder: Path, names: Mapping[str, str], inside: str, split: str, problems: Problems) -> dict[str, Path]:
+    """Where the file of each part of a benchmark lies, in the folder or in `inside` of it, for the parts that are here.
+
+    Parts whose file is not there are noted. Raises UserError when none is.
+    """
+    found = {part: find_file(folder, (name, f"{inside}/{name}")) for part, name in names.items()}
+    missing = [names[part] for part, path in found.items() if path is None]
+    if len(missing) == len(names):
+        raise UserError(f"{split}: {folder}: has none of the files {', '.join(missing)}; see docs/data.md")
+    if missing:
+        problems.note(", ".join(missing), "", "not in the folder, so these benchmarks are left out")
+    return {part: path for part, path in found.items() if path is not None}
 
 
 def one_image_two_texts(choice: Mapping[str, Any]) -> tuple[str, str, str]:

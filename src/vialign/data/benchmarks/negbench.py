@@ -14,9 +14,8 @@ from pydantic import Field
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, place_of, read_tables
-from vialign.data.published_files import Record, SourceNote, csv_rows, find_file, records
-from vialign.errors import UserError
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, part_files, place_of, read_tables
+from vialign.data.published_files import Record, SourceNote, csv_rows, records
 
 SPLIT = "negbench"
 FILES = {
@@ -56,16 +55,9 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
 
     A part whose file is not there is noted. Raises UserError when there is none of them, or one is no CSV.
     """
-    paths = {benchmark: find_file(folder, (file, f"images/{file}")) for benchmark, file in FILES.items()}
-    missing = [FILES[benchmark] for benchmark, path in paths.items() if path is None]
-    if len(missing) == len(FILES):
-        raise UserError(f"{SPLIT}: {folder}: has none of the files {', '.join(missing)}; see docs/data.md")
-    if missing:
-        problems.note(", ".join(missing), "", "not in the folder, so these benchmarks are left out")
+    paths = part_files(folder, FILES, "images", SPLIT, problems)
     rows: list[dict[str, Any]] = []
     for benchmark, path in paths.items():
-        if path is None:
-            continue
         published = csv_rows(path, list(_Item.model_fields), SPLIT)
         for label, item in records(published, _Item, "items", path.name, problems):
             image = PurePosixPath(item.image_path).name

@@ -15,9 +15,8 @@ from pydantic import StringConstraints
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, read_tables
-from vialign.data.published_files import Record, SourceNote, find_file, json_object, read_json, records
-from vialign.errors import UserError
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, part_files, read_tables
+from vialign.data.published_files import Record, SourceNote, json_object, read_json, records
 from vialign.files.text import read_text
 
 SPLIT = "sugarcrepe"
@@ -69,16 +68,9 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
 
     A kind whose file is not there is noted. Raises UserError when there is none of them, or one is not JSON.
     """
-    paths = {kind: find_file(folder, (f"{kind}.json", f"data/{kind}.json")) for kind in KINDS}
-    missing = [f"{kind}.json" for kind, path in paths.items() if path is None]
-    if len(missing) == len(KINDS):
-        raise UserError(f"sugarcrepe: {folder}: has none of the files {', '.join(missing)}; see docs/data.md")
-    if missing:
-        problems.note(", ".join(missing), "", "not in the folder, so these benchmarks are left out")
+    paths = part_files(folder, {kind: f"{kind}.json" for kind in KINDS}, "data", "sugarcrepe", problems)
     rows: list[dict[str, Any]] = []
     for kind, path in paths.items():
-        if path is None:
-            continue
         published = json_object(read_json(path, "sugarcrepe", unique=False), path, "sugarcrepe")
         for key, again in _repeated_keys(path).items():
             for _ in range(again):

@@ -14,9 +14,8 @@ from pydantic import Field
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, read_tables
-from vialign.data.published_files import Record, SourceNote, find_file, json_list, numbered, read_json, records
-from vialign.errors import UserError
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, part_files, read_tables
+from vialign.data.published_files import Record, SourceNote, json_list, numbered, read_json, records
 
 SPLIT = "sugarcrepe_pp"
 KINDS = ("replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
@@ -57,16 +56,9 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
 
     A kind whose file is not there is noted. Raises UserError when there is none of them, or one is not JSON.
     """
-    paths = {kind: find_file(folder, (f"{kind}.json", f"data/{kind}.json")) for kind in KINDS}
-    missing = [f"{kind}.json" for kind, path in paths.items() if path is None]
-    if len(missing) == len(KINDS):
-        raise UserError(f"{SPLIT}: {folder}: has none of the files {', '.join(missing)}; see docs/data.md")
-    if missing:
-        problems.note(", ".join(missing), "", "not in the folder, so these benchmarks are left out")
+    paths = part_files(folder, {kind: f"{kind}.json" for kind in KINDS}, "data", SPLIT, problems)
     rows: list[dict[str, Any]] = []
     for kind, path in paths.items():
-        if path is None:
-            continue
         seen: set[int] = set()
         published = numbered(json_list(read_json(path, SPLIT), path, SPLIT), "items")
         for label, item in records(published, _Item, "items", path.name, problems):

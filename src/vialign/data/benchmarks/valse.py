@@ -14,9 +14,8 @@ from pydantic import Field
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, read_tables
-from vialign.data.published_files import Record, SourceNote, find_file, json_object, read_json, records
-from vialign.errors import UserError
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, part_files, read_tables
+from vialign.data.published_files import Record, SourceNote, json_object, read_json, records
 
 SPLIT = "valse"
 INSTRUMENTS = (
@@ -85,16 +84,9 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
     How many items the votes leave out is noted, and so is an instrument whose file is not there. Raises UserError when
     there is none of them, or one is not JSON.
     """
-    paths = {name: find_file(folder, (f"{name}.json", f"data/{name}.json")) for name in INSTRUMENTS}
-    missing = [f"{name}.json" for name, path in paths.items() if path is None]
-    if len(missing) == len(INSTRUMENTS):
-        raise UserError(f"{SPLIT}: {folder}: has none of the files {', '.join(missing)}; see docs/data.md")
-    if missing:
-        problems.note(", ".join(missing), "", "not in the folder, so these benchmarks are left out")
+    paths = part_files(folder, {name: f"{name}.json" for name in INSTRUMENTS}, "data", SPLIT, problems)
     rows: list[dict[str, Any]] = []
     for name, path in paths.items():
-        if path is None:
-            continue
         published = json_object(read_json(path, SPLIT), path, SPLIT)
         labelled = [(json.dumps(key), item) for key, item in published.items()]
         doubted = 0

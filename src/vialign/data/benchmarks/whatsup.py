@@ -15,9 +15,8 @@ from pydantic import Field
 
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import DatasetTables, Problems
-from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, place_of, read_tables
-from vialign.data.published_files import Record, SourceNote, find_file, json_list, numbered, read_json, records
-from vialign.errors import UserError
+from vialign.data.benchmarks.items import FileName, Text, item_frame, item_row, part_files, place_of, read_tables
+from vialign.data.published_files import Record, SourceNote, json_list, numbered, read_json, records
 
 SPLIT = "whatsup"
 CONTROLLED = {"whatsup_a": "controlled_images_dataset.json", "whatsup_b": "controlled_clevr_dataset.json"}
@@ -47,10 +46,6 @@ NOTE = SourceNote(
     expected={
         "whatsup_a items": 412,
         "whatsup_b items": 408,
-        "whatsup_coco_one items": 2247,
-        "whatsup_coco_two items": 440,
-        "whatsup_vg_one items": 1160,
-        "whatsup_vg_two items": 291,
     },
     measures="whether the right preposition is chosen for two things, or for one thing and the frame",
     chance={"accuracy (A and B, four captions)": 1 / 4, "accuracy (COCO and VG, two captions)": 1 / 2},
@@ -78,12 +73,7 @@ def read_items(folder: Path, problems: Problems) -> pd.DataFrame:
     when there is none of them, or one is not JSON.
     """
     names = {**CONTROLLED, **{benchmark: file for benchmark, (file, _) in FOUND.items()}}
-    paths = {benchmark: find_file(folder, (file, f"data/{file}")) for benchmark, file in names.items()}
-    missing = [names[benchmark] for benchmark, path in paths.items() if path is None]
-    if len(missing) == len(names):
-        raise UserError(f"{SPLIT}: {folder}: has none of the files {', '.join(missing)}; see docs/data.md")
-    if missing:
-        problems.note(", ".join(missing), "", "not in the folder, so these benchmarks are left out")
+    paths = part_files(folder, names, "data", SPLIT, problems)
     rows: list[dict[str, Any]] = []
     for benchmark, path in paths.items():
         if path is not None:
