@@ -74,6 +74,9 @@ def stage(snakemake: Any) -> Iterator[Run]:
     one line too, and its traceback in the log alone. SIGTERM, by which schedulers end jobs, leaves no unfinished file.
     """
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
+    # A thread that waits must not keep the core that the one it waits for needs: beside other work, two threads did
+    # half as much with OpenMP's default (docs/measurements.md). Read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)
     stdout, stderr = sys.stdout, sys.stderr

@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ from vialign.training.job import TrainingJob
 @pytest.fixture
 def snakemake(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
     return SimpleNamespace(
         input=SimpleNamespace(),
         output=[str(tmp_path / "out.txt")],
@@ -124,3 +127,11 @@ def test_the_machine_tells_what_the_system_tells(tmp_path):
         (tmp_path / f"driver/nvidia/gpus/{place}/information").write_text(text)
     assert machine(tmp_path).endswith(", Some GPU, GPU")
     assert "Some" not in machine(tmp_path / "nothing here") and "processors" in machine(tmp_path / "nothing here")
+
+
+def test_threads_wait_without_keeping_a_core_unless_the_user_says_otherwise(snakemake, monkeypatch):
+    with stage(snakemake):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("1", "PASSIVE")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with stage(snakemake):
+        assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
