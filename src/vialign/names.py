@@ -80,6 +80,8 @@ FORMS = ("both_right", "image_choice", "statement")
 """Forms of test items that Scenes draws when asked to (`data.forms`)."""
 DEMO = "vialign-scenes"
 """The architecture whose weights ship with the package."""
+PACKAGED = ("package", "package-truthful")
+"""The checkpoints of it that ship."""
 BLIP = "blip"
 """The one architecture that is not of open_clip."""
 _ASSETS = Path(__file__).parent / "backbone" / "assets"

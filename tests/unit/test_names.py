@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from vialign import names
-from vialign.backbone.registry import BLIP, DEMO
+from vialign.backbone.registry import BLIP, DEMO, PACKAGED
 from vialign.catalogue import (
     AVERAGED,
     COMPARED,
@@ -35,6 +35,7 @@ def test_the_names_are_those_of_the_tables_and_registries():
     assert names.NEGATIVES == NEGATIVE_KINDS
     assert set(METHODS) == {*UNTRAINED, *LEARNING_RATES, *SUBSETS, GUIDED}
     assert (names.DEMO, names.BLIP) == (DEMO, BLIP)
+    assert tuple(PACKAGED) == names.PACKAGED
     assert {*COMPARED, *TOWER_METHODS, *REGION_METHODS} <= {*METHODS, *AVERAGED}
     for name in METHODS:
         load_config({"training": {"methods": [name], "compare": [name]}})

@@ -9,7 +9,7 @@ import open_clip
 from vialign.backbone.checkpoint import SUFFIXES, declared_activation, load_weights, sha256
 from vialign.backbone.dual_encoder import DualEncoder
 from vialign.backbone.openclip import OpenClipBackbone
-from vialign.backbone.registry import ASSETS, BLIP, DEMO, create_model, definition_digest, model_definition
+from vialign.backbone.registry import ASSETS, BLIP, DEMO, PACKAGED, create_model, definition_digest, model_definition
 from vialign.backbone.tokenizers import make_tokenizer
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError, reading
@@ -73,9 +73,9 @@ def _load(config: BackboneConfig, seed: int) -> DualEncoder:
 
 def _find(architecture: str, checkpoint: str, activation: str) -> _Source:
     """The file behind a checkpoint's name; an activation that is known to be wrong is refused before a download."""
-    if checkpoint == "package" and architecture != DEMO:
+    if checkpoint in PACKAGED and architecture != DEMO:
         raise UserError(
-            f"backbone.checkpoint: `package` holds the weights of {DEMO}, not of {architecture}; "
+            f"backbone.checkpoint: `{checkpoint}` holds the weights of {DEMO}, not of {architecture}; "
             "name a file or an open_clip tag"
         )
     tag = open_clip.get_pretrained_cfg(architecture, checkpoint)
@@ -83,7 +83,7 @@ def _find(architecture: str, checkpoint: str, activation: str) -> _Source:
         trained = "quick_gelu" if tag.get("quick_gelu") else "gelu"
         _check_activation(architecture, activation, checkpoint, trained)
         return _Source(_download(architecture, checkpoint, tag), tag)
-    path = ASSETS / f"{DEMO}.safetensors" if checkpoint == "package" else Path(checkpoint)
+    path = ASSETS / f"{PACKAGED[checkpoint]}.safetensors" if checkpoint in PACKAGED else Path(checkpoint)
     if path.suffix not in SUFFIXES:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise UserError(

@@ -1,8 +1,9 @@
-"""`snakemake pretrain_backbone`: the demo backbone from nothing, by the plain contrastive loss on Scenes captions.
+"""`snakemake pretrain_backbone`: the demo backbones, by the plain contrastive loss on Scenes captions.
 
 The images are drawn from the split `backbone` and belong to no other. At first a third of them show a single thing,
-which breaks the long plateau on which a small model tells images apart by their colours only. The captions are coarse:
-they name the things of an image rightly and say nothing reliable about how those combine.
+which breaks the long plateau on which a small model tells images apart by their colours only. The captions of the first
+backbone are blind: they name the things of an image rightly and say nothing reliable about how those combine. The
+second goes on from it with captions whose relations hold (configs/truthful.yaml).
 """
 
 import gzip
@@ -21,11 +22,12 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional
 
+from vialign.backbone.loading import load_backbone
 from vialign.backbone.registry import ASSETS, DEMO
 from vialign.backbone.text_tower import text_tower
 from vialign.config.data import BackboneConfig
 from vialign.contrastive import contrastive_loss
-from vialign.data.scenes.captions import SYNONYMS, coarse_captions, tree_text
+from vialign.data.scenes.captions import SYNONYMS, coarse_captions, tree_text, truthful_captions
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
 from vialign.files.artifacts import atomic_path, write_table, write_tensors
@@ -93,18 +95,21 @@ def write_merges(path: Path) -> None:
         temporary.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
-def draw_corpus(seed: int, count: int) -> Corpus:
-    """The split `backbone`: `count` drawn images and their captions."""
+def draw_corpus(seed: int, count: int, captions: str = "blind", singles: float = SINGLES) -> Corpus:
+    """The split `backbone`: `count` drawn images, a share of them with a single thing, and their captions, whose
+    relations are drawn blindly (`blind`) or hold (`true`).
+    """
+    write = {"blind": coarse_captions, "true": truthful_captions}[captions]
     rng = generator(seed, "scenes", "backbone")
     pixels = torch.empty(count, 3, 112, 112, dtype=torch.uint8)
     single = np.zeros(count, dtype=bool)
-    captions = []
-    scenes = sample_scenes(rng, count, singles=SINGLES, twins=0.0)
+    said = []
+    scenes = sample_scenes(rng, count, singles=singles, twins=0.0)
     for row, (scene, kind) in enumerate(track(scenes, "drawing the pretraining split", total=count)):
         pixels[row] = torch.from_numpy(np.asarray(draw_scene(scene)).transpose(2, 0, 1).copy())
-        captions.append([tree_text(tree) for tree in coarse_captions(rng, scene)])
+        said.append([tree_text(tree) for tree in write(rng, scene)])
         single[row] = kind == "single"
-    return Corpus(pixels, captions, single)
+    return Corpus(pixels, said, single)
 
 
 def batch_rows(
@@ -121,7 +126,7 @@ def batch_rows(
         return taken
 
     for step in range(steps):
-        alone = batch // 3 if step < singles_until * steps else 0
+        alone = batch // 3 if single.any() and step < singles_until * steps else 0
         yield np.concatenate([draw(True, alone), draw(False, batch - alone)])
 
 
@@ -137,6 +142,8 @@ def pretrain_demo(
     """The whole reproduction: merges, model, corpus, training; writes the weights, the merges and the log.
 
     The model is open_clip's own `CLIP` class from `assets/vialign-scenes.json`. Preprocessing is open_clip's default.
+    It starts at random, or from the checkpoint `config.pretrain_from`, which has learned to tell single things apart:
+    then none are shown. Raises UserError as `load_backbone`.
     """
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
     from open_clip.tokenizer import SimpleTokenizer
@@ -146,7 +153,12 @@ def pretrain_demo(
     tokenizer = SimpleTokenizer(bpe_path=str(merges), context_length=settings["text_cfg"]["context_length"])
     seed_torch(seed, "pretrain", "model")
     model = CLIP(**settings)
-    corpus = draw_corpus(seed, config.pretrain_images)
+    singles = SINGLES
+    if config.pretrain_from is not None:
+        start = load_backbone(BackboneConfig(checkpoint=config.pretrain_from), seed)
+        model.load_state_dict(start.model.state_dict())
+        singles = 0.0
+    corpus = draw_corpus(seed, config.pretrain_images, config.pretrain_captions, singles)
     log = pretrain(
         model,
         tokenizer,

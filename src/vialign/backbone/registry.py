@@ -23,7 +23,10 @@ from vialign.files.text import read_json
 from vialign.random import derive_seed
 
 DEMO = "vialign-scenes"
-"""Architecture of the backbone that ships with vialign."""
+"""Architecture of the backbones that ship with vialign."""
+PACKAGED = {"package": DEMO, "package-truthful": f"{DEMO}-truthful"}
+"""File of each checkpoint that ships with vialign, without its ending, by its name: pretrained on captions whose
+relations are drawn blindly, and on captions whose relations hold."""
 BLIP = "blip"
 """Architecture of BLIP, which is of another library than the rest."""
 ASSETS = Path(__file__).parent / "assets"

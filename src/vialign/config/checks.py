@@ -38,9 +38,9 @@ def _backbone(backbone: "BackboneConfig") -> Iterator[str]:
             f"config: `backbone.architecture`: {name!r} is not the name of backbone.definition, {definition}; "
             f"name both alike, such as {Path(definition).stem!r} and {Path(definition).stem}.json"
         )
-    if backbone.checkpoint == "package" and name in names.architectures() and name != names.DEMO:
+    if backbone.checkpoint in names.PACKAGED and name in names.architectures() and name != names.DEMO:
         yield (
-            f"config: `backbone.checkpoint`: 'package' holds the weights of {names.DEMO}, not of {name}; "
+            f"config: `backbone.checkpoint`: '{backbone.checkpoint}' holds the weights of {names.DEMO}, not of {name}; "
             "name a file with its weights or one of open_clip's tags"
         )
 

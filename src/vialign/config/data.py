@@ -73,8 +73,13 @@ class BackboneConfig(Section):
     tokenizer: str | None = None
     """A tokenizer.json, or a folder with one, for an architecture that would download it (SigLIP); none otherwise."""
     checkpoint: str | None = "package"
-    """`package` (the demo weights shipped with vialign), a safetensors or pt file, an open_clip tag, or null for
-    random weights (tests and budget measurements only)."""
+    """`package` or `package-truthful` (the demo weights shipped with vialign, pretrained on captions whose relations
+    are drawn blindly, or hold), a safetensors or pt file, an open_clip tag, or null for random weights (tests and
+    budget measurements only)."""
+    pretrain_captions: Literal["blind", "true"] = "blind"
+    """Whether the relations in the captions of `snakemake pretrain_backbone` are drawn blindly or hold."""
+    pretrain_from: str | None = None
+    """A checkpoint of the demo model to go on from; null starts from random weights."""
     pretrain_steps: Count = 2800
     """Steps of `snakemake pretrain_backbone`; the default run never trains the backbone."""
     pretrain_learning_rate: Positive = 2e-3

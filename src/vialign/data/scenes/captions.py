@@ -154,6 +154,11 @@ def coarse_captions(rng: np.random.Generator, scene: Scene) -> list[str]:
     return _five_captions(rng, scene, blind[0], blind[1], COARSE)
 
 
+def truthful_captions(rng: np.random.Generator, scene: Scene) -> list[str]:
+    """`coarse_captions` with a relation that holds in the scene wherever those draw one, for the second backbone."""
+    return scene_captions(rng, scene, COARSE)
+
+
 def _five_captions(
     rng: np.random.Generator, scene: Scene, main: tuple[int, str, int], second: tuple[int, str, int], style: Style
 ) -> list[str]:
