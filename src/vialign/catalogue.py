@@ -238,6 +238,8 @@ def method_name(modules: Iterable[str]) -> str:
 
 SUBSETS = {method_name(modules): modules for size in range(len(MODULES) + 1) for modules in combinations(MODULES, size)}
 """The subsets of the modules: name to active modules, from none to all."""
+REWEIGHTED = method_name(("reweight",))
+"""The head alone with the reweighting of pairs."""
 CURRICULUM = {**SUBSETS, GUIDED: MODULES}
 """All methods of the curriculum: the subsets, and all modules with a guided learning rate."""
 

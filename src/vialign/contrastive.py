@@ -14,8 +14,13 @@ def contrastive_loss(
     `logits[i, j]` is the scaled similarity of image i and text j; image i goes with text i. `weights` multiply each
     pair's own terms; they are expected to have mean 1.
     """
+    losses = pair_losses(logits)
+    return losses.mean() if weights is None else (weights * losses).mean()
+
+
+def pair_losses(logits: Float[Tensor, "batch batch"]) -> Float[Tensor, "batch"]:
+    """The terms of `contrastive_loss`: of each pair the mean of both directions."""
     target = torch.arange(len(logits), device=logits.device)
-    per_pair = 0.5 * (
+    return 0.5 * (
         F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
     )
-    return per_pair.mean() if weights is None else (weights * per_pair).mean()

@@ -47,6 +47,7 @@ from vialign.tables.training import (
     SIGNAL_MONITOR,
     TRAINING_LOG,
 )
+from vialign.tables.uses import CURVES, USES
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,10 @@ RESULTS_OF_A_RUN = (
         "attribution", "attribute/attribution.parquet", ATTRIBUTION, "attribution", "what every replaced part costs"
     ),
     Result("carriers", "attribute/carriers.parquet", CARRIERS, "attribution", "what carries the gain"),
+    Result("use_noise", "uses/noise.parquet", USES, "use_noise", "what rules for noisy captions win back"),
+    Result("use_order", "uses/order.parquet", USES, "use_order", "what an order of the captions is worth"),
+    Result("curves", "uses/curves.parquet", CURVES, "use_order", "learning curves of each order"),
+    Result("use_labels", "uses/labels.parquet", USES, "use_labels", "what fewer labelled images cost"),
     Result(
         "replaced_outcomes",
         "attribute/{method}/{part}.parquet",

@@ -119,7 +119,7 @@ def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> 
 
 
 def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: Path) -> None:
-    done = snakemake(run, "--", "compare_all")
+    done = snakemake(run, "--", "compare_all", "uses")
     assert done.returncode == 0, done.stderr[-3000:]
     page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
     comparisons = read_table(run / "results/compare_all/comparisons.parquet", COMPARISONS)
@@ -130,7 +130,10 @@ def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: 
     assert set(searches) == {"lora", "clip-adapter", "filip", "labclip", "vialign"}
     assert all(len(table) == 2 and table["chosen"].sum() == 1 for table in searches.values())
     assert not list(run.glob("results/train/**/.*unfinished*"))
-    for target in ("all", "compare_all"):
+    page = (run / "results/report/uses.html").read_text(encoding="utf-8")
+    for name in ("Noisy captions", "small loss", "Curriculum in time", "high C first", "50 labelled images"):
+        assert name in page
+    for target in ("all", "compare_all", "uses"):
         again = snakemake(run, "--dry-run", "--", target)
         assert "Nothing to be done" in again.stdout + again.stderr, target
 

@@ -154,6 +154,7 @@ PREPARE = {"parse_texts", "extract_features", "encode_split", "regions"}
 """Rules that make what others read of a split, of every split alike."""
 TRAIN = {"search_rate", "train_early", "train_early_seeds", "train_final", "train_final_seeds"}
 EVALUATE = {"evaluate_method", "evaluate_method_seeds"}
+USES = {"encode_few_labels", "use_noise", "use_order", "use_labels"}
 READERS = {
     "train": {
         "fit_visual",
@@ -165,13 +166,14 @@ READERS = {
         "blind_benchmarks",
         "gradients",
         *TRAIN,
+        *USES,
     },
     "calibration": {"calibrate_signal", "score_controls", "ledger", "ledger_methods"},
     "diagnosis": {"score_pairs", "score_controls", "score_references", "probe", "stress"},
     "diagnosis_domain": {"stress"},
     "selection": {"fit_visual", "fit_text", "ablate_losses", "failures", "trust", *TRAIN},
     "gate": {"early_outcomes"},
-    "confirmation": {"confirm", "spend", "trust", "encode_dictionaries", "train_replaced"},
+    "confirmation": {"confirm", "spend", "trust", "encode_dictionaries", "train_replaced", *USES},
     "test": {*EVALUATE, "reproduce", "agreement", "blind_benchmarks", "failures"},
     "test_combination": {*EVALUATE, "blind_benchmarks", "failures"},
     "test_domain": {*EVALUATE, "blind_benchmarks", "failures"},
@@ -204,7 +206,7 @@ def readers(folder: Path) -> dict[str, set[str]]:
 def test_no_rule_reads_a_split_that_is_not_for_it(workflow: Workflow, finished: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    assert workflow.call(folder, "--", "ablate_losses", "results/compare_all/ledger.parquet").returncode == 0
+    assert workflow.call(folder, "--", "ablate_losses", "uses", "results/compare_all/ledger.parquet").returncode == 0
     assert {split: rules - PREPARE for split, rules in readers(folder).items()} == READERS
     assert set(READERS) == set(splits_of("scenes"))
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))

@@ -1,23 +1,10 @@
 # Stage attribute: what carries the gain. The chosen combination and the full model are trained again with their driver,
 # or their local part, replaced, and measured on captions that nothing was chosen on.
-ATTRIBUTED = "confirmation"
 
 
 rule encode_dictionaries:
     input:
-        unpack(
-            lambda wildcards: {
-                f"{split}_{part}": path
-                for split in ("train", ATTRIBUTED)
-                for part, path in dict(
-                    images=f"{RESULTS}/features/{split}/images",
-                    features=f"{RESULTS}/features/{split}/texts",
-                    texts=f"{RESULTS}/language/{split}/texts.parquet",
-                    units=f"{RESULTS}/language/{split}/units.parquet",
-                    encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
-                ).items()
-            }
-        ),
+        unpack(refitted),
         visual=rules.fit_visual.output.weights,
         images=rules.prepare_data.output.images,
         objects=rules.prepare_data.output.objects,
@@ -41,13 +28,7 @@ rule encode_dictionaries:
 
 rule train_replaced:
     input:
-        unpack(
-            lambda wildcards: {
-                f"{split}_{part}": path
-                for split in ("train", ATTRIBUTED)
-                for part, path in encoded(split).items()
-            }
-        ),
+        unpack(retrained),
         unpack(searched),
         calibration=rules.calibrate_signal.output[0],
         dictionaries=rules.encode_dictionaries.output[0],

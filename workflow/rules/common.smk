@@ -10,6 +10,7 @@ from vialign.catalogue import (
     FULL,
     GUIDED,
     REGION_METHODS,
+    REWEIGHTED,
     TOWER_METHODS,
     UNTRAINED,
     family,
@@ -65,6 +66,8 @@ BUILDING = [
     "training",
     "visual",
 ]
+ATTRIBUTED = "confirmation"
+"""The split that trainings with something replaced are measured on: nothing was chosen on it."""
 STATISTICS = ["evaluation.bootstrap", "evaluation.level", "seed"]
 TESTING = ["data.benchmarks", "evaluation.splits"]
 
@@ -306,7 +309,12 @@ def searched_as(method):
 
 def searched(wildcards):
     """The search for a method's learning rate, where there is something to search."""
-    name = searched_as(wildcards.method)
+    return searched_for(wildcards.method)
+
+
+def searched_for(method):
+    """The same for a method that is known."""
+    name = searched_as(method)
     return {"search": f"{RESULTS}/search/{name}.parquet"} if name else {}
 
 
@@ -343,6 +351,30 @@ def encoded(split):
         text_features=f"{RESULTS}/features/{split}/texts",
         encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
     )
+
+
+def retrained(wildcards):
+    """What a training with something replaced reads, of the train split and of the one that it is measured on."""
+    return {
+        f"{split}_{part}": path
+        for split in ("train", ATTRIBUTED)
+        for part, path in encoded(split).items()
+    }
+
+
+def refitted(wildcards):
+    """What dictionaries that are fitted again read and encode, of the same splits."""
+    return {
+        f"{split}_{part}": path
+        for split in ("train", ATTRIBUTED)
+        for part, path in dict(
+            images=f"{RESULTS}/features/{split}/images",
+            features=f"{RESULTS}/features/{split}/texts",
+            texts=f"{RESULTS}/language/{split}/texts.parquet",
+            units=f"{RESULTS}/language/{split}/units.parquet",
+            encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
+        ).items()
+    }
 
 
 def attributed(wildcards):

@@ -68,6 +68,21 @@ class AttributionConfig(Section):
     """Images, with one caption each, that the replacements are measured on, at most."""
 
 
+class UsesConfig(Section):
+    """C put to work in training (`snakemake uses`): noisy captions, curriculum in time, few labelled images."""
+
+    steps: Count | None = None
+    """Of each training; null: `training.steps`."""
+    images: Count = 500
+    """Images, with one caption each, that the trainings are measured on, at most."""
+    noise: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.2, 0.4)
+    """Shares of the training captions that are made wrong, at random and by their rule-made negatives."""
+    checks: Count = 8
+    """Looks on the way that the area under a learning curve is the mean of."""
+    labels: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 50, 200, 1000)
+    """Labelled images that the dictionary is fitted on, instead of all that `visual.images` allows."""
+
+
 class FailureConfig(Section):
     """Thresholds by which failed queries are put into classes."""
 

@@ -17,7 +17,14 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from vialign.config.data import BackboneConfig, DataConfig, FeaturesConfig, LanguageConfig
 from vialign.config.disentangle import TextConfig, VisualConfig
-from vialign.config.evaluation import AttributionConfig, EvaluationConfig, FailureConfig, GradientConfig, ReportConfig
+from vialign.config.evaluation import (
+    AttributionConfig,
+    EvaluationConfig,
+    FailureConfig,
+    GradientConfig,
+    ReportConfig,
+    UsesConfig,
+)
 from vialign.config.gates import GatesConfig
 from vialign.config.methods import BaselinesConfig, BudgetConfig, CurriculumConfig, TrainingConfig
 from vialign.config.section import Name, Section
@@ -52,6 +59,7 @@ class Config(Section):
     gates: GatesConfig = GatesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     attribution: AttributionConfig = AttributionConfig()
+    uses: UsesConfig = UsesConfig()
     analysis: FailureConfig = FailureConfig()
     gradients: GradientConfig = GradientConfig()
     report: ReportConfig = ReportConfig()

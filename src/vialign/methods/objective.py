@@ -142,21 +142,27 @@ class Objective(nn.Module, ABC):
         return images, texts, {name: part[1] for name, part in parts.items()} if len(wrong) else None
 
     def negative_term(
-        self, batch: Batch, images: Side, scores: Float[Tensor, "batch batch"], wrong: Side | None
+        self,
+        batch: Batch,
+        images: Side,
+        scores: Float[Tensor, "batch batch"],
+        wrong: Side | None,
+        weights: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, ""]:
         """Hard-negative loss: of captions that have a rule-made negative (`wrong`, as `sides` gives it), and of the
-        batch's own.
+        batch's own. `weights` multiply each pair's own terms; they are expected to have mean 1.
         """
+        weight = scores.new_ones(len(batch.texts)) if weights is None else weights
         loss = scores.new_zeros(())
         if self.negative_weight == 0:
             return loss
         if self.hardest_share > 0:
-            loss = loss + self.hardest_share * hardest_losses(self.logit_scale * scores).mean()
+            loss = loss + self.hardest_share * (weight * hardest_losses(self.logit_scale * scores)).mean()
         if wrong is not None:
             present = batch.negatives >= 0
             negative = self.pair_scores(select(images, present), wrong)
-            made = negative_loss(self.logit_scale * scores.diagonal()[present], self.logit_scale * negative)
-            loss = loss + (1 - self.hardest_share) * made
+            made = negative_losses(self.logit_scale * scores.diagonal()[present], self.logit_scale * negative)
+            loss = loss + (1 - self.hardest_share) * (weight[present] * made).mean()
         return loss
 
     def total(self, contrastive: Tensor, negative: Tensor, regularisation: Tensor | None = None) -> dict[str, Tensor]:
@@ -242,20 +248,20 @@ def part_of(data: SplitData, images: Int[Tensor, "image"]) -> SplitData:
     )
 
 
-def negative_loss(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair"]) -> Float[Tensor, ""]:
-    """Softmax of a caption's logit against that of its rule-made negative for the same image: mean of -log p(true).
+def negative_losses(positive: Float[Tensor, "pair"], negative: Float[Tensor, "pair"]) -> Float[Tensor, "pair"]:
+    """Softmax of a caption's logit against that of its rule-made negative for the same image: -log p(true).
 
     The two-way form of the negatives of NegCLIP (Yuksekgonul et al. 2023, arXiv:2210.01936). There they join the
     image-to-text denominator; here they stand alone, so that the other captions of a batch, most of which are easier,
     do not dilute them and their weight is one number, the same for every method.
     """
-    return F.softplus(negative - positive).mean()
+    return F.softplus(negative - positive)
 
 
 def hardest_losses(logits: Float[Tensor, "batch batch"]) -> Float[Tensor, "batch"]:
     """Softmax of each pair's logit against its hardest rival's in the batch: -log p(true), mean over directions.
 
-    The hardest negatives of VSE++ (Faghri et al. 2018, arXiv:1707.05612), with the softmax of `negative_loss` instead
+    The hardest negatives of VSE++ (Faghri et al. 2018, arXiv:1707.05612), with the softmax of `negative_losses` instead
     of a hinge, so that both kinds of hard negatives are on one scale.
     """
     rivals = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), -torch.inf)

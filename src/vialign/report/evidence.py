@@ -44,7 +44,7 @@ SEARCHES = NAMED["search"].path.format(method="*")
 """The searches for a learning rate, one table a method."""
 
 _TRAINED = r"train/.*/(averages|final|log|monitor|signal_monitor|trail)\."
-_AFTER_EARLY = rf"ablate/|compare/|compare_all/|analyse/(?!theory)|evaluate/(?!agreement)|{_TRAINED}"
+_AFTER_EARLY = rf"ablate/|uses/|compare/|compare_all/|analyse/(?!theory)|evaluate/(?!agreement)|{_TRAINED}"
 _AFTER_BUDGET = rf"search/|train/|gates/early|{_AFTER_EARLY}"
 _BEHIND = {
     "signal": re.compile(rf"budget/|gates/budget|{_AFTER_BUDGET}"),

@@ -1,11 +1,23 @@
 """The order of training batches, a pure function of seed and step: resuming needs no state."""
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from vialign.errors import UserError
 from vialign.methods.objective import Batch, SplitData
 from vialign.random import generator
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Where a training has its batches from."""
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step, counted from 1."""
 
 
 class BatchOrder:
@@ -39,9 +51,12 @@ class BatchOrder:
         chosen = self._permutation[place * self._batch : (place + 1) * self._batch]
         rng = generator(self._seed, "captions and negatives", step)
         texts = self._captions[self._start[chosen] + rng.integers(self._count[chosen])]
-        rank = rng.random((len(chosen), self._negatives.shape[1])) + 2.0 * (self._negatives[texts] < 0)
-        if rank.shape[1]:
-            negatives = self._negatives[texts, rank.argmin(axis=1)]
-        else:
-            negatives = np.full(len(chosen), -1, dtype=np.int64)
-        return Batch(torch.from_numpy(self._images[chosen]), torch.from_numpy(texts), torch.from_numpy(negatives))
+        images, negatives = torch.from_numpy(self._images[chosen]), self.negatives_of(texts, rng)
+        return Batch(images, torch.from_numpy(texts), negatives)
+
+    def negatives_of(self, texts: np.ndarray, rng: np.random.Generator) -> Int[Tensor, "batch"]:
+        """One of the negatives of each of these captions; -1 where there is none."""
+        rank = rng.random((len(texts), self._negatives.shape[1])) + 2.0 * (self._negatives[texts] < 0)
+        if not rank.shape[1]:
+            return torch.full((len(texts),), -1)
+        return torch.from_numpy(self._negatives[texts, rank.argmin(axis=1)])

@@ -17,7 +17,7 @@ from vialign.methods.checkpoint import Checkpoint, Trail
 from vialign.methods.objective import Objective, SplitData, part_of
 from vialign.progress import follow
 from vialign.tables.training import MONITOR, SIGNAL_MONITOR, TRAINING_LOG
-from vialign.training.batches import BatchOrder
+from vialign.training.batches import Batches, BatchOrder
 from vialign.training.monitor import Row, carries_signal, check, sample_images, selection_score
 from vialign.training.unfinished import TrainingResult, Unfinished, rows_of
 
@@ -53,16 +53,17 @@ def train(
     unfinished: Unfinished | None = None,
     looks: Collection[int] | None = None,
     selection_batch: int = 256,
+    batches: Batches | None = None,
 ) -> TrainingResult:
     """Train up to `to_step`, from the beginning or from the checkpoint `start`, whose training it continues exactly.
 
     Schedule and batches depend on the config and the seed alone, so two stretches give the same weights as one. With
     `unfinished` what is done so far is written there now and then, and a stretch that was killed goes on from it.
-    `looks` are the steps after which selection is looked at, instead of those of the config. Where
-    several processes share the batches, the first of them alone validates and keeps. A method without trainable
-    parameters goes the same way, with no step and the one check at step 0. The objective is left with its last weights,
-    in evaluation mode. Raises RuntimeError when a trainable tensor gets no gradient, which is a bug of the method,
-    and `Diverged` when the loss, or a score of a check, is not finite.
+    `looks` are the steps after which selection is looked at, instead of those of the config, and `batches` the order of
+    the training, instead of one drawn by the seed. Where several processes share the batches, the first of them alone
+    validates and keeps. A method without trainable parameters goes the same way, with no step and the one check at
+    step 0. The objective is left with its last weights, in evaluation mode. Raises RuntimeError when a trainable tensor
+    gets no gradient, which is a bug of the method, and `Diverged` when the loss, or a score of a check, is not finite.
     """
     parameters = objective.trainable()
     optimiser = _make_optimiser(parameters, config) if parameters else None
@@ -86,7 +87,7 @@ def train(
     if optimiser is not None:
         first = 1 if start is None else start.step + 1
         _load_optimiser(optimiser, parameters, {} if start is None else start.optimiser)
-        order = BatchOrder(train_data, config.batch, seed)
+        order = BatchOrder(train_data, config.batch, seed) if batches is None else batches
         # Files of the next batch are decoded while the towers are at work on this one.
         ahead = getattr(train_data.pixels, "expect", None)
         objective.train()

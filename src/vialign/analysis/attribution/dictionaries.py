@@ -1,8 +1,10 @@
 """Local parts that were not fitted as shipped: one that saw no labelled box, and one of random atoms."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from vialign.config.disentangle import TextConfig, VisualConfig
@@ -12,6 +14,7 @@ from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, unboxe
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.disentangle.visual_fitting import fit_visual
+from vialign.random import generator
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
@@ -37,17 +40,56 @@ def encode_unboxed(
     The directions of relations are fitted on this dictionary's own prototypes, so no box reaches them either.
     """
     blind = unboxed(inputs, features["train"])
+    return _encode_fitted(blind, images, texts, features, units, visual, text, domain=domain, seed=seed)
+
+
+def encode_labelled(
+    count: int,
+    inputs: VisualInputs,
+    images: Mapping[str, "ImageFeatures"],
+    texts: Mapping[str, pd.DataFrame],
+    features: Mapping[str, "TextFeatures"],
+    units: Mapping[str, pd.DataFrame],
+    visual: VisualConfig,
+    text: TextConfig,
+    *,
+    domain: str,
+    seed: int,
+) -> Encoded:
+    """Every split with a dictionary fitted as shipped, but with the boxes of `count` images, drawn by the seed; the
+    others are seen without theirs. None at all is `encode_unboxed`.
+    """
+    if count == 0:
+        return encode_unboxed(inputs, images, texts, features, units, visual, text, domain=domain, seed=seed)
+    boxed = inputs.boxes["train"]
+    drawn = generator(seed, "labelled images").permutation(np.sort(boxed["image_id"].unique()))[:count]
+    few = replace(inputs, boxes={**inputs.boxes, "train": boxed[boxed["image_id"].isin(drawn)]})
+    return _encode_fitted(few, images, texts, features, units, visual, text, domain=domain, seed=seed)
+
+
+def _encode_fitted(
+    inputs: VisualInputs,
+    images: Mapping[str, "ImageFeatures"],
+    texts: Mapping[str, pd.DataFrame],
+    features: Mapping[str, "TextFeatures"],
+    units: Mapping[str, pd.DataFrame],
+    visual: VisualConfig,
+    text: TextConfig,
+    *,
+    domain: str,
+    seed: int,
+) -> Encoded:
     dictionary, _ = fit_visual(
-        blind.patches["train"],
-        blind.boxes["train"],
-        blind.images["train"],
-        None,
+        inputs.patches["train"],
+        inputs.boxes["train"],
+        inputs.images["train"],
+        inputs.labels or None,
         visual,
-        blind.grid,
+        inputs.grid,
         seed,
-        blind.moved["train"],
-        blind.captions,
-        blind.resize_mode,
+        inputs.moved["train"],
+        inputs.captions,
+        inputs.resize_mode,
     )
     prototypes = {split: encode_images(dictionary, store) for split, store in images.items()}
     phrases, _, _ = fit_and_measure_text(

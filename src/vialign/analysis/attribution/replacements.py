@@ -72,7 +72,7 @@ def local_replacements(encoded: Mapping[str, Mapping[str, tuple[Prototypes, Phra
         "best match only": lambda data, split: best_match_only(data),
         "geometry alone": lambda data, split: geometry_alone(data),
         "shuffled prototypes": lambda data, split: shuffled_prototypes(data, seed),
-        **{name: _taken_from(splits) for name, splits in encoded.items()},
+        **{name: with_encoded(splits) for name, splits in encoded.items()},
     }
     methods = {"geometry alone": _blind_to_features}
     return [
@@ -82,7 +82,8 @@ def local_replacements(encoded: Mapping[str, Mapping[str, tuple[Prototypes, Phra
     ]
 
 
-def _taken_from(splits: Mapping[str, tuple[Prototypes, Phrases]]) -> Callable[[SplitData, str], SplitData]:
+def with_encoded(splits: Mapping[str, tuple[Prototypes, Phrases]]) -> Callable[[SplitData, str], SplitData]:
+    """Every split with these prototypes and phrases in the place of its own."""
     return lambda data, split: replace(data, prototypes=splits[split][0], phrases=splits[split][1])
 
 

@@ -66,16 +66,17 @@ def replaced_outcomes(
                 to_step=steps,
                 looks=(),
             )
-            frames.append(_outcomes(method, shown, replacement.name, measured, seed))
+            frames.append(final_outcomes(method, shown, replacement.name, measured, seed))
     return pd.concat(frames, ignore_index=True)
 
 
 def frozen_outcomes(frozen: Objective, data: SplitData, split: str, images: int) -> pd.DataFrame:
     """The same of the backbone alone, which has nothing to draw."""
-    return _outcomes(frozen, measured_captions(data, images, 0), FROZEN, split, 0)
+    return final_outcomes(frozen, measured_captions(data, images, 0), FROZEN, split, 0)
 
 
-def _outcomes(method: Objective, data: SplitData, name: str, split: str, seed: int) -> pd.DataFrame:
+def final_outcomes(method: Objective, data: SplitData, name: str, split: str, seed: int) -> pd.DataFrame:
+    """OUTCOMES of a method as it is: R@1 both ways, and the accuracy against negatives of each kind."""
     found = core_outcomes(method, data, name, seed, split=split)
     kinds = negatives_by_kind(method, data, name, seed, split=split)
     wanted = found["measure"].eq("r1")

@@ -1,0 +1,228 @@
+"""The page of C at work in training: noisy captions, curriculum in time, and few labelled images."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from vialign.analysis.uses.names import ALL_AT_ONCE, AT_RANDOM, DOUBT, SMALL_LOSS
+from vialign.config.experiment import Config
+from vialign.files.artifacts import write_text
+from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, paragraph, say
+from vialign.report.build import render_page, with_links
+from vialign.report.evidence import Evidence, read_evidence
+from vialign.report.figures import curve_plot, interval_plot
+from vialign.report.numbers import cite, cite_interval
+from vialign.report.sections import provenance
+from vialign.report.sections.common import MEASURE_NAMES, words
+from vialign.report.tables import Show, render_table
+from vialign.tables.uses import USES
+
+GOAL = 0.5
+"""Share of what the noise costs that a rule should win back."""
+
+
+def build_uses(results: Path, config: Config, output: Path, made_by: Mapping[str, str]) -> None:
+    """Write the page. Raises UserError when a table is broken."""
+    evidence = read_evidence(results, config)
+    sections = [
+        noise(evidence, config),
+        order(evidence, config),
+        labels(evidence, config),
+        provenance(evidence, config),
+    ]
+    page = render_page(f"{config.title}: C at work in training", "vialign uses of C", sections, made_by)
+    write_text(with_links(page, results, output), output)
+
+
+def noise(evidence: Evidence, config: Config) -> Section:
+    """What wrong captions cost, and how much of it each rule wins back."""
+    section = Section("noise", "Noisy captions")
+    table, path = evidence.get("use_noise"), evidence.path("use_noise")
+    if table is None:
+        section.blocks.append(absent("trainings with noisy captions", path, evidence.stopped))
+        return section
+    section.blocks.append(
+        paragraph(
+            "A share of the training captions is made wrong: they change places at random, or give way to one of "
+            "their rule-made negatives (hard). The head alone, <code>{}</code>, is then trained with every pair "
+            "counting the same, with pairs weighed by a signal of the untrained method ({} is the sign of the "
+            "method's own reweighting), or with as many pairs left out of each batch as there are wrong ones: those "
+            "with the lowest signal, or with the highest loss ({}). Rules that leave out are told the share.",
+            table["method"].iloc[0],
+            DOUBT,
+            SMALL_LOSS,
+        )
+    )
+    section.blocks.append(bullets(_noise_said(table, config)))
+    rules = table[table["recovered"].notna()]
+    section.blocks.append(gallery(_against(rules, path, "noise", "points above every pair counting the same")))
+    section.blocks.append(folded("Every condition, rule and measure", _table(table, path, "Noisy captions")))
+    return section
+
+
+def order(evidence: Evidence, config: Config) -> Section:
+    """Whether an order by C learns faster than a drawn one."""
+    section = Section("order", "Curriculum in time")
+    table, path = evidence.get("use_order"), evidence.path("use_order")
+    if table is None:
+        section.blocks.append(absent("trainings whose captions join in an order", path, evidence.stopped))
+        return section
+    section.blocks.append(
+        paragraph(
+            "The captions of <code>{}</code> join its training one after another, in the order of a signal of the "
+            "untrained method. <em>{}</em> joins as fast in an order that is drawn, so that the signal alone parts "
+            "them; <em>{}</em> is the training as shipped. The measure is the area under the learning curve: the mean "
+            "over evenly spread looks.",
+            table["method"].iloc[0],
+            AT_RANDOM,
+            ALL_AT_ONCE,
+        )
+    )
+    section.blocks.append(bullets(_said(table, config, "learns faster than a drawn one", "learns more slowly")))
+    drawings = _against(table, path, "order", f"points of area above {AT_RANDOM}")
+    section.blocks.append(gallery([*_curves(evidence), *drawings]))
+    section.blocks.append(folded("Every order and measure", _table(table, path, "Curriculum in time")))
+    return section
+
+
+def labels(evidence: Evidence, config: Config) -> Section:
+    """How many labelled images the dictionary needs."""
+    section = Section("labels", "How few labels")
+    table, path = evidence.get("use_labels"), evidence.path("use_labels")
+    if table is None:
+        section.blocks.append(absent("dictionaries of fewer labelled images", path, evidence.stopped))
+        return section
+    section.blocks.append(
+        paragraph(
+            "The dictionary is fitted again with the boxes of so many images and sees all others without theirs; "
+            "<code>{}</code> is then trained on what it gives, and held against the method as shipped, whose "
+            "dictionary saw the boxes of up to {} images.",
+            table["method"].iloc[0],
+            config.visual.images,
+        )
+    )
+    section.blocks.append(bullets(_said(table, config, "is better", "is worse")))
+    section.blocks.append(gallery(_against(table, path, "labels", "points above the method as shipped")))
+    section.blocks.append(folded("Every count and measure", _table(table, path, "Labelled images")))
+    return section
+
+
+def _noise_said(table: pd.DataFrame, config: Config) -> list[Markup]:
+    """A line a condition and direction of retrieval: the cost of the noise, and the rule that wins back most of it."""
+    lines = []
+    retrieval = table[table["measure"] == "r1"]
+    for (condition, benchmark), part in retrieval.groupby(["condition", "benchmark"], sort=False):
+        cost, rules = part[part["reference"] == "clean captions"], part[part["recovered"].notna()]
+        if cost.empty:
+            continue
+        where = say("<strong>{}, {}</strong>", condition, words(str(benchmark).partition("/")[2]))
+        lost = cite_interval(cost.iloc[0], "difference", "points")
+        if rules.empty:
+            lines.append(say("{}: {} points against clean captions, so there is nothing to win back.", where, lost))
+            continue
+        best = rules.iloc[int(rules["difference"].argmax())]
+        sure = best["p_holm"] < config.evaluation.level and best["difference"] > 0
+        reached = "reached" if sure and best["recovered"] >= GOAL else "missed"
+        lines.append(
+            say(
+                "{}: {} points against clean captions; the best rule, <em>{}</em>, wins back {} % ({} points, p {} "
+                "after Holm's correction). The goal of half is {}.",
+                where,
+                lost,
+                best["rule"],
+                cite(best, "recovered", "percent"),
+                cite_interval(best, "difference", "points"),
+                cite(best, "p_holm", "p"),
+                reached,
+            )
+        )
+    return lines
+
+
+def _said(table: pd.DataFrame, config: Config, better: str, worse: str) -> list[Markup]:
+    """A line a rule: on how many measures it is surely above its reference, and below."""
+    lines = []
+    for rule, part in table.groupby("rule", sort=False):
+        sure = part[part["p_holm"] < config.evaluation.level]
+        above, below = int((sure["difference"] > 0).sum()), int((sure["difference"] < 0).sum())
+        lines.append(
+            say(
+                "<strong>{}</strong>: significantly {} on {} of {} measures, significantly {} on {}.",
+                rule,
+                better,
+                above,
+                len(part),
+                worse,
+                below,
+            )
+        )
+    return lines
+
+
+def _against(table: pd.DataFrame, path: str, name: str, axis: str) -> list[Markup]:
+    drawings = []
+    for (benchmark, measure), part in table.groupby(["benchmark", "measure"], sort=False):
+        title = _title(str(benchmark), str(measure))
+        svg = interval_plot(
+            part,
+            name=f"{name}-{benchmark}-{measure}".replace("/", "-").replace("_", "-"),
+            title=title,
+            row="rule",
+            value="difference",
+            **({"series": "condition"} if part["condition"].nunique() > 1 else {}),
+            axis=axis,
+            lines=[(0.0, "no difference")],
+            scale=100,
+        )
+        reading = "A bar wholly to the right of the line is a gain, wholly to the left a loss."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    return drawings
+
+
+def _curves(evidence: Evidence) -> list[Markup]:
+    frame, path = evidence.get("curves"), evidence.path("curves")
+    if frame is None:
+        return [absent("the learning curves", path, evidence.stopped)]
+    drawings = []
+    for (benchmark, measure), part in frame.groupby(["benchmark", "measure"], sort=False):
+        means = part.groupby(["order", "step"], sort=False)["value"].agg(["mean", "min", "max"]).reset_index()
+        title = f"Learning curve: {_title(str(benchmark), str(measure))}"
+        svg = curve_plot(
+            means,
+            name=f"curve-{benchmark}-{measure}".replace("/", "-").replace("_", "-"),
+            title=title,
+            x="step",
+            y="mean",
+            low="min",
+            high="max",
+            series="order",
+            axes_labels=("steps", f"{MEASURE_NAMES.get(str(measure), words(measure))}, %"),
+            scale=100,
+        )
+        reading = "The higher earlier, the faster it learns. Shaded: from the lowest to the highest seed."
+        drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
+    return drawings
+
+
+def _title(benchmark: str, measure: str) -> str:
+    return f"{words(benchmark.partition('/')[2])}, {MEASURE_NAMES.get(measure, words(measure))}"
+
+
+def _table(frame: pd.DataFrame, path: str, title: str) -> Markup:
+    columns = [
+        Show("condition", "Wrong captions"),
+        Show("rule", "What was tried"),
+        Show("reference", "Against"),
+        Show("benchmark", "Benchmark"),
+        Show("measure", "Measure"),
+        Show("value", "Value, %", "percent"),
+        Show("difference", "Difference, points", "points", "low", "high"),
+        Show("p_holm", "p, Holm", "p"),
+        *([Show("recovered", "Won back, %", "percent")] if frame["recovered"].notna().any() else []),
+        Show("seeds", "Seeds", "count"),
+        Show("steps", "Steps", "count"),
+        Show("items", "Items", "count"),
+    ]
+    return render_table(frame, USES, source=path, title=title, columns=columns, limit=2000)
