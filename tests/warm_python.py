@@ -4,8 +4,8 @@ Most of what a job of the tiny run takes is imports: two to five seconds for one
 nothing of vialign among them, and every process starts as a copy of it, with the folder, the environment, the output
 and the exit status of its own that `python` would give it.
 
-Where the environment variable VIALIGN_FIRST_COLD names a folder, the first start of every script of Snakemake's is a
-plain `python` all the same, so that each is also seen in an interpreter that has nothing yet.
+Where the environment variable VIALIGN_FIRST_COLD names a folder, the first start of every script of Snakemake's that
+has no file there is a plain `python` all the same, so that it is also seen in an interpreter that has nothing yet.
 """
 
 import json
