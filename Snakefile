@@ -32,4 +32,5 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        prepared(),
         when_decided(lambda: []),

@@ -136,6 +136,18 @@ def finished_methods():
     return list(dict.fromkeys([*CONFIG.training.methods, chosen()]))
 
 
+def prepared():
+    """The theory, and what every split that is read after the gates is encoded into. They ask nothing of the gates, so
+    they are made while a stage before them keeps one core busy; a run that stops has made the splits for nothing, which
+    is little beside `train`.
+    """
+    return list(rules.theory.output) + [
+        f"{RESULTS}/disentangle/{split}/encoded.safetensors"
+        for split in SPLITS
+        if split not in TUNING_SPLITS
+    ]
+
+
 def each_run(output):
     """The files of every finished method and seed; a method that draws nothing runs once."""
     return [

@@ -16,7 +16,8 @@ rule fit_visual:
         f"{RESULTS}/benchmarks/fit_visual.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    # Its operations are small: a second thread waits more than it works, and the core is worth more to other jobs.
+    threads: 1
     params:
         config=section("visual", "backbone", "data", "name", "seed"),
         code=code("fit_visual"),
@@ -46,7 +47,7 @@ rule fit_text:
         f"{RESULTS}/benchmarks/fit_text.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: 2
+    threads: 1
     params:
         config=section("text", "backbone", "name", "seed"),
         code=code("fit_text"),
