@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.analysis.uses.names import ALL_AT_ONCE, AT_RANDOM, DOUBT, SMALL_LOSS
+from vialign.analysis.uses.names import ALL_AT_ONCE, AT_RANDOM, CLEAN_CAPTIONS, DOUBT, PLAIN, SMALL_LOSS
 from vialign.config.experiment import Config
 from vialign.files.artifacts import write_text
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, paragraph, say
@@ -114,7 +114,7 @@ def _noise_said(table: pd.DataFrame, config: Config) -> list[Markup]:
     lines = []
     retrieval = table[table["measure"] == "r1"]
     for (condition, benchmark), part in retrieval.groupby(["condition", "benchmark"], sort=False):
-        cost, rules = part[part["reference"] == "clean captions"], part[part["recovered"].notna()]
+        cost, rules = part[part["reference"] == CLEAN_CAPTIONS], part[part["recovered"].notna()]
         if cost.empty:
             continue
         where = say("<strong>{}, {}</strong>", condition, words(str(benchmark).partition("/")[2]))
@@ -125,10 +125,19 @@ def _noise_said(table: pd.DataFrame, config: Config) -> list[Markup]:
         best = rules.iloc[int(rules["difference"].argmax())]
         sure = best["p_holm"] < config.evaluation.level and best["difference"] > 0
         reached = "reached" if sure and best["recovered"] >= GOAL else "missed"
+        rivals = part[(part["rule"] == best["rule"]) & ~part["reference"].isin([PLAIN, CLEAN_CAPTIONS])]
+        beside = Markup("").join(
+            say(
+                " Against the same by S_global alone: {} points, p {}.",
+                cite_interval(row, "difference", "points"),
+                cite(row, "p_holm", "p"),
+            )
+            for _, row in rivals.iterrows()
+        )
         lines.append(
             say(
                 "{}: {} points against clean captions; the best rule, <em>{}</em>, wins back {} % ({} points, p {} "
-                "after Holm's correction). The goal of half is {}.",
+                "after Holm's correction). The goal of half is {}.{}",
                 where,
                 lost,
                 best["rule"],
@@ -136,6 +145,7 @@ def _noise_said(table: pd.DataFrame, config: Config) -> list[Markup]:
                 cite_interval(best, "difference", "points"),
                 cite(best, "p_holm", "p"),
                 reached,
+                beside,
             )
         )
     return lines

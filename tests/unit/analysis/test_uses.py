@@ -9,12 +9,13 @@ import torch
 
 from planted import CALIBRATION, Vocabulary, planted_world
 from tolerance import close
-from vialign.analysis.uses.findings import CLEAN_CAPTIONS, labels_table, noise_table, order_table
+from vialign.analysis.uses.findings import labels_table, noise_table, order_table
 from vialign.analysis.uses.names import (
     ALL_AT_ONCE,
     AT_RANDOM,
     CHOICES,
     CLEAN,
+    CLEAN_CAPTIONS,
     DOUBT,
     ORDERS,
     PLAIN,
@@ -217,12 +218,21 @@ def planted(values):
 
 def test_what_is_won_back_is_a_share_of_what_the_noise_costs():
     noise = Noise("random", 0.4)
-    outcomes = planted({f"{CLEAN}: {PLAIN}": 0.9, f"{noise.name}: {PLAIN}": 0.5, f"{noise.name}: most of C": 0.8})
+    outcomes = planted(
+        {
+            f"{CLEAN}: {PLAIN}": 0.9,
+            f"{noise.name}: {PLAIN}": 0.5,
+            f"{noise.name}: most of C": 0.8,
+            f"{noise.name}: most of S_global": 0.6,
+        }
+    )
     table = noise_table(outcomes, "m", [Noise("random", 0.0), noise], 10, 0.05).set_index("rule")
-    cost, rule = table.loc[PLAIN], table.loc["most of C"]
+    cost, rule = table.loc[PLAIN], table[table["reference"] == PLAIN].loc["most of C"]
+    beyond = table[table["reference"] == "most of S_global"].loc["most of C"]
+    assert beyond["low"] > 0 and np.isnan(beyond["recovered"])
     assert cost["reference"] == CLEAN_CAPTIONS and np.isnan(cost["recovered"]) and cost["high"] < 0
     assert rule["recovered"] == pytest.approx(rule["difference"] / -cost["difference"]) == pytest.approx(0.75, abs=0.1)
-    free = planted({f"{CLEAN}: {PLAIN}": 0.5, f"{noise.name}: {PLAIN}": 0.6, f"{noise.name}: most of C": 0.7})
+    free = planted({f"{CLEAN}: {PLAIN}": 0.5, f"{noise.name}: {PLAIN}": 0.6, f"{noise.name}: most of S_global": 0.7})
     assert noise_table(free, "m", [Noise("random", 0.0), noise], 10, 0.05)["recovered"].isna().all()
 
 

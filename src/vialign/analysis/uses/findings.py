@@ -6,17 +6,28 @@ import numpy as np
 import pandas as pd
 
 from vialign.analysis.attribution.names import SHIPPED
-from vialign.analysis.uses.names import AT_RANDOM, CLEAN, ORDERS, PLAIN, Noise
+from vialign.analysis.uses.names import (
+    AT_RANDOM,
+    CHOICES,
+    CLEAN,
+    CLEAN_CAPTIONS,
+    GLOBAL,
+    ORDERS,
+    PLAIN,
+    SMALL_LOSS,
+    WEIGHTS,
+    Noise,
+)
 from vialign.evaluation.compare import comparison_table
 from vialign.tables.uses import USES
-
-CLEAN_CAPTIONS = "clean captions"
 
 
 def noise_table(
     outcomes: pd.DataFrame, method: str, conditions: Sequence[Noise], steps: int, level: float
 ) -> pd.DataFrame:
-    """USES of `noise_outcomes`: under each condition what the noise costs, and every rule against no weights."""
+    """USES of `noise_outcomes`: under each condition what the noise costs, every rule against no weights, and every
+    rule by a local signal against the same by S_global.
+    """
     pairs, said = [], []
     names = set(outcomes["method"])
     clean = f"{CLEAN}: {PLAIN}"
@@ -30,6 +41,10 @@ def noise_table(
             if condition == noise.name and rule != PLAIN:
                 pairs.append((name, plain))
                 said.append((noise.name, rule, PLAIN))
+                rival = _rival(rule)
+                if rival is not None:
+                    pairs.append((name, f"{noise.name}: {rival}"))
+                    said.append((noise.name, rule, rival))
     table = _table(outcomes, "noise", method, pairs, said, steps, level)
     costs = table[table["reference"] == CLEAN_CAPTIONS].set_index(["condition", "benchmark", "measure"])["difference"]
     place = pd.MultiIndex.from_frame(table[["condition", "benchmark", "measure"]])
@@ -37,6 +52,14 @@ def noise_table(
     rules = table["reference"].eq(PLAIN).to_numpy() & (cost > 0)
     table["recovered"] = np.where(rules, table["difference"] / np.where(rules, cost, 1.0), np.nan)
     return USES.check(table)
+
+
+def _rival(rule: str) -> str | None:
+    """The same rule by S_global alone; none for that itself, and for what reads no signal."""
+    for told in (WEIGHTS, CHOICES):
+        if rule in told.values() and rule not in (told[GLOBAL], SMALL_LOSS):
+            return told[GLOBAL]
+    return None
 
 
 def order_table(outcomes: pd.DataFrame, method: str, steps: int, level: float) -> pd.DataFrame:

@@ -9,11 +9,14 @@ SIGNALS = {
     "S_global": "s_global",
     "S_local": "s_local",
     "S_global and S_local": "s_sum",
+    "agreement": "agreement",
 }
 """What may tell a wrong caption, by the driver that gives it; all of the untrained method."""
 DOUBT = "1 - C"
 """The sign of the method's own reweighting: what is inconsistent counts more."""
 SMALL_LOSS = "small loss"
+GLOBAL = "S_global"
+"""What needs no local look: the rival of every other signal."""
 WEIGHTS = {**{name: f"{name} as weight" for name in SIGNALS}, DOUBT: f"{DOUBT} as weight"}
 CHOICES = {**{name: f"most of {name}" for name in SIGNALS}, SMALL_LOSS: SMALL_LOSS}
 """Rules that leave out of each batch as many pairs as there are wrong ones; the small loss of Han et al. 2018."""
@@ -27,6 +30,8 @@ ORDERS = (ALL_AT_ONCE, AT_RANDOM, "high C first", "low C first", "high S_global 
 
 CLEAN = "none"
 """The condition without wrong captions."""
+CLEAN_CAPTIONS = "clean captions"
+"""What the cost of the noise is counted from."""
 
 
 @dataclass(frozen=True)
