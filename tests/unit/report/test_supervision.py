@@ -8,7 +8,7 @@ import pytest
 from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.catalogue import METHODS, REGION_METHODS
-from vialign.config.methods import SearchConfig, TrainingConfig
+from vialign.config.methods import TrainingConfig
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.sections.supervision import supervision
 
@@ -52,14 +52,15 @@ def test_methods_without_more_stand_in_the_table_alone(evidence):
 
 
 def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
-    config = fake_config().model_copy(
-        update={"training": TrainingConfig(batch=10, steps=7, early_steps=2, search=SearchConfig(factors=(1.0, 3.0)))}
-    )
+    # The search of one method was widened by one candidate, that of another not.
+    tried = ["lora", "lora", "lora", "vinvl", "vinvl", "vialign", "vialign"]
+    evidence.frames["search"] = pd.DataFrame({"method": tried})
+    config = fake_config().model_copy(update={"training": TrainingConfig(batch=10, steps=7, early_steps=2)})
     page = read_page("".join(supervision(evidence, config, ["frozen", "lora-wise", "vinvl", "tip-adapter", "vialign"])))
     rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
     assert rows == [
         ["frozen", "no", "no", "no", "no", "0", "0"],
-        ["lora-wise", "no", "no", "no", "yes", "70", "40"],
+        ["lora-wise", "no", "no", "no", "yes", "70", "60"],
         ["vinvl", "no", "yes", "no", "yes", "70", "40"],
         ["tip-adapter", "no", "no", "no", "no", "1,000", "0"],
         ["vialign", "yes", "no", "yes", "yes", "70", "40"],

@@ -3,7 +3,7 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.catalogue import CURRICULUM, GIVEN, METHODS, REGION_METHODS, trained_as
+from vialign.catalogue import CURRICULUM, GIVEN, METHODS, REGION_METHODS, family, trained_as
 from vialign.config.experiment import Config
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
@@ -18,7 +18,7 @@ def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[
     """What each method is given and sees, as a table; then a line for each that is told more than images and captions:
     what, and what it costs.
     """
-    return [*_terms(config, methods), *_told(evidence, config, methods)]
+    return [*_terms(evidence, config, methods), *_told(evidence, config, methods)]
 
 
 def pairs_seen(method: str, config: Config) -> int:
@@ -29,23 +29,32 @@ def pairs_seen(method: str, config: Config) -> int:
     return config.baselines.cache_pairs if "baselines.cache_pairs" in known.sizes else 0
 
 
-def _terms(config: Config, methods: list[str]) -> list[Markup]:
+def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """The terms of the comparison: a row a method, a column a kind of supervision, and the pairs that it saw."""
     listed = [method for method in methods if trained_as(method) in METHODS]
     if not listed:
         return []
     training = config.training
     made = training.negatives > 0 and training.hardest < 1
-    tried = len(training.search.factors) * training.early_steps * training.batch
+    search = evidence.get("search")
+    candidates = {} if search is None else search["method"].value_counts().to_dict()
     rows = []
     for method in listed:
         seen = pairs_seen(method, config)
         given = METHODS[trained_as(method)].given
         marks = {name: "yes" if name in given else "no" for name in GIVEN}
         learns = METHODS[trained_as(method)].rate is not None or method in CURRICULUM
-        searched = tried if learns and len(training.search.factors) > 1 else 0
+        searched = candidates.get(family(trained_as(method)), 0) if learns else 0
         negatives = "yes" if learns and made else "no"
-        rows.append({"method": method, **marks, "negatives": negatives, "pairs": seen, "searched": searched})
+        rows.append(
+            {
+                "method": method,
+                **marks,
+                "negatives": negatives,
+                "pairs": seen,
+                "searched": searched * training.early_steps * training.batch,
+            }
+        )
     columns = [
         Show("method", "Method"),
         Show("boxes", "Boxes in training"),

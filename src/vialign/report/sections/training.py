@@ -76,9 +76,10 @@ def _search(evidence: Evidence, config: Config) -> list[Markup]:
     return [
         heading(title, 4),
         paragraph(
-            "Every trained method has the same candidates around its own rate, the same steps and one seed. What it "
-            "scores on selection after them decides: the mean of recall and accuracy against negatives, or recall "
-            "alone where no negatives are used."
+            "Every trained method has the same candidates around its own rate, the same steps and one seed; while the "
+            "best is at the edge, further ones are tried beyond it, at most {}. What it scores on selection after them "
+            "decides: the mean of recall and accuracy against negatives, or recall alone where no negatives are used.",
+            config.training.search.widen,
         ),
         table,
     ]
