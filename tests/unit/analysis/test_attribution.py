@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from planted import CALIBRATION, Vocabulary, planted_world
-from vialign.analysis.attribution.dictionaries import encode_unfitted
+from vialign.analysis.attribution.dictionaries import encode_true_boxes, encode_unfitted
 from vialign.analysis.attribution.findings import attribution_table, carriers
 from vialign.analysis.attribution.names import CLAIMS, DECISIVE, DRIVER, DRIVERS, FROZEN, LOCAL, MEANINGS, SHIPPED
 from vialign.analysis.attribution.replacements import (
@@ -21,6 +21,7 @@ from vialign.analysis.attribution.replacements import (
 from vialign.analysis.attribution.running import frozen_outcomes, measured_captions, replaced_outcomes
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
+from vialign.data.base import image_table
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.methods.baselines.frozen import Frozen
 from vialign.methods.curriculum.method import CurriculumMethod
@@ -101,7 +102,7 @@ def test_no_image_keeps_its_prototypes_in_a_shuffle(data):
 def test_dictionaries_take_the_place_of_prototypes_and_phrases(data):
     encoded = {"without boxes": {split: (part.prototypes, part.phrases) for split, part in data.items()}}
     names = [replacement.name for replacement in local_replacements(encoded, 0)]
-    assert names == [name for name in LOCAL if name != "unfitted dictionary"]
+    assert names == [name for name in LOCAL if name not in ("unfitted dictionary", "ground-truth boxes")]
     (taken,) = [found for found in local_replacements(encoded, 0) if found.name == "without boxes"]
     assert taken.data(data["selection"], "train").prototypes is data["train"].prototypes
 
@@ -224,3 +225,35 @@ def test_random_atoms_are_drawn_by_the_seed_and_leave_the_phrases(data):
     first, again, other = (encode_unfitted({"train": Store()}, phrases, fitted, seed)["train"] for seed in (0, 0, 1))
     assert first[1] is phrases["train"] and torch.equal(first[0].features, again[0].features)
     assert not torch.equal(first[0].features, other[0].features)
+
+
+def test_a_labelled_box_is_a_prototype_where_it_lies_and_of_the_patches_that_it_covers():
+    fitted = VisualDisentangler((dimension := 8), (4, 4), 6, 2, 3, 0.1, 2).eval()
+    torch.nn.init.normal_(fitted.up.weight, generator=torch.Generator().manual_seed(1))
+
+    class Store:
+        ids = ("a", "b")
+        held = torch.randn(2, 16, dimension, generator=torch.Generator().manual_seed(0))
+
+        def patches(self, start, stop):
+            return self.held[start:stop]
+
+    frame = image_table([(name, "train", f"{name}.png", 40, 40) for name in ("b", "other", "a")])
+    boxes = [("a", "o0", 0, 0, 20, 10), ("a", "o1", 30, 20, 10, 20), ("b", "o0", 10, 10, 10, 10)]
+    columns = ["image_id", "object_id", "x", "y", "width", "height"]
+    objects = pd.DataFrame(boxes, columns=columns).assign(name="thing", attributes=[[]] * 3)
+    phrases = planted_world(Vocabulary(DIMENSION), 2, 1).phrases
+    encoded = encode_true_boxes({"train": Store()}, {"train": phrases}, fitted, frame, objects, "shortest")
+    found, kept = encoded["train"]
+    assert kept is phrases and found.features.shape == (2, 2, dimension)
+    # Two whole patches of sixteen in the upper left corner, two in the lower right, one alone: by hand.
+    assert found.moments[0, :, [0, 1, 4]].tolist() == [
+        pytest.approx([0.25, 0.125, 2 / 16]),
+        pytest.approx([0.875, 0.75, 2 / 16]),
+    ]
+    assert found.moments[1, 0, :2].tolist() == pytest.approx([0.375, 0.375]) and found.mass[1].tolist() == [1.0, 0.0]
+    unit = torch.nn.functional.normalize(Store.held[0], dim=-1)
+    pooled = unit[[0, 1]].mean(dim=0)
+    moved = fitted.up(torch.nn.functional.gelu(fitted.down(torch.nn.functional.normalize(pooled, dim=-1))))
+    expected = torch.nn.functional.normalize(pooled + moved, dim=-1).detach()
+    torch.testing.assert_close(found.features[0, 0], expected)

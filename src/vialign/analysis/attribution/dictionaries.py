@@ -1,4 +1,4 @@
-"""Local parts that were not fitted as shipped: one that saw no labelled box, and one of random atoms."""
+"""Local parts that are not as shipped: of few labelled boxes or none, of random atoms, and of the true boxes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,19 +6,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import encode_images, encode_texts
+from vialign.disentangle.boxes import box_targets
 from vialign.disentangle.prototype_quality import random_atoms
 from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, unboxed
 from vialign.disentangle.types import Phrases, Prototypes
-from vialign.disentangle.visual import VisualDisentangler
+from vialign.disentangle.visual import VisualDisentangler, VisualParts
 from vialign.disentangle.visual_fitting import fit_visual
+from vialign.progress import track
 from vialign.random import generator
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
 
+_BLOCK = 256
+"""Images whose patches are read together."""
 Encoded = dict[str, tuple[Prototypes, Phrases]]
 """Prototypes and phrases of each split."""
 
@@ -112,3 +119,44 @@ def encode_unfitted(
     """Every split with prototypes of random atoms; phrases as they are."""
     dictionary = random_atoms(fitted, seed)
     return {split: (encode_images(dictionary, store), phrases[split]) for split, store in images.items()}
+
+
+def encode_true_boxes(
+    images: Mapping[str, "ImageFeatures"],
+    phrases: Mapping[str, Phrases],
+    fitted: VisualDisentangler,
+    frame: pd.DataFrame,
+    objects: pd.DataFrame,
+    resize_mode: str,
+) -> Encoded:
+    """Every split with a prototype for each labelled box instead of those that the dictionary finds; phrases as they
+    are.
+
+    A box pools its patches by the share of each that it covers, through the dictionary's own residual map, and lies
+    where it lies: what the local part would be if nothing had to be found. `frame` (IMAGES) and `objects` (OBJECTS) may
+    hold more images than the splits.
+    """
+    found = {}
+    ordered = frame.set_index("image_id")
+    for split, store in images.items():
+        rows = ordered.loc[list(store.ids)].reset_index()
+        own = objects[objects["image_id"].isin(rows["image_id"])]
+        coverage = box_targets(own, rows, fitted.grid, merge=False, resize_mode=resize_mode).coverage
+        blocks = []
+        for start in track(range(0, len(rows), _BLOCK), f"prototypes of the labelled boxes of {split}"):
+            block = slice(start, min(start + _BLOCK, len(rows)))
+            blocks.append(_pooled(fitted, store.patches(block.start, block.stop), coverage[block].float()))
+        found[split] = (Prototypes.concatenate(blocks), phrases[split])
+    return found
+
+
+def _pooled(
+    fitted: VisualDisentangler,
+    patches: Float[Tensor, "image patch dim"],
+    coverage: Float[Tensor, "image target patch"],
+) -> Prototypes:
+    with torch.no_grad():
+        unit = fitted.parts(patches).patches
+        targets = torch.arange(coverage.shape[1]).expand(len(coverage), -1)
+        prototypes = fitted.prototypes_of(VisualParts(unit, coverage.transpose(1, 2), targets))
+    return replace(prototypes, maps=None)

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vialign.analysis.attribution.dictionaries import Encoded, encode_labelled, encode_unfitted
+from vialign.analysis.attribution.dictionaries import (
+    Encoded,
+    encode_labelled,
+    encode_true_boxes,
+    encode_unfitted,
+)
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
 from vialign.disentangle import load_visual
@@ -27,12 +32,21 @@ class _Stores:
 
 
 def encode_dictionaries(run: Run) -> None:
-    """Every split as a dictionary without boxes, where there are any, and one of random atoms encode it."""
+    """Every split as a dictionary without boxes, where there are any, and one of random atoms encode it, and with its
+    labelled boxes in the place of what a dictionary finds, where every image has some.
+    """
     stores = _stores(run)
     phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1].index(slice(None)) for split in stores.images}
-    unfitted = encode_unfitted(stores.images, phrases, load_visual(run.input.visual), run.config.seed)
-    unboxed = {f"unboxed_{split}": pair for split, pair in _labelled(run, stores, [0]).get(0, {}).items()}
-    _write(run, {**{f"unfitted_{split}": pair for split, pair in unfitted.items()}, **unboxed})
+    fitted = load_visual(run.input.visual)
+    found = {"unfitted": encode_unfitted(stores.images, phrases, fitted, run.config.seed)}
+    objects = read_table(run.input.objects, OBJECTS)
+    if all(set(store.ids) <= set(objects["image_id"]) for store in stores.images.values()):
+        mode = load_backbone(run.config.backbone, run.config.seed).resize_mode
+        frame = read_table(run.input.images, IMAGES)
+        found["true"] = encode_true_boxes(stores.images, phrases, fitted, frame, objects, mode)
+    unboxed = _labelled(run, stores, [0])
+    found |= {"unboxed": unboxed[0]} if unboxed else {}
+    _write(run, {f"{name}_{split}": pair for name, encoded in found.items() for split, pair in encoded.items()})
 
 
 def encode_few_labels(run: Run) -> None:

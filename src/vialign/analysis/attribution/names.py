@@ -8,7 +8,14 @@ FROZEN = "frozen"
 """The backbone alone: what the gain is a gain over."""
 DRIVERS = ("constant", "shuffled", "noise", "s_global", "s_local", "s_sum", "agreement", "consistency", "oracle")
 """In the place of the driver; one that the method has already is left out."""
-LOCAL = ("best match only", "geometry alone", "without boxes", "shuffled prototypes", "unfitted dictionary")
+LOCAL = (
+    "best match only",
+    "geometry alone",
+    "without boxes",
+    "shuffled prototypes",
+    "unfitted dictionary",
+    "ground-truth boxes",
+)
 """In the place of the local part, which as shipped is the best matches with the geometry of both arguments."""
 DECISIVE = ("constant", "shuffled", "best match only")
 """What decides whether C, or geometry, carries the gain: tried on the full model too."""
@@ -27,6 +34,7 @@ MEANINGS = {
     "without boxes": "a dictionary and phrase units fitted without a labelled box",
     "shuffled prototypes": "the prototypes of another image",
     "unfitted dictionary": "prototypes of random atoms",
+    "ground-truth boxes": "a prototype for each labelled box, which nothing had to find: an upper bound",
 }
 """What stands in the place, as a phrase."""
 

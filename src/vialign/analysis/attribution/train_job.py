@@ -18,7 +18,7 @@ from vialign.signal.calibration import read_calibration
 from vialign.stage import Run
 from vialign.tables.evaluation import OUTCOMES
 
-FILES = {"without boxes": "unboxed", "unfitted dictionary": "unfitted"}
+FILES = {"without boxes": "unboxed", "unfitted dictionary": "unfitted", "ground-truth boxes": "true"}
 """What each of the dictionaries is called among the files."""
 
 
