@@ -1,6 +1,7 @@
 """The demo backbone's recipe: its merges, its batches, its loss, and that it learns."""
 
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import load_file
 
 from vialign.backbone.byte_pairs import DEMO_MERGES
 from vialign.backbone.pretrain import batch_rows, draw_corpus, learn_merges, pretrain_demo, write_merges
@@ -80,9 +82,16 @@ def test_the_recipe_writes_weights_that_the_model_takes(tmp_path: Path) -> None:
     paths = {"weights": tmp_path / "w.safetensors", "merges": tmp_path / "m.gz", "log_table": tmp_path / "l.parquet"}
     pretrain_demo(config, 0, **paths, provenance={"seed": "0"})
     assert read_provenance(paths["weights"])["architecture"] == "vialign-scenes"
-    import json
-
-    from safetensors.torch import load_file
-
     model = CLIP(**json.loads((ASSETS / "vialign-scenes.json").read_text()))
     model.load_state_dict(load_file(paths["weights"]))
+
+
+def test_a_training_goes_on_from_a_checkpoint_with_captions_whose_relations_hold(tmp_path: Path) -> None:
+    settings = {"pretrain_steps": 1, "pretrain_images": 64, "pretrain_learning_rate": 1e-9}
+    config = BackboneConfig(**settings, pretrain_from="package", pretrain_captions="true")
+    paths = {"weights": tmp_path / "w.safetensors", "merges": tmp_path / "m.gz", "log_table": tmp_path / "l.parquet"}
+    pretrain_demo(config, 0, **paths, provenance={"seed": "0"})
+    begun, shipped = load_file(paths["weights"]), load_file(ASSETS / "vialign-scenes.safetensors")
+    assert all(torch.allclose(begun[name], tensor, atol=1e-6) for name, tensor in shipped.items())
+    true, blind = (draw_corpus(3, 40, captions, singles=0.0) for captions in ("true", "blind"))
+    assert not true.single.any() and true.captions != blind.captions
