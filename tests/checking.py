@@ -1,12 +1,16 @@
 """The run-time type checker that pytest puts on every function of the packages with tensors (see pyproject.toml)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from beartype import BeartypeConf, beartype
 from jaxtyping import config
 
+LIMIT = 1000
+"""Checks of one test, after which its calls go unchecked: what a loop calls a thousand times has shown its types, and a
+long training or a simulation takes up to twice as long with them."""
+_spent = {"checks": 0}
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
@@ -18,21 +22,22 @@ def typechecker(function: Callable) -> Callable:
     """
     hints = function.__annotations__
     function.__annotations__ = {name: hint if _checkable(hint) else Any for name, hint in hints.items()}
-    return _check(function)
+    checked = _check(function)
+
+    @wraps(function)
+    def counted(*arguments: Any, **named: Any) -> Any:
+        _spent["checks"] += 1
+        if _spent["checks"] >= LIMIT:
+            config.update("jaxtyping_disable", True)
+        return checked(*arguments, **named)
+
+    return counted
 
 
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Calls without these checks, for what repeats the same calls thousands of times.
-
-    A long training or a simulation takes up to twice as long with them, and other tests check the same functions.
-    """
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        config.update("jaxtyping_disable", before)
+def begin_checks() -> None:
+    """A test begins: its calls are checked again."""
+    _spent["checks"] = 0
+    config.update("jaxtyping_disable", False)
 
 
 def _checkable(hint: object) -> bool:

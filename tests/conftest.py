@@ -4,13 +4,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from checking import unchecked
+from checking import begin_checks
 from documentation import build as build_site
 from warm_python import warm_python
 
@@ -60,11 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=order)
 
 
-@pytest.fixture(autouse=True)
-def _types(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No run-time checks of types and shapes in tests marked `unchecked`."""
-    with unchecked() if request.node.get_closest_marker("unchecked") else nullcontext():
-        yield
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The first calls of every test have their types and shapes checked."""
+    begin_checks()
 
 
 @pytest.fixture(scope="session")

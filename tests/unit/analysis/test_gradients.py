@@ -230,7 +230,6 @@ def test_samples_without_a_gradient_are_left_out():
     assert rows["samples"].sum() == 150 and rows["consistency"].min() > 0.2
 
 
-@pytest.mark.unchecked
 def test_the_tables_of_two_trainings_are_as_declared_and_repeat(world):
     config = GradientConfig(points=3, batches=3, batch=8, moments=2, bins=3)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checking import unchecked
 from unit.disentangle.planted_world import GRID, FakeImageFeatures, FakeTextFeatures, make_captions, make_images
 from vialign.analysis.loss_ablation import TEXT_TERMS, VISUAL_TERMS, TextInputs, ablate_losses, add_local_rows, compared
 from vialign.config.disentangle import TextConfig, VisualConfig
@@ -54,8 +53,7 @@ def table():
         {split: world.units for split, world in captions.items()},
         captions["selection"].units,
     )
-    with unchecked():
-        return ablate_losses(visual_inputs, text_inputs, VISUAL, TEXT, "planted", 0)
+    return ablate_losses(visual_inputs, text_inputs, VISUAL, TEXT, "planted", 0)
 
 
 def test_the_terms_are_weights_of_the_config():

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checking import unchecked
 from vialign.analysis.theory import (
     BATCH,
     WORLDS,
@@ -29,8 +28,7 @@ from vialign.tables.theory import THEORY_WORLDS
 
 @pytest.fixture(scope="module")
 def tables():
-    with unchecked():
-        return theory()
+    return theory()
 
 
 @pytest.fixture(scope="module")

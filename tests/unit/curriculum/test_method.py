@@ -158,7 +158,6 @@ def test_gradients_reach_every_module_after_the_first_step(data, validation):
     assert silent == []
 
 
-@pytest.mark.unchecked
 def test_correction_learns_who_is_where_and_the_head_alone_cannot(data, validation):
     """The positive and the negative control of the module's claim: roles and relations of unseen images."""
     for modules in (("correct",), MODULES):
@@ -169,14 +168,12 @@ def test_correction_learns_who_is_where_and_the_head_alone_cannot(data, validati
     assert abs(result.monitor["negatives"].iloc[-1] - 0.5) < 0.1
 
 
-@pytest.mark.unchecked
 def test_nothing_is_learned_when_places_belong_to_other_images(vocabulary):
     shuffled = [planted_world(vocabulary, count, seed, geometry=False) for count, seed in ((200, 1), (100, 2))]
     _, result = run(("correct",), *shuffled)
     assert abs(result.monitor["negatives"].iloc[-1] - 0.5) < 0.1
 
 
-@pytest.mark.unchecked
 def test_regularisation_raises_consistency(data, validation):
     means = []
     for modules in ((), ("regularise",)):

@@ -158,7 +158,6 @@ def test_phrases_find_their_prototypes(fitted_text, test_captions, train_images)
     assert same_content(fitted_text[0], test_captions, shuffled) < 0.2  # the same prototypes under the wrong images
 
 
-@pytest.mark.unchecked
 def test_prototypes_of_other_images_teach_nothing(train_captions, test_captions, train_images):
     world = train_captions
     prototypes = planted_prototypes(world, train_images.labels, 0)

@@ -49,7 +49,6 @@ def test_an_unfitted_gate_weighs_both_paths_alike_at_its_confidence():
     assert share[0].item() == pytest.approx(0.5, abs=close(torch.float32, 16)) and share[1] > 0.5 > share[2]
 
 
-@pytest.mark.unchecked
 def test_the_fit_is_as_likely_as_gradient_descent_makes_it():
     evidence = planted_evidence(0)
     fitted = fit_gate(evidence).double()

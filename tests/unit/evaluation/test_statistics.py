@@ -84,7 +84,6 @@ def test_seed_weights_belong_to_the_seed_and_one_seed_is_certain():
     assert np.abs(first - seed_weights([1, 3], 100, 0)).max() > 0.1
 
 
-@pytest.mark.unchecked
 def test_the_interval_of_a_paired_difference_covers_the_truth_as_often_as_it_says():
     """300 simulated benchmarks of 120 paired items in 60 images; nominal 95 %."""
     rng = np.random.default_rng(5)
@@ -122,13 +121,11 @@ def simulated_coverage(seeds, seed_spread, pool=400):
     return covered / 300
 
 
-@pytest.mark.unchecked
 @pytest.mark.parametrize("seeds", [5, 8])
 def test_the_interval_over_items_and_seeds_covers_the_truth_as_often_as_it_says(seeds):
     assert 0.92 <= simulated_coverage(seeds, 0.3) <= 0.98
 
 
-@pytest.mark.unchecked
 def test_the_limits_of_the_interval_over_seeds_are_those_that_are_documented():
     assert simulated_coverage(3, 0.0) > 0.98  # seeds that do not differ: the noise of the items counts twice
     # Two or three seeds that differ: too narrow.
@@ -136,7 +133,6 @@ def test_the_limits_of_the_interval_over_seeds_are_those_that_are_documented():
     assert 0.84 < simulated_coverage(2, 0.3) < 0.91
 
 
-@pytest.mark.unchecked
 def test_without_the_second_level_the_interval_is_far_too_narrow(monkeypatch):
     monkeypatch.setitem(
         globals(), "seed_weights", lambda seeds, count, seed: np.full((count, len(seeds)), 1 / len(seeds))

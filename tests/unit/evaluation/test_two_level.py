@@ -186,7 +186,6 @@ def within(share, low, high):
     return stats.binom.ppf(1e-4, TRIALS, low) <= share * TRIALS <= stats.binom.ppf(1 - 1e-4, TRIALS, high)
 
 
-@pytest.mark.unchecked
 @pytest.mark.parametrize("spread", [0.2, 0.4])
 def test_the_interval_over_images_and_five_seeds_covers_the_truth_as_often_as_it_says(simulate, spread):
     found = simulate.coverage(simulate.World(images=300, seeds=5, seed_sd=spread), TRIALS, 1)
@@ -195,14 +194,12 @@ def test_the_interval_over_images_and_five_seeds_covers_the_truth_as_often_as_it
     assert not within(found.items_covered, 0.94, 0.96) and found.items_covered < 0.85
 
 
-@pytest.mark.unchecked
 def test_seeds_that_do_not_differ_make_it_wide_and_never_narrow(simulate):
     found = simulate.coverage(simulate.World(images=300, seeds=5, seed_sd=0.0), TRIALS, 2)
     assert within(found.covered, 0.94, 0.99)
     assert within(found.items_covered, 0.94, 0.96)
 
 
-@pytest.mark.unchecked
 def test_methods_that_do_not_differ_are_called_different_as_rarely_as_the_level_says(simulate):
     found = simulate.coverage(simulate.World(images=300, seeds=5, seed_sd=0.2, gain=0.0), TRIALS, 3)
     assert within(1 - found.covered, 0.03, 0.06)

@@ -123,7 +123,6 @@ def test_nothing_is_said_of_few_checks_or_of_a_series_that_never_changes():
     assert half["correlation"].isna().sum() == 12 and half["correlation"].notna().sum() == 12
 
 
-@pytest.mark.unchecked
 def test_false_warnings_are_rare_on_unrelated_series_and_drift_is_told_by_changes():
     rng = np.random.default_rng(7)
     trainings = 100
@@ -137,7 +136,6 @@ def test_false_warnings_are_rare_on_unrelated_series_and_drift_is_told_by_change
     assert share["walk", "level"] > 0.08  # what the module says of drift, and why a warning only informs by default
 
 
-@pytest.mark.unchecked
 def test_a_planted_negative_relation_is_caught_and_a_positive_one_is_not_warned_of():
     rng = np.random.default_rng(8)
     caught = {-1: 0, 1: 0}
@@ -180,7 +178,6 @@ def test_the_early_warning_averages_seeds_over_the_last_window():
     assert early_warning(checks_of(pairs)[:0], CONFIG, LEVEL, 0) is None
 
 
-@pytest.mark.unchecked
 def test_the_early_warning_catches_what_is_planted_and_seldom_anything_else():
     rng = np.random.default_rng(4)
     metrics = rng.normal(size=(30, 2, 8))

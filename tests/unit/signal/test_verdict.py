@@ -258,7 +258,6 @@ def open_gates(shift: float, gain: float, seeds: range, images: int = 30) -> pd.
     return pd.Series(counts)
 
 
-@pytest.mark.unchecked
 def test_without_a_signal_the_gate_rarely_opens_and_its_parts_err_no_more_than_they_may():
     """`VIALIGN_SIMULATIONS=400 pytest -s -k rarely_opens` measures the rates that docs/measurements.md states."""
     repeats = int(os.environ.get("VIALIGN_SIMULATIONS", "15"))
@@ -273,7 +272,6 @@ def test_with_a_signal_the_same_simulation_opens_the_gate():
     assert (open_gates(shift=2.5, gain=2.5, seeds=range(3), images=60) >= 2).all()
 
 
-@pytest.mark.unchecked
 def test_the_diagnosis_errs_no_more_than_its_level_over_the_whole_table():
     config, repeats, wrong = SignalConfig(permutations=999, bootstrap=20), 60, 0
     for seed in range(repeats):
