@@ -100,7 +100,7 @@ FAULTS = (
     ),
     Fault(
         "grounding standardised by negatives too",
-        "methods/curriculum/ground.py",
+        "methods/ground.py",
         "mean = torch.stack([words[part].double().sum(dim=0) for part in parts]).sum(dim=0) / len(captions)",
         "mean = words[torch.arange(len(words))].double().mean(dim=0)",
         _GROUNDING,

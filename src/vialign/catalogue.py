@@ -213,6 +213,17 @@ BASELINES = {
             None,
             ("baselines.cache_pairs", "baselines.cache_share", "baselines.cache_sharpness"),
         ),
+        Method(
+            "grounding",
+            "vialign.methods.baselines.grounding",
+            "Word grounding",
+            "what the words of a caption look like in the training images joins its embedding, without training.",
+            "nothing; a ridge regression is fitted, as `curriculum.grounding` fits it",
+            "Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634",
+            None,
+            ("baselines.grounding_share", "curriculum.grounding.ridge"),
+            ("embeddings", "words"),
+        ),
     )
 }
 """Methods that vialign is compared with, by name."""

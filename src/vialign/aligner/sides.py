@@ -14,7 +14,7 @@ from vialign.disentangle import Phrases, Prototypes
 from vialign.disentangle.caption_data import require_tokens
 from vialign.errors import UserError
 from vialign.files.images import as_rgb, open_image
-from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.ground import word_summary
 from vialign.methods.objective import Objective, Side, SplitData
 from vialign.progress import track
 from vialign.tables.language import TEXTS

@@ -26,7 +26,7 @@ from vialign.gates.verdict import chosen_method
 from vialign.language.pipeline import load_pipeline
 from vialign.methods.build import build_method
 from vialign.methods.checkpoint import load_best
-from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.ground import word_summary
 from vialign.methods.objective import assemble
 from vialign.signal.calibration import SignalCalibration, read_calibration
 from vialign.signal.pairs import SplitFeatures, score_pairs

@@ -19,8 +19,8 @@ from vialign.config.experiment import Config
 from vialign.config.methods import TrainingConfig
 from vialign.errors import UserError
 from vialign.features import BackboneFacts, read_images
-from vialign.methods.curriculum.ground import word_width
 from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.ground import word_width
 from vialign.methods.objective import Objective
 from vialign.methods.sizing import sized_rank
 from vialign.signal.calibration import SignalCalibration

@@ -13,7 +13,7 @@ from vialign.features import BackboneFacts, read_images, read_texts
 from vialign.features.regions import read_regions
 from vialign.features.store import Rows, TextFeatures
 from vialign.files.artifacts import read_table
-from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.ground import word_summary
 from vialign.methods.objective import SplitData, assemble
 from vialign.signal.inputs import read_split_features
 from vialign.tables.language import TEXTS

@@ -10,8 +10,8 @@ from vialign.catalogue import MODULES
 from vialign.config.experiment import Config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.features.facts import BackboneFacts
-from vialign.methods.curriculum.ground import word_width
 from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.ground import word_width
 from vialign.signal.calibration import SignalCalibration
 
 

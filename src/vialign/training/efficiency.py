@@ -28,7 +28,7 @@ from vialign.features.regions import Regions, drawn_regions
 from vialign.files.text import read_text
 from vialign.language.units import extract_units
 from vialign.methods.build import build_method
-from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.ground import word_summary
 from vialign.methods.objective import Batch, Objective, Side, SplitData
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables.data import NEGATIVE_KINDS

@@ -14,7 +14,7 @@ from vialign.analysis.explain import _words, explain_pair, open_run
 from vialign.errors import UserError
 from vialign.methods.build import build_method
 from vialign.methods.checkpoint import load_checkpoint
-from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.ground import word_summary
 from vialign.methods.objective import assemble
 from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.language import UNIT_KINDS

@@ -9,6 +9,7 @@ from planted import Vocabulary, planted_world
 from vialign.backbone import load_backbone
 from vialign.config.data import BackboneConfig
 from vialign.features.regions import Regions
+from vialign.methods.ground import word_summary
 from vialign.methods.objective import Batch, SplitData
 
 DIMENSION = 16
@@ -67,6 +68,7 @@ def data(backbone, captions):
         "patches": output.patches["final"].half(),
         "states": (states * tokens.mask[..., None]).half(),
         "mask": tokens.mask,
+        "words": word_summary(states, tokens.mask, backbone.dimension),
         "regions": some_regions(),
     }
     return SplitData(**{**vars(world), **parts})

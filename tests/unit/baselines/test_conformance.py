@@ -40,7 +40,7 @@ CONFIG = load_config(
 )
 TRAINED = [name for name in METHODS if name not in UNTRAINED]
 START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
-START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter"}
+START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding"}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)

@@ -283,3 +283,30 @@ def test_the_share_with_the_best_score_is_chosen_and_the_first_of_equals(backbon
     best, found = choose_share(method, start, tuned, (0.0, 0.5, 1.0), score)
     assert best == 0.5 and found == {0.0: 0.5, 0.5: 1.0, 1.0: 0.5} and float(method.map[0, 0].detach()) == 0.5
     assert choose_share(method, start, tuned, (0.0, 1.0), score)[0] == 0.0
+
+
+# ------------------------------------------------------------------------------------- word grounding
+
+
+def test_word_grounding_alone_is_the_regression_of_the_curriculum_beside_the_frozen_score(backbone, data):
+    method = build("grounding", backbone)
+    frozen = build_method("frozen", CONFIG, backbone, CALIBRATION, 0)
+    torch.testing.assert_close(score_matrix(method, data, 8), score_matrix(frozen, data, 8))
+    method.begin(data)
+    words = data.words[torch.arange(len(data.texts))].double()
+    chosen, owner = words[data.captions], data.image_of_text[data.captions]
+    deviation = chosen.std(dim=0, correction=0)
+    deviation = torch.where(deviation > 1e-6, deviation, 1.0)
+    standardised, target = (chosen - chosen.mean(dim=0)) / deviation, data.image_pooled.double()
+    target = (target - target.mean(dim=0))[owner]
+    # Ridge as least squares with rows that pull every weight to zero.
+    pull = math.sqrt(CONFIG.curriculum.grounding.ridge * len(chosen)) * torch.eye(chosen.shape[1], dtype=torch.float64)
+    rows = torch.cat([standardised, pull]), torch.cat([target, torch.zeros(len(pull), target.shape[1]).double()])
+    weight = torch.linalg.lstsq(*rows).solution
+    seen = F.normalize(standardised @ weight, dim=-1)
+    texts = F.normalize(data.text_pooled[data.captions] + CONFIG.baselines.grounding_share * seen, dim=-1)
+    expected = (data.image_pooled.double() @ texts.T).float()
+    torch.testing.assert_close(score_matrix(method, data, 8), expected, atol=1e-4, rtol=0)
+    again = build("grounding", backbone)
+    again.load_state(method.state())
+    torch.testing.assert_close(score_matrix(again, data, 8), score_matrix(method, data, 8))

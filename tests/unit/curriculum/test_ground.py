@@ -15,10 +15,10 @@ from tolerance import close
 from vialign.catalogue import MODULES
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
+from vialign.methods import ground
 from vialign.methods.checkpoint import load_checkpoint, save_checkpoint
-from vialign.methods.curriculum import ground
-from vialign.methods.curriculum.ground import WordGrounding, word_summary
 from vialign.methods.curriculum.method import CurriculumMethod
+from vialign.methods.ground import WordGrounding, word_summary
 from vialign.training.loop import train
 from vialign.training.monitor import check
 

@@ -16,7 +16,9 @@ from vialign.config.data import BackboneConfig
 from vialign.config.experiment import load_config
 from vialign.config.methods import GroundingConfig
 from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.features.facts import BackboneFacts
 from vialign.methods.build import build_method
+from vialign.methods.ground import word_width
 from vialign.training.efficiency import Bench, method_subject
 
 CONFIG = load_config(
@@ -55,8 +57,9 @@ def test_what_a_baseline_stores_beyond_the_backbone_is_what_it_trains(name, benc
     subject = method_subject(bench, CONFIG, name)
     extra = count_stored(subject.modules) - count_stored([bench.backbone.model])
     trained = build_method(name, CONFIG, bench.backbone, CALIBRATION, 0).trainable().values()
-    kept = 2 * 16 * CONFIG.baselines.cache_pairs if name == "tip-adapter" else 0
-    assert extra == sum(parameter.numel() for parameter in trained) + kept
+    words = word_width(BackboneFacts.of(bench.backbone))
+    kept = {"tip-adapter": 2 * 16 * CONFIG.baselines.cache_pairs, "grounding": words * 16 + 2 * words}
+    assert extra == sum(parameter.numel() for parameter in trained) + kept.get(name, 0)
 
 
 def test_crops_are_images_of_their_own(bench):

@@ -8,7 +8,7 @@ import torch
 
 from vialign.features.store import StoreWriter, read_images, read_texts
 from vialign.methods import inputs
-from vialign.methods.curriculum.ground import word_summary
+from vialign.methods.ground import word_summary
 
 FACTS = {"architecture": "tiny", "padding": "7", "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
 

@@ -17,12 +17,12 @@ from vialign.contrastive import contrastive_loss
 from vialign.disentangle.geometry import GEOMETRY
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.methods.curriculum.correct import FeatureCorrection, local_matches, local_scores
-from vialign.methods.curriculum.ground import WordGrounding
 from vialign.methods.curriculum.guide import SignalGuide
 from vialign.methods.curriculum.head import ContrastiveHead
 from vialign.methods.curriculum.padding import by_size, used_prototypes, used_units, without_absent, without_padding
 from vialign.methods.curriculum.regularise import ConsistencyRegulariser
 from vialign.methods.curriculum.reweight import AmbiguityWeights
+from vialign.methods.ground import WordGrounding
 from vialign.methods.objective import Batch, Objective, Side, SplitData, select
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.drivers import Driver, SignalDriver
