@@ -295,7 +295,7 @@ def test_what_the_worked_diffs_add_passes_its_tests(extended):
     chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py", "unit/data/test_pairs.py"]
     chosen += ["unit/analysis/test_lengths.py", "unit/evaluation/test_agreement_rho.py"]
     names = "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper"
-    names += " or test_pairs or test_lengths or test_agreement_rho"
+    names += " or test_pairs or test_lengths or test_agreement_rho or output_of_the_rule"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     command += [*(f"tests/{path}" for path in chosen), "-k", names]
     settings = environment(PYTHONPATH=str(extended / "src"))
