@@ -14,15 +14,15 @@ from vialign.tables.gates import BUDGET
 def budget_verdict(
     budget: pd.DataFrame,
     gate: GateConfig,
-    law: BudgetConfig,
+    constraints: BudgetConfig,
     method: str = "vialign",
     evidence: str = "budget/ledger.parquet",
 ) -> pd.DataFrame:
     """VERDICT of the budget gate: the limits that the ledger (BUDGET) sets the full method are kept.
 
-    Limits bind where `law.binds` says; elsewhere, and for other methods, they inform. Only a *broken* limit stops, an
-    undecided one too where `law.strict`. Counted operations and bytes decide what the clock cannot: they bind at a
-    stage whose time is undecided. Raises ValueError when the ledger sets the method no limit.
+    Limits bind where `constraints.binds` says; elsewhere, and for other methods, they inform. Only a *broken* limit
+    stops, an undecided one too where `constraints.strict`. Counted operations and bytes decide what the clock cannot:
+    they bind at a stage whose time is undecided. Raises ValueError when the ledger sets the method no limit.
     """
     BUDGET.check(budget)
     limited = budget[budget["limit"].notna()]
@@ -37,7 +37,7 @@ def budget_verdict(
         measure = str(row["measure"])
         stage, counted, _ = measure.partition("_operations" if "_operations" in measure else "_bytes")
         informs = counted and (row["backbone"], stage) not in undecided
-        binds = row["method"] == method and law_binds(str(row["backbone"]), law)
+        binds = row["method"] == method and limits_bind(str(row["backbone"]), constraints)
         rows.append(
             {
                 "criterion": f"{row['method']} on {row['backbone']}: {measure} stays under {row['limit']:g} "
@@ -54,7 +54,7 @@ def budget_verdict(
             }
         )
     rows.sort(key=lambda row: not row["required"])
-    return with_action("budget", rows, gate, strict=law.strict)
+    return with_action("budget", rows, gate, strict=constraints.strict)
 
 
 def _limit_reason(row: dict[Hashable, Any], binds: bool, counted: bool) -> str:
@@ -66,6 +66,6 @@ def _limit_reason(row: dict[Hashable, Any], binds: bool, counted: bool) -> str:
     return said if binds else f"{said}; for information"
 
 
-def law_binds(backbone: str, law: BudgetConfig) -> bool:
+def limits_bind(backbone: str, constraints: BudgetConfig) -> bool:
     """Whether limits on this backbone decide the gate; the ledger names a backbone by its architecture first."""
-    return law.binds == "everywhere" or backbone.startswith(law.reference)
+    return constraints.binds == "everywhere" or backbone.startswith(constraints.reference)

@@ -35,7 +35,7 @@ _STOPS = {
     "early": "at the early check the full model fell behind the strong baseline, or C moved against it",
 }
 
-_LAW = {
+_COST = {
     "kept": "",
     "undecided": "; whether that is inside the efficiency budget this machine could not tell",
     "broken": ", but outside the efficiency budget",
@@ -129,16 +129,16 @@ def _gained(evidence: Evidence, config: Config) -> str:
         return "Not known yet: this run did not hold the modules against both the frozen backbone and LoRA."
     frozen, lora = (outcome(part, config) for part in wins.values() if part is not None)
     combining, retrieval = _combining(evidence, config), frozen == "better" and lora == "better"
-    law = _LAW[budget_outcome(evidence)]
+    cost = _COST[budget_outcome(evidence)]
     both = "the modules beat both the frozen backbone and LoRA"
     if combining == "better" and retrieval:
-        return f"Yes, on this data: {both} on how concepts combine and in retrieval{law}."
+        return f"Yes, on this data: {both} on how concepts combine and in retrieval{cost}."
     if combining == "better":
-        return f"Partly, on this data: {both} on how concepts combine{law}; {_IN_RETRIEVAL[frozen, lora]}."
+        return f"Partly, on this data: {both} on how concepts combine{cost}; {_IN_RETRIEVAL[frozen, lora]}."
     if retrieval and combining == "unmeasured":
-        return f"Yes, on this data: {both} in retrieval{law}."
+        return f"Yes, on this data: {both} in retrieval{cost}."
     if retrieval:
-        return f"Partly, on this data: {both} in retrieval{law}; {_IN_COMBINING[combining]}."
+        return f"Partly, on this data: {both} in retrieval{cost}; {_IN_COMBINING[combining]}."
     if frozen == "worse":
         return "No: on this data the modules make retrieval worse than the frozen backbone."
     answer = "Partly" if frozen in ("better", "partly") else "No"

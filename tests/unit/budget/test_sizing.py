@@ -14,7 +14,7 @@ def low_rank(rank: int) -> int:
     return count_parameters([pair])
 
 
-def test_the_largest_rank_inside_the_law_by_hand():
+def test_the_largest_rank_inside_the_limit_by_hand():
     # rank r needs 1024 r + 512 parameters; 20 of them 20,992, 21 of them 22,016
     assert largest_rank(low_rank, 22_016, range(1, 65)) == 20
     assert largest_rank(low_rank, 22_017, range(1, 65)) == 21

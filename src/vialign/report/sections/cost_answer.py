@@ -45,10 +45,10 @@ def costs(evidence: Evidence) -> list[Markup]:
             for _, row in part.iterrows()
         )
         found.append(say("<em>{}</em> on <code>{}</code>: {}.", method, backbone, costs))
-    return [*there(_law(evidence)), *found] or unknown(evidence, "the ledger has no limit of this method")
+    return [*there(_outcome(evidence)), *found] or unknown(evidence, "the ledger has no limit of this method")
 
 
-def _law(evidence: Evidence) -> Markup | None:
+def _outcome(evidence: Evidence) -> Markup | None:
     verdict = evidence.get("gate_budget")
     if verdict is None:
         return None
