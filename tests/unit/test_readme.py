@@ -15,9 +15,11 @@ def page(repository):
     return (repository / "README.md").read_text(encoding="utf-8")
 
 
-def test_it_is_short_and_has_one_picture(page):
+def test_it_is_short_and_shows_one_picture_and_the_map_where_it_is_unfolded(page):
     assert len(page.split()) < 700
-    assert len(re.findall(r"!\[", page)) == 1
+    shown, _, folded = page.partition("<details>")
+    assert len(re.findall(r"!\[", shown)) == 1
+    assert re.findall(r"!\[.*?\]\((.+?)\)", folded) == ["docs/images/map.svg"]
     assert not re.search(r"\[[-+]?\d", BLOCK.sub("", page)), "intervals stand in docs/results.md"
 
 
