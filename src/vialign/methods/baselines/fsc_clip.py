@@ -4,7 +4,10 @@ A negative caption is told from the true one twice: by the embeddings, and by it
 it looks at. Both losses weigh down what is told apart already (focal) and leave the negative some share of the truth
 (label smoothing), since a rule-made negative is at times as right as its caption. What differs from the paper: one
 negative a caption, by the rules of the run; the adapters of `lora`, which lie on attention projections alone; and the
-shared recipe. On a convolutional trunk the patches come through the trunk, which is not trained, so it is slow there.
+shared recipe. The authors' code (https://github.com/ytaek-oh/fsc-clip) leaves out the start token, which takes part
+here, and reads patches without the tower's last norm; it keeps small weights unless it is told to drop them
+(`--sim-sparsify`). On a convolutional trunk the patches come through the trunk, which is not trained, so it is slow
+there.
 """
 
 from typing import TYPE_CHECKING
