@@ -9,17 +9,20 @@ import pandas as pd
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
 from vialign.evaluation.item_files import read_item_file
+from vialign.evaluation.published_means import MEANS
 from vialign.evaluation.published_values import NAMES, percents
 
 RETRIEVAL = {"flickr30k": ("flickr_i2t", "flickr_t2i"), "coco": ("coco_i2t", "coco_t2i")}
 """Columns with R@1 of both directions, by data set."""
-COMPOSITION = {"sugarcrepe": "SugarCrepe, mean accuracy of its seven parts", "winoground": "Winoground, group score"}
+GROUPS = {"winoground": "Winoground, group score", "colorswap": "ColorSwap, group score"}
+GROUPS |= {"mmvp_vlm": "MMVP-VLM, group score"}
+"""Columns with the group score of one benchmark."""
+COMPOSITION = {**{name: mean.what for name, mean in MEANS.items()}, **GROUPS}
 """Columns whose value is one that a run measures too, with what it is."""
 AVERAGES = ("comp_avg", "i2t_avg", "t2i_avg")
 """Means over benchmarks as the source computes them."""
 TUNED = "-ft"
 """How the checkpoint of a model ends that was tuned from another."""
-SUGARCREPE = ("add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,15 @@ def own_points(results: pd.DataFrame, dataset: str, split: str) -> pd.DataFrame:
     columns = ["model", *(name for pair in RETRIEVAL.values() for name in pair), *COMPOSITION]
     if dataset not in RETRIEVAL or dataset in EMBEDDED:
         return pd.DataFrame(columns=columns)
-    means = results[results["convention"] == "micro"].set_index(["method", "benchmark", "measure"])["value"]
     rows = []
     for method in methods:
+        own = results[results["method"] == method]
+        values = own[own["convention"] == "micro"].set_index(["benchmark", "measure"])["value"]
         found: dict[str, object] = {"model": method}
         for name, direction in zip(RETRIEVAL[dataset], ("image_to_text", "text_to_image"), strict=True):
-            found[name] = means.get((method, f"{split}/{direction}", "r1"))
-        found["winoground"] = means.get((method, "winoground/winoground", "group"))
-        parts = [means.get((method, f"sugarcrepe/sugarcrepe_{kind}", "accuracy")) for kind in SUGARCREPE]
-        found["sugarcrepe"] = None if None in parts else sum(map(float, filter(None, parts))) / len(parts)
+            found[name] = values.get((f"{split}/{direction}", "r1"))
+        found |= {name: values.get((f"{name}/{name}", "group")) for name in GROUPS}
+        found |= {name: mean.of(own) for name, mean in MEANS.items()}
         rows.append(found)
     table = pd.DataFrame(rows, columns=columns)
     table[columns[1:]] = 100 * table[columns[1:]].astype(float)

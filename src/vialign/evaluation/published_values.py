@@ -13,6 +13,7 @@ import pandas as pd
 
 from vialign.errors import UserError
 from vialign.evaluation.item_files import read_item_file
+from vialign.evaluation.published_means import MEANS, METRIC
 
 LONG = ("architecture", "checkpoint", "benchmark", "metric", "percent", "tolerance", "source")
 WIDE = {
@@ -21,6 +22,9 @@ WIDE = {
     "coco_i2t": ("coco_5k", "image_to_text_r1"),
     "coco_t2i": ("coco_5k", "text_to_image_r1"),
     "winoground": ("winoground", "group"),
+    "colorswap": ("colorswap", "group"),
+    "mmvp_vlm": ("mmvp_vlm", "group"),
+    **{name: (name, METRIC) for name in MEANS},
 }
 """Columns of the wide form whose values are those of one benchmark and metric here."""
 TOLERANCE = 0.3

@@ -1,18 +1,17 @@
 """Whether the frozen backbone reproduces published numbers before its data counts, and, where not, why not."""
 
-import sys
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import pandas as pd
 
 from vialign.config.evaluation import ExpectedValue
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
+from vialign.evaluation.published_means import MEANS, METRIC
 from vialign.evaluation.published_values import published_values
-from vialign.files.artifacts import read_table
 from vialign.names import BENCHMARKS
 from vialign.tables.evaluation import REPRODUCTION
 
@@ -33,6 +32,8 @@ class Measured:
     """Items by benchmark, with retrieval's galleries as `test images` and `test captions`."""
     square: bool = False
     """Whether every image of the split is a square of the same size, as after squashing."""
+    terms: Mapping[str, str] = field(default_factory=dict)
+    """Preprocessing and tokenizer of the published values, as a contract says them."""
 
 
 def has_known_values(
@@ -60,6 +61,7 @@ def check_reproduction(
     images: pd.DataFrame | None = None,
     published_counts: Mapping[str, int] | None = None,
     published: Sequence[str] = (),
+    terms: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """REPRODUCTION: every published or expected value that RESULTS of the frozen backbone can be held against.
 
@@ -68,15 +70,16 @@ def check_reproduction(
     that name (never on the embedded world's own splits, which borrow the forms of those benchmarks but not their
     items). Empty when there are none.
 
-    For the cause of a miss: `contract` is that of the backbone, `images` are IMAGES, and `published_counts` are those
-    of the sources (`SourceNote.expected`). `published` are files of published values beside those of the package.
+    For the cause of a miss: `contract` is that of the backbone, `terms` what it is where the values were published
+    (`vialign.backbone.published_terms`), `images` are IMAGES, and `published_counts` are those of the sources
+    (`SourceNote.expected`). `published` are files of published values beside those of the package.
     Raises UserError when an expected value names a benchmark or measure that was not evaluated, and as
     `published_values`.
     """
     own = results[results["method"] == method]
     columns = (own[name].tolist() for name in ("benchmark", "measure", "convention"))
     values = dict(zip(zip(*columns, strict=True), own["value"].astype(float).tolist(), strict=True))
-    measured = measured_with(own, split, contract or {}, images)
+    measured = replace(measured_with(own, split, contract or {}, images), terms=terms or {})
     counts = published_counts or {}
     rows = []
     for row in cast(list[dict[str, Any]], published_values(tuple(published)).to_dict("records")):
@@ -86,10 +89,14 @@ def check_reproduction(
         retrieval = row["metric"].startswith(_RETRIEVAL)
         if retrieval and row["benchmark"] != PUBLISHED_NAMES.get(dataset, dataset):
             continue
-        found = _find(values, row["benchmark"], row["metric"], split, dataset)
+        mean = MEANS.get(row["benchmark"]) if row["metric"] == METRIC else None
+        if mean is not None:
+            found, places = mean.of(own), mean.parts
+        else:
+            found = _find(values, row["benchmark"], row["metric"], split, dataset)
+            places = [split if retrieval else _own_name(row["benchmark"])]
         if found is not None:
-            place = split if retrieval else _own_name(row["benchmark"])
-            rows.append(_row(row, found, likely_cause(place, measured, counts, row["architecture"])))
+            rows.append(_row(row, found, likely_cause(places, measured, counts, row["architecture"])))
     for value in expected:
         found = values.get((value.benchmark, value.metric, "micro"))
         if found is None:
@@ -99,7 +106,7 @@ def check_reproduction(
             )
         name = value.benchmark.rpartition("/")[2]
         place = value.benchmark.partition("/")[0] if name in _RETRIEVAL else name
-        rows.append(_row(value.model_dump(), found, likely_cause(place, measured, counts)))
+        rows.append(_row(value.model_dump(), found, likely_cause([place], measured, counts)))
     return REPRODUCTION.check(pd.DataFrame(rows)) if rows else REPRODUCTION.empty()
 
 
@@ -117,45 +124,24 @@ def measured_with(
     return Measured(contract, known, square)
 
 
-def likely_cause(place: str, measured: Measured, published: Mapping[str, int], architecture: str | None = None) -> str:
+def likely_cause(
+    places: Sequence[str], measured: Measured, published: Mapping[str, int], architecture: str | None = None
+) -> str:
     """The known causes that fit a missed value, as measured or as inferable; `NO_CAUSE` when none does.
 
-    `place` is the split of a retrieval value or the name of a choice benchmark, `published` holds published counts as
-    in `SourceNote.expected`, and `architecture` is the one that the value was published for.
+    `places` are the split of a retrieval value or the names of choice benchmarks, `published` holds published counts
+    as in `SourceNote.expected`, and `architecture` is the one that the value was published for. That a factor of the
+    logits is wrong is no cause: no rank follows from it.
     """
     causes = [
         *_activation(measured.contract, architecture),
-        *_gallery(place, measured.counts, published),
-        *_items(place, measured.counts, published),
-        *_captions(place, measured.counts, published),
+        *(cause for place in places for cause in _gallery(place, measured.counts, published)),
+        *(cause for place in places for cause in _items(place, measured.counts, published)),
+        *(cause for place in places for cause in _captions(place, measured.counts, published)),
         *_squashed(measured),
+        *_terms(measured),
     ]
-    return "; ".join(causes) or NO_CAUSE
-
-
-def require_reproduced(paths: Iterable[str | Path], action: Literal["refuse", "warn"]) -> None:
-    """`require_reproduction` of every table of a list of files, which is empty where nothing is known of a backbone."""
-    for path in paths:
-        require_reproduction(read_table(path, REPRODUCTION), action)
-
-
-def require_reproduction(reproduction: pd.DataFrame, action: Literal["refuse", "warn"]) -> None:
-    """Refuse to train on a backbone that does not reproduce its known numbers, or, with `warn`, only say so.
-
-    Raises UserError with the first missed value and its likely cause.
-    """
-    missed = reproduction[~reproduction["passed"].astype(bool)]
-    if missed.empty:
-        return
-    row = missed.iloc[0]
-    line = (
-        f"reproduction: {row['benchmark']}, {row['metric']}: measured {row['measured']:.2f} %, published "
-        f"{row['published']:.2f} % within {row['tolerance']:g} points ({row['cause']}; {len(missed)} of "
-        f"{len(reproduction)} values missed)"
-    )
-    if action == "refuse":
-        raise UserError(f"{line}; mend it, or set evaluation.reproduction.action: warn to train all the same")
-    print(f"vialign: {line}; training goes on because evaluation.reproduction.action is warn", file=sys.stderr)
+    return "; ".join(dict.fromkeys(causes)) or NO_CAUSE
 
 
 def _activation(contract: Mapping[str, str], architecture: str | None) -> Iterable[str]:
@@ -194,10 +180,37 @@ def _captions(place: str, counts: Mapping[str, int], published: Mapping[str, int
 
 
 def _squashed(measured: Measured) -> Iterable[str]:
-    if "squash" in measured.contract.get("preprocessing", ""):
+    own, right = (said.get("preprocessing", "") for said in (measured.contract, measured.terms))
+    if "squash" in own and "squash" not in right:
         yield "preprocessing: images are squashed to a square, not cropped"
-    elif measured.square:
+    elif measured.square and "squash" not in right:
         yield "images: all are squares of one size, as if squashed before they were stored"
+
+
+_TERMS = {
+    "preprocessing": (
+        (r"size (\d+)", "image size: {} pixels instead of {}"),
+        (r"size \d+, (\w+)", "interpolation: images are resized {}, not {}"),
+        (r"mean (\([^)]*\))", "normalisation: mean {} instead of {}"),
+        (r"std (\([^)]*\))", "normalisation: deviation {} instead of {}"),
+    ),
+    "tokenizer": (
+        (r"context (\d+)", "context: {} tokens instead of {}, so long captions are read otherwise"),
+        (r"clean (\w+)", "tokenizer: texts are cleaned by `{}`, not by `{}`"),
+    ),
+    "definition": ((r"(\w+)", "definition: it is not open_clip's own of this name, whose tokenizer may differ too"),),
+}
+"""Part of a contract to what is looked for in it, and what is said where it is not as published."""
+
+
+def _terms(measured: Measured) -> Iterable[str]:
+    """What of the preprocessing and the tokenizer is not as it was published; how images are fitted is `_squashed`."""
+    for part, patterns in _TERMS.items():
+        own, right = measured.contract.get(part, ""), measured.terms.get(part, "")
+        for pattern, said in patterns:
+            found, wanted = re.search(pattern, own), re.search(pattern, right)
+            if found and wanted and found[1] != wanted[1]:
+                yield said.format(found[1], wanted[1])
 
 
 def _own_name(published: str) -> str:

@@ -1,5 +1,6 @@
 """The frozen backbone against every number that is known of it."""
 
+from vialign.backbone.published import published_terms
 from vialign.data.registry import source_note
 from vialign.evaluation.compare import published_tag_rules, results_table
 from vialign.evaluation.reproduction import check_reproduction
@@ -26,6 +27,7 @@ def reproduce(run: Run) -> None:
         images=read_table(run.input.images, IMAGES),
         published_counts={what: count for note in notes if note for what, count in note.expected.items()},
         published=settings.published,
+        terms=published_terms(config.backbone.architecture, config.backbone.checkpoint),
     )
     print(reproduction.to_string() if len(reproduction) else "nothing is known to hold this backbone against")
     write_table(reproduction, REPRODUCTION, run.output[0], run.provenance)

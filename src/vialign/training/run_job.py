@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from vialign.evaluation.reproduction import require_reproduced
+from vialign.evaluation.reproduced import require_reproduced
 from vialign.stage import Run
 from vialign.training.job import TrainingJob, average_job, run_job, search_job
 

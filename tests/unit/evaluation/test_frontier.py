@@ -11,7 +11,7 @@ from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.cli.app import app
 from vialign.errors import UserError
-from vialign.evaluation.frontier import SUGARCREPE, on_frontier, own_points, read_frontier, tuning_costs
+from vialign.evaluation.frontier import on_frontier, own_points, read_frontier, tuning_costs
 from vialign.evaluation.published_values import LONG, published_values, read_values, shipped_values
 from vialign.evaluation.reproduction import check_reproduction, has_known_values
 from vialign.files.artifacts import write_table, write_text
@@ -94,25 +94,32 @@ def test_the_edge_is_what_no_other_beats(points):
         assert found[place] == (not beaten)
 
 
+SUGARCREPE = {"replace_obj": 30, "replace_att": 20, "replace_rel": 50, "swap_obj": 10, "swap_att": 30}
+SUGARCREPE |= {"add_obj": 40, "add_att": 40}
+"""Items of each part."""
+
+
 def results(dataset_rows):
     frame = pd.DataFrame(dataset_rows, columns=["method", "benchmark", "measure", "value"])
-    return RESULTS.check(frame.assign(convention="micro", low=0.0, high=1.0, items=10, seeds=1, ties=0))
+    items = frame["benchmark"].str.removeprefix("sugarcrepe/sugarcrepe_").map(SUGARCREPE).fillna(10).astype(int)
+    return RESULTS.check(frame.assign(convention="micro", low=0.0, high=1.0, items=items, seeds=1, ties=0))
 
 
 MEASURED = [
     ("lora", "test/image_to_text", "r1", 0.8),
     ("lora", "test/text_to_image", "r1", 0.6),
     ("lora", "winoground/winoground", "group", 0.09),
-    *(("lora", f"sugarcrepe/sugarcrepe_{kind}", "accuracy", 0.7 + 0.01 * n) for n, kind in enumerate(SUGARCREPE)),
+    *(("lora", f"sugarcrepe/sugarcrepe_{kind}", "accuracy", 0.1 * (n + 1)) for n, kind in enumerate(SUGARCREPE)),
     ("frozen", "test/image_to_text", "r1", 0.7),
 ]
 
 
 def test_a_run_is_compared_where_it_measured_the_same_benchmarks():
     own = own_points(results(MEASURED), "flickr30k", "test").set_index("model")
-    assert own.loc["lora", ["flickr_i2t", "flickr_t2i", "winoground", "sugarcrepe"]].tolist() == pytest.approx(
-        [80, 60, 9, 73]
-    )
+    # By items within replaced (3 + 4 + 15 of 100), swapped (4 + 15 of 40) and added (24 + 28 of 80); kinds alike.
+    mean = 100 * (22 / 100 + 19 / 40 + 52 / 80) / 3
+    found = own.loc["lora", ["flickr_i2t", "flickr_t2i", "winoground", "sugarcrepe"]].tolist()
+    assert found == pytest.approx([80, 60, 9, mean])
     assert own.loc["lora", ["coco_i2t", "coco_t2i"]].isna().all() and np.isnan(own.loc["frozen", "sugarcrepe"])
     assert own_points(results(MEASURED[:-2]), "flickr30k", "test")["sugarcrepe"].isna().all(), "one part is missing"
     assert own_points(results(MEASURED), "scenes", "test").empty
@@ -134,7 +141,7 @@ def test_the_page_draws_every_checkpoint_and_the_runs_methods_and_escapes_their_
     done = CliRunner().invoke(app, [*words, "--results", str(run)])
     assert done.exit_code == 0, done.output
     text = out.read_text()
-    assert "The methods of the run are drawn among them." in text and "this%20run,70,73" in text.replace("lora,", "")
+    assert "The methods of the run are drawn among them." in text and "this%20run,70,44.8" in text.replace("lora,", "")
     assert read_page(text) is not None
     wrong = CliRunner().invoke(app, [*words, "--base", "nothing"])
     assert wrong.exit_code == 1 and "has no checkpoint 'nothing'" in wrong.stderr

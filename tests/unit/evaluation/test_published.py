@@ -5,6 +5,7 @@ from vialign.config.evaluation import ExpectedValue
 from vialign.data.datasets.flickr8k import NOTE as FLICKR8K
 from vialign.errors import UserError
 from vialign.evaluation.published_values import published_values
+from vialign.evaluation.reproduced import require_reproduction
 from vialign.evaluation.reproduction import (
     NO_CAUSE,
     Measured,
@@ -12,7 +13,6 @@ from vialign.evaluation.reproduction import (
     has_known_values,
     likely_cause,
     measured_with,
-    require_reproduction,
 )
 from vialign.tables.evaluation import REPRODUCTION
 
@@ -129,7 +129,7 @@ CAUSES = {
 @pytest.mark.parametrize("case", CAUSES)
 def test_the_cause_that_fits_a_miss_is_named(case):
     measured, parts = CAUSES[case]
-    cause = likely_cause("test", measured, COUNTS, OPENAI[0])
+    cause = likely_cause(["test"], measured, COUNTS, OPENAI[0])
     for part in parts:
         assert part in cause
     assert ";" in cause or case != "several"
@@ -138,7 +138,7 @@ def test_the_cause_that_fits_a_miss_is_named(case):
 
 def test_a_choice_benchmark_with_too_few_items_says_so():
     measured = Measured(QUICK, {"winoground": 171})
-    cause = likely_cause("winoground", measured, {"winoground items": 400}, OPENAI[0])
+    cause = likely_cause(["winoground"], measured, {"winoground items": 400}, OPENAI[0])
     assert cause == "another number of items: 171 instead of 400"
 
 

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from vialign.backbone import load_backbone
 from vialign.config.data import BackboneConfig
 from vialign.evaluation.compare import results_table
-from vialign.evaluation.reproduction import check_reproduction
+from vialign.evaluation.reproduction import NO_CAUSE, Measured, check_reproduction, likely_cause
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 
 IMAGES, CAPTIONS, MORE = 60, 5, 20
@@ -51,11 +52,11 @@ def world(tmp_path_factory):
     return {"right": right, "activation": embedded(True, False), "squash": embedded(False, True), "captions": captions}
 
 
-def measured(images, captions):
-    """RESULTS of a gallery of these images with these captions of each."""
+def measured(images, captions, factor=1.0):
+    """RESULTS of a gallery of these images with these captions of each; `factor` is that of the logits."""
     count, each = captions.shape[:2]
     owner = torch.arange(count).repeat_interleave(each)
-    scores = F.normalize(images, dim=1) @ F.normalize(captions.flatten(0, 1), dim=1).T
+    scores = factor * F.normalize(images, dim=1) @ F.normalize(captions.flatten(0, 1), dim=1).T
     names = [f"i{n}" for n in range(count)]
     texts = pd.DataFrame({"text_id": [f"t{n}" for n in range(len(owner))], "image_id": [names[n] for n in owner]})
     outcomes = retrieval_outcomes(*retrieval_ranks([scores], owner, count), names, texts)
@@ -88,7 +89,7 @@ def published(world, tmp_path_factory):
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 
-def checked(published, table, contract=CONTRACT, images=None):
+def checked(published, table, contract=CONTRACT, images=None, terms=None):
     return check_reproduction(
         table,
         "causes-plain",
@@ -98,6 +99,7 @@ def checked(published, table, contract=CONTRACT, images=None):
         images=images,
         published_counts=COUNTS,
         published=[published],
+        terms=terms,
     )
 
 
@@ -143,3 +145,140 @@ def test_a_benchmark_without_its_hard_items_is_missed_for_their_number(published
     assert checked(published, choices(300))["passed"].tolist() == [True]
     (row,) = checked(published, choices(171)).to_dict("records")
     assert not row["passed"] and row["cause"] == "another number of items: 171 instead of 300"
+
+
+# ------------------------------------------------------------------- what the tag says and the backbone does not do
+
+WORDS = ["Red", "blue", "Green", "small", "Large", "dog", "Cat", "man", "Ball", "tree", "Sky", "car"]
+TEXTS = {"lower": {}, "clean": {"tokenizer_kwargs": {"clean": "whitespace"}}, "context": {"context_length": 6}}
+"""What is changed in the definition of the text tower."""
+
+
+def text_tower(folder, change):
+    """A small tower, the same weights for every change but those of the places beyond a shorter context."""
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2, **TEXTS[change]}
+    path = folder / f"causes-{change}.json"
+    path.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+    return load_backbone(BackboneConfig(architecture=path.stem, definition=str(path), checkpoint=None), 0)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """Embeddings of the same captions by towers that read them rightly or in one wrong way, and their contracts."""
+    folder = tmp_path_factory.mktemp("texts")
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(WORDS, size=9)) for _ in range(IMAGES * CAPTIONS)]
+    right = text_tower(folder, "lower")
+    found, contracts = {}, {}
+    for change in TEXTS:
+        own = text_tower(folder, change)
+        weights, old = own.model.state_dict(), right.model.state_dict()
+        own.model.load_state_dict({name: old[name][tuple(map(slice, value.shape))] for name, value in weights.items()})
+        with torch.no_grad():
+            embedded = own.encode_text(own.tokenize(texts).ids)
+        found[change] = embedded
+        contracts[change] = {"activation": "gelu", **{part: own.contract[part] for part in ("definition", "tokenizer")}}
+    centre = found["lower"].mean(dim=0)
+    return {name: (value - centre).unflatten(0, (IMAGES, CAPTIONS)) for name, value in found.items()}, contracts
+
+
+@pytest.fixture(scope="module")
+def seen(world, tmp_path_factory):
+    """Embeddings of larger pictures, made small and normalised as published, or otherwise in one way."""
+    backbone = tower(tmp_path_factory.mktemp("seen"), False)
+    stream = torch.Generator().manual_seed(1)
+    large = torch.randint(0, 256, (IMAGES, 3, 96, 96), generator=stream, dtype=torch.uint8).float()
+
+    def embedded(mode="bicubic", antialias=True, mean=None):
+        options = {} if mode == "nearest" else {"antialias": antialias}
+        shown = F.interpolate(large, size=(32, 32), mode=mode, **options).round().clamp(0, 255) / 255
+        given = backbone.normalise(shown) if mean is None else (shown - mean) / 0.5
+        with torch.no_grad():
+            found = backbone.encode_image(given)
+        return found - found.mean(dim=0)
+
+    right = embedded()
+    noise = torch.randn(IMAGES, CAPTIONS, 16, generator=stream)
+    # A mean far off one channel: an even shift of all of them hardly turns an embedding of noise.
+    shifted = embedded(mean=torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1))
+    return {
+        "captions": F.normalize(right, dim=1)[:, None] + 0.35 * noise,
+        "right": right,
+        "interpolation": embedded("nearest"),
+        "antialias": embedded(antialias=False),
+        "mean": shifted,
+    }
+
+
+def written(tmp_path, table):
+    """A file with the values of a table, as published."""
+    r1 = table[table["measure"] == "r1"].set_index("benchmark")["value"]
+    rows = [("causes-plain", "tag", "flickr30k", f"{name}_r1", 100 * r1[f"test/{name}"]) for name in DIRECTIONS]
+    path = tmp_path / "p.csv"
+    columns = ["architecture", "checkpoint", "benchmark", "metric", "percent"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("clean", "definition: it is not open_clip's own of this name, whose tokenizer may differ too"),
+        ("context", "context: 6 tokens instead of 12, so long captions are read otherwise; definition: it is not"),
+    ],
+)
+def test_captions_that_are_read_otherwise_miss_for_what_reads_them(said, tmp_path, change, cause):
+    embedded, contracts = said
+    images = F.normalize(embedded["lower"].mean(dim=1), dim=1)
+    published = written(tmp_path, measured(images, embedded["lower"]))
+    terms = contracts["lower"]
+    assert checked(published, measured(images, embedded["lower"]), terms, terms=terms)["passed"].all()
+    found = checked(published, measured(images, embedded[change]), contracts[change], terms=terms)
+    missed = found[~found["passed"].astype(bool)]
+    assert len(missed) and all(told.startswith(cause) for told in missed["cause"])
+
+
+FITTED = "size 32, bicubic, resize shortest, mean (0.48, 0.45, 0.4), std (0.26, 0.26, 0.27)"
+OTHERWISE = {
+    "mean": (FITTED.replace("(0.48, 0.45, 0.4)", "(0.9, 0.5, 0.1)"), "normalisation: mean (0.9, 0.5, 0.1) instead of"),
+    "interpolation": (FITTED.replace("bicubic", "nearest"), "interpolation: images are resized nearest, not bicubic"),
+}
+
+
+@pytest.mark.parametrize("change", OTHERWISE)
+def test_pictures_that_are_seen_otherwise_miss_for_what_shows_them(seen, tmp_path, change):
+    published = written(tmp_path, measured(seen["right"], seen["captions"]))
+    terms = {"preprocessing": FITTED}
+    own, cause = OTHERWISE[change]
+    told = checked(published, measured(seen[change], seen["captions"]), {"preprocessing": own}, terms=terms)
+    missed = told[~told["passed"].astype(bool)]
+    assert len(missed) and all(words.startswith(cause) for words in missed["cause"])
+    assert checked(published, measured(seen["right"], seen["captions"]), terms, terms=terms)["passed"].all()
+
+
+def test_pictures_made_small_without_antialiasing_miss_and_the_backbone_never_makes_them_so(seen, tmp_path):
+    """No contract says it, since it cannot be chosen: a large chequered picture becomes grey, not chequered."""
+    published = written(tmp_path, measured(seen["right"], seen["captions"]))
+    told = checked(published, measured(seen["antialias"], seen["captions"]))
+    assert not told["passed"].all()
+    fine = np.indices((128, 128)).sum(axis=0) % 2 * 255
+    picture = Image.fromarray(np.repeat(fine[..., None].astype(np.uint8), 3, axis=2))
+    shown = tower(tmp_path, False).preprocess(picture).float()
+    assert shown.std() < 10 and abs(float(shown.mean()) - 127.5) < 2
+    assert torch.tensor(fine[::4, ::4]).float().std() == 0, "every fourth cell alone has one colour, far from grey"
+
+
+def test_a_wrong_factor_of_the_logits_is_no_cause_as_no_rank_follows_from_it(world, published):
+    images, captions = world["right"][:IMAGES], world["captions"][:IMAGES]
+    for factor in (0.01, 7.0, 100.0):
+        assert checked(published, measured(images * factor, captions), images=pictures(48, 32))["passed"].all()
+        scaled = measured(images, captions, factor)
+        pd.testing.assert_frame_equal(scaled, measured(images, captions))
+
+
+def test_what_was_published_squashed_is_not_missed_for_it():
+    squashed = {"preprocessing": "size 32, bicubic, resize squash, mean (0.5,), std (0.5,)"}
+    assert likely_cause(["test"], Measured(squashed, {}, True, squashed), {}) == NO_CAUSE
+    shortest = {"preprocessing": squashed["preprocessing"].replace("squash", "shortest")}
+    assert "squashed to a square" in likely_cause(["test"], Measured(squashed, {}, True, shortest), {})
