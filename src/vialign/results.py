@@ -114,6 +114,13 @@ RESULTS_OF_A_RUN = (
         "phrases found in other kinds of text",
     ),
     Result(
+        "phrase_grounding",
+        "disentangle/phrase_grounding.parquet",
+        QUALITY,
+        "point_phrases",
+        "how often phrases that people wrote point into their boxes",
+    ),
+    Result(
         "loss_ablation",
         "disentangle/loss_ablation.parquet",
         LOSS_ABLATION,

@@ -218,6 +218,7 @@ method is built by, and the backbone of the comparison with people's ratings, wh
 NOT_RUN = {
     "ablate_losses": {"backbone", "data", "name", "seed", "text", "visual"},
     "check_data": {"data", "language", "seed"},
+    "point_phrases": {"backbone", "data", "features.batch", "seed"},
     "pretrain_backbone": {"backbone", "seed"},
     "regions": {"backbone", "data", "seed"},
     "text_domains": {"backbone", "language", "seed", "text"},

@@ -52,6 +52,8 @@ TRAINED_SEEDS = list(dict.fromkeys([*SEEDS, *COMPARED_SEEDS]))
 APART = "|".join(sorted({*UNTRAINED, *TOWER_METHODS, *REGION_METHODS, *AVERAGED}))
 TOGETHER = f"(?!(?:{APART})/)[a-z-]+"
 DEMO = "vialign-scenes"
+# Phrases with boxes that people wrote: where the config names them, prototypes and patches are checked on them too.
+GROUNDED = "flickr30k_entities"
 # Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
 # it); for intervals and tests; and for the names of the test splits.
 BUILDING = [
@@ -229,6 +231,7 @@ def evidence(wildcards):
         rules.fit_text.output.quality,
         rules.fit_text.output.spans,
         *(rules.text_domains.output if CONFIG.language.domains else []),
+        *(rules.point_phrases.output if GROUNDED in CONFIG.data.benchmarks else []),
         *rules.score_pairs.output,
         *rules.signal_gate.output,
     ]

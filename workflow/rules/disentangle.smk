@@ -73,6 +73,29 @@ rule text_domains:
         "../scripts/text_domains.py"
 
 
+# Phrases that people wrote point into their boxes: only where the config names Flickr30k Entities.
+rule point_phrases:
+    input:
+        images=rules.prepare_data.output.images,
+        objects=rules.prepare_data.output.objects,
+        features=f"{RESULTS}/features/flickr30k_entities/images",
+        visual=rules.fit_visual.output.weights,
+    output:
+        f"{RESULTS}/disentangle/phrase_grounding.parquet",
+    log:
+        f"{RESULTS}/logs/point_phrases.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/point_phrases.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: TOWER_THREADS
+    params:
+        config=section("backbone", "data", "features.batch", "seed"),
+        code=code("point_phrases"),
+    script:
+        "../scripts/point_phrases.py"
+
+
 rule disentangle:
     input:
         rules.fit_visual.output,

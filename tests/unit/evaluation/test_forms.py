@@ -110,10 +110,11 @@ def test_every_form_is_scored_in_one_call_by_its_own_measures():
             item("dev1", ["x"], ["s"], benchmark="vsr_random_dev", right=1),
             item("true", ["x"], ["s"], benchmark="vsr_random", right=1),
             item("false", ["y"], ["s"], benchmark="vsr_random", right=0),
+            item("low", ["y"], ["s"], benchmark="vsr_random", right=1),
         ]
     )
     values = {"both": (0.5, 0.4, 0.3), "lost": (0.5, 0.2, 0.3), "svo": (0.6, 0.5), "tied": (0.5, 0.5)}
-    values |= {"dev0": (0.2,), "dev1": (0.4,), "true": (0.31,), "false": (0.35,)}
+    values |= {"dev0": (0.2,), "dev1": (0.4,), "true": (0.31,), "false": (0.35,), "low": (0.28,)}
     method = looked_up(choices, values)
     closeness = {("both", 0, 1): 0.9, ("lost", 0, 1): 0.5}
 
@@ -136,6 +137,7 @@ def test_every_form_is_scored_in_one_call_by_its_own_measures():
         ("tied", "image_choice"): 0,
         ("true", "statement"): 1,
         ("false", "statement"): 0,
+        ("low", "statement"): 0,  # a threshold chosen on these very statements would call it true
     }
     assert values["tie"].to_dict()["tied", "image_choice"] and values["tie"].sum() == 1
     assert values.loc[("lost", "both_right"), "chosen"] == "sugarcrepe_pp_swap_att/lost:2"

@@ -162,6 +162,9 @@ def _quality(folder: Path) -> None:
     _write(folder, "disentangle/text_domains.parquet", SPANS, _spans("newswire") + _spans("captions"))
     _write(folder, "language/quality.parquet", QUALITY, rows("accuracy", {"tagger": 0.99, "parser": 0.95}))
     _write(folder, "features/readout.parquet", QUALITY, rows("pointing_accuracy", readouts))
+    pointed = {"prototypes": 0.37, **{f"readout {name}": value for name, value in readouts.items()}}
+    pointed_at = rows("pointing accuracy", pointed, "flickr30k_entities")
+    _write(folder, "disentangle/phrase_grounding.parquet", QUALITY, pointed_at)
 
 
 def _spans(trained_on: str) -> list[dict[str, object]]:

@@ -26,7 +26,7 @@ NOTE = SourceNote(
     licence="Apache-2.0; the frames under the terms of Action Genome, GEBC and YouCook2",
     obtain=(
         "https://github.com/Wangt-CN/EqBen links the open tenth (about 25,000 image-text pairs) and the whole, "
-        f"251,048 items; {IMAGES_FROM}."
+        f"251,048 items, of which 45,849 are of YouCook2 and left out; {IMAGES_FROM}."
     ),
     files=(" or ".join(FILES), "image_subset/ or image/ or images/"),
     measures="whether scores follow a small change of the image as they follow that of the caption",

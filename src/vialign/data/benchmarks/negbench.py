@@ -30,6 +30,7 @@ NOTE = SourceNote(
     licence="MIT; the photographs under the terms of COCO and PASCAL VOC",
     obtain=f"https://github.com/m1k2zoo/negbench links a folder with the CSV files; {IMAGES_FROM}.",
     files=(*FILES.values(), "images/"),
+    expected={"negbench_coco items": 5914, "negbench_voc2007 items": 5031},
     measures="whether what is not there is told from what is, among four captions of which some negate",
     chance={"accuracy": 1 / 4},
 )

@@ -46,6 +46,10 @@ NOTE = SourceNote(
     expected={
         "whatsup_a items": 412,
         "whatsup_b items": 408,
+        "whatsup_coco_one items": 2247,
+        "whatsup_coco_two items": 440,
+        "whatsup_vg_one items": 1160,
+        "whatsup_vg_two items": 291,
     },
     measures="whether the right preposition is chosen for two things, or for one thing and the frame",
     chance={"accuracy (A and B, four captions)": 1 / 4, "accuracy (COCO and VG, two captions)": 1 / 2},

@@ -152,6 +152,7 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
             continue
         if name == "visual_quality":
             section.blocks.extend(prototype_blocks(frame, path))
+            section.blocks.extend(_pointed_at(evidence))
         else:
             section.blocks.append(_quality_figures(frame, name, title, path))
         table = render_table(frame, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS, limit=400)
@@ -159,6 +160,23 @@ def disentanglers(evidence: Evidence, config: Config) -> Section:
         if name == "text_quality":
             section.blocks.extend(span_blocks(evidence))
     return section
+
+
+def _pointed_at(evidence: Evidence) -> list[Markup]:
+    """The pointing game on phrases that people wrote, where the run's data have some."""
+    frame, path = evidence.get("phrase_grounding"), evidence.path("phrase_grounding")
+    if frame is None:
+        return []
+    title = "Phrases pointed at"
+    said = (
+        "A phrase of a caption should point at what it is about: its most similar patch, or the peak of its most "
+        "similar prototype, lies in one of the boxes that people drew for it. Chance is the share of patches in them."
+    )
+    return [
+        paragraph("{}", said),
+        _quality_figures(frame, "phrase_grounding", title, path),
+        render_table(frame, QUALITY, source=path, title=title, columns=QUALITY_COLUMNS),
+    ]
 
 
 def _quality_figures(frame: pd.DataFrame, name: str, title: str, path: str) -> Markup:
