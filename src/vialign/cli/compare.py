@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vialign.cli.errors import one_line_errors
+from vialign.cli.errors import one_line_errors, printable
 from vialign.files.paths import ANY, Output, check_paths
 
 if TYPE_CHECKING:
@@ -53,15 +53,21 @@ def compare(
             print(_json(means, differences, paired.notes, len(paired.items), list(paired.items.columns)))
             return
         for note in paired.notes:
-            print(f"Note: {note}.")
+            print(f"Note: {printable(note)}.")
         print(
             f"{len(paired.items):,} items of {len(set(paired.image)):,} images, "
-            f"named by {', '.join(paired.items.columns)}.\n"
+            f"named by {printable(', '.join(paired.items.columns))}.\n"
         )
-        print(_means_text(means, level), end="\n\n")
-        print(_differences_text(differences, level))
+        print(_means_text(_shown(means), level), end="\n\n")
+        print(_differences_text(_shown(differences), level))
         if out is not None:
             print(f"{out}: {len(changed):,} items that changed sides written")
+
+
+def _shown(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with names from files as a terminal may show them."""
+    names = [name for name in ("group", "measure", "model", "reference") if name in table]
+    return table.assign(**{name: table[name].astype(str).map(printable) for name in names})
 
 
 def _write(changed: "pd.DataFrame", out: Path) -> None:

@@ -34,8 +34,13 @@ def one_line_errors() -> Iterator[None]:
                 line += f"; please report it with the traceback ({_kept_traceback()})"
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
-        print(f"vialign: {line}", file=sys.stderr)
+        print(f"vialign: {printable(line)}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def printable(text: str) -> str:
+    """Text from a file as a terminal may show it: what would move its cursor or change its colours is a space."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _kept_traceback() -> str:

@@ -47,8 +47,9 @@ def phrase_grounding(
     has a box in what the tower sees.
     """
     told = objects.assign(phrase=objects["name"])
-    options = {"batch": batch, "domain": domain, "seed": seed}
-    readouts = measure_readouts(backbone, images, told, folders, limit=len(images), **options)
+    readouts = measure_readouts(
+        backbone, images, told, folders, limit=len(images), batch=batch, domain=domain, seed=seed
+    )
     if readouts.empty:
         return QUALITY.empty()
     targets = pointing_targets(images, told, backbone.grid, backbone.resize_mode)

@@ -8,9 +8,8 @@ import pandas as pd
 
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
-from vialign.evaluation.item_files import read_item_file
 from vialign.evaluation.published_means import MEANS
-from vialign.evaluation.published_values import NAMES, percents
+from vialign.evaluation.published_values import NAMES, percents, read_published
 
 RETRIEVAL = {"flickr30k": ("flickr_i2t", "flickr_t2i"), "coco": ("coco_i2t", "coco_t2i")}
 """Columns with R@1 of both directions, by data set."""
@@ -43,10 +42,10 @@ class Frontier:
 def read_frontier(path: Path) -> Frontier:
     """Read a file with a row a checkpoint, in the wide form of `vialign.evaluation.published_values`.
 
-    Raises UserError where a column is missing, a value is no percentage, or a checkpoint of one family comes twice; the
-    exact same row twice is one.
+    Raises UserError where a column is missing, a mean is empty, a value is no percentage, or a checkpoint of one family
+    comes twice; the exact same row twice is one.
     """
-    text = read_item_file(path).drop_duplicates()
+    text = read_published(path).drop_duplicates()
     wanted = [*NAMES, *AVERAGES, *(name for pair in RETRIEVAL.values() for name in pair)]
     missing = next((name for name in wanted if name not in text.columns), None)
     if missing is not None:
@@ -62,6 +61,11 @@ def read_frontier(path: Path) -> Frontier:
     if len(twice):
         raise UserError(f"{path}: {twice.iloc[0]} comes twice with different values; keep one row")
     numbers = {name: percents(path, text, name) for name in text.columns if name not in (*NAMES, "family")}
+    empty = next((name for name in AVERAGES if numbers[name].isna().all()), None)
+    if empty is not None:
+        raise UserError(
+            f"{path}: column `{empty}` holds no number, and the frontier is drawn by it; get the file again"
+        )
     table = pd.DataFrame({"model": model, "family": family, "tuned": text["checkpoint"].str.endswith(TUNED), **numbers})
     return Frontier(path, table.reset_index(drop=True))
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from vialign.data.base import TOLERANCE, too_many
-from vialign.errors import UserError
+from vialign.errors import UserError, one_line
 from vialign.evaluation.compare import comparison_table, results_table
 from vialign.evaluation.item_files import (
     CORRECT,
@@ -28,6 +28,8 @@ from vialign.evaluation.statistics import holm
 
 ALL = "all"
 """The group of every item."""
+GROUPS = 200
+"""At most so many groups: more could not be read, and each is tested."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Columns:
     """Together they name the group of an item."""
     image: str | None = None
     """Names the image of an item: items of one image are not independent."""
+
+    def once(self) -> "Columns":
+        """The same, each column named once."""
+        item, correct, score, by = (tuple(dict.fromkeys(n)) for n in (self.item, self.correct, self.score, self.by))
+        return Columns(item, correct, score, by, self.image)
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
     UserError where a column is not there or cannot be found, where more than a few items come twice, and where the
     items of two files differ, naming both and the first such item.
     """
+    columns = columns.once()
     if len(paths) < 2:
         raise UserError(f"compare: {paths[0] if paths else 'nothing'} alone; name the files of two or more models")
     tables = [read_item_file(path) for path in paths]
@@ -89,6 +97,8 @@ def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
     order = [_order(paths[0], keys[0], path, key) for path, key in zip(paths, keys, strict=True)]
     ordered = [table.iloc[rows].reset_index(drop=True) for table, rows in zip(tables, order, strict=True)]
     _check_groups(paths, ordered, columns.by, names)
+    group = tuple(", ".join(row) for row in ordered[0][list(columns.by)].itertuples(index=False)) if columns.by else ()
+    _check_names(paths[0], group, columns.by)
     shown = ordered[0][list(dict.fromkeys([*names, *columns.by]))]
     return Paired(
         models=model_names(paths),
@@ -97,9 +107,7 @@ def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
             name: np.stack([one[rows] for one, rows in zip(given, order, strict=True)], axis=1)
             for name, given in values.items()
         },
-        group=tuple(", ".join(row) for row in ordered[0][list(columns.by)].itertuples(index=False))
-        if columns.by
-        else (),
+        group=group,
         image=_images(ordered[0], tables, columns, notes),
         notes=tuple(notes),
     )
@@ -250,6 +258,19 @@ def _check_groups(
                 raise UserError(f"{path}: `{name}` of {item} is not that of {paths[0]}; group --by what is the same")
 
 
+def _check_names(path: Path, group: Sequence[str], by: Sequence[str]) -> None:
+    known = set(group)
+    if len(known) > GROUPS:
+        raise UserError(
+            f"{path}: {len(known):,} groups by {', '.join(by)}, more than the {GROUPS} that are compared one by one; "
+            "name a column with fewer values with --by"
+        )
+    if ALL in known:
+        raise UserError(
+            f"{path}: `{', '.join(by)}` has a group called `{ALL}`, as all items are called; rename it there"
+        )
+
+
 def _images(first: pd.DataFrame, tables: Sequence[pd.DataFrame], columns: Columns, notes: list[str]) -> tuple[str, ...]:
     """The image of every item of the first file; each item is its own where no column names one."""
     common = set.intersection(*(set(table.columns) for table in tables))
@@ -286,5 +307,4 @@ def _changes(paired: Paired, group: str, measure: str, model: str, reference: st
 
 
 def _shown(cells: pd.Series) -> str:
-    text = ", ".join(map(str, cells))
-    return text if len(text) <= 120 else f"{text[:120]}..."
+    return one_line(ValueError(", ".join(map(str, cells))), 120)

@@ -30,6 +30,7 @@ WIDE = {
 TOLERANCE = 0.3
 """Percentage points, where a file has none."""
 NAMES = ("architecture", "checkpoint")
+_VL_COMPO = ("arch", "pretrained")
 _QUICK_GELU = "-quickgelu"
 
 
@@ -52,7 +53,7 @@ def published_values(more: tuple[str, ...] = ()) -> pd.DataFrame:
 
 def read_values(path: Path) -> pd.DataFrame:
     """The values of a file of either form, columns as `LONG`. Raises UserError as `published_values`."""
-    table = read_item_file(path)
+    table = read_published(path)
     wide = [name for name in WIDE if name in table.columns]
     missing = next((name for name in LONG[:5] if name not in table.columns), None)
     if missing is None:
@@ -76,6 +77,15 @@ def read_values(path: Path) -> pd.DataFrame:
     quick = (found["checkpoint"] == "openai") & ~found["architecture"].str.endswith(_QUICK_GELU)
     found["architecture"] = found["architecture"].where(~quick, found["architecture"] + _QUICK_GELU)
     return found[found["percent"].notna()].reset_index(drop=True)
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """A file of published values as it stands, every cell as text, with the names of vl_compo (`arch`, `pretrained`)
+    as `NAMES`. A column without a name, such as the row numbers that its file begins with, is left out.
+    """
+    table = read_item_file(path)
+    names = {own: name for own, name in zip(_VL_COMPO, NAMES, strict=True) if name not in table.columns}
+    return table[[name for name in table.columns if name.strip()]].rename(columns=names)
 
 
 def percents(path: Path, table: pd.DataFrame, column: str) -> pd.Series:

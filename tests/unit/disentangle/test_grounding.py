@@ -10,14 +10,13 @@ import torch.nn.functional as F
 
 from unit.data.benchmark_folders import entities
 from vialign.backbone import load_backbone
-from vialign.config.data import BenchmarkConfig
 from vialign.config.experiment import load_config
 from vialign.data.base import write_dataset
-from vialign.data.benchmarks import flickr30k_entities
+from vialign.data.registry import checked, read_benchmark
 from vialign.disentangle import VisualDisentangler, save_visual
 from vialign.disentangle.grounding import prototype_hits
 from vialign.disentangle.grounding_job import point_phrases
-from vialign.features import extract_images
+from vialign.features import ImageFeatures, extract_images
 from vialign.files.artifacts import read_table
 from vialign.stage import Run
 from vialign.tables.language import QUALITY
@@ -25,12 +24,15 @@ from vialign.tables.language import QUALITY
 GRID, WIDE, IMAGES = (4, 4), 12, 9
 
 
-class Kept:
+class Kept(ImageFeatures):
     """Patches of images in memory, as a store gives them."""
 
     def __init__(self, patches):
-        self.held = patches
-        self.ids = [f"i{number}" for number in range(len(patches))]
+        object.__setattr__(self, "held", patches)
+
+    @property
+    def ids(self):
+        return [f"i{number}" for number in range(len(self.held))]
 
     def patches(self, start, stop):
         return self.held[start:stop]
@@ -91,9 +93,9 @@ def test_the_stage_plays_the_game_on_the_published_layout(tmp_path):
     folder = tmp_path / "entities"
     folder.mkdir()
     entities("test.txt")(folder)
-    tables = flickr30k_entities.read(BenchmarkConfig(folder=str(folder)), 0)
-    write_dataset(tables, tmp_path / "data", {})
     config = load_config({"data": {"benchmarks": {"flickr30k_entities": {"folder": str(folder)}}}})
+    tables = checked([read_benchmark(config.data, "flickr30k_entities", 0)], config.data)
+    write_dataset(tables, tmp_path / "data", {})
     backbone = load_backbone(config.backbone)
     options = {"batch": 4, "shard": 10, "pixels": "decode", "provenance": {}}
     extract_images(backbone, tables.images, {"flickr30k_entities": folder}, tmp_path / "images", "final", **options)

@@ -11,7 +11,7 @@ from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.cli.app import app
 from vialign.errors import UserError
-from vialign.evaluation.frontier import on_frontier, own_points, read_frontier, tuning_costs
+from vialign.evaluation.frontier import AVERAGES, on_frontier, own_points, read_frontier, tuning_costs
 from vialign.evaluation.published_values import LONG, published_values, read_values, shipped_values
 from vialign.evaluation.reproduction import check_reproduction, has_known_values
 from vialign.files.artifacts import write_table, write_text
@@ -33,6 +33,7 @@ BASE = "ViT-B-32, openai"
 
 
 def write(path, *rows, header=HEADER):
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
 
@@ -48,6 +49,30 @@ def test_a_checkpoint_is_a_row_and_an_empty_cell_is_missing(file):
     assert frontier.table["tuned"].tolist() == [False, False, True, True, False]
     assert frontier.benchmarks == HEADER.split(",")[3:9]
     assert np.isnan(frontier.table["winoground"][4]) and frontier.table["winoground"][0] == 8.75
+
+
+def test_the_file_is_read_as_vl_compo_publishes_it(file, tmp_path):
+    """With row numbers in a column without a name, and `arch` and `pretrained` for what it is."""
+    lines = file.read_text().splitlines()
+    header = "," + lines[0].replace("architecture,checkpoint", "arch,pretrained")
+    rows = [f"{145 - number},{line}" for number, line in enumerate(lines[1:])]
+    own = write(tmp_path / "own/published.csv", *rows, header=header)
+    pd.testing.assert_frame_equal(read_frontier(own).table, read_frontier(file).table)
+    pd.testing.assert_frame_equal(read_values(own), read_values(file))
+
+
+@pytest.mark.parametrize("empty", ["winoground", "sugarcrepe", "coco_i2t", "comp_avg", "i2t_avg"])
+def test_a_column_without_a_number_is_drawn_around(tmp_path, empty):
+    place = HEADER.split(",").index(empty)
+    rows = [",".join("" if n == place else cell for n, cell in enumerate(row.split(","))) for row in ROWS]
+    out = tmp_path / "page.html"
+    words = ["frontier", "--published", str(write(tmp_path / "p.csv", *rows)), "--out", str(out)]
+    done = CliRunner().invoke(app, words)
+    if empty in AVERAGES:
+        assert done.exit_code == 1 and f"column `{empty}` holds no number, and the frontier is drawn" in done.stderr
+        return
+    assert done.exit_code == 0, done.output + done.stderr
+    assert "nan" not in read_page(out.read_text()).text().lower().split()
 
 
 def test_what_tuning_costs_is_the_difference_from_the_base(file):
@@ -163,10 +188,11 @@ def test_the_report_has_the_same_drawings_where_the_configuration_names_a_file(f
 
 def test_a_wide_file_gives_the_values_of_every_checkpoint_and_openais_have_their_activation(file):
     values = read_values(file)
-    assert list(values) == list(LONG) and len(values) == 5 * 5 - 1, "one cell is empty"
+    assert list(values) == list(LONG) and len(values) == 6 * 5 - 1, "one cell is empty"
     named = values.set_index(["architecture", "checkpoint", "benchmark", "metric"])["percent"]
     assert named["ViT-B-32-quickgelu", "openai", "coco_5k", "text_to_image_r1"] == 30.4
     assert named["ViT-B-32", "laion2b", "winoground", "group"] == 7.5
+    assert named["ViT-B-32", "laion2b", "sugarcrepe", "mean_accuracy"] == 77.5
     assert set(values["tolerance"]) == {0.3} and set(values["source"]) == {"published.csv"}
 
 

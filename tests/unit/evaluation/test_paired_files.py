@@ -215,3 +215,35 @@ def test_the_command_prints_text_or_json_and_writes_what_changed(files, tmp_path
     assert len(rows) == pair["gained"] + pair["lost"] and {row["change"] for row in rows} == {"gained", "lost"}
     refused = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(files[0])])
     assert refused.exit_code == 1 and "is FILE" in refused.stderr
+
+
+def test_groups_that_could_not_be_read_or_are_called_like_all_items_are_refused(files, tmp_path):
+    with pytest.raises(UserError, match=r"a.csv: `type` has a group called `all`, as all items are called; rename it"):
+        both = [
+            write(tmp_path / f"all/{n}.csv", outcomes(0, 0.5), items=[(*i[:2], "all") for i in ITEMS]) for n in "ab"
+        ]
+        read_paired(both, Columns(by=("type",)))
+    many = [(f"{n}.jpg", f"caption {n}", "add") for n in range(300)]
+    large = [write(tmp_path / f"many/{n}.csv", np.arange(300) % 2, items=many) for n in "ab"]
+    with pytest.raises(UserError, match="300 groups by caption, more than the 200 that are compared one by one"):
+        read_paired(large, Columns(by=("caption",)))
+
+
+def test_a_column_that_is_named_twice_counts_once(files):
+    twice = Columns(item=("filename", "caption") * 2, correct=("correct",) * 2, by=("type",) * 2)
+    once = Columns(item=("filename", "caption"), correct=("correct",), by=("type",))
+    for found, expected in zip(
+        *(compare_paired(read_paired(files, columns)) for columns in (twice, once)), strict=True
+    ):
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_text_from_files_neither_breaks_lines_nor_reaches_the_terminal_as_a_command(tmp_path):
+    items = [(f"{n}.jpg", f"line\n{n}\x1b[2J", "\x1b[31mred" if n % 2 else "plain") for n in range(20)]
+    paths = [write(tmp_path / f"{n}.csv", np.arange(20) % 2, items=items) for n in "ab"]
+    shown = CliRunner().invoke(app, ["compare", *map(str, paths), "--by", "type"])
+    assert shown.exit_code == 0 and "\x1b" not in shown.output and "[31mred" in shown.output
+    fewer = write(tmp_path / "c.csv", np.arange(19) % 2, items=items[1:])
+    refused = CliRunner().invoke(app, ["compare", str(paths[0]), str(fewer)])
+    assert refused.exit_code == 1 and "\x1b" not in refused.stderr and refused.stderr.count("\n") == 1
+    assert "c.csv: lacks 1 of the 20 items" in refused.stderr

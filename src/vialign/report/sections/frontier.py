@@ -63,16 +63,17 @@ def summary(frontier: Frontier, base: str) -> list[Markup]:
 def _usual(frontier: Frontier, base: str) -> list[Markup]:
     """One line a mean of benchmarks: the median difference, and how many checkpoints lost."""
     costs, name = tuning_costs(frontier, base), frontier.path.name
+    known = {column: costs[column].dropna() for column in _MEANS}
     return [
         say(
             "{}: {} points in the median, with a loss in {} of {}.",
             what,
-            derived(float(costs[column].median()) / 100, f"median of {column} less that of {base}", name, "points"),
-            derived(int((costs[column] < 0).sum()), f"differences of {column} below zero", name),
-            derived(len(costs), "tuned checkpoints", name),
+            derived(float(known[column].median()) / 100, f"median of {column} less that of {base}", name, "points"),
+            derived(int((known[column] < 0).sum()), f"differences of {column} below zero", name),
+            derived(len(known[column]), "tuned checkpoints", name),
         )
         for column, what in _MEANS.items()
-        if len(costs)
+        if len(known[column])
     ]
 
 
@@ -110,6 +111,8 @@ def benchmarks(frontier: Frontier, base: str, own: pd.DataFrame | None) -> list[
                 points = pd.concat([points, own.assign(family=OWN, tuned=False)], ignore_index=True)
             points = points.assign(retrieval=points[list(pair)].mean(axis=1, skipna=False))
             drawn = points.dropna(subset=["retrieval", column])
+            if drawn.empty:
+                continue
             joined += int((drawn["family"] == OWN).sum())
             title = f"{DATA_SETS[data]} against {column}"
             labels = (f"{DATA_SETS[data]} R@1, mean of both directions, percent", f"{what}, percent")
