@@ -33,6 +33,7 @@ DATASETS = {
     "coco": "vialign.data.datasets.coco",
     "visual_genome": "vialign.data.datasets.visual_genome",
     "vg200": "vialign.data.datasets.vg200",
+    "captioned": "vialign.data.datasets.captioned",
 }
 """Name in the config to the module with `read(config, seed)` and `NOTE` (embedded: `build(config, seed, output)`)."""
 BENCHMARKS = {

@@ -21,7 +21,7 @@ from unit.data import benchmark_folders, visual_genome_folder
 from vialign.config.data import BenchmarkConfig, DataConfig
 from vialign.data.base import DatasetTables, Problems
 from vialign.data.benchmarks import aro, flickr30k_entities, sugarcrepe, vl_checklist, vqa, winoground
-from vialign.data.datasets import coco, flickr8k, flickr30k, vg200, visual_genome
+from vialign.data.datasets import captioned, coco, flickr8k, flickr30k, vg200, visual_genome
 from vialign.names import BENCHMARKS
 
 Rows = Callable[[bytes], int | None]
@@ -164,6 +164,18 @@ def read_flickr8k(kept: Callable[[DatasetTables], int]) -> Callable[[Path], int]
         return kept(tables) + broken(tables)
 
     return read
+
+
+def captioned_folder(folder: Path) -> Path:
+    photographs(folder / "images")
+    lines = [f'{image},"{text}"\n' for image, _, text in CAPTIONS]
+    (folder / "captions.csv").write_text("image,caption\n" + "".join(lines))
+    return folder / "captions.csv"
+
+
+def read_captioned(folder: Path) -> int:
+    tables = captioned.read(data_config("captioned", folder), 0)
+    return len(tables.captions) + broken(tables)
 
 
 def coco_folder(target: str) -> Callable[[Path], Path]:
@@ -416,6 +428,7 @@ PUBLISHED = [
     ),
     Format("flickr30k token", "lines", flickr30k_folder("results_20130124.token"), read_flickr30k, lines_of),
     Format("flickr30k csv", "lines", flickr30k_folder("results.csv"), read_flickr30k, lines_of),
+    Format("captioned", "lines", captioned_folder, read_captioned, csv_rows),
     Format(
         "flickr8k token",
         "lines",

@@ -1,16 +1,27 @@
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from vialign.cli.app import app
+from vialign.config.experiment import load_config, read_config
+from vialign.files.artifacts import read_table
+from vialign.tables.data import IMAGES
+from vialign.toolkit import draw_example
 
 
 def init(folder):
     return CliRunner().invoke(app, ["init", str(folder)])
+
+
+def snakemake(folder, *words):
+    command = [sys.executable, "-m", "snakemake", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +34,51 @@ def made(tmp_path_factory):
 
 def test_the_folder_holds_what_a_user_changes_and_the_workflow_stays_in_the_package(made, repository):
     assert sorted(path.name for path in made.iterdir()) == ["Snakefile", "config.yaml", "configs", "profiles"]
-    for name in ("config.yaml", "configs/tiny.yaml", "profiles/slurm/config.yaml"):
+    for name in ("configs/tiny.yaml", "profiles/slurm/config.yaml"):
         assert (made / name).read_text() == (repository / name).read_text()
     assert len((made / "Snakefile").read_text().splitlines()) < 10
+
+
+def own(text):
+    """A config.yaml in which every setting is switched on by deleting its `#`."""
+    return re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
+
+
+def test_config_yaml_is_the_default_experiment_and_says_where_to_write_ones_own(made, repository):
+    text = (made / "config.yaml").read_text()
+    found, default = read_config(made / "config.yaml"), read_config(repository / "config.yaml")
+    named = {"name": "my_run", "title": "My run"}
+    assert found == default.model_copy(update=named)
+    mine = load_config(yaml.safe_load(own(text)))
+    assert (mine.data.dataset, mine.data.folder, mine.backbone.architecture) == ("captioned", "data", "ViT-B-32")
+    assert (mine.language.treebank, mine.report.tracking) == ("ud", "trackio")
+    assert mine.evaluation.splits == ("test",)
+    for section in ("data", "backbone", "language", "training", "gates", "report"):
+        assert getattr(mine, section) != getattr(load_config({}), section), section
+
+
+def test_a_run_on_ones_own_pictures_is_planned_and_reads_them(made, tmp_path):
+    """As the comments say: pictures and captions in `data`, a `#` deleted here and there."""
+    folder = tmp_path / "run"
+    shutil.copytree(made, folder)
+    draw_example(folder / "data", images=30)
+    text = (made / "config.yaml").read_text()
+    assert "\n#data: {dataset: captioned, folder: data}\n" in text
+    (folder / "config.yaml").write_text(text.replace("\n#data:", "\ndata:"))
+    checked = CliRunner().invoke(app, ["config", "check", str(folder / "config.yaml")])
+    assert checked.exit_code == 0, checked.output
+    planned = snakemake(folder, "-n", "--quiet", "host", "--", "all")
+    assert planned.returncode == 0 and "signal_gate" in planned.stdout, planned.stdout + planned.stderr
+    read = snakemake(folder, "--cores", "1", "--", "data")
+    assert read.returncode == 0, read.stdout + read.stderr
+    images = read_table(folder / "results/data/images.parquet", IMAGES)
+    assert len(images) == 30 and set(images["split"]) >= {"train", "gate", "selection", "confirmation", "test"}
 
 
 def test_snakemake_plans_the_run_that_config_yaml_there_asks_for(made):
     with (made / "config.yaml").open("a", encoding="utf-8") as file:
         file.write("results: elsewhere\n")
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "host"]
-    result = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
+    result = snakemake(made, "-n", "--quiet", "host")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "elsewhere/data/images.parquet" in result.stdout
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout, flags=re.MULTILINE))
@@ -40,8 +86,7 @@ def test_snakemake_plans_the_run_that_config_yaml_there_asks_for(made):
 
 
 def test_a_job_finds_its_script_and_its_package(made):
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "configs/tiny.yaml", "--", "data"]
-    result = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
+    result = snakemake(made, "--cores", "1", "--configfile", "configs/tiny.yaml", "--", "data")
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(list((made / "elsewhere/data").glob("*.parquet"))) > 5
 

@@ -35,8 +35,8 @@ def evaluate(
     benchmark: Annotated[
         list[str],
         typer.Option(
-            help="winoground, aro, sugarcrepe, vl_checklist, vqa, or the test split of flickr8k, flickr30k, coco, "
-            "visual_genome or vg200; may be repeated."
+            help="One that `vialign benchmarks` lists, or the test split of flickr8k, flickr30k, coco, visual_genome, "
+            "vg200 or captioned (pictures and captions of your own); may be repeated."
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder with a folder of each benchmark's name, or of the only one.")],
