@@ -1,7 +1,7 @@
 """Parts of the signal for those who fit them themselves, in scikit-learn's shape.
 
 `SignalCalibrator`, `ConsistencyScorer` and `VisualDisentangler` take arrays and pass scikit-learn's `check_estimator`;
-`TextDisentangler` takes texts, which that check has no form for.
+`TextDisentangler` takes texts and pictures, which that check has no form for.
 """
 
 from vialign.estimators.disentanglers import TextDisentangler, VisualDisentangler

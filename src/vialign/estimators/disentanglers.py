@@ -1,22 +1,38 @@
-"""The two disentanglers as estimators: patches to prototypes, texts to phrase units."""
+"""The two disentanglers as estimators: patches to prototypes, captions to phrase units."""
 
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vialign.config.disentangle import VisualConfig
+from vialign.aligner.sides import opened
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.data.base import image_table
-from vialign.disentangle import fit_visual
+from vialign.disentangle import Phrases, Prototypes, fit_visual
 from vialign.disentangle.visual import chosen_maps
+from vialign.features import extract_texts, read_texts
+from vialign.progress import track
+from vialign.signal.trust.gallery import all_local
 from vialign.tables.data import OBJECTS
+from vialign.tables.language import TEXTS
+from vialign.toolkit.fitting import fit_phrases
 from vialign.toolkit.signal import Signal
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
+
+    from vialign.toolkit.encoder import Encoder
+
+_BATCH, _SHARD = 64, 2000
+"""Texts, or pictures, that go through a tower together, and texts of a stored shard."""
 
 
 class VisualDisentangler(TransformerMixin, BaseEstimator):
@@ -106,30 +122,109 @@ class VisualDisentangler(TransformerMixin, BaseEstimator):
 
 
 class TextDisentangler(TransformerMixin, BaseEstimator):
-    """Phrase units of texts, by the units of a fitted signal (`vialign.toolkit.fit_signal`, which fits both sides).
+    """Phrase units of captions, fitted on captions and their pictures as a run and `vialign signal fit` fit them.
 
-    `X` is a sequence of texts. `transform` gives the features of the phrases, zeros where a text has fewer,
-    (text, units x dim); nothing is fitted here, so `score` says in which share of the texts the parser finds a unit.
+    `signal` (`vialign.toolkit.load_signal`, or an aligner's own) gives the model, the parser and the prototypes of the
+    pictures, and is left as it is. `X` is a sequence of texts, `y` the picture of each, an image or the name of a file;
+    captions of one picture name the same file or hold the same object. `transform` gives the features of the phrases,
+    zeros where a text has fewer, (text, units x dim), and takes texts alone.
+
+    Texts are no arrays, so scikit-learn's `check_estimator` has no form for it.
+
+    >>> from vialign.estimators import TextDisentangler
+    >>> from vialign.toolkit import load_signal, open_backbone
+    >>> signal = load_signal("units", open_backbone("vialign-scenes", "package"))
+    >>> pictures = [f"shapes/images/0000{n}.png" for n in range(4)]
+    >>> texts = ["a red circle", "a blue square", "a green star above a red circle", "a star"]
+    >>> TextDisentangler(signal, steps=2).fit(texts, pictures).transform(texts).shape
+    (4, 1024)
     """
 
-    def __init__(self, signal: Signal | None = None) -> None:
-        self.signal = signal
+    def __init__(
+        self,
+        signal: Signal | None = None,
+        steps: int = 600,
+        batch: int = 128,
+        learning_rate: float = 1e-2,
+        random_state: int = 0,
+    ) -> None:
+        self.signal, self.steps, self.batch = signal, steps, batch
+        self.learning_rate, self.random_state = learning_rate, random_state
 
-    def fit(self, X: Sequence[str], y: Any = None) -> "TextDisentangler":
-        """Check that there is a signal. Raises ValueError where there is none."""
-        self._encoder()
+    def fit(self, X: Sequence[str], y: "Sequence[Image.Image | str | Path] | None" = None) -> "TextDisentangler":
+        """Fit the phrase units: the parser's reading is the soft target, the pictures' prototypes the other side.
+
+        Raises ValueError without a signal, without a picture for each text, and for fewer than two pictures; UserError
+        for a picture that cannot be read and a text without a token.
+        """
+        encoder, texts = self._encoder(), list(X)
+        if y is None or len(y) != len(texts):
+            given = "none" if y is None else str(len(y))
+            raise ValueError(f"TextDisentangler: {len(texts)} texts with {given} pictures; give each text its own as y")
+        pictures, owner = _distinct(y)
+        prototypes = _prototypes(encoder, pictures)
+        numbers = [str(place) for place in range(len(texts))]
+        own = {"text_id": numbers, "image_id": [str(place) for place in owner], "text": texts}
+        table = TEXTS.check(pd.DataFrame({**own, "split": "train", "kind": "caption"}))
+        config = TextConfig(steps=self.steps, batch=self.batch, learning_rate=self.learning_rate)
+        with tempfile.TemporaryDirectory() as folder:
+            extract_texts(encoder.backbone, table, folder, batch=_BATCH, shard=_SHARD, provenance={})
+            self.text_, log = fit_phrases(
+                encoder.backbone,
+                read_texts(folder),
+                table,
+                torch.tensor(owner),
+                prototypes,
+                encoder.parser,
+                config,
+                int(self.random_state),
+            )
+        self.losses_ = log["loss"].to_numpy()
         return self
 
     def transform(self, X: Sequence[str]) -> np.ndarray:
         """Features of the phrases of each text, unit vectors."""
-        phrases = self._encoder().texts(list(X)).phrases
-        return np.asarray(phrases.features.flatten(1).double().numpy())
+        return np.asarray(self._phrases(X).features.flatten(1).double().numpy())
 
-    def score(self, X: Sequence[str], y: Any = None) -> float:
-        """Share of the texts in which the parser finds a unit."""
-        return float(np.mean(self._encoder().texts(list(X)).parsed))
+    def score(self, X: Sequence[str], y: "Sequence[Image.Image | str | Path]") -> float:
+        """Share of the texts whose own picture matches their phrases best of all pictures given (local recall@1)."""
+        phrases = self._phrases(X)
+        pictures, owner = _distinct(y)
+        local = all_local(_prototypes(self._encoder(), pictures), phrases)
+        own = torch.tensor(owner)
+        mine = local.gather(1, own[:, None])
+        return float(((local >= mine).sum(dim=1) == 1).double().mean())
 
-    def _encoder(self) -> Any:
+    def _phrases(self, X: Sequence[str]) -> "Phrases":
+        check_is_fitted(self, "text_")
+        fitted = replace(self._encoder(), text=self.text_)
+        texts = list(X)
+        parts = [fitted.texts(texts[start : start + _BATCH]).phrases for start in range(0, len(texts), _BATCH)]
+        return Phrases.concatenate(parts)
+
+    def _encoder(self) -> "Encoder":
         if self.signal is None:
             raise ValueError("TextDisentangler: give a fitted signal: TextDisentangler(signal=load_signal(...))")
         return self.signal.encoder
+
+
+def _distinct(
+    pictures: "Sequence[Image.Image | str | Path]",
+) -> "tuple[list[Image.Image | str | Path], list[int]]":
+    """Every picture once, by file name or by object, and the place of each among them."""
+    places: dict[str | int, int] = {}
+    found: list[Image.Image | str | Path] = []
+    owner = []
+    for picture in pictures:
+        key = str(picture) if isinstance(picture, str | Path) else id(picture)
+        if key not in places:
+            places[key] = len(found)
+            found.append(picture)
+        owner.append(places[key])
+    return found, owner
+
+
+def _prototypes(encoder: "Encoder", pictures: "Sequence[Image.Image | str | Path]") -> Prototypes:
+    starts = track(range(0, len(pictures), _BATCH), "pictures")
+    parts = [encoder.images([opened(picture) for picture in pictures[start : start + _BATCH]]) for start in starts]
+    return Prototypes.concatenate([part.prototypes for part in parts])

@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.backbone.adopting import tensors_digest
+from vialign.config.disentangle import TextConfig
 from vialign.config.experiment import Config
 from vialign.data.base import image_table
 from vialign.digest import code_digest
-from vialign.disentangle import Phrases, Prototypes, fit_text, fit_visual
+from vialign.disentangle import Phrases, Prototypes, TextDisentangler, fit_text, fit_visual
 from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
 from vialign.errors import UserError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
     from vialign.backbone import Backbone
+    from vialign.features import TextFeatures
 
 FIT_IMAGES = 1000
 """Images that the units are fitted on, at most, unless asked otherwise; their patches are held in memory."""
@@ -143,12 +145,30 @@ def _fit_units(
             features.pooled[_first_captions(image_of_text, len(images))],
             backbone.resize_mode,
         )
-        units, _ = parse(texts["text"].tolist(), texts["text_id"].tolist(), parser)
         prototypes = prototypes_of(visual, patches.plain)
-        every = torch.arange(len(texts))
-        typed = type_captions(texts, units, every, config.text, backbone, parser, config.seed)
-        text, _ = fit_text(features, units, image_of_text, prototypes, config.text, config.seed, every, typed)
-    return Encoder(backbone, readout, visual, text.eval().requires_grad_(False), parser)
+        text, _ = fit_phrases(backbone, features, texts, image_of_text, prototypes, parser, config.text, config.seed)
+    return Encoder(backbone, readout, visual, text, parser)
+
+
+def fit_phrases(
+    backbone: "Backbone",
+    features: "TextFeatures",
+    texts: pd.DataFrame,
+    image_of_text: Int[Tensor, "text"],
+    prototypes: Prototypes,
+    parser: "Language",
+    config: TextConfig,
+    seed: int,
+) -> tuple[TextDisentangler, pd.DataFrame]:
+    """Fit the phrase units on captions (TEXTS) and the prototypes of their images, with typos and the gate, as a run.
+
+    `features` are the stored ones of the texts, in their order; `image_of_text` gives each text's place in
+    `prototypes`. The second result is the log of `vialign.disentangle.fit_text`. Raises as that.
+    """
+    units, _ = parse(texts["text"].tolist(), texts["text_id"].tolist(), parser)
+    every = torch.arange(len(texts))
+    typed = type_captions(texts, units, every, config, backbone, parser, seed)
+    return fit_text(features, units, image_of_text, prototypes, config, seed, every, typed)
 
 
 def _read_patches(backbone: "Backbone", folder: Path, images: Sequence[str], readout: str, batch: int) -> _Patches:

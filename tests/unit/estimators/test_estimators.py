@@ -1,16 +1,23 @@
 """The estimators in scikit-learn's shape: its own checks, and the numbers of the functions behind them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
-from explained import finished_run
+from captioned import QUICK
+from explained import FOLDER, finished_run
+from vialign.aligner.sides import opened
 from vialign.estimators import ConsistencyScorer, SignalCalibrator, TextDisentangler, VisualDisentangler
 from vialign.signal.calibration import fit_logistic
 from vialign.signal.score import agreement, consistency
+from vialign.toolkit import read_captions
+from vialign.toolkit.fitting import texts_of
 
 
 @pytest.mark.parametrize(
@@ -67,12 +74,56 @@ def test_the_dictionary_rebuilds_planted_concepts(pairs):
         VisualDisentangler(grid=(2, 2)).fit(flat[:, :23])
 
 
-def test_phrases_are_those_of_the_signal():
+@pytest.fixture(scope="module")
+def captioned():
+    """A fitted signal, and the captions that its units were fitted on with the files of their images, in that order."""
     signal = finished_run()[1]
-    texts = ["a red circle above a blue square", "a green star"]
-    found = TextDisentangler(signal).fit(texts)
-    expected = signal.encoder.texts(texts).phrases.features
-    assert found.transform(texts) == pytest.approx(expected.flatten(1).numpy(), abs=1e-6)
-    assert found.score(texts) == 1.0
+    captions = read_captions(FOLDER / "shapes/images", FOLDER / "shapes/captions.csv")
+    images = signal.images.loc[signal.images["used_for"] == "fit", "image_id"].tolist()
+    texts = texts_of(captions.table, images)
+    order = {image: place for place, image in enumerate(images)}
+    # Pictures are numbered as they come, so they come in the signal's order.
+    texts = texts.iloc[np.argsort(texts["image_id"].map(order).to_numpy(), kind="stable")]
+    return signal, texts["text"].tolist(), [captions.folder / image for image in texts["image_id"]]
+
+
+def test_phrase_units_are_fitted_as_the_signal_fits_them(captioned, monkeypatch):
+    signal, texts, pictures = captioned
+    found = TextDisentangler(signal, steps=QUICK.text.steps, batch=QUICK.text.batch).fit(texts, pictures)
+    assert found.losses_.shape == (QUICK.text.steps,) and found.losses_[-1] < found.losses_[0]
+    before, wanted = TextDisentangler(signal, steps=1, learning_rate=1e-9).fit(texts, pictures), signal.encoder.text
+    own = found.text_.state_dict()
+    for name, tensor in wanted.state_dict().items():
+        # The signal's patches were in half precision, which the optimiser makes more of.
+        torch.testing.assert_close(
+            own[name], tensor, rtol=0.05, atol=0.02, msg=lambda said, name=name: f"{name}: {said}"
+        )
+    assert any(not torch.allclose(before.text_.state_dict()[name], tensor, atol=0.05) for name, tensor in own.items())
+    encoder = replace(signal.encoder, text=found.text_)
+    expected = encoder.texts(texts[:3]).phrases.features.flatten(1).numpy()
+    assert found.transform(texts[:3]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_score_of_phrase_units_is_the_local_recall(captioned):
+    signal, texts, pictures = captioned
+    found = TextDisentangler(signal, steps=2).fit(texts, pictures)
+    some, shown = texts[::5][:4], pictures[::5][:4]
+    fitted = replace(signal, encoder=replace(signal.encoder, text=found.text_))
+    local = [[fitted.score([opened(picture)], [text])["s_local"].iloc[0] for picture in shown] for text in some]
+    won = [all(row[place] > rival for n, rival in enumerate(row) if n != place) for place, row in enumerate(local)]
+    assert found.score(some, shown) == np.mean(won)
+    assert clone(found).get_params()["steps"] == 2
+
+
+def test_phrase_units_ask_for_what_they_need(captioned):
+    signal, texts, pictures = captioned
+    with pytest.raises(NotFittedError):
+        TextDisentangler(signal).transform(texts)
+    with pytest.raises(ValueError, match="100 texts with none pictures; give each text its own as y"):
+        TextDisentangler(signal).fit(texts)
+    with pytest.raises(ValueError, match="100 texts with 99 pictures"):
+        TextDisentangler(signal).fit(texts, pictures[1:])
+    with pytest.raises(ValueError, match="at least two images are needed"):
+        TextDisentangler(signal, steps=1).fit(texts[:5], pictures[:5])
     with pytest.raises(ValueError, match="give a fitted signal"):
-        TextDisentangler().fit(texts)
+        TextDisentangler().fit(texts, pictures)
