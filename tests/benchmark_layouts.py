@@ -11,7 +11,7 @@ from vialign.data.benchmarks import aro, vqa, winoground
 from vialign.data.benchmarks.sugarcrepe import KINDS
 from vialign.toolkit import draw_example
 
-FORMS = ("winoground", "aro", "sugarcrepe", "vl_checklist", "vqa", "flickr8k")
+FORMS = ("winoground", "aro", "sugarcrepe", "vl_checklist", "vqa", "flickr8k", "captioned")
 PAIRS = [
     ("a red circle above a blue square", "a blue square above a red circle"),
     ("a green star left of a ring", "a ring left of a green star"),
@@ -25,6 +25,7 @@ def write_layouts(root: Path) -> tuple[Path, dict[str, Path]]:
     draw_example(root / "drawn", images=12)
     pictures = sorted((root / "drawn/images").glob("*.png"))
     data = root / "data"
+    shutil.copytree(root / "drawn", data / "captioned")
     items = [
         {"item_id": f"winoground/{place}", "images": [str(place), str(place + 1)], "texts": list(pair), "tag": "Object"}
         for place, pair in enumerate(PAIRS)

@@ -19,18 +19,23 @@ from vialign.disentangle import TextDisentangler, VisualDisentangler
 from vialign.errors import UserError, reading
 from vialign.features import BackboneFacts, contract_provenance
 from vialign.files.artifacts import read_provenance, read_tensors
+from vialign.files.text import read_json
 from vialign.methods.build import build_method
-from vialign.names import DEMO, architectures
+from vialign.names import BLIP, DEMO, architectures
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables.signal import SIGNAL_CALIBRATION, TOOLKIT_IMAGES
 from vialign.toolkit.captions import warn
 from vialign.toolkit.encoder import Encoder
-from vialign.toolkit.models import RANDOM
+from vialign.toolkit.models import RANDOM, moved
 from vialign.toolkit.parsing import find_parser
 from vialign.toolkit.signal import TENSORS, VISUAL, Signal, load_signal
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
+
+
+BLIP_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What the weights are called in the folder of a BLIP."""
 
 
 def load(
@@ -41,34 +46,58 @@ def load(
     signal: "str | Path | None" = None,
     device: str = "cpu",
 ) -> Aligner:
-    """An aligner from an exported folder, or from the name (or JSON) of an open_clip model with its weights.
+    """An aligner from an exported folder, from the name (or JSON) of an open_clip model, or from the folder of a BLIP.
 
-    A folder that refers to its backbone finds it by the name that is written there (`package`, an open_clip tag, a
-    file), or takes `backbone`: a model in memory, a file, or a tag; another one than the folder was made with is
-    refused. A name takes `pretrained` as `vialign signal fit` does (`vialign-scenes` is the demo and needs none) and,
-    to explain and judge, `signal`: a folder that `vialign signal fit` wrote. Raises UserError naming what is missing
-    or differs.
+    An exported folder that refers to its backbone finds it by the name that is written there (`package`, an open_clip
+    tag, a file), or takes `backbone`: a model in memory, a file, or a tag; another one than the folder was made with is
+    refused. A name takes `pretrained` as `vialign signal fit` does (`vialign-scenes` is the demo and needs none; a BLIP
+    has its weights in its folder) and, to explain and judge, `signal`: a folder that `vialign signal fit` wrote. Raises
+    UserError naming what is missing or differs.
 
     >>> import vialign
     >>> vialign.load("vialign-scenes").method.name
     'frozen'
     """
-    if (Path(source) / CONFIG).is_file() or (Path(source).is_dir() and pretrained is None):
-        return load_folder(Path(source), backbone).to(device)
-    definition = str(source) if Path(source).suffix == ".json" and Path(source).is_file() else None
-    name = str(source) if definition is None else Path(source).stem
-    if definition is None and name not in architectures():
+    path = Path(source)
+    if not is_blip(path) and ((path / CONFIG).is_file() or (path.is_dir() and pretrained is None)):
+        return moved(load_folder(path, backbone), device)
+    if not (is_blip(path) or (path.suffix == ".json" and path.is_file()) or str(source) in architectures()):
         raise UserError(
-            f"load: {name!r} is neither an exported folder (with a {CONFIG}) nor the name of an open_clip model"
+            f"load: {str(source)!r} is neither an exported folder (with a {CONFIG}) nor the name of an open_clip model"
         )
-    if pretrained is None:
-        if name != DEMO:
-            raise UserError(f"load: {name}: name its weights: pretrained=FILE, or an open_clip tag")
-        pretrained = "package"
-    config = BackboneConfig(
-        architecture=name, definition=definition, checkpoint=None if str(pretrained) == RANDOM else str(pretrained)
-    )
-    return named_aligner(config, signal).to(device)
+    weights = own_weights(source) if pretrained is None else str(pretrained)
+    if weights is None:
+        raise UserError(f"load: {source}: name its weights: pretrained=FILE, or an open_clip tag")
+    return moved(named_aligner(named_config(source, weights), signal), device)
+
+
+def named_config(source: str | Path, weights: str) -> BackboneConfig:
+    """A plain model as a configuration names it: an open_clip name or JSON, or the folder of a BLIP."""
+    path = Path(source)
+    if is_blip(path):
+        architecture, definition = BLIP, str(path)
+    else:
+        definition = str(path) if path.suffix == ".json" else None
+        architecture = str(source) if definition is None else path.stem
+    checkpoint = None if weights == RANDOM else weights
+    return BackboneConfig(architecture=architecture, definition=definition, checkpoint=checkpoint)
+
+
+def own_weights(source: str | Path) -> str | None:
+    """The weights that a plain model has of itself: the demo's of the package, and those in the folder of a BLIP."""
+    if str(source) == DEMO:
+        return "package"
+    files = [Path(source) / name for name in BLIP_WEIGHTS] if is_blip(Path(source)) else []
+    return next((str(file) for file in files if file.is_file()), None)
+
+
+def is_blip(path: Path) -> bool:
+    """Whether a folder is of a BLIP, in the layout of transformers; a damaged config.json is of an exported folder."""
+    try:
+        said = read_json(path / CONFIG, mend="get it again") if (path / CONFIG).is_file() else None
+    except UserError:
+        return False
+    return isinstance(said, dict) and said.get("model_type") == BLIP
 
 
 def named_aligner(config: BackboneConfig, signal: "str | Path | None" = None) -> Aligner:

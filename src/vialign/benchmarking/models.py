@@ -8,12 +8,12 @@ from pathlib import Path
 
 from vialign.aligner.about import CONFIG
 from vialign.aligner.aligner import Aligner
-from vialign.aligner.opening import load_folder, named_aligner
+from vialign.aligner.opening import is_blip, load_folder, named_aligner, named_config, own_weights
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 from vialign.evaluation.reproduction import published_values
-from vialign.files.text import read_json
-from vialign.names import BLIP, DEMO
+from vialign.names import BLIP
+from vialign.toolkit.models import moved
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Model:
     def open(self, device: str) -> Aligner:
         """The model, ready. Raises UserError as `vialign.load`."""
         found = load_folder(self.folder, self.backbone) if self.folder is not None else named_aligner(self.config)
-        return found.to(device)
+        return moved(found, device)
 
     def described(self) -> str:
         """What it is, as text that differs where the model may."""
@@ -58,32 +58,29 @@ class Model:
 def named_models(models: Sequence[str], pretrained: Sequence[str]) -> list[Model]:
     """The models of `--model` and `--pretrained`, in order.
 
-    A model is an exported folder, an open_clip name, an open_clip JSON, or the folder of a BLIP; every one but an
-    exported folder and the demo takes the next of `pretrained` (`random` for random weights). Raises UserError where
-    the numbers do not fit, or two models have one name.
+    A model is an exported folder, an open_clip name, an open_clip JSON, or the folder of a BLIP. A name or JSON takes
+    the next of `pretrained` (`random` for random weights); what has weights of its own (an exported folder, the demo, a
+    BLIP with them in its folder) takes it only where later models leave it one. Raises UserError where the numbers do
+    not fit, or two models have one name.
     """
     weights = list(pretrained)
     found: list[Model] = []
-    for given in models:
+    for place, given in enumerate(models):
         path = Path(given)
-        if (path / CONFIG).is_file() and not _is_blip(path):
-            backbone = weights.pop(0) if len(weights) > _plain(models[len(found) + 1 :]) else None
-            found.append(Model(path.resolve().name, path, BackboneConfig(), backbone))
+        needed = sum(not _is_exported(later) and own_weights(later) is None for later in models[place + 1 :])
+        spare = len(weights) > needed
+        if _is_exported(given):
+            found.append(Model(path.resolve().name, path, BackboneConfig(), weights.pop(0) if spare else None))
             continue
-        if not weights and given != DEMO:
+        own = own_weights(given)
+        if own is None and not weights:
             raise UserError(f"--model {given}: name its weights with --pretrained (a file, a tag, or random)")
-        checkpoint = weights.pop(0) if weights else "package"
-        if _is_blip(path):
-            architecture, definition = BLIP, str(path)
-        elif path.suffix == ".json":
-            architecture, definition = path.stem, str(path)
-        else:
-            architecture, definition = given, None
-        config = BackboneConfig(
-            architecture=architecture, definition=definition, checkpoint=None if checkpoint == "random" else checkpoint
-        )
+        checkpoint = weights.pop(0) if own is None or spare else own
+        config = named_config(given, checkpoint)
+        name = path.resolve().name if config.architecture == BLIP else config.architecture
         label = Path(checkpoint).stem if Path(checkpoint).suffix else checkpoint
-        found.append(Model(f"{path.name if architecture == BLIP else architecture} {label}", None, config))
+        whole = config.architecture == BLIP and checkpoint == own
+        found.append(Model(name if whole else f"{name} {label}", None, config))
     if weights:
         raise UserError(f"--pretrained {weights[0]}: there is no --model that it belongs to")
     names = [model.name for model in found]
@@ -98,14 +95,5 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
 
 
-def _plain(models: Sequence[str]) -> int:
-    """How many of the models take weights of their own."""
-    return sum(not (Path(given) / CONFIG).is_file() or _is_blip(Path(given)) for given in models)
-
-
-def _is_blip(path: Path) -> bool:
-    file = path / "config.json"
-    if not file.is_file():
-        return False
-    said = read_json(file, mend="get it again")
-    return isinstance(said, dict) and said.get("model_type") == "blip"
+def _is_exported(given: str) -> bool:
+    return (Path(given) / CONFIG).is_file() and not is_blip(Path(given))

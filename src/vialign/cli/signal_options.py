@@ -97,9 +97,9 @@ def backbone_of(
     if model is None and units is not None and (units / EXPORTED).is_file():
         from vialign.aligner.about import read_about
         from vialign.aligner.folder import open_folder_backbone
+        from vialign.toolkit.models import moved
 
-        found = open_folder_backbone(units, read_about(units), pretrained)
-        return cast("Any", found).to(device)
+        return cast("Backbone", moved(cast("Any", open_folder_backbone(units, read_about(units), pretrained)), device))
     if model is None or pretrained is None:
         raise UserError(
             "--model and --pretrained: name the model and its weights (for the units of an exported folder: neither)"

@@ -1,7 +1,7 @@
 """A backbone by the two names that a user knows it by."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 
 RANDOM = "random"
 """Instead of weights: random ones, to try the tool out."""
+
+
+class _Movable(Protocol):
+    def to(self, device: Any) -> Any: ...
+
+
+Model = TypeVar("Model", bound=_Movable)
 
 
 def open_backbone(
@@ -26,8 +33,6 @@ def open_backbone(
     >>> backbone.grid, backbone.readouts
     ((7, 7), ('final', 'value', 'self_self', 'early'))
     """
-    import torch
-
     from vialign.backbone import load_backbone
 
     config = BackboneConfig(
@@ -35,8 +40,15 @@ def open_backbone(
         definition=None if definition is None else str(definition),
         checkpoint=None if str(pretrained) == RANDOM else str(pretrained),
     )
-    backbone = load_backbone(config)
+    return moved(load_backbone(config), device)
+
+
+def moved(model: Model, device: str) -> Model:
+    """A model on a device. Raises UserError where there is no such device here."""
+    import torch
+
     try:
-        return backbone.to(torch.device(device))
+        found: Model = model.to(torch.device(device))
+        return found
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r}: {str(error).splitlines()[0]}; use cpu") from None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import vialign.backbone  # noqa: F401  (before the tests import open_clip themselves)
+from tiny_blip import SENTENCES, save_tokenizer, word_pieces
 
 MERGES = "#version: 0.2\nr e\nre d</w>\nc i\nb l\nbl u\nblu e</w>\n"
 VISION = {"image_size": 32, "layers": 4, "width": 32, "head_width": 16, "patch_size": 8}
@@ -30,9 +31,6 @@ def define(tmp_path):
     return write
 
 
-SENTENCES = ["a red circle above a blue square", "two dogs run on the beach", "There is a star!", "circles, squares"]
-
-
 @pytest.fixture(scope="session")
 def unigrams(tmp_path_factory):
     """A folder with a tokenizer of SigLIP's kind: sentencepiece unigrams, an end token that pads, no start token."""
@@ -49,18 +47,4 @@ def unigrams(tmp_path_factory):
 @pytest.fixture(scope="session")
 def words(tmp_path_factory):
     """A folder with a tokenizer of BLIP's kind: BERT's word pieces between [CLS] and [SEP], padded with [PAD]."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=60, special_tokens=special))
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return save_tokenizer(tokenizer, tmp_path_factory.mktemp("words"), cls_token="[CLS]", pad_token="[PAD]")
-
-
-def save_tokenizer(tokenizer, folder, **settings):
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    return folder
+    return word_pieces(tmp_path_factory.mktemp("words"))

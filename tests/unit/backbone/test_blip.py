@@ -1,15 +1,14 @@
 """BLIP at its real architecture, thinner and shallower, against transformers' own `BlipForImageTextRetrieval`."""
 
-import copy
 import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from transformers import BlipConfig, BlipForImageTextRetrieval
+from transformers import BlipConfig
 
+from tiny_blip import SMALL, VISION, own_blip, write_blip
 from tolerance import close, transformer
 from vialign.backbone import Backbone, load_backbone
 from vialign.backbone.blip import BlipImageTower, BlipTowers
@@ -20,33 +19,16 @@ TOWER = close(torch.float32, transformer(width=40, layers=4))
 """Two ways through the towers of these tests."""
 
 TEXTS = ["a red circle above a blue square", "star", "", "circle star " * 40]
-VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 2}
-TEXT = {"hidden_size": 40, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60}
-SMALL = {
-    "image_text_hidden_size": 24,
-    "vision_config": VISION | {"image_size": 64, "patch_size": 16},
-    "text_config": TEXT | {"pad_token_id": 0, "bos_token_id": 2},
-}
 
 
 @pytest.fixture(scope="module")
 def oracle():
-    model = BlipForImageTextRetrieval(BlipConfig.from_dict(copy.deepcopy(SMALL))).eval().requires_grad_(False)
-    # biases and norms start at constants that would hide a mistake, and the image tower at almost nothing
-    for index, parameter in enumerate(model.parameters()):
-        parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index))
-    return model
+    return own_blip()
 
 
 @pytest.fixture(scope="module")
-def folder(oracle, words, tmp_path_factory):
-    """A model's folder as it is published: config.json, model.safetensors and the tokenizer's two files."""
-    folder = tmp_path_factory.mktemp("blip")
-    (folder / "config.json").write_text(json.dumps(SMALL | {"model_type": "blip"}))
-    save_file({name: tensor.contiguous() for name, tensor in oracle.state_dict().items()}, folder / "model.safetensors")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((words / name).read_bytes())
-    return folder
+def folder(oracle, tmp_path_factory):
+    return write_blip(oracle, tmp_path_factory.mktemp("blip"))
 
 
 def load(folder, checkpoint="model.safetensors", seed=0, **settings):

@@ -6,13 +6,17 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
+from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 import vialign
 from benchmark_layouts import FORMS, write_layouts
 from captioned import tiny_model
 from explained import FOLDER, finished_run
+from tiny_blip import own_blip, write_blip
 from vialign.aligner.export import aligner_of_run, write_export
 from vialign.benchmarking.measuring import measure, named_benchmark
 from vialign.benchmarking.models import named_models
@@ -182,6 +186,7 @@ def test_published_values_stand_beside_a_model_whose_weights_are_named_after_the
         (("--model", "vialign-scenes", "--images", "coco=/"), "write BENCHMARK=FOLDER, with one of winoground"),
         (("--model", "no-such", "--pretrained", "random"), "open_clip knows no model 'no-such'"),
         (("--model", "vialign-scenes", "--pretrained", "package", "--pretrained", "x"), "there is no --model"),
+        (("--model", "vialign-scenes", "--device", "gpu7"), "device 'gpu7': "),
     ],
 )
 def test_a_wrong_call_is_one_line(place, tmp_path, arguments, message):
@@ -189,13 +194,61 @@ def test_a_wrong_call_is_one_line(place, tmp_path, arguments, message):
     assert result.exit_code == 1 and message in result.stderr.splitlines()[-1]
 
 
-def test_two_models_of_one_name_and_a_blip_folder_are_told(place, tmp_path):
+def test_two_models_of_one_name_are_told(place, tmp_path):
     shutil.copytree(place[0] / "tuned", tmp_path / "tuned")
     with pytest.raises(UserError, match="two models are called 'tuned'"):
         named_models([str(place[0] / "tuned"), str(tmp_path / "tuned")], [])
-    blip = tmp_path / "blip-base"
-    blip.mkdir()
-    (blip / "config.json").write_text('{"model_type": "blip"}')
-    (model,) = named_models([str(blip)], ["weights.safetensors"])
-    assert (model.name, model.config.architecture, model.config.definition) == ("blip-base weights", "blip", str(blip))
     assert FOLDER.exists()
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory):
+    """transformers' own model and the folder that it is published as."""
+    model = own_blip()
+    return model, write_blip(model, tmp_path_factory.mktemp("models") / "blip-tiny")
+
+
+def itc(model, folder, files, texts):
+    """Cosines of transformers' own image and text towers, on pictures that are scaled by Pillow alone."""
+    mean, spread = (torch.tensor(values)[:, None, None] for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    squares = [Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC) for file in files]
+    pixels = torch.stack([(torch.from_numpy(np.array(one)).permute(2, 0, 1) / 255 - mean) / spread for one in squares])
+    read = PreTrainedTokenizerFast.from_pretrained(folder)(list(texts), padding=True, return_tensors="pt")
+    asked = {"input_ids": read["input_ids"], "attention_mask": read["attention_mask"]}
+    return model(pixel_values=pixels, use_itm_head=False, **asked).itm_score.numpy()
+
+
+def test_the_folder_of_a_blip_is_measured_as_transformers_measures_it(place, blip, tmp_path):
+    model, folder = blip
+    result = evaluate(place, "--model", folder, "--out", tmp_path, names=("winoground",))
+    assert result.exit_code == 0, result.output
+    outcomes = read_table(tmp_path / "outcomes/blip-tiny/winoground.parquet", OUTCOMES)
+    values = outcomes.set_index(["measure", "item_id"])["value"].to_dict()
+    asked = benchmark(place, "winoground")
+    tables = asked.read()
+    files = {row["image_id"]: asked.folders[row["source"]] / row["path"] for row in tables.images.to_dict("records")}
+    for item in tables.choices.to_dict("records"):
+        scores = itc(model, folder, [files[image] for image in item["images"]], item["texts"])
+        own = vialign.load(folder).score([files[image] for image in item["images"]], list(item["texts"])).numpy()
+        assert own == pytest.approx(scores, abs=2e-5)
+        text = scores[0, 0] > scores[0, 1] and scores[1, 1] > scores[1, 0]
+        image = scores[0, 0] > scores[1, 0] and scores[1, 1] > scores[0, 1]
+        found = [values[measure, item["item_id"]] for measure in ("text", "image", "group")]
+        assert found == [float(text), float(image), float(text and image)]
+
+
+def test_weights_go_to_the_models_that_have_none_of_their_own(place, blip):
+    folder, other = str(blip[1]), str(place[0] / "tuned")
+    models = named_models(["vialign-scenes", folder, other, "ViT-B-32"], ["b.pt"])
+    assert [model.config.checkpoint for model in models] == [
+        "package",
+        f"{folder}/model.safetensors",
+        "package",
+        "b.pt",
+    ]
+    assert [model.name for model in models] == ["vialign-scenes package", "blip-tiny", "tuned", "ViT-B-32 b"]
+    (given,) = named_models([folder], ["tuned.bin"])
+    assert (given.name, given.config.checkpoint) == ("blip-tiny tuned", "tuned.bin")
+    assert named_models([other, "ViT-B-32"], ["a.pt", "b.pt"])[0].backbone == "a.pt"
+    with pytest.raises(UserError, match="ViT-B-32: name its weights"):
+        named_models(["vialign-scenes", "ViT-B-32"], [])
