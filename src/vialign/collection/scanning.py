@@ -1,6 +1,7 @@
 """The pictures below a folder, and what else lies there."""
 
 import os
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ class Skipped:
 
 NO_PICTURE = "files are in no format of a picture"
 LINK = "links are not followed"
+BROKEN = "files cannot be read as a picture"
 
 
 def scan(folder: Path, skipped: Skipped) -> list[Seen]:
@@ -74,6 +76,9 @@ def scan(folder: Path, skipped: Skipped) -> list[Seen]:
                 skipped.add("names are not UTF-8", repr(path))
             else:
                 state = os.stat(full)
+                if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+                    skipped.add(BROKEN, path)
+                    continue
                 found.append(Seen(path, state.st_size, state.st_mtime_ns))
     return found
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
-from vialign.aligner.opening import load
+from vialign.aligner.opening import is_blip, load
 from vialign.aligner.ranking import Trust
 from vialign.aligner.sides import reads_units, side_of, split_data
 from vialign.analysis.explain import Match, phrase_finds, read_phrases
@@ -28,6 +28,7 @@ from vialign.collection.store import (
 )
 from vialign.disentangle import Phrases, Prototypes
 from vialign.errors import UserError, reading
+from vialign.progress import track
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import agreement
 from vialign.signal.trust.gallery import all_local
@@ -69,7 +70,7 @@ class Answer:
 
 def open_aligner(head: Head, device: str = "cpu") -> Aligner:
     """The model that an index was made with. Raises UserError where it cannot be had, or is another."""
-    if Path(head.model).is_dir():
+    if Path(head.model).is_dir() and not is_blip(Path(head.model)):
         return load(head.model, backbone=head.pretrained, device=device)
     return load(head.model, head.pretrained, signal=head.units, device=device)
 
@@ -132,7 +133,7 @@ class Collection:
         shards: dict[str, Embedded] = {}
         starts: dict[str, int] = {}
         total = 0
-        for name in dict.fromkeys(self.pictures["shard"]):
+        for name in track(dict.fromkeys(self.pictures["shard"]), "read the index"):
             shards[name] = read_shard(self.folder / SHARDS / name)
             starts[name] = total
             total += len(shards[name].pooled)

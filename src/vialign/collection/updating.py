@@ -1,18 +1,24 @@
 """Bringing an index up to date: new pictures are encoded, moved ones known again, gone ones forgotten."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 import pandas as pd
 import torch
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
-from vialign.collection.scanning import Seen, Skipped, scan
+from vialign.collection.scanning import BROKEN, Seen, Skipped, scan
 from vialign.collection.store import (
     HEAD,
     SHARDS,
@@ -29,19 +35,23 @@ from vialign.collection.store import (
 from vialign.disentangle import Prototypes
 from vialign.errors import UserError
 from vialign.files.artifacts import atomic_path
-from vialign.files.images import open_image
+from vialign.files.images import WORKERS, open_image
 from vialign.files.locks import take
 from vialign.progress import track
 from vialign.tables.collection import PICTURES
-from vialign.toolkit.encoder import image_features, to_pixels
+from vialign.toolkit.encoder import image_features
 from vialign.toolkit.images import content_digest
+
+if TYPE_CHECKING:
+    from vialign.backbone import Backbone
 
 SHARD = 1024
 """Pictures of a shard at most: what an interrupted call has to do again."""
 Row = dict[str, object]
 """A row of PICTURES."""
 _QUALITY = 85
-_BROKEN = "files cannot be read as a picture"
+Pixels = UInt8[Tensor, "*image 3 height width"]
+Given, Made = TypeVar("Given"), TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -89,18 +99,24 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
         fresh: list[tuple[Seen, str]] = []
         moved = 0
         for seen in track(changed, "looking at new files"):
-            digest = content_digest(Path(head.pictures) / seen.path)
+            try:
+                digest = content_digest(Path(head.pictures) / seen.path)
+            except OSError:
+                skipped.add(BROKEN, seen.path)
+                continue
             if digest in by_content:
                 rows.append({**by_content[digest], "path": seen.path, "size": seen.size, "modified": seen.modified})
                 moved += 1
             else:
                 fresh.append((seen, digest))
         encoded = 0
-        for added in _encode(fresh, Path(head.pictures), folder, aligner, batch, skipped):
-            rows += added
-            new = len({row["content"] for row in added})
-            encoded, moved = encoded + new, moved + len(added) - new
-            _write(rows, folder)
+        with warnings.catch_warnings():  # of Pillow, which name no file; here, because threads share the filters
+            warnings.simplefilter("ignore")
+            for added in _encode(fresh, Path(head.pictures), folder, aligner, batch, skipped):
+                rows += added
+                new = len({row["content"] for row in added})
+                encoded, moved = encoded + new, moved + len(added) - new
+                _write(rows, folder)
         forgotten = len(known.keys() - {row["path"] for row in rows})
         if moved or set(before["content"]) - {row["content"] for row in rows}:
             _write(_without_gone(rows, before, folder), folder)
@@ -142,30 +158,38 @@ def _encode(
     fresh: Sequence[tuple[Seen, str]], pictures: Path, folder: Path, aligner: Aligner, batch: int, skipped: Skipped
 ) -> Iterator[list[Row]]:
     """Encode new pictures shard by shard; yields the rows of each shard once it is on disk."""
-    first: dict[str, tuple[Seen, list[Seen]]] = {}
+    files: dict[str, list[Seen]] = {}
     for seen, digest in fresh:
-        first.setdefault(digest, (seen, []))[1].append(seen)
-    contents = list(first)
+        files.setdefault(digest, []).append(seen)
+    contents = list(files)
+
+    def prepare(content: str) -> tuple[str, _Prepared | None]:
+        return content, _prepared(aligner.backbone, pictures / files[content][0].path)
+
+    coming = track(_ahead(prepare, contents, 2 * batch), "pictures", total=len(contents))
     for start in range(0, len(contents), SHARD):
-        some = contents[start : start + SHARD]
         name = f"{uuid.uuid4().hex}.safetensors"
         parts: list[Embedded] = []
         rows: list[Row] = []
         place = 0
-        steps = range(0, len(some), batch)
-        for step in track(steps, f"pictures {start + 1} to {start + len(some)} of {len(contents)}", total=len(steps)):
-            opened: list[tuple[str, Image.Image]] = []
-            for digest in some[step : step + batch]:
-                picture = _opened(pictures, first[digest], skipped)
-                if picture is not None:
-                    opened.append((digest, picture))
-            if not opened:
+        end = min(start + SHARD, len(contents))
+        for step in range(start, end, batch):
+            ready: list[tuple[str, _Prepared]] = []
+            for content, prepared in islice(coming, min(batch, end - step)):
+                if prepared is None:
+                    for seen in files[content]:
+                        skipped.add(BROKEN, seen.path)
+                else:
+                    skipped.changes.add(files[content][0].path, prepared.changes)
+                    ready.append((content, prepared))
+            if not ready:
                 continue
-            parts.append(embed(aligner, [picture for _, picture in opened], folder, [name for name, _ in opened]))
-            for digest, picture in opened:
-                for seen in first[digest][1]:
-                    sizes = {"width": picture.width, "height": picture.height}
-                    state = {"path": seen.path, "content": digest, "size": seen.size, "modified": seen.modified}
+            pixels = torch.stack([prepared.pixels for _, prepared in ready])
+            parts.append(embed(aligner, pixels, folder, [content for content, _ in ready]))
+            for content, prepared in ready:
+                for seen in files[content]:
+                    sizes = {"width": prepared.width, "height": prepared.height}
+                    state = {"path": seen.path, "content": content, "size": seen.size, "modified": seen.modified}
                     rows.append({**state, **sizes, "shard": name, "row": place})
                 place += 1
         if parts:
@@ -173,9 +197,8 @@ def _encode(
             yield rows
 
 
-def embed(aligner: Aligner, pictures: list[Image.Image], folder: Path, contents: list[str]) -> Embedded:
+def embed(aligner: Aligner, pixels: Pixels, folder: Path, contents: list[str]) -> Embedded:
     """Embeddings of some pictures, whose small forms are written: as the tower sees them, so that maps fit on them."""
-    pixels = to_pixels(aligner.backbone, pictures)
     for content, seen in zip(contents, pixels, strict=True):
         with atomic_path(thumbnail(folder, content)) as temporary:
             Image.fromarray(seen.permute(1, 2, 0).numpy()).save(temporary, "JPEG", quality=_QUALITY)
@@ -187,15 +210,32 @@ def embed(aligner: Aligner, pictures: list[Image.Image], folder: Path, contents:
         return Embedded(pooled, signal.encoder.visual(patches))
 
 
-def _opened(pictures: Path, own: tuple[Seen, list[Seen]], skipped: Skipped) -> Image.Image | None:
+class _Prepared(NamedTuple):
+    """A picture as the tower gets it, and what is told of it."""
+
+    pixels: Pixels
+    width: int
+    height: int
+    changes: frozenset[str]
+
+
+def _prepared(backbone: "Backbone", file: Path) -> _Prepared | None:
+    """A picture decoded and scaled; None where it cannot be read. The whole picture is not kept: it may be large."""
     try:
-        decoded = open_image(pictures / own[0].path, own=True)
+        picture, changes = open_image(file, own=True)
     except UserError:
-        for seen in own[1]:
-            skipped.add(_BROKEN, seen.path)
         return None
-    skipped.changes.add(own[0].path, decoded.changes)
-    return decoded.picture
+    return _Prepared(backbone.preprocess(picture), picture.width, picture.height, changes)
+
+
+def _ahead(prepare: Callable[[Given], Made], items: Sequence[Given], most: int) -> Iterator[Made]:
+    """`prepare` of every item in order, at most so many of them ahead, by threads: files are decoded meanwhile."""
+    rest = iter(items)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = deque(pool.submit(prepare, item) for item in islice(rest, most))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(prepare, item) for item in islice(rest, 1))
 
 
 def _together(parts: list[Embedded]) -> Embedded:

@@ -101,6 +101,7 @@ def test_an_interrupted_call_goes_on(pictures, tmp_path, monkeypatch):
 def test_what_is_no_picture_is_counted_and_links_are_not_followed(pictures, tmp_path):
     (pictures / "notes.txt").write_text("x")
     (pictures / "broken.jpg").write_bytes(b"no picture")
+    os.mkfifo(pictures / "pipe.png")
     (pictures / ".hidden.png").write_bytes(b"x")
     outside = tmp_path / "secret.png"
     Image.new("RGB", (9, 9)).save(outside)
@@ -113,7 +114,7 @@ def test_what_is_no_picture_is_counted_and_links_are_not_followed(pictures, tmp_
     assert done.skipped.counts == {
         "links are not followed": 2,
         "files are in no format of a picture": 1,
-        "files cannot be read as a picture": 1,
+        "files cannot be read as a picture": 2,
     }
     assert any("inks" in text for _, text in done.skipped.changes.lines(own=True))
 
