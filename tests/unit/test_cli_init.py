@@ -101,6 +101,15 @@ def test_a_run_without_peft_names_the_extra_before_anything_is_planned(made, tmp
     assert result.stderr.splitlines()[-1] == f"vialign: LoRA, which every run compares with, {expected}"
 
 
+def test_a_tracker_that_is_not_installed_is_told_before_anything_is_planned(made, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['trackio'] = None\n")
+    settings = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", "report={tracking: trackio}"]
+    result = subprocess.run(command, cwd=made, env=settings, capture_output=True, text=True, check=False)
+    expected = "config: report.tracking: trackio is not installed; add it with `pip install trackio`, or set it to none"
+    assert result.returncode == 1 and result.stderr.splitlines()[-1] == f"vialign: {expected}"
+
+
 @pytest.mark.parametrize("place", ["folder", "file"])
 def test_what_is_there_is_not_touched(place, tmp_path):
     target = tmp_path / "run"

@@ -24,6 +24,7 @@ from vialign.errors import UserError, require
 from vialign.evaluation.reproduction import has_known_values
 from vialign.gates.verdict import chosen_method, gate_action
 from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
+from vialign.report.tracking import require_tracker
 from vialign.config.sections import same_stamp, section_digests, stamp_path, write_stamp
 
 try:
@@ -32,6 +33,7 @@ try:
         read_layer(path)  # Snakemake takes the last of two keys with one name
     CONFIG = load_config(config)
     check_run_folders(CONFIG)
+    require_tracker(CONFIG.report.tracking)
 except UserError as error:
     sys.exit(f"vialign: {error}")
 

@@ -23,10 +23,7 @@ def track_run(config: Config, results: Path) -> None:
     kind = config.report.tracking
     if kind == "none":
         return
-    if find_spec(kind) is None:
-        raise UserError(
-            f"config: report.tracking: {kind} is not installed; add it with `pip install {kind}`, or set it to none"
-        )
+    require_tracker(kind)
     library = import_module(kind)
     settings = {"config_digest": digest(config), "seed": config.seed, "methods": ",".join(config.training.methods)}
     steps = [*_losses(results), (None, _summary(results))]
@@ -34,6 +31,14 @@ def track_run(config: Config, results: Path) -> None:
         _to_mlflow(library, config.name, settings, steps)
     else:
         _to_runs(library, config.name, settings, steps)
+
+
+def require_tracker(kind: str) -> None:
+    """Raises UserError where the library of a tracker is not installed: a run asks before it plans anything."""
+    if kind != "none" and find_spec(kind) is None:
+        raise UserError(
+            f"config: report.tracking: {kind} is not installed; add it with `pip install {kind}`, or set it to none"
+        )
 
 
 Step = tuple[int | None, dict[str, float]]
