@@ -1,6 +1,5 @@
 """The real pipeline on configs/tiny.yaml: it runs, it is complete, it re-runs only what a change touches, it stops."""
 
-import copy
 import html
 import os
 import re
@@ -10,22 +9,29 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, ResourceSettings
+from typer.testing import CliRunner
 
+import vialign
+from declared import declared_sections, leaves, read_sections, with_another
+from vialign.aligner.export import aligner_of_run, run_config, write_export
+from vialign.benchmarking.measuring import measure
+from vialign.cli.app import app
 from vialign.config.experiment import load_config
 from vialign.config.sections import section_digests
+from vialign.data.base import TABLES, DatasetTables
 from vialign.data.benchmarks.winoground import image_name, write_published
+from vialign.data.folders import image_folders
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
 from vialign.files.artifacts import read_provenance, read_table, read_tensors
+from vialign.names import MEASURES, RECALLS
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 from vialign.tables.gates import VERDICT
 from vialign.tables.training import SEARCH
@@ -124,6 +130,55 @@ def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> 
     results = read_table(run / "results/compare/results.parquet", RESULTS)
     assert set(results["method"]) == set(outcomes["method"])
     assert {"frozen", "lora"} <= set(read_table(run / "results/compare/comparisons.parquet", COMPARISONS)["reference"])
+
+
+def outcomes_of(run: Path, method: str, split: str) -> pd.DataFrame:
+    """What the pipeline says of every item of a split; rule-made negatives are its own, and no benchmark has them."""
+    found = read_table(run / f"results/evaluate/{method}/0/outcomes.parquet", OUTCOMES)
+    own = found["benchmark"].str.startswith(f"{split}/") & (found["benchmark"] != f"{split}/negatives")
+    return by_item(found[own])
+
+
+def by_item(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Outcomes by what they are of, without who was measured."""
+    return outcomes.drop(columns=["method", "seed"]).set_index(["benchmark", "measure", "item_id"]).sort_index()
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora", "vialign"])
+def test_an_exported_method_has_the_same_outcome_on_every_item_of_every_form(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As `vialign evaluate` measures it: the features, the units and the scores are made anew, from the images on."""
+    monkeypatch.chdir(run)
+    config = run_config(Path("results"), None)
+    write_export(aligner_of_run(config, method), tmp_path / method, with_backbone=False, folded=False)
+    aligner = vialign.load(tmp_path / method)
+    tables = {name: read_table(run / f"results/data/{name}.parquet", table) for name, table in TABLES.items()}
+    for name in ("images", "choices", "questions"):
+        tables[name] = tables[name][tables[name]["split"] == "test"].reset_index(drop=True)
+    shown = tables["captions"]["image_id"].isin(tables["images"]["image_id"])
+    tables["captions"] = tables["captions"][shown].reset_index(drop=True)
+    data = run / "results/data"
+    embedded = SimpleNamespace(name="test", folders=image_folders(config.data, data))
+    measured = measure(aligner, embedded, DatasetTables(**tables, image_folder=data), "m", 64, "fp32")  # type: ignore[arg-type]
+    expected = outcomes_of(run, method, "test")
+    measures = set(expected.index.get_level_values("measure"))
+    assert measures == {*MEASURES, *RECALLS} and len(expected) > 400
+    pd.testing.assert_frame_equal(by_item(measured), expected)
+
+
+def test_evaluate_gives_two_models_the_pipelines_outcomes_in_one_call(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run)
+    made = CliRunner().invoke(app, ["export", "results", "--method", "vialign", "--out", str(tmp_path / "tuned")])
+    assert made.exit_code == 0, made.output
+    named = ["--model", "vialign-scenes", "--model", str(tmp_path / "tuned"), "--benchmark", "winoground"]
+    done = CliRunner().invoke(app, ["evaluate", *named, "--data", str(run), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0 and "tuned less vialign-scenes package" in done.stdout, done.output
+    for method, folder in (("frozen", "vialign-scenes-package"), ("vialign", "tuned")):
+        found = read_table(tmp_path / f"out/outcomes/{folder}/winoground.parquet", OUTCOMES)
+        pd.testing.assert_frame_equal(by_item(found), outcomes_of(run, method, "winoground"))
 
 
 def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: Path) -> None:
@@ -226,60 +281,8 @@ NOT_RUN = {
 """What the rules read that no tiny run asks for."""
 
 
-def declared_sections(folder: Path) -> dict[str, set[str]]:
-    """The sections that every rule with a script declares, from the parsed workflow."""
-    with SnakemakeApi() as api:
-        workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(configfiles=[ROOT / "configs/tiny.yaml"]),
-            snakefile=ROOT / "Snakefile",
-            workdir=folder,
-        )
-        rules = workflow._workflow.rules
-        return {rule.name: set(rule.params.get("config") or ()) for rule in rules if rule.script}
-
-
-def read_sections(folder: Path) -> dict[str, set[str]]:
-    """The sections that the jobs of every rule read, as their logs say."""
-    found: dict[str, set[str]] = {}
-    for log in folder.glob("results/logs/**/*.log"):
-        said = re.search(r"^(\w+): read of the configuration: (.*)$", log.read_text(encoding="utf-8"), re.MULTILINE)
-        assert said is not None, log
-        found.setdefault(said[1], set()).update(set(said[2].split(", ")) - {"nothing"})
-    return found
-
-
-def leaves(tree: dict[str, Any], at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The path to every key of a dumped configuration that holds no further keys."""
-    found = []
-    for key, value in tree.items():
-        found += leaves(value, (*at, key)) if isinstance(value, dict) and value else [(*at, key)]
-    return found
-
-
-def with_another(tree: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """A copy with another value of the same type at `path`."""
-    changed = copy.deepcopy(tree)
-    place = changed
-    for key in path[:-1]:
-        place = place[key]
-    old = place[path[-1]]
-    if isinstance(old, bool):
-        new: Any = not old
-    elif isinstance(old, int | float):
-        new = old + 1
-    elif isinstance(old, str):
-        new = f"{old}-other"
-    elif isinstance(old, list):
-        new = [*old, *(old[:1] or ["other"])]
-    else:
-        new = {"other": {}} if isinstance(old, dict) else "other"
-    place[path[-1]] = new
-    return changed
-
-
 def test_a_change_of_any_key_reruns_exactly_the_rules_that_read_it(run: Path) -> None:
-    declared, read = declared_sections(run), read_sections(run)
+    declared, read = declared_sections(ROOT, run), read_sections(run)
     assert set(declared) == set(read) | set(NOT_RUN), "every rule is read off its logs, or stands in NOT_RUN"
     expected = {rule: names | LISTED.get(rule, set()) for rule, names in {**NOT_RUN, **read}.items()}
     # What a method needs to be built depends on the method; a rule that builds any may build all.
