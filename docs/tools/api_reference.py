@@ -12,6 +12,7 @@ MODULES = {
     "vialign.aligner": ("Ranking", "Trust"),
     "vialign.collection.searching": ("Collection", "Answer", "Hit"),
     "vialign.toolkit": (),
+    "vialign.estimators": (),
 }
 """Where to look, and for what; nothing said: everything that the module lists."""
 _HEAD = """# Reference of the Python interface
