@@ -74,11 +74,9 @@ def load(
 def named_config(source: str | Path, weights: str) -> BackboneConfig:
     """A plain model as a configuration names it: an open_clip name or JSON, or the folder of a BLIP."""
     path = Path(source)
-    if is_blip(path):
-        architecture, definition = BLIP, str(path)
-    else:
-        definition = str(path) if path.suffix == ".json" else None
-        architecture = str(source) if definition is None else path.stem
+    named = is_blip(path) or path.suffix == ".json"
+    definition = str(path) if named else None
+    architecture = (BLIP if is_blip(path) else path.stem) if named else str(source)
     checkpoint = None if weights == RANDOM else weights
     return BackboneConfig(architecture=architecture, definition=definition, checkpoint=checkpoint)
 

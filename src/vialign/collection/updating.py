@@ -51,7 +51,8 @@ Row = dict[str, object]
 """A row of PICTURES."""
 _QUALITY = 85
 Pixels = UInt8[Tensor, "*image 3 height width"]
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
