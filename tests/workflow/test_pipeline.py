@@ -141,10 +141,11 @@ def outcomes_of(run: Path, method: str, split: str) -> pd.DataFrame:
 
 def by_item(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Outcomes by what they are of, without who was measured."""
-    return outcomes.drop(columns=["method", "seed"]).set_index(["benchmark", "measure", "item_id"]).sort_index()
+    own = outcomes.drop(columns=["method", "seed"]).set_index(["benchmark", "measure", "item_id"]).sort_index()
+    return own.astype({name: object for name in ("tag", "chosen", "image_id")}).where(own.notna(), None)
 
 
-@pytest.mark.parametrize("method", ["frozen", "lora", "vialign"])
+@pytest.mark.parametrize("method", ["lora", "vialign"])
 def test_an_exported_method_has_the_same_outcome_on_every_item_of_every_form(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -161,7 +161,8 @@ def _trust(run: RunSignal, method: Objective) -> TrustRule | None:
     scores = score_matrix(method, data, run.config.evaluation.gallery_batch).T.double().numpy()
     owner = data.image_of_text[data.captions].numpy()
     answers, wrong = top_answers(scores, owner[:, None] == np.arange(len(data.image_ids)))
-    local = torch.cat([all_local(data.prototypes, data.phrases.index(some)) for some in data.captions.split(_QUERIES)])
+    prototypes = data.prototypes.index(slice(None))
+    local = torch.cat([all_local(prototypes, data.phrases.index(some)) for some in data.captions.split(_QUERIES)])
     predictors = predictors_of(scores, method.logit_scale, answers, local.double().numpy())
     return fit_trust(predictors, wrong, owner, len(data.image_ids))
 
