@@ -6,7 +6,16 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.analysis.uses.names import ALL_AT_ONCE, AT_RANDOM, CLEAN_CAPTIONS, DOUBT, PLAIN, SMALL_LOSS
+from vialign.analysis.uses.names import (
+    ALL_AT_ONCE,
+    AT_RANDOM,
+    CHOICES,
+    CLEAN_CAPTIONS,
+    DOUBT,
+    PLAIN,
+    SMALL_LOSS,
+    WEIGHTS,
+)
 from vialign.config.experiment import Config
 from vialign.files.artifacts import write_text
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, paragraph, say
@@ -146,6 +155,28 @@ def _noise_said(table: pd.DataFrame, config: Config) -> list[Markup]:
                 cite(best, "p_holm", "p"),
                 reached,
                 beside,
+            )
+        )
+    return [*lines, *_by_consistency(retrieval, config)]
+
+
+def _by_consistency(retrieval: pd.DataFrame, config: Config) -> list[Markup]:
+    """A line a rule that reads C: in how many conditions and directions it reaches the goal."""
+    lines = []
+    for rule in (WEIGHTS["C"], WEIGHTS[DOUBT], CHOICES["C"]):
+        own = retrieval[(retrieval["rule"] == rule) & retrieval["recovered"].notna()]
+        if own.empty:
+            continue
+        sure = (own["p_holm"] < config.evaluation.level) & (own["difference"] > 0) & (own["recovered"] >= GOAL)
+        least, most = (own.iloc[int(place)] for place in (own["recovered"].argmin(), own["recovered"].argmax()))
+        lines.append(
+            say(
+                "<strong>By C itself</strong>, <em>{}</em>: reaches the goal in {} of {}; from {} to {} %.",
+                rule,
+                int(sure.sum()),
+                len(own),
+                cite(least, "recovered", "percent"),
+                cite(most, "recovered", "percent"),
             )
         )
     return lines
