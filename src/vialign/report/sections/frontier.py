@@ -115,7 +115,7 @@ def benchmarks(frontier: Frontier, base: str, own: pd.DataFrame | None) -> list[
                 continue
             joined += int((drawn["family"] == OWN).sum())
             title = f"{DATA_SETS[data]} against {column}"
-            labels = (f"{DATA_SETS[data]} R@1, mean of both directions, percent", f"{what}, percent")
+            labels = (f"{DATA_SETS[data]} R@1, mean of both ways, percent", f"{what}, percent")
             name = f"frontier-{data}-{column}"
             drawing = _drawing(points, base, name=name, title=title, x="retrieval", y=column, labels=labels)
             drawings.append(_figure(drawing, title, "Lines lead from the base to what was tuned from it.", frontier))
