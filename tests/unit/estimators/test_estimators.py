@@ -104,8 +104,9 @@ def test_phrase_units_are_fitted_as_a_run_fits_them(captioned, tmp_path):
     typed = type_captions(table, units, every, config, encoder.backbone, encoder.parser, 0)
     wanted, log = fit_text(read_texts(tmp_path), units, owner, prototypes, config, 0, every, typed)
     assert found.losses_ == pytest.approx(log["loss"].to_numpy(), abs=1e-3)
+    # The run reads its features in half precision, and Adam makes steps of what that rounds.
     for name, tensor in wanted.state_dict().items():
-        torch.testing.assert_close(found.text_.state_dict()[name], tensor, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(found.text_.state_dict()[name], tensor, rtol=1e-2, atol=0.05)
     expected = replace(encoder, text=found.text_).texts(texts[:3]).phrases.features.flatten(1).numpy()
     assert found.transform(texts[:3]) == pytest.approx(expected, abs=1e-6)
     assert found.transform(texts[:3]) != pytest.approx(signal.encoder.texts(texts[:3]).phrases.features.flatten(1))
