@@ -184,6 +184,7 @@ OWN = {
     "stage.py": "/proc, which may hold any bytes",
     "files/locks.py": "Snakemake's list of what it locked",
     "backbone/pretrain.py": "a definition of the package itself",
+    "cli/init.py": "the template of the package itself",
     "evaluation/published_values.py": "a table of the package itself",
     "report/build.py": "templates of the package itself",
     "report/failure_sheet.py": "templates of the package itself",

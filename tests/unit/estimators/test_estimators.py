@@ -104,9 +104,14 @@ def test_phrase_units_are_fitted_as_a_run_fits_them(captioned, tmp_path):
     typed = type_captions(table, units, every, config, encoder.backbone, encoder.parser, 0)
     wanted, log = fit_text(read_texts(tmp_path), units, owner, prototypes, config, 0, every, typed)
     assert found.losses_ == pytest.approx(log["loss"].to_numpy(), abs=1e-3)
-    # The run reads its features in half precision, and Adam makes steps of what that rounds.
-    for name, tensor in wanted.state_dict().items():
-        torch.testing.assert_close(found.text_.state_dict()[name], tensor, rtol=1e-2, atol=0.05)
+    # The run reads its features in half precision, and Adam makes steps of what that rounds: units, not weights, agree.
+    units_of = {
+        name: replace(encoder, text=text).texts(texts[:3]).phrases.features
+        for name, text in (("run", wanted), ("own", found.text_), ("before", encoder.text))
+    }
+    near, far = (torch.cosine_similarity(units_of["run"], units_of[name], dim=-1) for name in ("own", "before"))
+    present = units_of["run"].norm(dim=-1) > 0
+    assert float(near[present].min()) > 0.99 > float(far[present].mean())
     expected = replace(encoder, text=found.text_).texts(texts[:3]).phrases.features.flatten(1).numpy()
     assert found.transform(texts[:3]) == pytest.approx(expected, abs=1e-6)
     assert found.transform(texts[:3]) != pytest.approx(signal.encoder.texts(texts[:3]).phrases.features.flatten(1))
