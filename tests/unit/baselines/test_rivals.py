@@ -202,6 +202,9 @@ def test_crops_are_the_image_and_squares_of_half_its_side_at_its_corners():
     assert [tuple(view.shape) for view in views] == [(1, 3, 8, 8)] * 5 and torch.equal(views[0], pixels)
     assert [int(view[0, 0, 4, 4]) for view in views[1:]] == [0, 200, 0, 0]
     assert len(crops(pixels, 3)) == 10 and len(crops(pixels, 1)) == 2
+    # Half the side and no less: the mean of a crop is that of its quarter of the image, whose columns all differ.
+    steps = (20 * torch.arange(8)).to(torch.uint8).expand(1, 3, 8, 8)
+    assert [float(view.float().mean()) for view in crops(steps, 2)[1:]] == pytest.approx([30, 110, 30, 110], abs=1)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +235,12 @@ def test_the_cache_equals_loops_and_comes_back_with_the_weights(data):
         weights = [math.exp(5 * float(own @ data.image_pooled[key].double())) for key in kept]
         said = sum(w * sum(captions[key]) / len(captions[key]) for w, key in zip(weights, kept, strict=True))
         torch.testing.assert_close(found[image].double(), 0.7 * own + 0.3 * said / sum(weights), atol=1e-5, rtol=0)
+    # Room for more pairs than there are changes nothing: what is empty has no weight.
+    roomy, full = (TipAdapter(16, 20.0, room, 0.3, 5.0, 1.0) for room in (len(captions) + 3, len(captions)))
+    for each in (roomy, full):
+        each.begin(data)
+    every = torch.arange(IMAGES)
+    torch.testing.assert_close(roomy.images(data, every)["pooled"], full.images(data, every)["pooled"])
     again = TipAdapter(16, 20.0, 4, 0.3, 5.0, 1.0)
     assert torch.equal(again.images(data, torch.arange(2))["pooled"], data.image_pooled[:2])
     again.load_state(method.state())
