@@ -59,6 +59,13 @@ def claims(evidence: Evidence, config: Config) -> list[Claim] | None:
     return found
 
 
+def _left_out(evidence: Evidence, split: str) -> Markup:
+    """What counts for nothing because text alone solves it, as the end of a sentence; nothing where there is none."""
+    blind = summary.solved_blind(evidence)
+    names = [_NAMES[name] for name, _ in CLAIMS if f"{split}/{name}" in blind]
+    return say("; text alone solves {}, so no difference there counts", " and ".join(names)) if names else Markup("")
+
+
 def confirmation_answer(evidence: Evidence, config: Config) -> Markup | None:
     """One sentence for the summary; None for a run without comparisons."""
     found = claims(evidence, config)
@@ -70,8 +77,9 @@ def confirmation_answer(evidence: Evidence, config: Config) -> Markup | None:
     if not found:
         return say(
             "<strong>Nothing to confirm</strong>: no difference in recall at rank one or on rule-made hard negatives "
-            "to the frozen backbone or LoRA counts on <code>{}</code>.",
+            "to the frozen backbone or LoRA counts on <code>{}</code>{}.",
             split,
+            _left_out(evidence, split),
         )
     held = [claim for claim in found if claim.confirmed]
     lost = [f"{claim.name} against {claim.reference}" for claim in found if not claim.confirmed]
