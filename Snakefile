@@ -33,4 +33,6 @@ rule all:
     input:
         rules.report.output,
         prepared(),
+        ahead(["signal_gate"], baseline_search),
+        ahead(["signal_gate", "budget_gate"], early_subsets),
         when_decided(lambda: []),

@@ -141,11 +141,11 @@ def finished_methods():
 
 
 def prepared():
-    """The theory, and what every split that is read after the gates is encoded into. They ask nothing of the gates, so
-    they are made while a stage before them keeps one core busy; a run that stops has made the splits for nothing, which
-    is little beside `train`.
+    """The theory, the ledger, and what every split that is read after the gates is encoded into. They ask nothing of the
+    gates, so they are made while a stage before them keeps one core busy; a run that stops has made the splits and the
+    ledger for nothing, which is little beside `train`.
     """
-    return list(rules.theory.output) + [
+    return [*rules.theory.output, *rules.ledger.output] + [
         f"{RESULTS}/disentangle/{split}/encoded.safetensors"
         for split in SPLITS
         if split not in TUNING_SPLITS
@@ -186,6 +186,30 @@ def when_decided(make):
         return make()
 
     return listed
+
+
+def ahead(gates, make):
+    """Input function of a target: what `make` lists once these gates, in their order, let the run go on. It asks nothing
+    of the gates that follow, so it is made while one of them keeps one core busy.
+    """
+
+    def listed(wildcards):
+        passed = all(
+            not stopped(getattr(checkpoints, gate).get().output) for gate in gates
+        )
+        return make() if passed else []
+
+    return listed
+
+
+def baseline_search():
+    """The rate of the early gate's reference, which the budget says nothing about."""
+    return expand(rules.search_rate.output.search, method="lora")
+
+
+def early_subsets():
+    """The combinations that the ablation chooses from, as far as the early check: seconds each on stored features."""
+    return expand(rules.train_early.output.outcomes, method=SUBSETS, seed=SEEDS)
 
 
 def when_passed(make):
