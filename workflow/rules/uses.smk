@@ -7,14 +7,15 @@ rule encode_few_labels:
         objects=rules.prepare_data.output.objects,
         drawn=rules.prepare_data.output.drawn,
     output:
-        directory(f"{RESULTS}/uses/dictionaries"),
+        directory(f"{RESULTS}/uses/dictionaries/{{seed}}"),
     log:
-        f"{RESULTS}/logs/encode_few_labels.log",
+        f"{RESULTS}/logs/encode_few_labels/{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/encode_few_labels.tsv"
+        f"{RESULTS}/benchmarks/encode_few_labels/{{seed}}.tsv"
     conda:
         "../../envs/vialign.yaml"
-    threads: TOWER_THREADS
+    # Small operations, like those of the fit itself.
+    threads: 1
     params:
         config=section("backbone", "data", "name", "seed", "text", "uses", "visual"),
         code=code("encode_few_labels"),
@@ -75,7 +76,7 @@ rule use_labels:
         unpack(retrained),
         unpack(lambda wildcards: searched_for(chosen())),
         calibration=rules.calibrate_signal.output[0],
-        dictionaries=rules.encode_few_labels.output[0],
+        dictionaries=expand(rules.encode_few_labels.output[0], seed=SEEDS),
     output:
         f"{RESULTS}/uses/labels.parquet",
     log:

@@ -28,7 +28,8 @@ def measure_losses(run: Run) -> None:
         image_folders(run.config.data, Path(run.input.images).parent),
         images,
         features["train"],
-        run.config.visual.images,
+        run.config.visual,
+        run.config.seed,
     )
     gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["selection"])
     text_inputs = TextInputs(images, texts, features, units, gold)

@@ -26,6 +26,9 @@ class VisualConfig(Section):
     """Of the residual map from pooled patches to prototypes."""
     images: Count = 2000
     """Images that the fit and its measurement see, each; they are also encoded flipped and shifted."""
+    labelled: Count | None = None
+    """Images of `train` whose labelled boxes the fit is told, drawn by the seed; it sees all others without theirs.
+    null: all that have boxes."""
     temperature: Positive = 0.05
     """Of the softmax over the cosines of a patch with the atoms; chosen on training images left out of the fit."""
     reconstruction: NonNegative = 1.0

@@ -80,7 +80,8 @@ class UsesConfig(Section):
     checks: Count = 8
     """Looks on the way that the area under a learning curve is the mean of."""
     labels: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 50, 200, 1000)
-    """Labelled images that the dictionary is fitted on, instead of all that `visual.images` allows."""
+    """Labelled images that the dictionary is told of, held against all that `visual.images` allows; every training
+    seed has a dictionary of its own."""
 
 
 class FailureConfig(Section):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vialign.features.boxes import box_coverage, object_labels
 from vialign.features.pixels import boxes_in_crop
+from vialign.random import generator
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,17 @@ class BoxTargets:
     """Index into `labels`; -1 in padding."""
     labels: list[str]
     """Distinct labels, sorted."""
+
+
+def told_boxes(objects: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
+    """The rows of OBJECTS of `count` images that have any, drawn by the seed; all rows for None.
+
+    A smaller count of the same seed draws some of the images of a larger one.
+    """
+    if count is None:
+        return objects
+    drawn = generator(seed, "labelled images").permutation(np.sort(objects["image_id"].unique()))[:count]
+    return objects[objects["image_id"].isin(drawn)]
 
 
 def box_targets(

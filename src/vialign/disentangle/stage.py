@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vialign.config.disentangle import TextConfig, VisualConfig
+from vialign.disentangle.boxes import told_boxes
 from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.measured import Measured
 from vialign.disentangle.moved import FITTED_MOVES, MOVES, attention_of, patches_of
@@ -69,15 +70,17 @@ def read_visual(
     folders: Mapping[str, Path],
     features: Mapping[str, "ImageFeatures"],
     texts: "TextFeatures",
-    limit: int,
+    config: VisualConfig,
+    seed: int,
 ) -> VisualInputs:
-    """At most `limit` images of each split of `features`: their patches from the store, and those of the moved images
-    anew. Without `selection` there is nothing to measure on, and what is read can only be fitted.
+    """At most `config.images` images of each split of `features`: their patches from the store, and those of the moved
+    images anew. Of `train` the boxes of `config.labelled` images are read, of `selection` all. Without `selection`
+    there is nothing to measure on, and what is read can only be fitted.
 
     Raises ValueError when an image is in both splits.
     """
     ordered = images.set_index("image_id")
-    kept = {split: ordered.loc[store.ids[:limit]].reset_index() for split, store in features.items()}
+    kept = {split: ordered.loc[store.ids[: config.images]].reset_index() for split, store in features.items()}
     twice = set.intersection(*(set(frame["image_id"]) for frame in kept.values())) if len(kept) > 1 else set()
     if twice:
         raise ValueError(f"image {min(twice)!r} would be both fitted and measured ({len(twice)} images are)")
@@ -91,6 +94,7 @@ def read_visual(
         }
         attention = attention_of(backbone, pixels) if split == "selection" else None
     boxes = {split: objects[objects["image_id"].isin(frame["image_id"])] for split, frame in kept.items()}
+    boxes["train"] = told_boxes(boxes["train"], config.labelled, seed)
     labels = embed_labels(object_labels(pd.concat(boxes.values())), backbone)
     return VisualInputs(
         kept,

@@ -25,7 +25,8 @@ def fit_prototypes(run: Run) -> None:
         image_folders(run.config.data, Path(run.input.images).parent),
         {split: read_images(run.input[split]) for split in ("train", "selection")},
         read_texts(run.input.texts),
-        run.config.visual.images,
+        run.config.visual,
+        run.config.seed,
     )
     visual, measured, log = fit_and_measure_visual(
         inputs, run.config.visual, domain=run.config.name, seed=run.config.seed

@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from vialign.analysis.attribution.names import FROZEN
 from vialign.analysis.uses.names import (
     ALL_AT_ONCE,
+    ALL_LABELLED,
     AT_RANDOM,
     CHOICES,
     CLEAN_CAPTIONS,
@@ -15,6 +17,7 @@ from vialign.analysis.uses.names import (
     PLAIN,
     SMALL_LOSS,
     WEIGHTS,
+    labelled_title,
 )
 from vialign.config.experiment import Config
 from vialign.files.artifacts import write_text
@@ -105,15 +108,20 @@ def labels(evidence: Evidence, config: Config) -> Section:
         return section
     section.blocks.append(
         paragraph(
-            "The dictionary is fitted again with the boxes of so many images and sees all others without theirs; "
-            "<code>{}</code> is then trained on what it gives, and held against the method as shipped, whose "
-            "dictionary saw the boxes of up to {} images.",
-            table["method"].iloc[0],
+            "Every training seed has a dictionary of its own, which is told the boxes of so many images, drawn by the "
+            "seed, and sees all others without theirs; {} means those of all {} images that it is fitted on. "
+            "<code>{}</code> is then trained on what the dictionary gives. So these intervals hold how far "
+            "dictionaries differ; those of other comparisons are for the one dictionary of the run.",
+            ALL_LABELLED,
             config.visual.images,
+            table["method"].iloc[0],
         )
     )
-    section.blocks.append(bullets(_said(table, config, "is better", "is worse")))
-    section.blocks.append(gallery(_against(table, path, "labels", "points above the method as shipped")))
+    gains = table[table["reference"] == FROZEN]
+    costs = table[table["reference"] != FROZEN]
+    section.blocks.append(bullets([*_said(costs, config, "better", "worse"), *_fewest(costs, config)]))
+    section.blocks.append(gallery(_against(gains, path, "label-gains", "points above the frozen backbone")))
+    section.blocks.append(gallery(_against(costs, path, "labels", "points above all labelled images")))
     section.blocks.append(folded("Every count and measure", _table(table, path, "Labelled images")))
     return section
 
@@ -200,6 +208,23 @@ def _said(table: pd.DataFrame, config: Config, better: str, worse: str) -> list[
             )
         )
     return lines
+
+
+def _fewest(costs: pd.DataFrame, config: Config) -> list[Markup]:
+    """The fewest labelled images that are significantly worse on nothing."""
+    worse = (costs["p_holm"] < config.evaluation.level) & (costs["difference"] < 0)
+    enough = [count for count in sorted(config.uses.labels) if not worse[costs["rule"] == labelled_title(count)].any()]
+    if not enough:
+        return [say("<strong>Fewest</strong>: every smaller number costs something significant.")]
+    used = "all" if config.visual.labelled is None else config.visual.labelled
+    return [
+        say(
+            "<strong>Fewest</strong>: {} labelled images are significantly worse than all on nothing. The rest of this "
+            "run is told {}.",
+            enough[0],
+            used,
+        )
+    ]
 
 
 def _against(table: pd.DataFrame, path: str, name: str, axis: str) -> list[Markup]:

@@ -16,11 +16,14 @@ USES = Table(
     low=number("lower end of the interval of the difference"),
     high=number("upper end of the interval of the difference"),
     p_value=number("two-sided p of no difference", optional=True),
-    p_holm=number("the same after Holm's correction over the rows of one use", optional=True),
+    p_holm=number(
+        "the same after Holm's correction over the rows of one use; gains over the frozen backbone by themselves",
+        optional=True,
+    ),
     recovered=number(
         "share of what the noise costs that the rule wins back; NaN where it costs nothing", optional=True
     ),
-    seeds=whole("training seeds", low=1),
+    seeds=whole("training seeds; of labelled images each has a dictionary of its own", low=1),
     steps=whole("training steps", low=1),
     items=whole("queries", low=1),
 )

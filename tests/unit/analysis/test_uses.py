@@ -192,10 +192,12 @@ def test_every_rule_and_order_is_trained_and_read_off(data):
     assert set(order_table(areas, "vialign-correct", 6, 0.05)["reference"]) == {AT_RANDOM}
 
 
-def planted(values):
-    """OUTCOMES of methods whose items are right with these probabilities, the same draws for all."""
+def planted(values, moves=(0.0, 0.0)):
+    """OUTCOMES of methods whose items are right with these probabilities, the same draws for all; `moves` has what each
+    training seed adds to the probability of all but the frozen backbone.
+    """
     rng = np.random.default_rng(0)
-    draws = rng.random((2, 400))
+    draws = rng.random((len(moves), 400))
     return pd.concat(
         pd.DataFrame(
             {
@@ -204,7 +206,7 @@ def planted(values):
                 "benchmark": "confirmation/text_to_image",
                 "item_id": [f"c{item}" for item in range(400)],
                 "measure": "r1",
-                "value": (draws[seed] < share).astype(float),
+                "value": (draws[seed] < share + move * (method != "frozen")).astype(float),
                 "tag": None,
                 "tie": False,
                 "chosen": None,
@@ -212,7 +214,7 @@ def planted(values):
             }
         )
         for method, share in values.items()
-        for seed in (0, 1)
+        for seed, move in enumerate(moves)
     )
 
 
@@ -236,7 +238,28 @@ def test_what_is_won_back_is_a_share_of_what_the_noise_costs():
     assert noise_table(free, "m", [Noise("random", 0.0), noise], 10, 0.05)["recovered"].isna().all()
 
 
-def test_fewer_labels_are_held_against_the_method_as_shipped():
-    table = labels_table(planted({"as shipped": 0.8, "0 labelled images": 0.5}), "m", ["0 labelled images"], 10, 0.05)
-    (row,) = table.to_dict("records")
-    assert row["reference"] == "as shipped" and row["high"] < 0 and row["use"] == "labels"
+def test_labels_are_held_against_all_and_what_each_gains_against_the_frozen_backbone():
+    shares = {"frozen": 0.4, "0 labelled images": 0.5, "all labelled images": 0.8}
+    table = labels_table(planted(shares), "m", [0, None], 10, 0.05)
+    found = table.set_index(["rule", "reference"])
+    assert list(found.index) == [
+        ("0 labelled images", "frozen"),
+        ("all labelled images", "frozen"),
+        ("0 labelled images", "all labelled images"),
+    ]
+    cost = found.loc[("0 labelled images", "all labelled images")]
+    gain = found.loc[("all labelled images", "frozen")]
+    assert cost["high"] < 0 < gain["low"] and set(table["use"]) == {"labels"}
+    # One comparison of costs stands by itself: the gains do not make its correction harder.
+    assert cost["p_holm"] == cost["p_value"]
+
+
+def test_dictionaries_that_differ_widen_the_intervals():
+    """The same mean gain, once with dictionaries that agree and once with some that do not."""
+    shares = {"frozen": 0.4, "all labelled images": 0.6}
+    steady, moved = (
+        labels_table(planted(shares, moves), "m", [None], 10, 0.05).iloc[0]
+        for moves in ((0.0,) * 5, (-0.2, -0.1, 0.0, 0.1, 0.2))
+    )
+    assert moved["difference"] == pytest.approx(steady["difference"], abs=0.03)
+    assert moved["high"] - moved["low"] > 2 * (steady["high"] - steady["low"])

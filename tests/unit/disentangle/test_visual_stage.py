@@ -12,6 +12,7 @@ from vialign.config.disentangle import VisualConfig
 from vialign.data.folders import image_folders
 from vialign.data.registry import read_dataset
 from vialign.disentangle import visual_quality
+from vialign.disentangle.boxes import told_boxes
 from vialign.disentangle.stage import fit_and_measure_visual, read_visual
 from vialign.features import extract_images, extract_texts, read_images, read_texts
 
@@ -71,7 +72,10 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inputs(world):
-    return read_visual(*world, 30)
+    return read_visual(*world, CONFIG.model_copy(update={"images": 30}), 0)
+
+
+EIGHT = CONFIG.model_copy(update={"images": 8})
 
 
 def rows(frame, subject):
@@ -109,7 +113,7 @@ def test_boxes_dealt_to_other_images_are_not_found(inputs, fitted):
 
 def test_without_boxes_the_captions_of_the_images_take_their_place(world):
     backbone, images, objects, folders, features, texts = world
-    inputs = read_visual(backbone, images, objects.iloc[:0], folders, features, texts, 8)
+    inputs = read_visual(backbone, images, objects.iloc[:0], folders, features, texts, EIGHT, 0)
     assert inputs.captions is not None and inputs.captions.shape[:2] == (8, 5)
     _, measured, log = fit_and_measure_visual(
         inputs, CONFIG.model_copy(update={"steps": 2}), domain="photographs", seed=0
@@ -131,3 +135,16 @@ def test_no_more_images_are_read_than_asked_for(inputs):
     }  # fmt: skip
     assert inputs.attention is not None and inputs.attention.shape == (20, 5, 49)
     assert set(pd.concat(inputs.boxes.values())["name"]) == set(COLOURS)
+
+
+def test_the_fit_is_told_the_boxes_of_as_many_images_as_asked_for(world, inputs):
+    """Those of `selection`, on which the dictionary is measured, stay; fewer are some of more; None is all."""
+    few, fewer = (
+        read_visual(*world, CONFIG.model_copy(update={"images": 30, "labelled": count}), 0).boxes for count in (7, 3)
+    )
+    told = [set(boxes["train"]["image_id"]) for boxes in (fewer, few, inputs.boxes)]
+    assert [len(ids) for ids in told] == [3, 7, 30] and told[0] < told[1] < told[2]
+    assert few["selection"].equals(inputs.boxes["selection"])
+    kept = inputs.boxes["train"][inputs.boxes["train"]["image_id"].isin(told[1])]
+    assert few["train"].equals(kept)
+    assert set(told_boxes(inputs.boxes["train"], 7, 1)["image_id"]) != told[1]

@@ -1,10 +1,9 @@
 """Local parts that are not as shipped: of few labelled boxes or none, of random atoms, and of the true boxes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -12,14 +11,13 @@ from torch import Tensor
 
 from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.disentangle import encode_images, encode_texts
-from vialign.disentangle.boxes import box_targets
+from vialign.disentangle.boxes import box_targets, told_boxes
 from vialign.disentangle.prototype_quality import random_atoms
 from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, unboxed
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler, VisualParts
 from vialign.disentangle.visual_fitting import fit_visual
 from vialign.progress import track
-from vialign.random import generator
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
@@ -30,62 +28,33 @@ Encoded = dict[str, tuple[Prototypes, Phrases]]
 """Prototypes and phrases of each split."""
 
 
-def encode_unboxed(
-    inputs: VisualInputs,
-    images: Mapping[str, "ImageFeatures"],
-    texts: Mapping[str, pd.DataFrame],
-    features: Mapping[str, "TextFeatures"],
-    units: Mapping[str, pd.DataFrame],
-    visual: VisualConfig,
-    text: TextConfig,
-    *,
-    domain: str,
-    seed: int,
-) -> Encoded:
-    """Every split with a dictionary and phrase units that were fitted as on a data set without boxes.
+@dataclass(frozen=True)
+class Material:
+    """What dictionaries and phrase units are fitted on, of `train`, and what they then encode, by split."""
 
-    The directions of relations are fitted on this dictionary's own prototypes, so no box reaches them either.
-    """
-    blind = unboxed(inputs, features["train"])
-    return _encode_fitted(blind, images, texts, features, units, visual, text, domain=domain, seed=seed)
+    visual: VisualInputs
+    images: Mapping[str, "ImageFeatures"]
+    texts: Mapping[str, pd.DataFrame]
+    """TEXTS."""
+    features: Mapping[str, "TextFeatures"]
+    units: Mapping[str, pd.DataFrame]
+    """UNITS."""
 
 
 def encode_labelled(
-    count: int,
-    inputs: VisualInputs,
-    images: Mapping[str, "ImageFeatures"],
-    texts: Mapping[str, pd.DataFrame],
-    features: Mapping[str, "TextFeatures"],
-    units: Mapping[str, pd.DataFrame],
-    visual: VisualConfig,
-    text: TextConfig,
-    *,
-    domain: str,
-    seed: int,
+    count: int | None, material: Material, visual: VisualConfig, text: TextConfig, *, domain: str, seed: int
 ) -> Encoded:
-    """Every split with a dictionary fitted as shipped, but with the boxes of `count` images, drawn by the seed; the
-    others are seen without theirs. None at all is `encode_unboxed`.
+    """Every split with a dictionary and phrase units fitted by this seed, told the boxes of `count` images (None: of
+    all); the others are seen without theirs.
+
+    With none at all the fit is that of a data set without boxes. The directions of relations are fitted on this
+    dictionary's own prototypes, so no box reaches them either.
     """
+    inputs = material.visual
     if count == 0:
-        return encode_unboxed(inputs, images, texts, features, units, visual, text, domain=domain, seed=seed)
-    boxed = inputs.boxes["train"]
-    drawn = generator(seed, "labelled images").permutation(np.sort(boxed["image_id"].unique()))[:count]
-    few = replace(inputs, boxes={**inputs.boxes, "train": boxed[boxed["image_id"].isin(drawn)]})
-    return _encode_fitted(few, images, texts, features, units, visual, text, domain=domain, seed=seed)
-
-
-def _encode_fitted(
-    inputs: VisualInputs,
-    images: Mapping[str, "ImageFeatures"],
-    texts: Mapping[str, pd.DataFrame],
-    features: Mapping[str, "TextFeatures"],
-    units: Mapping[str, pd.DataFrame],
-    visual: VisualConfig,
-    text: TextConfig,
-    *,
-    domain: str,
-    seed: int,
-) -> Encoded:
+        inputs = unboxed(inputs, material.features["train"])
+    else:
+        inputs = replace(inputs, boxes={**inputs.boxes, "train": told_boxes(inputs.boxes["train"], count, seed)})
     dictionary, _ = fit_visual(
         inputs.patches["train"],
         inputs.boxes["train"],
@@ -98,19 +67,22 @@ def _encode_fitted(
         inputs.captions,
         inputs.resize_mode,
     )
-    prototypes = {split: encode_images(dictionary, store) for split, store in images.items()}
+    prototypes = {split: encode_images(dictionary, store) for split, store in material.images.items()}
     phrases, _, _ = fit_and_measure_text(
         prototypes["train"],
-        list(images["train"].ids),
-        texts,
-        features,
-        units,
-        units["train"].iloc[:0],
+        list(material.images["train"].ids),
+        material.texts,
+        material.features,
+        material.units,
+        material.units["train"].iloc[:0],
         text,
         domain=domain,
         seed=seed,
     )
-    return {split: (prototypes[split], encode_texts(phrases, features[split], units[split])) for split in images}
+    return {
+        split: (prototypes[split], encode_texts(phrases, material.features[split], material.units[split]))
+        for split in material.images
+    }
 
 
 def encode_unfitted(

@@ -1,11 +1,11 @@
 """Dictionaries that were not fitted as shipped, as jobs of the workflow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vialign.analysis.attribution.dictionaries import (
-    Encoded,
+    Material,
     encode_labelled,
     encode_true_boxes,
     encode_unfitted,
@@ -24,7 +24,7 @@ from vialign.tables.language import TEXTS, UNITS
 
 
 @dataclass(frozen=True)
-class _Stores:
+class Stores:
     """The features of every split that is encoded."""
 
     images: dict[str, ImageFeatures]
@@ -35,7 +35,7 @@ def encode_dictionaries(run: Run) -> None:
     """Every split as a dictionary without boxes, where there are any, and one of random atoms encode it, and with its
     labelled boxes in the place of what a dictionary finds, where every image has some.
     """
-    stores = _stores(run)
+    stores = read_stores(run)
     phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1].index(slice(None)) for split in stores.images}
     fitted = load_visual(run.input.visual)
     found = {"unfitted": encode_unfitted(stores.images, phrases, fitted, run.config.seed)}
@@ -44,31 +44,30 @@ def encode_dictionaries(run: Run) -> None:
         mode = load_backbone(run.config.backbone, run.config.seed).resize_mode
         frame = read_table(run.input.images, IMAGES)
         found["true"] = encode_true_boxes(stores.images, phrases, fitted, frame, objects, mode)
-    unboxed = _labelled(run, stores, [0])
-    found |= {"unboxed": unboxed[0]} if unboxed else {}
-    _write(run, {f"{name}_{split}": pair for name, encoded in found.items() for split, pair in encoded.items()})
+    material = read_material(run, stores)
+    if material is not None:
+        config = run.config
+        found["unboxed"] = encode_labelled(
+            0, material, config.visual, config.text, domain=config.name, seed=config.seed
+        )
+    write_each(run, {f"{name}_{split}": pair for name, encoded in found.items() for split, pair in encoded.items()})
 
 
-def encode_few_labels(run: Run) -> None:
-    """Every split as dictionaries of fewer labelled images encode it; none where the data have no boxes."""
-    found = _labelled(run, _stores(run), run.config.uses.labels)
-    _write(run, {f"{count}_{split}": pair for count, encoded in found.items() for split, pair in encoded.items()})
-
-
-def _stores(run: Run) -> _Stores:
+def read_stores(run: Run) -> Stores:
+    """The features of the training images and of those that the job measures on."""
     splits = ("train", run.params.measured)
-    return _Stores(
+    return Stores(
         {split: read_images(run.input[f"{split}_images"]) for split in splits},
         {split: read_texts(run.input[f"{split}_features"]) for split in splits},
     )
 
 
-def _labelled(run: Run, stores: _Stores, counts: Sequence[int]) -> dict[int, Encoded]:
-    """By each number of labelled images; nothing where no training image has a box."""
+def read_material(run: Run, stores: Stores) -> Material | None:
+    """What dictionaries are fitted on, with all labelled boxes; None where no training image has a box."""
     config, splits = run.config, tuple(stores.images)
     objects = read_table(run.input.objects, OBJECTS)
     if not objects["image_id"].isin(stores.images["train"].ids).any():
-        return {}
+        return None
     inputs = read_visual(
         load_backbone(config.backbone, config.seed),
         read_table(run.input.images, IMAGES),
@@ -76,15 +75,16 @@ def _labelled(run: Run, stores: _Stores, counts: Sequence[int]) -> dict[int, Enc
         image_folders(config.data, Path(run.input.images).parent),
         {"train": stores.images["train"]},
         stores.texts["train"],
-        config.visual.images,
+        config.visual.model_copy(update={"labelled": None}),
+        config.seed,
     )
     texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in splits}
     units = {split: read_table(run.input[f"{split}_units"], UNITS) for split in splits}
-    parts = (inputs, stores.images, texts, stores.texts, units, config.visual, config.text)
-    return {count: encode_labelled(count, *parts, domain=config.name, seed=config.seed) for count in counts}
+    return Material(inputs, stores.images, texts, stores.texts, units)
 
 
-def _write(run: Run, encoded: Mapping[str, tuple[Prototypes, Phrases]]) -> None:
+def write_each(run: Run, encoded: Mapping[str, tuple[Prototypes, Phrases]]) -> None:
+    """Each under its name, in the folder that is the job's output."""
     folder = Path(run.output[0])
     folder.mkdir(parents=True, exist_ok=True)
     for name, (prototypes, phrases) in encoded.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from vialign.analysis.attribution.names import SHIPPED
+from vialign.analysis.attribution.names import FROZEN
 from vialign.analysis.uses.names import (
     AT_RANDOM,
     CHOICES,
@@ -17,6 +17,7 @@ from vialign.analysis.uses.names import (
     SMALL_LOSS,
     WEIGHTS,
     Noise,
+    labelled_title,
 )
 from vialign.evaluation.compare import comparison_table
 from vialign.tables.uses import USES
@@ -70,13 +71,20 @@ def order_table(outcomes: pd.DataFrame, method: str, steps: int, level: float) -
     return USES.check(_table(outcomes, "order", method, pairs, said, steps, level))
 
 
-def labels_table(outcomes: pd.DataFrame, method: str, counts: Iterable[str], steps: int, level: float) -> pd.DataFrame:
-    """USES of dictionaries of fewer labelled images against the one as shipped."""
-    names = list(counts)
-    pairs = [(name, SHIPPED) for name in names]
-    return USES.check(
-        _table(outcomes, "labels", method, pairs, [(CLEAN, name, SHIPPED) for name in names], steps, level)
-    )
+def labels_table(
+    outcomes: pd.DataFrame, method: str, counts: Iterable[int | None], steps: int, level: float
+) -> pd.DataFrame:
+    """USES of dictionaries by how many labelled images they were told of: what each gains over the frozen backbone, and
+    what fewer cost against all. Each of the two questions is corrected for by itself.
+    """
+    names = [labelled_title(count) for count in counts]
+    everything = labelled_title(None)
+    families = [(name, FROZEN) for name in names], [(name, everything) for name in names if name != everything]
+    parts = [
+        _table(outcomes, "labels", method, pairs, [(CLEAN, *pair) for pair in pairs], steps, level)
+        for pairs in families
+    ]
+    return USES.check(pd.concat(parts, ignore_index=True))
 
 
 def _table(

@@ -34,6 +34,20 @@ CLEAN_CAPTIONS = "clean captions"
 """What the cost of the noise is counted from."""
 
 
+ALL_LABELLED = "all"
+"""In the place of a count: the dictionary is told every labelled box of the training images."""
+
+
+def labelled_name(count: int | None) -> str:
+    """A number of labelled images as files name it; None is all."""
+    return ALL_LABELLED if count is None else str(count)
+
+
+def labelled_title(count: int | None) -> str:
+    """The same as tables name it, such as `50 labelled images`."""
+    return f"{labelled_name(count)} labelled images"
+
+
 @dataclass(frozen=True)
 class Noise:
     """How the captions of a training are made wrong."""
