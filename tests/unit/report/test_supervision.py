@@ -74,6 +74,15 @@ def test_without_negatives_in_the_recipe_no_method_has_them():
     assert "yes" not in page.text()
 
 
+def test_the_page_says_how_many_images_the_boxes_are_of(evidence):
+    config = fake_config()
+    everything = f"at most {config.visual.images:,} training images"
+    assert everything in " ".join(page_of(evidence, ["vialign"]).text().split())
+    few = config.model_copy(update={"visual": config.visual.model_copy(update={"labelled": 50})})
+    page = read_page("".join(supervision(evidence, few, ["vialign"])))
+    assert "at most 50 training images" in " ".join(page.text().split())
+
+
 def test_without_a_ledger_the_supervision_is_still_said(evidence):
     evidence.frames.clear()
     text = page_of(evidence, ["uniter"]).text()

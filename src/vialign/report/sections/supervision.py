@@ -72,9 +72,12 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         columns=columns,
         derived="the methods' own declarations; pairs are steps times batch, with repetition, for each seed",
     )
+    labelled = config.visual.images if config.visual.labelled is None else config.visual.labelled
     explained = paragraph(
         "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
-        "pairs before. The boxes are those of some training images, for the dictionary, where the data set has any."
+        "pairs before. The boxes are those of at most {:,} training images, for the dictionary, where the data set has "
+        "any.",
+        labelled,
     )
     return [heading("Supervision and pairs"), table, explained]
 
