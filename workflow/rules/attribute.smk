@@ -17,6 +17,8 @@ rule encode_dictionaries:
         f"{RESULTS}/benchmarks/encode_dictionaries.tsv"
     conda:
         "../../envs/vialign.yaml"
+    # Long jobs first, as in `train_final`.
+    priority: 1
     threads: TOWER_THREADS
     params:
         config=section("backbone", "data", "name", "seed", "text", "visual"),
@@ -40,6 +42,7 @@ rule train_replaced:
         f"{RESULTS}/benchmarks/train_replaced/{{method}}/{{part}}.tsv"
     conda:
         "../../envs/vialign.yaml"
+    priority: 1
     threads: 1
     params:
         config=section(*BUILDING, "attribution"),
