@@ -149,6 +149,20 @@ BASELINES = {
             ("regions",),
         ),
         Method(
+            "vinvl-pairs",
+            "vialign.methods.baselines.vinvl_pairs",
+            "VinVL with pairs",
+            "VinVL that also matches words with pairs of boxes, by how one lies to the other (Hu et al.).",
+            "as `vinvl`, and linear maps of pairs of regions with their relative geometry; words also take their best "
+            "pair",
+            "Zhang et al. 2021, arXiv:2101.00529; Hu et al. 2018, arXiv:1711.11575",
+            3e-4,
+            ("baselines.paired_regions",),
+            ("regions", "token states"),
+            "boxes with labels of every image, those that it is tested on included",
+            ("regions",),
+        ),
+        Method(
             "uniter",
             "vialign.methods.baselines.uniter",
             "UNITER",

@@ -119,6 +119,7 @@ def expected_parameters(name, backbone):
     if name in ("lora", "fsc-clip"):
         image = 6 * lora_rank * vision * blocks if vit else lora_rank * (backbone.trunk_width + d)
         return image + 6 * lora_rank * text * blocks
+    vinvl = d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2
     return {
         **dict.fromkeys(UNTRAINED, 0),
         "labclip": d * d,
@@ -126,7 +127,8 @@ def expected_parameters(name, backbone):
         "prompt": blocks * 2 * text + (blocks * 3 * vision if vit else 0),
         "coop": 4 * text,
         "filip": 2 * (d * d + d),
-        "vinvl": d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2,
+        "vinvl": vinvl,
+        "vinvl-pairs": vinvl + 2 * d * d + 9 * d + d * (d + text + 1) + d + text + 1,
         "uniter": uniter(CONFIG.baselines.uniter_width, CONFIG.baselines.uniter_layers),
     }[name]
 
