@@ -238,6 +238,17 @@ BASELINES = {
             ("baselines.grounding_share", "curriculum.grounding.ridge"),
             ("embeddings", "words"),
         ),
+        Method(
+            "lora-grounding",
+            "vialign.methods.baselines.lora_grounding",
+            "LoRA with word grounding",
+            "LoRA whose captions also have their grounded words, as the curriculum's methods may have them.",
+            "as `lora`; a ridge regression is fitted before, as for `grounding`",
+            "Hu et al. 2021, arXiv:2106.09685; Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634",
+            1e-3,
+            ("training.lora_rank", "baselines.grounding_share", "curriculum.grounding.ridge"),
+            (*_TOWERS, "embeddings", "words"),
+        ),
     )
 }
 """Methods that vialign is compared with, by name."""

@@ -221,7 +221,7 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
     tokens = bench.backbone.tokenize(list(captions))
     pooled, states, phrases = torch.empty(len(captions), bench.backbone.dimension), None, _NO_PHRASES
     words = None
-    if needs.isdisjoint(FROM_TOKENS):
+    if needs.isdisjoint(FROM_TOKENS) or "words" in needs:
         with torch.no_grad():
             if local or not needs.isdisjoint({"states", "words"}):
                 pooled, states = bench.backbone.text_tokens(tokens.ids)

@@ -40,7 +40,7 @@ CONFIG = load_config(
 )
 TRAINED = [name for name in METHODS if name not in UNTRAINED]
 START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
-START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding"}
+START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding", "lora-grounding"}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -116,7 +116,7 @@ def expected_parameters(name, backbone):
     if name == "negclip":
         whole = dict(backbone.model.named_parameters())
         return sum(parameter.numel() for key, parameter in whole.items() if not key.startswith("logit_"))
-    if name in ("lora", "fsc-clip"):
+    if name in ("lora", "lora-grounding", "fsc-clip"):
         image = 6 * lora_rank * vision * blocks if vit else lora_rank * (backbone.trunk_width + d)
         return image + 6 * lora_rank * text * blocks
     vinvl = d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2
