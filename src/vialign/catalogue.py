@@ -30,7 +30,8 @@ class Method:
     sizes: tuple[str, ...] = ()
     """Keys of the configuration that size it."""
     reads: tuple[str, ...] = ("embeddings",)
-    """What it reads of a split: `pixels` and `token ids` mean that it runs the backbone's towers in every step."""
+    """What it reads of a split: `pixels` and `token ids` mean that it runs the backbone's towers in every step, and
+    `boxes` those of the training split alone."""
     told: str = ""
     """What it is told beyond images and captions, as the end of a sentence."""
     given: tuple[str, ...] = ()
@@ -249,6 +250,19 @@ BASELINES = {
             ("training.lora_rank", "baselines.grounding_share", "curriculum.grounding.ridge"),
             (*_TOWERS, "embeddings", "words"),
         ),
+        Method(
+            "lora-boxes",
+            "vialign.methods.baselines.lora_boxes",
+            "LoRA with boxes",
+            "LoRA that also learns to match labelled boxes of training images with their labels (Zhong et al.).",
+            "as `lora`, with a contrastive loss of pooled patches and labels beside the common ones",
+            "Hu et al. 2021, arXiv:2106.09685; Zhong et al. 2022, arXiv:2112.09106",
+            1e-3,
+            ("training.lora_rank", "baselines.box_weight", "visual.images"),
+            (*_TOWERS, "boxes"),
+            "boxes with labels of some training images, the same as the dictionary of vialign",
+            ("boxes",),
+        ),
     )
 }
 """Methods that vialign is compared with, by name."""
@@ -319,6 +333,8 @@ TOWER_METHODS = tuple(name for name, method in METHODS.items() if "token ids" in
 """Methods that run the backbone's towers in every step; all others read its frozen features."""
 REGION_METHODS = tuple(name for name, method in METHODS.items() if "regions" in method.reads)
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
+BOX_METHODS = tuple(name for name, method in METHODS.items() if "boxes" in method.reads)
+"""Methods that are told the labelled boxes of training images themselves, not through the dictionary."""
 AVERAGED = {f"{name}-wise": name for name in ("lora", "bitfit", "labclip", "negclip", "fsc-clip")}
 """Averages of tuned and frozen weights (WiSE-FT), of every baseline that changes the backbone's own weights, each with
 the method whose trained weights it is made of."""

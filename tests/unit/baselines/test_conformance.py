@@ -12,6 +12,7 @@ from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
 from vialign.catalogue import (
     AVERAGED,
+    BOX_METHODS,
     COMPARED,
     CURRICULUM,
     LEARNING_RATES,
@@ -40,7 +41,7 @@ CONFIG = load_config(
 )
 TRAINED = [name for name in METHODS if name not in UNTRAINED]
 START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
-START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding", "lora-grounding"}
+START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding", "lora-grounding", "lora-boxes"}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -116,7 +117,7 @@ def expected_parameters(name, backbone):
     if name == "negclip":
         whole = dict(backbone.model.named_parameters())
         return sum(parameter.numel() for key, parameter in whole.items() if not key.startswith("logit_"))
-    if name in ("lora", "lora-grounding", "fsc-clip"):
+    if name in ("lora", "lora-grounding", "lora-boxes", "fsc-clip"):
         image = 6 * lora_rank * vision * blocks if vit else lora_rank * (backbone.trunk_width + d)
         return image + 6 * lora_rank * text * blocks
     vinvl = d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2
@@ -253,3 +254,14 @@ def test_an_average_is_the_method_that_it_averages_under_its_own_name(backbone, 
 
 def test_regions_are_made_for_the_methods_that_read_them(backbone):
     assert {name for name in METHODS if "regions" in build(name, backbone).needs} == set(REGION_METHODS)
+
+
+@every_trained
+def test_boxes_are_asked_for_by_the_methods_that_are_told_them_and_in_a_step_alone(name, backbone, data, batch):
+    method, without = build(name, backbone), replace(data, boxes=None)
+    scores(method, without)
+    if name in BOX_METHODS:
+        with pytest.raises(ValueError, match=f"{name} needs labelled boxes"):
+            method.loss(without, batch)
+    else:
+        torch.testing.assert_close(method.loss(without, batch)["loss"], method.loss(data, batch)["loss"])
