@@ -5,7 +5,7 @@ run must not.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 
@@ -323,7 +323,27 @@ def _curriculum(name: str) -> Method:
     )
 
 
-METHODS = {**BASELINES, **{name: _curriculum(name) for name in CURRICULUM}}
+def _long(name: str) -> Method:
+    known = BASELINES[name]
+    return replace(
+        known,
+        name=f"{name}-long",
+        title=f"{known.title}, long",
+        meaning=f"{known.title} with as many pairs as {FULL} is shown in its fits and its training together.",
+        trains=f"as `{name}`, for more steps",
+        rate=None,
+    )
+
+
+LONG = {f"{name}-long": name for name in ("lora", "clip-adapter")}
+"""Baselines that are shown as many pairs as the curriculum's methods are, whose dictionary and phrase units see the
+training split before; each with the method that it is otherwise, rate and search included."""
+
+METHODS = {
+    **BASELINES,
+    **{name: _long(base) for name, base in LONG.items()},
+    **{name: _curriculum(name) for name in CURRICULUM},
+}
 """Every method that a configuration may name."""
 LEARNING_RATES = {name: method.rate for name, method in METHODS.items() if method.rate is not None}
 """Default peak of the learning rate of each family of methods."""
@@ -338,7 +358,7 @@ BOX_METHODS = tuple(name for name, method in METHODS.items() if "boxes" in metho
 AVERAGED = {f"{name}-wise": name for name in ("lora", "bitfit", "labclip", "negclip", "fsc-clip")}
 """Averages of tuned and frozen weights (WiSE-FT), of every baseline that changes the backbone's own weights, each with
 the method whose trained weights it is made of."""
-COMPARED = (*BASELINES, *AVERAGED, FULL, GUIDED)
+COMPARED = (*BASELINES, *LONG, *AVERAGED, FULL, GUIDED)
 """Default methods of the full comparison: all that there are but the subsets."""
 
 
@@ -348,10 +368,10 @@ def trained_as(method: str) -> str:
 
 
 def family(method: str) -> str:
-    """What shares one learning rate, one search and one supervision: the curriculum's methods, and an average with the
-    method that it averages; any other is alone.
+    """What shares one learning rate, one search and one supervision: the curriculum's methods, an average with the
+    method that it averages, and a long training with the usual one; any other is alone.
     """
-    return FULL if method == FULL or method.startswith(f"{FULL}-") else trained_as(method)
+    return FULL if method == FULL or method.startswith(f"{FULL}-") else LONG.get(method, trained_as(method))
 
 
 def meaning(method: str) -> tuple[str, str]:

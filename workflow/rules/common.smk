@@ -10,6 +10,7 @@ from vialign.catalogue import (
     BOX_METHODS,
     FULL,
     GUIDED,
+    LONG,
     REGION_METHODS,
     REWEIGHTED,
     TOWER_METHODS,

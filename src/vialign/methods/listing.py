@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from vialign.catalogue import AVERAGED, BASELINES, CURRICULUM, FULL, METHODS
+from vialign.catalogue import AVERAGED, BASELINES, CURRICULUM, FULL, LONG, METHODS
 
 MARKS = ("<!-- made by `vialign methods`; `make schema` writes it anew -->", "<!-- end of methods -->")
 """Around the tables in docs/methods.md."""
@@ -18,7 +18,7 @@ def listing() -> str:
         "| name | title | what is trained | paper | sizes | reads | told beyond images and captions |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for method in BASELINES.values():
+    for method in (*BASELINES.values(), *(METHODS[name] for name in LONG)):
         cells = (f"`{method.name}`", method.title, method.trains, method.paper)
         baselines.append(f"| {' | '.join((*cells, _listed(method.sizes), ', '.join(method.reads), method.told))} |")
     curriculum = ["| name | modules |", "| --- | --- |"]

@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, SkipValidation, field_serializer, field_validator
 
 from vialign.config.experiment import Config
+from vialign.config.pairs import recipe_of
 from vialign.config.sections import dump_declared, load_declared
 from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, read_table, write_table, write_text
@@ -110,7 +111,7 @@ def train_job(job: TrainingJob) -> None:
     backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     method = build_method(job.method, config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
     data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "selection")}
-    early = job.until == "early"
+    early, recipe = job.until == "early", recipe_of(job.method, config)
     unfinished = Unfinished(
         job.unfinished, {**job.provenance, "inputs": state_of(job.inputs)}, config.training.keep_seconds
     )
@@ -120,10 +121,10 @@ def train_job(job: TrainingJob) -> None:
             method,
             data["train"],
             data["selection"],
-            config.training,
+            recipe,
             peak_rate=rate,
             seed=job.seed,
-            to_step=config.training.early_steps if early else config.training.steps,
+            to_step=recipe.early_steps if early else recipe.steps,
             start=None if early else load_checkpoint(job.inputs["start"]),
             unfinished=unfinished,
         )

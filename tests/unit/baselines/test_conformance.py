@@ -16,6 +16,7 @@ from vialign.catalogue import (
     COMPARED,
     CURRICULUM,
     LEARNING_RATES,
+    LONG,
     METHODS,
     REGION_METHODS,
     UNTRAINED,
@@ -41,7 +42,7 @@ CONFIG = load_config(
 )
 TRAINED = [name for name in METHODS if name not in UNTRAINED]
 START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
-START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding", "lora-grounding", "lora-boxes"}
+START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding", "lora-grounding", "lora-boxes", *LONG}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -97,6 +98,7 @@ def expected_parameters(name, backbone):
         embedding = w * (d + 1) + 8 * w + w * (d + text + 1) + context * w + w + 4 * w
         return embedding + layers * (8 * w * w + 11 * w) + 3 * w + 1
 
+    name = LONG.get(name, name)
     vit = backbone.trunk_width == 0
     curriculum = CONFIG.curriculum
     if name in CURRICULUM:
@@ -265,3 +267,11 @@ def test_boxes_are_asked_for_by_the_methods_that_are_told_them_and_in_a_step_alo
             method.loss(without, batch)
     else:
         torch.testing.assert_close(method.loss(without, batch)["loss"], method.loss(data, batch)["loss"])
+
+
+def test_a_long_training_is_that_of_another_method_with_its_rate(backbone):
+    assert set(LONG) < set(COMPARED) and set(LONG.values()) < set(TRAINED)
+    for name, usual in LONG.items():
+        state, same = build(name, backbone).state(), build(usual, backbone).state()
+        assert all(torch.equal(tensor, same[key]) for key, tensor in state.items())
+        assert family(name) == usual and learning_rate(name, CONFIG.training) == LEARNING_RATES[usual]

@@ -3,16 +3,24 @@
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
-from planted import CALIBRATION
+from planted import CALIBRATION, Vocabulary, planted_world
 from tolerance import close, transformer
 from unit.baselines.conftest import IMAGES
+from vialign.catalogue import FULL, LONG
 from vialign.config.experiment import load_config
+from vialign.config.pairs import pairs_before, pairs_in_training, recipe_of
 from vialign.disentangle.boxes import BoxTargets
 from vialign.evaluation.run import score_matrix
+from vialign.features.facts import BackboneFacts
+from vialign.files.artifacts import read_table
 from vialign.methods.build import build_method
+from vialign.methods.checkpoint import load_checkpoint
+from vialign.tables.training import TRAINING_LOG
+from vialign.training.job import TrainingJob, train_job
 
 SCORES = close(torch.float32, transformer(width=32, layers=2))
 """Two ways through the towers of these tests to a similarity."""
@@ -122,3 +130,62 @@ def test_lora_with_grounding_is_loras_caption_with_the_words_of_the_fit(backbone
     whole = (images.double() @ expected[data.captions].T).float()
     torch.testing.assert_close(score_matrix(method, data, 8), whole, atol=10 * SCORES, rtol=0)
     torch.testing.assert_close(score_matrix(method.merged(), data, 8), whole, atol=20 * SCORES, rtol=0)
+
+
+# ------------------------------------------------------------------------------------------- as many pairs
+
+
+def test_a_long_training_sees_as_many_pairs_as_the_fits_and_the_training_of_vialign():
+    config = load_config(
+        {
+            "training": {"steps": 7, "early_steps": 2, "batch": 10},
+            "visual": {"steps": 3, "batch": 5},
+            "text": {"steps": 2, "batch": 4},
+        }
+    )
+    assert pairs_before(FULL, config) == 3 * 5 + 2 * 4 and pairs_before("lora-long", config) == 0
+    for name, usual in LONG.items():
+        assert recipe_of(usual, config) == config.training
+        longer = recipe_of(name, config)
+        assert longer == config.training.model_copy(update={"steps": 10})
+        extra = pairs_in_training(name, config) - pairs_in_training(FULL, config) - pairs_before(FULL, config)
+        assert 0 <= extra < 10
+
+
+def test_a_training_that_is_long_goes_on_for_its_own_steps(tmp_path, monkeypatch):
+    config = load_config(
+        {
+            "training": {"steps": 4, "early_steps": 2, "batch": 3, "checks": 1},
+            "visual": {"steps": 2, "batch": 3},
+            "text": {"steps": 1, "batch": 5},
+        }
+    )
+    world = planted_world(Vocabulary(8), 6, 0)
+    facts = BackboneFacts(8, (2, 2), 16, 16, 20.0, 1000)
+    monkeypatch.setattr("vialign.training.job.read_job_split", lambda *given: world)
+    monkeypatch.setattr("vialign.methods.build.open_backbone", lambda *given: facts)
+    monkeypatch.setattr("vialign.signal.calibration.read_calibration", lambda path: CALIBRATION)
+    parts = {"steps": "log", "monitor": "monitor", "signal_monitor": "signal"}
+    inputs = {"train_image_features": "", "calibration": ""}
+    monkeypatch.setattr("vialign.training.job.state_of", lambda inputs: "")
+
+    def run(method, until, inputs):
+        files = {name: str(tmp_path / f"{method}-{until}-{file}.parquet") for name, file in parts.items()}
+        files |= {name: str(tmp_path / f"{method}-{until}.{name}") for name in ("checkpoint", "trail", "outcomes")}
+        train_job(
+            TrainingJob(config=config, method=method, seed=0, until=until, inputs=inputs, outputs=files, provenance={})
+        )
+        return files
+
+    steps = {}
+    for method in ("clip-adapter", "clip-adapter-long"):
+        early = run(method, "early", inputs)
+        started = {f"start_{name}": early[name] for name in ("steps", "monitor", "signal_monitor", "trail")}
+        final = run(method, "final", {**inputs, **started, "start": early["checkpoint"]})
+        assert load_checkpoint(early["checkpoint"]).step == 2
+        log = read_table(final["steps"], TRAINING_LOG)
+        assert isinstance(log, pd.DataFrame) and log["step"].tolist() == list(range(1, len(log) + 1))
+        assert log["learning_rate"].iloc[-1] < log["learning_rate"].max() / 2
+        steps[method] = len(log)
+    # 4 steps of 3 pairs, and 11 more pairs in the fits of vialign, which are 4 more steps.
+    assert steps == {"clip-adapter": 4, "clip-adapter-long": 8}
