@@ -5,7 +5,7 @@ run must not.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 
@@ -30,7 +30,8 @@ class Method:
     sizes: tuple[str, ...] = ()
     """Keys of the configuration that size it."""
     reads: tuple[str, ...] = ("embeddings",)
-    """What it reads of a split: `pixels` and `token ids` mean that it runs the backbone's towers in every step."""
+    """What it reads of a split: `pixels` and `token ids` mean that it runs the backbone's towers in every step, and
+    `boxes` those of the training split alone."""
     told: str = ""
     """What it is told beyond images and captions, as the end of a sentence."""
     given: tuple[str, ...] = ()
@@ -149,6 +150,20 @@ BASELINES = {
             ("regions",),
         ),
         Method(
+            "vinvl-pairs",
+            "vialign.methods.baselines.vinvl_pairs",
+            "VinVL with pairs",
+            "VinVL that also matches words with pairs of boxes, by how one lies to the other (Hu et al.).",
+            "as `vinvl`, and linear maps of pairs of regions with their relative geometry; words also take their best "
+            "pair",
+            "Zhang et al. 2021, arXiv:2101.00529; Hu et al. 2018, arXiv:1711.11575",
+            3e-4,
+            ("baselines.paired_regions",),
+            ("regions", "token states"),
+            "boxes with labels of every image, those that it is tested on included",
+            ("regions",),
+        ),
+        Method(
             "uniter",
             "vialign.methods.baselines.uniter",
             "UNITER",
@@ -224,6 +239,30 @@ BASELINES = {
             ("baselines.grounding_share", "curriculum.grounding.ridge"),
             ("embeddings", "words"),
         ),
+        Method(
+            "lora-grounding",
+            "vialign.methods.baselines.lora_grounding",
+            "LoRA with word grounding",
+            "LoRA whose captions also have their grounded words, as the curriculum's methods may have them.",
+            "as `lora`; a ridge regression is fitted before, as for `grounding`",
+            "Hu et al. 2021, arXiv:2106.09685; Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634",
+            1e-3,
+            ("training.lora_rank", "baselines.grounding_share", "curriculum.grounding.ridge"),
+            (*_TOWERS, "embeddings", "words"),
+        ),
+        Method(
+            "lora-boxes",
+            "vialign.methods.baselines.lora_boxes",
+            "LoRA with boxes",
+            "LoRA that also learns to match labelled boxes of training images with their labels (Zhong et al.).",
+            "as `lora`, with a contrastive loss of pooled patches and labels beside the common ones",
+            "Hu et al. 2021, arXiv:2106.09685; Zhong et al. 2022, arXiv:2112.09106",
+            1e-3,
+            ("training.lora_rank", "baselines.box_weight", "visual.images", "visual.labelled"),
+            (*_TOWERS, "boxes"),
+            "boxes with labels of some training images, the same as the dictionary of vialign",
+            ("boxes",),
+        ),
     )
 }
 """Methods that vialign is compared with, by name."""
@@ -284,7 +323,27 @@ def _curriculum(name: str) -> Method:
     )
 
 
-METHODS = {**BASELINES, **{name: _curriculum(name) for name in CURRICULUM}}
+def _long(name: str) -> Method:
+    known = BASELINES[name]
+    return replace(
+        known,
+        name=f"{name}-long",
+        title=f"{known.title}, long",
+        meaning=f"{known.title} with as many pairs as {FULL} is shown in its fits and its training together.",
+        trains=f"as `{name}`, for more steps",
+        rate=None,
+    )
+
+
+LONG = {f"{name}-long": name for name in ("lora", "clip-adapter")}
+"""Baselines that are shown as many pairs as the curriculum's methods are, whose dictionary and phrase units see the
+training split before; each with the method that it is otherwise, rate and search included."""
+
+METHODS = {
+    **BASELINES,
+    **{name: _long(base) for name, base in LONG.items()},
+    **{name: _curriculum(name) for name in CURRICULUM},
+}
 """Every method that a configuration may name."""
 LEARNING_RATES = {name: method.rate for name, method in METHODS.items() if method.rate is not None}
 """Default peak of the learning rate of each family of methods."""
@@ -294,10 +353,12 @@ TOWER_METHODS = tuple(name for name, method in METHODS.items() if "token ids" in
 """Methods that run the backbone's towers in every step; all others read its frozen features."""
 REGION_METHODS = tuple(name for name, method in METHODS.items() if "regions" in method.reads)
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
+BOX_METHODS = tuple(name for name, method in METHODS.items() if "boxes" in method.reads)
+"""Methods that are told the labelled boxes of training images themselves, not through the dictionary."""
 AVERAGED = {f"{name}-wise": name for name in ("lora", "bitfit", "labclip", "negclip", "fsc-clip")}
 """Averages of tuned and frozen weights (WiSE-FT), of every baseline that changes the backbone's own weights, each with
 the method whose trained weights it is made of."""
-COMPARED = (*BASELINES, *AVERAGED, FULL, GUIDED)
+COMPARED = (*BASELINES, *LONG, *AVERAGED, FULL, GUIDED)
 """Default methods of the full comparison: all that there are but the subsets."""
 
 
@@ -307,10 +368,10 @@ def trained_as(method: str) -> str:
 
 
 def family(method: str) -> str:
-    """What shares one learning rate, one search and one supervision: the curriculum's methods, and an average with the
-    method that it averages; any other is alone.
+    """What shares one learning rate, one search and one supervision: the curriculum's methods, an average with the
+    method that it averages, and a long training with the usual one; any other is alone.
     """
-    return FULL if method == FULL or method.startswith(f"{FULL}-") else trained_as(method)
+    return FULL if method == FULL or method.startswith(f"{FULL}-") else LONG.get(method, trained_as(method))
 
 
 def meaning(method: str) -> tuple[str, str]:
@@ -322,27 +383,3 @@ def meaning(method: str) -> tuple[str, str]:
             f"the tuned weights of {known.title} averaged with the frozen ones (WiSE-FT).",
         )
     return (known.title, known.meaning) if known else (method, "a method of this run.")
-
-
-MARKS = ("<!-- made by `vialign methods`; `make schema` writes it anew -->", "<!-- end of methods -->")
-"""Around the tables in docs/methods.md."""
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def listing() -> str:
-    """Tables in Markdown of every method."""
-    baselines = [
-        "| name | title | what is trained | paper | sizes | reads | told beyond images and captions |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for method in BASELINES.values():
-        cells = (f"`{method.name}`", method.title, method.trains, method.paper)
-        baselines.append(f"| {' | '.join((*cells, _listed(method.sizes), ', '.join(method.reads), method.told))} |")
-    curriculum = ["| name | modules |", "| --- | --- |"]
-    curriculum += [f"| `{name}` | {METHODS[name].trains} |" for name in CURRICULUM]
-    averages = f"Averages of tuned and frozen weights (Wortsman et al. 2022, arXiv:2109.01903): {_listed(AVERAGED)}."
-    heading = f"All methods of the curriculum read {', '.join(METHODS[FULL].reads)} and are told {METHODS[FULL].told}."
-    return "\n".join(["", *baselines, "", averages, "", heading, "", *curriculum, "", ""])

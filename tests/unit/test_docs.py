@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from documentation import build, faults, read_page
-from vialign import catalogue, results
+from vialign import results
 from vialign.catalogue import METHODS
 from vialign.config.experiment import Config
 from vialign.config.reference import reference_page, type_words
 from vialign.errors import UserError
 from vialign.files.text import with_block
+from vialign.methods import listing
 from vialign.report.evidence import read_evidence
 from vialign.report.sections import SECTIONS, opening
 
@@ -130,7 +131,7 @@ def test_every_method_has_its_place_on_the_page(repository):
     assert told == set(METHODS)
 
 
-@pytest.mark.parametrize(("page", "made"), [("methods", catalogue), ("architecture", results)])
+@pytest.mark.parametrize(("page", "made"), [("methods", listing), ("architecture", results)])
 def test_generated_lists_are_fresh(repository, page, made):
     text = (repository / f"docs/{page}.md").read_text(encoding="utf-8")
     assert with_block(text, page, made.MARKS, made.listing()) == text, "run `make schema`"

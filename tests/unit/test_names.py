@@ -11,6 +11,7 @@ from vialign.catalogue import (
     COMPARED,
     GUIDED,
     LEARNING_RATES,
+    LONG,
     METHODS,
     REGION_METHODS,
     SUBSETS,
@@ -33,7 +34,7 @@ def complaint(config: dict) -> str:
 def test_the_names_are_those_of_the_tables_and_registries():
     assert names.splits_of("scenes") == tuple(DEFAULT_SIZES)
     assert names.NEGATIVES == NEGATIVE_KINDS
-    assert set(METHODS) == {*UNTRAINED, *LEARNING_RATES, *SUBSETS, GUIDED}
+    assert set(METHODS) == {*UNTRAINED, *LEARNING_RATES, *LONG, *SUBSETS, GUIDED}
     assert (names.DEMO, names.BLIP) == (DEMO, BLIP)
     assert tuple(PACKAGED) == names.PACKAGED
     assert {*COMPARED, *TOWER_METHODS, *REGION_METHODS} <= {*METHODS, *AVERAGED}

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from vialign.catalogue import (
     AVERAGED,
+    BOX_METHODS,
     FULL,
     GUIDED,
+    LONG,
     REGION_METHODS,
     REWEIGHTED,
     TOWER_METHODS,
@@ -237,7 +239,10 @@ def training_splits(wildcards):
         for split in ("train", "selection")
         for name, path in encoded(split).items()
     }
-    return {**found, **regions_of(wildcards.method, ["train", "selection"])}
+    regions = regions_of(wildcards.method, ["train", "selection"])
+    boxed = wildcards.method in BOX_METHODS
+    objects = {"objects": rules.prepare_data.output.objects} if boxed else {}
+    return {**found, **regions, **objects}
 
 
 def evaluated_splits(wildcards):

@@ -27,16 +27,16 @@ use rule ledger as ledger_methods with:
     params:
         config=section(*BUILDING, "budget", "language"),
         code=code("ledger"),
-        # An average costs what the method costs that it averages.
+        # An average costs what the method costs that it averages, and a step of a long training what any step costs.
         methods=[
             name
             for name in CONFIG.training.compared
-            if name not in ("frozen", *AVERAGED)
+            if name not in ("frozen", *AVERAGED, *LONG)
         ],
         at_reference=[
             name
             for name in CONFIG.training.compared
-            if name not in ("frozen", *AVERAGED)
+            if name not in ("frozen", *AVERAGED, *LONG)
         ],
 
 

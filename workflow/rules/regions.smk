@@ -1,4 +1,5 @@
-# Stage regions: boxes, features and tags of every image, only for the methods that read them (vinvl, uniter).
+# Stage regions: boxes, features and tags of every image, only for the methods that read them (vinvl, vinvl-pairs,
+# uniter).
 rule regions:
     input:
         images=rules.prepare_data.output.images,

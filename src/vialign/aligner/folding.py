@@ -39,6 +39,8 @@ _REASONS = {
     "crops": "it scores parts of an image with pieces of a caption, not one embedding with another",
     "filip": "it scores single patches with single words, not one embedding with another",
     "vinvl": "it reads regions of a detector",
+    "vinvl-pairs": "it reads regions of a detector",
+    "lora-grounding": "a caption's embedding also reads its single words, as the frozen text tower has them",
     "uniter": "it reads regions of a detector, and every pair of image and caption together",
 }
 

@@ -18,7 +18,7 @@ from vialign.methods.ground import word_summary
 from vialign.methods.objective import Objective, Side, SplitData
 from vialign.progress import track
 from vialign.tables.language import TEXTS
-from vialign.toolkit.encoder import Encoder, image_features, prototypes_of, read_tokens, to_pixels
+from vialign.toolkit.encoder import Encoder, TextTokens, image_features, prototypes_of, read_tokens, to_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,7 +77,11 @@ def text_data(
         require_tokens(tokens.mask, names)
         # With their words, which a method may take apart.
         frame = pd.DataFrame({"text_id": names, "kind": "caption", "text": list(captions)})
-        return split_data(backbone, texts=frame, token_ids=tokens.ids.to(backbone.device))
+        words = {}
+        if "words" in method.needs:
+            said = [_words(backbone, read_tokens(backbone, some, names)) for some in blocks(captions, batch)]
+            words = {"words": torch.cat(said).to(backbone.device)}
+        return split_data(backbone, texts=frame, token_ids=tokens.ids.to(backbone.device), **words)
     parts = [
         _text_part(backbone, method, encoder, list(some), names[start : start + batch])
         for start, some in zip(range(0, len(captions), batch), blocks(captions, batch), strict=True)
@@ -181,7 +185,11 @@ def _text_part(
     if "states" in method.needs:
         part |= {"states": read.states.half(), "mask": read.mask}
     if "words" in method.needs:
-        part["words"] = word_summary(read.states, read.mask, backbone.dimension)
+        part["words"] = _words(backbone, read)
     if encoder is not None and reads_units(method):
         part["phrases"] = encoder.phrases(captions, read)[0]
     return part
+
+
+def _words(backbone: "Backbone", read: TextTokens) -> Tensor:
+    return word_summary(read.states, read.mask, backbone.dimension)

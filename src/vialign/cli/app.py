@@ -234,12 +234,13 @@ def methods(
 
     Example: `vialign methods --into docs/methods.md`
     """
-    from vialign import catalogue
+    from vialign.catalogue import METHODS
+    from vialign.methods import listing
 
     if as_json:
-        print_object([asdict(method) for method in catalogue.METHODS.values()])
+        print_object([asdict(method) for method in METHODS.values()])
         return
-    _print_or_write(into, catalogue.MARKS, catalogue.listing())
+    _print_or_write(into, listing.MARKS, listing.listing())
 
 
 @results_app.command("list")

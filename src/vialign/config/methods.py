@@ -188,6 +188,10 @@ class BaselinesConfig(Section):
     """How fast their weight falls with the distance from the image; 5.5 in the paper, whose classes need less."""
     grounding_share: NonNegative = 0.6
     """Of the grounded words in a caption's embedding, in the rival `grounding`; as `curriculum.grounding.share`."""
+    box_weight: NonNegative = 0.5
+    """Weight of LoRA's loss on labelled boxes, as `visual.alignment` is in the dictionary."""
+    paired_regions: Annotated[int, Field(ge=2)] = 10
+    """Regions of an image, the first, whose ordered pairs VinVL with pairs reads: 90 pairs of 10."""
     averaging_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Shares of the tuned weights among which the weight averages choose on selection; the rest are frozen weights."""
 

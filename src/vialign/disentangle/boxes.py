@@ -1,7 +1,7 @@
 """Labelled boxes as targets on the patch grid."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,9 @@ from torch import Tensor
 from vialign.features.boxes import box_coverage, object_labels
 from vialign.features.pixels import boxes_in_crop
 from vialign.random import generator
+
+DRAWN, DRAWN_LABELS = 3, 80
+"""Labels of an image, and labels that there are: in COCO 2.9 and 80."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class BoxTargets:
     """Index into `labels`; -1 in padding."""
     labels: list[str]
     """Distinct labels, sorted."""
+
+    def index(self, positions: Tensor) -> "BoxTargets":
+        """The targets of the images at these positions."""
+        return replace(self, coverage=self.coverage[positions], label=self.label[positions])
 
 
 def told_boxes(objects: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
@@ -65,6 +72,14 @@ def box_targets(
     names = sorted(set(labels[seen]))
     codes = pd.Categorical(labels[seen], categories=names).codes.astype(np.int64)
     return _pad(rows[seen], codes, coverage[seen], len(images), names, merge)
+
+
+def drawn_targets(images: int, patches: int, seed: int) -> BoxTargets:
+    """Random targets, as many and of as many labels as COCO has, for the ledger: times depend on no content."""
+    stream = torch.Generator().manual_seed(seed)
+    coverage = torch.rand(images, DRAWN, patches, generator=stream)
+    label = torch.randint(DRAWN_LABELS, (images, DRAWN), generator=stream)
+    return BoxTargets(coverage, label, [f"label {place}" for place in range(DRAWN_LABELS)])
 
 
 def _pad(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vialign.catalogue import (
-    BASELINES,
     CURRICULUM,
     GUIDED,
     LEARNING_RATES,
@@ -71,7 +70,7 @@ def _build(
             raise TypeError(f"{name} runs the towers; load the backbone for it")
         return _build_baseline(name, config, backbone, seed)
     facts = backbone if isinstance(backbone, BackboneFacts) else BackboneFacts.of(backbone)
-    if name in BASELINES:
+    if name not in CURRICULUM:
         return _build_baseline(name, config, facts, seed)
     # One rank for all subsets, so that a comparison of subsets never is one of sizes.
     rank = sized_rank(config, facts, calibration)
@@ -90,5 +89,5 @@ def _build(
 
 
 def _build_baseline(name: str, config: Config, backbone: "Backbone | BackboneFacts", seed: int) -> Objective:
-    method: Objective = import_module(BASELINES[name].module).build(config, backbone, seed)
+    method: Objective = import_module(METHODS[name].module).build(config, backbone, seed)
     return method

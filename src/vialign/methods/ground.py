@@ -16,6 +16,7 @@ from vialign.features.facts import BackboneFacts
 
 if TYPE_CHECKING:
     from vialign.methods.inputs import Words
+    from vialign.methods.objective import SplitData
 
 _ROWS = 4096
 """Captions of one step of the fit: its memory does not grow with their number."""
@@ -44,6 +45,13 @@ def word_summary(
         own.masked_fill(~present, -torch.inf).amax(dim=1) if mask.shape[1] else own.new_zeros(len(own), own.shape[2])
     )
     return torch.cat([mean, torch.where(mask.any(dim=1)[:, None], largest, 0.0)], dim=1)
+
+
+def required_words(data: "SplitData", method: str) -> "Float[Tensor, 'text width'] | Words":
+    """What the words of a split say. Raises ValueError when it was loaded without."""
+    if data.words is None:
+        raise ValueError(f"{method} needs words: load the split with them")
+    return data.words
 
 
 class WordGrounding(nn.Module):

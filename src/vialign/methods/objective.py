@@ -24,6 +24,7 @@ from vialign.tables.data import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
     from vialign.disentangle import Phrases, Prototypes
+    from vialign.disentangle.boxes import BoxTargets
     from vialign.features.pixels import PixelFiles
     from vialign.features.regions import Regions
     from vialign.features.store import Rows
@@ -70,6 +71,9 @@ class SplitData:
     """What the texts' words say by themselves (`word_summary` of the grounding); none unless a method needs it."""
     regions: "Regions | None" = None
     """Explicit regions of the images; none unless a method needs them."""
+    boxes: "BoxTargets | None" = None
+    """What labelled boxes cover of the images, in training alone: of those that the visual dictionary is fitted on;
+    none unless a method is told them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +248,7 @@ def part_of(data: SplitData, images: Int[Tensor, "image"]) -> SplitData:
         prototypes=data.prototypes.index(images),
         phrases=data.phrases.index(texts),
         regions=None if data.regions is None else data.regions.index(images),
+        boxes=None if data.boxes is None else data.boxes.index(images),
         **taken,
     )
 

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from vialign.backbone import load_backbone
 from vialign.budget.counting import Counts, Work, count_parser, parser_counts
 from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
-from vialign.catalogue import CURRICULUM, UNTRAINED
+from vialign.catalogue import BOX_METHODS, CURRICULUM, UNTRAINED
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
+from vialign.disentangle.boxes import BoxTargets, drawn_targets
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
 from vialign.files.text import read_text
@@ -69,6 +70,8 @@ class Bench:
     """The share that is timed end to end and held against the limits."""
     regions: Regions | None = None
     """Of the pixels, for a method that needs them: drawn, since what finds regions runs before any method."""
+    boxes: BoxTargets | None = None
+    """The same for a method that is told labelled boxes in training."""
 
 
 def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, rounds: int) -> pd.DataFrame:
@@ -95,6 +98,9 @@ def method_subject(bench: Bench, config: Config, name: str, plain: str | None = 
     if "regions" in method.needs:
         drawn = drawn_regions(len(bench.pixels), config.data, bench.backbone.dimension, config.seed)
         bench = replace(bench, regions=drawn)
+    if name in BOX_METHODS:
+        rows, columns = bench.backbone.grid
+        bench = replace(bench, boxes=drawn_targets(len(bench.pixels), rows * columns, config.seed))
     local = name in CURRICULUM
     # What a method shares with the backbone counts once.
     modules: tuple[nn.Module, ...] = (bench.backbone.model, method)
@@ -164,7 +170,10 @@ def _step(bench: Bench, config: Config, name: str) -> Work:
     def step() -> None:
         texts = _texts(bench, [*bench.captions, *bench.negatives], local, method.needs)
         images = _images(bench, local, method.needs)
-        own = {name: getattr(images, name) for name in ("image_pooled", "prototypes", "pixels", "patches", "regions")}
+        own = {
+            name: getattr(images, name)
+            for name in ("image_pooled", "prototypes", "pixels", "patches", "regions", "boxes")
+        }
         data = replace(texts, **own)
         optimiser.zero_grad()
         _loss(method, data, batch).backward()
@@ -213,6 +222,7 @@ def _images(bench: Bench, local: bool, needs: Needs) -> SplitData:
         pixels=bench.pixels,
         patches=patches,
         regions=bench.regions,
+        boxes=bench.boxes,
     )
 
 
@@ -221,7 +231,7 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
     tokens = bench.backbone.tokenize(list(captions))
     pooled, states, phrases = torch.empty(len(captions), bench.backbone.dimension), None, _NO_PHRASES
     words = None
-    if needs.isdisjoint(FROM_TOKENS):
+    if needs.isdisjoint(FROM_TOKENS) or "words" in needs:
         with torch.no_grad():
             if local or not needs.isdisjoint({"states", "words"}):
                 pooled, states = bench.backbone.text_tokens(tokens.ids)

@@ -15,17 +15,19 @@ import pandas as pd
 from pydantic import BaseModel, SkipValidation, field_serializer, field_validator
 
 from vialign.config.experiment import Config
+from vialign.config.pairs import recipe_of
 from vialign.config.sections import dump_declared, load_declared
 from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, read_table, write_table, write_text
 from vialign.files.locks import end_cleanly
 from vialign.files.text import any_console, read_text
-from vialign.tables.data import IMAGES
+from vialign.tables.data import IMAGES, OBJECTS
 from vialign.tables.evaluation import OUTCOMES
 from vialign.tables.training import AVERAGES, MONITOR, SEARCH, SIGNAL_MONITOR, TRAINING_LOG
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
+    from vialign.disentangle.boxes import BoxTargets
     from vialign.features import BackboneFacts
     from vialign.methods.objective import SplitData
 
@@ -42,7 +44,7 @@ class TrainingJob(BaseModel):
     until: Literal["early", "final"]
     inputs: dict[str, str]
     """`<split>_<part>` of train and selection, `images`, `calibration`, and for `final` `start` with its tables;
-    `<split>_regions` for a method that reads them."""
+    `<split>_regions` for a method that reads them, `objects` for one that is told labelled boxes."""
     outputs: dict[str, str]
     provenance: Provenance
     threads: int = 1
@@ -109,7 +111,7 @@ def train_job(job: TrainingJob) -> None:
     backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     method = build_method(job.method, config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
     data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "selection")}
-    early = job.until == "early"
+    early, recipe = job.until == "early", recipe_of(job.method, config)
     unfinished = Unfinished(
         job.unfinished, {**job.provenance, "inputs": state_of(job.inputs)}, config.training.keep_seconds
     )
@@ -119,10 +121,10 @@ def train_job(job: TrainingJob) -> None:
             method,
             data["train"],
             data["selection"],
-            config.training,
+            recipe,
             peak_rate=rate,
             seed=job.seed,
-            to_step=config.training.early_steps if early else config.training.steps,
+            to_step=recipe.early_steps if early else recipe.steps,
             start=None if early else load_checkpoint(job.inputs["start"]),
             unfinished=unfinished,
         )
@@ -217,15 +219,42 @@ def read_job_split(
     from vialign.data.folders import image_folders
     from vialign.methods.inputs import read_split
 
+    images = read_table(job.inputs["images"], IMAGES)
     data = read_split(
         *(job.inputs[f"{split}_{part}"] for part in SPLIT_PARTS),
         needs=needs,
-        images=read_table(job.inputs["images"], IMAGES),
+        images=images,
         folders=image_folders(job.config.data, Path(job.inputs["images"]).parent),
         backbone=backbone,
         regions=job.inputs.get(f"{split}_regions"),
     )
+    if split == "train" and "objects" in job.inputs:
+        data = replace(data, boxes=labelled_boxes(job, data.image_ids, images, backbone))
     return data if job.config.training.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
+
+
+def labelled_boxes(
+    job: TrainingJob, image_ids: list[str], images: pd.DataFrame, backbone: "Backbone | BackboneFacts"
+) -> "BoxTargets":
+    """What the labelled boxes of these images cover, as far as the visual dictionary is told them: of the first
+    `visual.images`, and of `visual.labelled` of these. Raises UserError when they have none.
+    """
+    from vialign.disentangle.boxes import box_targets, told_boxes
+    from vialign.features import BackboneFacts
+
+    assert not isinstance(backbone, BackboneFacts), "a method that is told boxes runs the towers"
+    objects = read_table(job.inputs["objects"], OBJECTS)
+    visual = job.config.visual
+    known = objects[objects["image_id"].isin(image_ids[: visual.images])]
+    known = told_boxes(known, visual.labelled, job.config.seed)
+    rows = images.set_index("image_id").loc[image_ids].reset_index()
+    found = box_targets(known, rows, backbone.grid, resize_mode=backbone.resize_mode)
+    if not found.labels:
+        raise UserError(
+            f"{job.inputs['objects']}: has no labelled box of a training image; leave {job.method} out of "
+            "training.methods and training.compare"
+        )
+    return found
 
 
 def state_of(inputs: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import torch
 from planted import Vocabulary, planted_world
 from vialign.backbone import load_backbone
 from vialign.config.data import BackboneConfig
+from vialign.disentangle.boxes import BoxTargets
 from vialign.features.regions import Regions
 from vialign.methods.ground import word_summary
 from vialign.methods.objective import Batch, SplitData
@@ -70,6 +71,7 @@ def data(backbone, captions):
         "mask": tokens.mask,
         "words": word_summary(states, tokens.mask, backbone.dimension),
         "regions": some_regions(),
+        "boxes": some_boxes(backbone.grid),
     }
     return SplitData(**{**vars(world), **parts})
 
@@ -83,6 +85,14 @@ def some_regions():
     parts = (features, boxes, torch.nn.functional.normalize(tags, dim=-1))
     features, boxes, tags = (part * present[..., None] for part in parts)
     return Regions(features.half(), boxes, tags.half(), present)
+
+
+def some_boxes(grid):
+    """Two labelled regions an image at most, of three labels, and one image without any."""
+    patches = grid[0] * grid[1]
+    label = torch.tensor([[0, 1], [2, -1], [0, 2], [-1, -1], [1, 2], [1, -1]])
+    coverage = torch.rand(IMAGES, 2, patches, generator=torch.Generator().manual_seed(2)) * (label >= 0)[..., None]
+    return BoxTargets(coverage, label, ["blue square", "green star", "red circle"])
 
 
 @pytest.fixture(scope="session")

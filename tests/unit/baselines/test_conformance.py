@@ -12,9 +12,11 @@ from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
 from vialign.catalogue import (
     AVERAGED,
+    BOX_METHODS,
     COMPARED,
     CURRICULUM,
     LEARNING_RATES,
+    LONG,
     METHODS,
     REGION_METHODS,
     UNTRAINED,
@@ -40,7 +42,7 @@ CONFIG = load_config(
 )
 TRAINED = [name for name in METHODS if name not in UNTRAINED]
 START_AT_FROZEN = {"frozen", "lora", "adapter", "clip-adapter", "bitfit", "uniter", *CURRICULUM}
-START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding"}
+START_AT_FROZEN |= {"labclip", "negclip", "fsc-clip", "tip-adapter", "grounding", "lora-grounding", "lora-boxes", *LONG}
 """By their papers; prompts and context vectors are drawn, and FILIP and VinVL have another score."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -96,6 +98,7 @@ def expected_parameters(name, backbone):
         embedding = w * (d + 1) + 8 * w + w * (d + text + 1) + context * w + w + 4 * w
         return embedding + layers * (8 * w * w + 11 * w) + 3 * w + 1
 
+    name = LONG.get(name, name)
     vit = backbone.trunk_width == 0
     curriculum = CONFIG.curriculum
     if name in CURRICULUM:
@@ -116,9 +119,10 @@ def expected_parameters(name, backbone):
     if name == "negclip":
         whole = dict(backbone.model.named_parameters())
         return sum(parameter.numel() for key, parameter in whole.items() if not key.startswith("logit_"))
-    if name in ("lora", "fsc-clip"):
+    if name in ("lora", "lora-grounding", "lora-boxes", "fsc-clip"):
         image = 6 * lora_rank * vision * blocks if vit else lora_rank * (backbone.trunk_width + d)
         return image + 6 * lora_rank * text * blocks
+    vinvl = d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2
     return {
         **dict.fromkeys(UNTRAINED, 0),
         "labclip": d * d,
@@ -126,7 +130,8 @@ def expected_parameters(name, backbone):
         "prompt": blocks * 2 * text + (blocks * 3 * vision if vit else 0),
         "coop": 4 * text,
         "filip": 2 * (d * d + d),
-        "vinvl": d * (d + 7) + d * d + d * (d + text + 1) + d + text + 2,
+        "vinvl": vinvl,
+        "vinvl-pairs": vinvl + 2 * d * d + 9 * d + d * (d + text + 1) + d + text + 1,
         "uniter": uniter(CONFIG.baselines.uniter_width, CONFIG.baselines.uniter_layers),
     }[name]
 
@@ -251,3 +256,22 @@ def test_an_average_is_the_method_that_it_averages_under_its_own_name(backbone, 
 
 def test_regions_are_made_for_the_methods_that_read_them(backbone):
     assert {name for name in METHODS if "regions" in build(name, backbone).needs} == set(REGION_METHODS)
+
+
+@every_trained
+def test_boxes_are_asked_for_by_the_methods_that_are_told_them_and_in_a_step_alone(name, backbone, data, batch):
+    method, without = build(name, backbone), replace(data, boxes=None)
+    scores(method, without)
+    if name in BOX_METHODS:
+        with pytest.raises(ValueError, match=f"{name} needs labelled boxes"):
+            method.loss(without, batch)
+    else:
+        torch.testing.assert_close(method.loss(without, batch)["loss"], method.loss(data, batch)["loss"])
+
+
+def test_a_long_training_is_that_of_another_method_with_its_rate(backbone):
+    assert set(LONG) < set(COMPARED) and set(LONG.values()) < set(TRAINED)
+    for name, usual in LONG.items():
+        state, same = build(name, backbone).state(), build(usual, backbone).state()
+        assert all(torch.equal(tensor, same[key]) for key, tensor in state.items())
+        assert family(name) == usual and learning_rate(name, CONFIG.training) == LEARNING_RATES[usual]

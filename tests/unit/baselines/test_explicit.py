@@ -1,4 +1,4 @@
-"""The two baselines with regions against plain loops, torch's own transformer and POT; what padding must not change."""
+"""The baselines with regions against plain loops, torch's own transformer and POT; what padding must not change."""
 
 import math
 from dataclasses import replace
@@ -18,8 +18,8 @@ from unit.baselines.naive import numbers
 from vialign.config.experiment import load_config
 from vialign.features import BackboneFacts
 from vialign.features.regions import Regions
-from vialign.methods.baselines import uniter, vinvl
-from vialign.methods.baselines.explicit import box_numbers
+from vialign.methods.baselines import uniter, vinvl, vinvl_pairs
+from vialign.methods.baselines.explicit import box_moments, box_numbers
 
 SCORES = close(torch.float32, transformer(width=32, layers=2))
 """Two ways through the towers and the parts of these tests to a similarity."""
@@ -37,9 +37,9 @@ def shaken(method):
     return method.eval()
 
 
-@pytest.fixture(scope="module", params=["vinvl", "uniter"])
+@pytest.fixture(scope="module", params=["vinvl", "vinvl-pairs", "uniter"])
 def method(request, backbone):
-    module = {"vinvl": vinvl, "uniter": uniter}[request.param]
+    module = {"vinvl": vinvl, "vinvl-pairs": vinvl_pairs, "uniter": uniter}[request.param]
     return shaken(module.build(CONFIG, BackboneFacts.of(backbone), 0))
 
 
@@ -67,26 +67,29 @@ def test_the_numbers_of_a_box_by_hand():
     assert found.tolist() == [[[0.25, 0.5, 0.75, 0.625, 0.5, 0.125]]]
 
 
+def standard(vector):
+    return (vector - vector.mean()) / (vector.var(correction=0) + 1e-5).sqrt()
+
+
+def region_vector(method, data, image, n):
+    left, top, right, bottom = numbers(data.regions.boxes[image, n]).tolist()
+    box = torch.tensor([left, top, right, bottom, right - left, bottom - top], dtype=torch.float64)
+    seen = torch.cat([standard(numbers(data.regions.features[image, n])), box])
+    added = numbers(method.region) @ seen + numbers(method.region_offset)
+    return numbers(method.tag) @ numbers(data.regions.tags[image, n]) + added
+
+
 def looped_vinvl(method, data, image, text):
     """One pair, one region and one word at a time, in float64."""
     pooled = float(numbers(data.image_pooled[image]) @ numbers(data.text_pooled[text]))
     there = [n for n in range(3) if data.regions.present[image, n]]
     if not there:
         return pooled
-    standard = lambda x: (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt()  # noqa: E731
-    regions, words, counts = [], [], []
-    for n in there:
-        left, top, right, bottom = numbers(data.regions.boxes[image, n]).tolist()
-        box = torch.tensor([left, top, right, bottom, right - left, bottom - top], dtype=torch.float64)
-        seen = torch.cat([standard(numbers(data.regions.features[image, n])), box])
-        added = numbers(method.region) @ seen + numbers(method.region_offset)
-        regions.append(numbers(method.tag) @ numbers(data.regions.tags[image, n]) + added)
+    regions, words, counts = [region_vector(method, data, image, n) for n in there], [], []
     for n in range(data.mask.shape[1]):
         if data.mask[text, n]:
             state = numbers(data.states[text, n])
-            inner, lexical = state[:DIMENSION], state[DIMENSION:]
-            parts = torch.cat([inner / inner.norm(), standard(lexical)])
-            words.append(numbers(method.word) @ parts + numbers(method.word_offset))
+            words.append(words_by(state, method.word, method.word_offset))
             counts.append(math.exp(float(numbers(method.count) @ standard(state))))
     of_words = sum(c * max(cosine(w, r) for r in regions) for c, w in zip(counts, words, strict=True)) / sum(counts)
     of_regions = sum(max(cosine(w, r) for w in words) for r in regions) / len(regions)
@@ -100,6 +103,105 @@ def test_vinvl_equals_plain_loops(backbone, data):
     for image in range(len(data.image_ids)):
         for text in (0, 4, 8, 20):
             assert float(found[image, text]) == pytest.approx(looped_vinvl(method, data, image, text), abs=SCORES)
+
+
+def words_by(state, word, offset):
+    inner, lexical = state[:DIMENSION], state[DIMENSION:]
+    return numbers(word) @ torch.cat([inner / inner.norm(), standard(lexical)]) + numbers(offset)
+
+
+def looped_pairs(method, data, image, text):
+    """One pair of a caption and an image, one pair of regions and one word at a time, in float64."""
+    single = looped_vinvl(method, data, image, text)
+    there = [n for n in range(3) if data.regions.present[image, n]][: method.paired_regions]
+    if len(there) < 2:
+        return single
+    vectors = {n: region_vector(method, data, image, n) for n in there}
+    pairs = []
+    for one in there:
+        for other in set(there) - {one}:
+            seen = []
+            for left, top, right, bottom in (numbers(data.regions.boxes[image, n]).tolist() for n in (one, other)):
+                wide, high = right - left, bottom - top
+                spread = [side / math.sqrt(12) for side in (wide, high)]
+                seen.append(((left + right) / 2, (top + bottom) / 2, *spread, wide * high))
+            (x, y, sx, sy, area), (x2, y2, sx2, sy2, area2) = seen
+            across, down = 4 * (x - x2), 4 * (y - y2)
+            ratio, close = math.log((area + 0.01) / (area2 + 0.01)), math.exp(-0.5 * (across**2 + down**2))
+            placed = [across, down, abs(across), abs(down), ratio, 4 * (sx - sx2), 4 * (sy - sy2), close]
+            unit = [vectors[n] / vectors[n].norm() for n in (one, other)]
+            whole = numbers(method.first) @ unit[0] + numbers(method.second) @ unit[1]
+            whole = whole + numbers(method.geometry) @ torch.tensor(placed, dtype=torch.float64)
+            pairs.append(whole + numbers(method.pair_offset))
+    said = [numbers(data.states[text, n]) for n in range(data.mask.shape[1]) if data.mask[text, n]]
+    counts = [math.exp(float(numbers(method.pair_count) @ standard(state))) for state in said]
+    words = [words_by(state, method.pair_word, method.pair_word_offset) for state in said]
+    best = sum(c * max(cosine(w, pair) for pair in pairs) for c, w in zip(counts, words, strict=True)) / sum(counts)
+    share = 1 / (1 + math.exp(-float(method.pair_share.detach())))
+    return (1 - share) * single + share * best
+
+
+@pytest.mark.parametrize("limit", [10, 2])
+def test_pairs_of_regions_equal_plain_loops(backbone, data, limit):
+    config = load_config({"baselines": {"paired_regions": limit}})
+    method = shaken(vinvl_pairs.build(config, BackboneFacts.of(backbone), 0))
+    found = scores(method, data)
+    for image in range(len(data.image_ids)):
+        for text in (0, 4, 8, 20):
+            assert float(found[image, text]) == pytest.approx(looped_pairs(method, data, image, text), abs=SCORES)
+
+
+def test_the_moments_of_a_box_are_those_of_points_spread_evenly_over_it():
+    box = torch.tensor([0.25, 0.5, 0.75, 0.625], dtype=torch.float64)
+    points = [torch.linspace(low, high, 4001, dtype=torch.float64) for low, high in ((0.25, 0.75), (0.5, 0.625))]
+    expected = [*(float(p.mean()) for p in points), *(float(p.std(correction=0)) for p in points), 0.5 * 0.125]
+    assert box_moments(box).tolist() == pytest.approx(expected, abs=1e-3)
+
+
+PAIRED = 160
+"""Images of `related`."""
+
+
+def related(seed):
+    """Images of two small boxes, one above the other, anywhere; a caption says so in one word, another the converse.
+
+    Where a single box lies says next to nothing, and both captions name the same two things.
+    """
+    stream, known = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(9)
+    things = F.normalize(torch.randn(4, DIMENSION, generator=known), dim=-1)
+    turns = torch.linalg.qr(torch.randn(2, DIMENSION, DIMENSION, generator=known))[0]
+    tags = torch.stack([things[torch.randperm(4, generator=stream)[:2]] for _ in range(PAIRED)])
+    middle = 0.1 + 0.8 * torch.rand(PAIRED, 1, 2, generator=stream)
+    lies = middle + torch.tensor([[0.0, -0.06], [0.0, 0.06]])
+    order = torch.rand(PAIRED, 2, 1, generator=stream).argsort(dim=1)
+    parts = [torch.cat([lies - 0.02, lies + 0.02], dim=-1), tags]
+    boxes, named = (part.gather(1, order.expand(-1, -1, part.shape[-1])) for part in parts)
+    regions = Regions(torch.zeros(PAIRED, 2, DIMENSION), boxes, named, torch.ones(PAIRED, 2, dtype=torch.bool))
+    said = [tags[:, one] @ turns[0] + tags[:, 1 - one] @ turns[1] for one in (0, 1)]
+    own = torch.randn(2 * PAIRED, DIMENSION, generator=stream)
+    return regions, torch.cat([torch.cat(said), own], dim=-1)[:, None]
+
+
+@pytest.mark.parametrize(("module", "told"), [(vinvl_pairs, True), (vinvl, False)])
+def test_pairs_tell_a_relation_from_its_converse_and_single_regions_do_not(module, told):
+    method = module.build(CONFIG, BackboneFacts(DIMENSION, (2, 2), 16, 2 * DIMENSION, 20.0, 1000), 0).train()
+    pooled = F.normalize(torch.ones(2 * PAIRED, DIMENSION), dim=-1)
+
+    def margin(regions, states):
+        images = method.image_side(regions, pooled[:PAIRED])
+        texts = method.text_side(states, torch.ones(2 * PAIRED, 1, dtype=torch.bool), pooled)
+        right, wrong = ({name: part[start:][:PAIRED] for name, part in texts.items()} for start in (0, PAIRED))
+        return method.pair_scores(images, right) - method.pair_scores(images, wrong)
+
+    train, test = related(1), related(2)
+    optimiser = torch.optim.AdamW(method.trainable().values(), lr=1e-2)
+    for _ in range(120):
+        optimiser.zero_grad()
+        F.softplus(-20 * margin(*train)).mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        right = float((margin(*test) > 0).float().mean())
+    assert right > 0.9 if told else right < 0.75
 
 
 def padded(data, rubbish=7.0):
@@ -132,7 +234,7 @@ def test_an_image_without_regions_breaks_nothing(method, data, batch):
     assert all(bool(p.grad.isfinite().all()) for p in method.trainable().values())
     method.zero_grad()
     method.eval()
-    if method.name == "vinvl":
+    if method.name != "uniter":
         expected = data.image_pooled[NONE] @ data.text_pooled.T
         torch.testing.assert_close(scores(method, data)[NONE], expected, atol=SCORES, rtol=0)
 

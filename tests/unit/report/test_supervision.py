@@ -8,6 +8,7 @@ import pytest
 from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.catalogue import METHODS, REGION_METHODS
+from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.config.methods import TrainingConfig
 from vialign.report.evidence import FILE, ROW, Evidence
 from vialign.report.sections.supervision import supervision
@@ -56,14 +57,18 @@ def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
     tried = ["lora", "lora", "lora", "vinvl", "vinvl", "vialign", "vialign"]
     evidence.frames["search"] = pd.DataFrame({"method": tried})
     config = fake_config().model_copy(update={"training": TrainingConfig(batch=10, steps=7, early_steps=2)})
-    page = read_page("".join(supervision(evidence, config, ["frozen", "lora-wise", "vinvl", "tip-adapter", "vialign"])))
+    fits = {"visual": VisualConfig(steps=3, batch=5), "text": TextConfig(steps=2, batch=4)}
+    methods = ["frozen", "lora-wise", "lora-long", "lora-boxes", "vinvl", "tip-adapter", "vialign"]
+    page = read_page("".join(supervision(evidence, config.model_copy(update=fits), methods)))
     rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
     assert rows == [
-        ["frozen", "no", "no", "no", "no", "0", "0"],
-        ["lora-wise", "no", "no", "no", "yes", "70", "60"],
-        ["vinvl", "no", "yes", "no", "yes", "70", "40"],
-        ["tip-adapter", "no", "no", "no", "no", "1,000", "0"],
-        ["vialign", "yes", "no", "yes", "yes", "70", "40"],
+        ["frozen", "no", "no", "no", "no", "0", "0", "0"],
+        ["lora-wise", "no", "no", "no", "yes", "0", "70", "60"],
+        ["lora-long", "no", "no", "no", "yes", "0", "100", "60"],
+        ["lora-boxes", "yes", "no", "no", "yes", "0", "70", "0"],
+        ["vinvl", "no", "yes", "no", "yes", "0", "70", "40"],
+        ["tip-adapter", "no", "no", "no", "no", "0", "1,000", "0"],
+        ["vialign", "yes", "no", "yes", "yes", "23", "70", "40"],
     ]
     assert all(bool(METHODS[name].given) == bool(METHODS[name].told) for name in METHODS)
 

@@ -1,4 +1,4 @@
-"""What the two explicit baselines share: how regions and words come in, and where a region lies, in numbers."""
+"""What the explicit baselines share: how regions and words come in, and where a region lies, in numbers."""
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,12 @@ def words_of(
 def standardised(features: Float[Tensor, "*item width"]) -> Float[Tensor, "*item width"]:
     """Each vector with mean 0 and variance 1 of its numbers: detectors and backbones have scales of their own."""
     return F.layer_norm(features, features.shape[-1:])
+
+
+def box_moments(boxes: Float[Tensor, "*region 4"]) -> Float[Tensor, "*region 5"]:
+    """Mean and standard deviation of x and of y over a box, and its area, in [0, 1]: what `relative_geometry` reads."""
+    corner, sides = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
+    return torch.cat([corner + sides / 2, sides / 12**0.5, sides.prod(dim=-1, keepdim=True)], dim=-1)
 
 
 def box_numbers(boxes: Float[Tensor, "*region 4"]) -> Float[Tensor, "*region 6"]:

@@ -6,8 +6,7 @@ it looks at. Both losses weigh down what is told apart already (focal) and leave
 negative a caption, by the rules of the run; the adapters of `lora`, which lie on attention projections alone; and the
 shared recipe. The authors' code (https://github.com/ytaek-oh/fsc-clip) leaves out the start token, which takes part
 here, and reads patches without the tower's last norm; it keeps small weights unless it is told to drop them
-(`--sim-sparsify`). On a convolutional trunk the patches come through the trunk, which is not trained, so it is slow
-there.
+(`--sim-sparsify`).
 """
 
 from typing import TYPE_CHECKING
@@ -20,14 +19,14 @@ from torch import Tensor
 from vialign.config.experiment import Config
 from vialign.config.methods import FscClipConfig
 from vialign.contrastive import contrastive_loss
-from vialign.methods.baselines.lora import Lora
+from vialign.methods.baselines.local_lora import LocalLora
 from vialign.methods.objective import Batch, Side, SplitData, select
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
 
 
-class FscClip(Lora):
+class FscClip(LocalLora):
     """LoRA with the losses of FSC-CLIP. Trainable parameters: those of `lora`; it scores as LoRA does."""
 
     name = "fsc-clip"
@@ -36,20 +35,11 @@ class FscClip(Lora):
         self, backbone: "Backbone", rank: int, negative_weight: float, settings: FscClipConfig, seed: int
     ) -> None:
         super().__init__(backbone, rank, negative_weight, seed)
-        self.needs = frozenset({"pixels", "token_ids"})
         self.settings = settings
-        self._with_tokens = False
-
-    def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
-        """Embeddings from pixels; in a step of training also `patches`, unit length."""
-        if not self._with_tokens or data.pixels is None:
-            return super().images(data, index)
-        pooled, patches = self.backbone.image_tokens(self.backbone.normalise(data.pixels[index]), "final")
-        return {"pooled": pooled, "patches": F.normalize(patches, dim=-1)}
 
     def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
         """Embeddings from token ids; in a step of training also `tokens`, unit length, and which are `present`."""
-        if not self._with_tokens or data.token_ids is None:
+        if not self._in_step or data.token_ids is None:
             return super().texts(data, index)
         ids = data.token_ids[index].long()
         pooled, states = self.backbone.text_tokens(ids)
@@ -59,14 +49,6 @@ class FscClip(Lora):
             "tokens": F.normalize(states[..., : pooled.shape[1]], dim=-1),
             "present": ids != padding,
         }
-
-    def sides(self, data: SplitData, batch: Batch) -> tuple[Side, Side, Side | None]:
-        """As for every method, with patches and tokens, which a gallery has not."""
-        self._with_tokens = True
-        try:
-            return super().sides(data, batch)
-        finally:
-            self._with_tokens = False
 
     def loss(self, data: SplitData, batch: Batch) -> dict[str, Tensor]:
         """The terms of a batch; `negative` is the weighted sum of the global and the local one."""

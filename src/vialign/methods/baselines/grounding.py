@@ -10,7 +10,7 @@ from torch import Tensor
 from vialign.config.experiment import Config
 from vialign.features.facts import BackboneFacts
 from vialign.methods.baselines.cosine import CosineMethod
-from vialign.methods.ground import WordGrounding, word_width
+from vialign.methods.ground import WordGrounding, required_words, word_width
 from vialign.methods.objective import Side, SplitData
 
 
@@ -32,9 +32,8 @@ class Grounded(CosineMethod):
 
     def begin(self, data: SplitData) -> None:
         """Fit the regression on the captions of the training split."""
-        if data.words is None:
-            raise ValueError("grounding needs words: load the split with them")
-        self.grounding.fit(data.words, data.image_pooled, data.captions, data.image_of_text[data.captions])
+        words = required_words(data, self.name)
+        self.grounding.fit(words, data.image_pooled, data.captions, data.image_of_text[data.captions])
 
     def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
         """Stored embeddings."""
@@ -42,9 +41,8 @@ class Grounded(CosineMethod):
 
     def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
         """Stored embeddings with their grounded words."""
-        if data.words is None:
-            raise ValueError("grounding needs words: load the split with them")
-        return {"pooled": self.grounding(data.text_pooled[index], data.words[index])}
+        words = required_words(data, self.name)
+        return {"pooled": self.grounding(data.text_pooled[index], words[index])}
 
     def statistics(self) -> dict[str, Tensor]:
         """The regression."""

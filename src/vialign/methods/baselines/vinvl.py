@@ -8,6 +8,8 @@ regions the word, and both means are mixed with the pooled cosine. The mixtures,
 learned.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -15,14 +17,14 @@ from torch import Tensor, nn
 
 from vialign.config.experiment import Config
 from vialign.features.facts import BackboneFacts
-from vialign.features.regions import feature_width
+from vialign.features.regions import Regions, feature_width
 from vialign.methods.baselines.explicit import box_numbers, regions_of, standardised, words_of
 from vialign.methods.objective import Objective, Side, SplitData
 from vialign.random import derive_seed
 
 _BLOCK = 1 << 24
 """Matches of words with regions that one block of a gallery may hold."""
-_START = 0.1
+START = 0.1
 """Length of what feature and box add to a tag's unit vector, about, before training."""
 
 
@@ -44,7 +46,7 @@ class Vinvl(Objective):
         self.logit_scale, self.negative_weight = logit_scale, negative_weight
         stream = torch.Generator().manual_seed(derive_seed(seed, "vinvl"))
         start = torch.randn(dimension, width + 6, generator=stream)
-        self.region = nn.Parameter(start * _START / (dimension * (width + 6)) ** 0.5)
+        self.region = nn.Parameter(start * START / (dimension * (width + 6)) ** 0.5)
         self.region_offset = nn.Parameter(torch.zeros(dimension))
         self.tag = nn.Parameter(torch.eye(dimension))
         self.word = nn.Parameter(torch.eye(dimension, dimension + lexical))
@@ -54,30 +56,44 @@ class Vinvl(Objective):
 
     def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
         """`pooled`, as stored; `regions` (image, region, dim), unit length, and which of them are `marked`."""
-        found, pooled = regions_of(data, index, self.name), data.image_pooled[index]
+        return self.image_side(regions_of(data, index, self.name), data.image_pooled[index])
+
+    def image_side(self, found: Regions, pooled: Float[Tensor, "image dim"]) -> Side:
+        """The same, of regions that were read."""
         seen = torch.cat([standardised(found.features.to(pooled.dtype)), box_numbers(found.boxes)], dim=-1)
         regions = F.linear(found.tags.to(pooled.dtype), self.tag) + F.linear(seen, self.region, self.region_offset)
         return {"pooled": pooled, "regions": F.normalize(regions, dim=-1), "marked": found.present}
 
     def texts(self, data: SplitData, index: Int[Tensor, "text"]) -> Side:
         """`pooled`, as stored; `words` (text, word, dim), unit length; which are `said`, and how much they `count`."""
-        pooled = data.text_pooled[index]
-        states, said = words_of(data, index, self.name)
-        inner, lexical = states.split([pooled.shape[1], states.shape[2] - pooled.shape[1]], dim=-1)
-        parts = torch.cat([F.normalize(inner, dim=-1), standardised(lexical)], dim=-1)
-        count = (standardised(states) @ self.count).masked_fill(~said, -1e9).softmax(dim=-1) * said
-        words = F.normalize(F.linear(parts, self.word, self.word_offset), dim=-1)
+        return self.text_side(*words_of(data, index, self.name), data.text_pooled[index])
+
+    def text_side(
+        self,
+        states: Float[Tensor, "text word state"],
+        said: Bool[Tensor, "text word"],
+        pooled: Float[Tensor, "text dim"],
+    ) -> Side:
+        """The same, of token states that were read."""
+        words, count = self.words(states, said, self.word, self.word_offset, self.count)
         return {"pooled": pooled, "words": words, "said": said, "count": count}
+
+    def words(
+        self, states: Tensor, said: Tensor, word: Tensor, offset: Tensor, count: Tensor
+    ) -> tuple[Float[Tensor, "text word dim"], Float[Tensor, "text word"]]:
+        """Words in the joint space by these weights, unit length, and the share of its text that each counts."""
+        dimension = len(word)
+        inner, lexical = states.split([dimension, states.shape[2] - dimension], dim=-1)
+        parts = torch.cat([F.normalize(inner, dim=-1), standardised(lexical)], dim=-1)
+        share = (standardised(states) @ count).masked_fill(~said, -1e9).softmax(dim=-1) * said
+        return F.normalize(F.linear(parts, word, offset), dim=-1), share
 
     def scores(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
         """Scores of all pairs, in blocks of images."""
-        words = texts["words"]
-        numbers = images["regions"].shape[1] * texts["said"].numel()
-        parts = []
-        for rows in torch.arange(len(images["pooled"])).split(max(1, _BLOCK // max(1, numbers))):
-            regions, marked = images["regions"][rows], images["marked"][rows]
-            matches = (regions.flatten(0, 1) @ words.flatten(0, 1).T).view(*regions.shape[:2], *words.shape[:2])
-            parts.append(self._local(matches.transpose(1, 2), marked[:, None], texts["said"], texts["count"]))
+        parts = [
+            self._local(matches, images["marked"][rows, None], texts["said"], texts["count"])
+            for rows, matches in matches_by_block(images["regions"], texts["words"])
+        ]
         return self._mixed(torch.cat(parts), images["pooled"] @ texts["pooled"].T, images["marked"].any(dim=1)[:, None])
 
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
@@ -94,6 +110,17 @@ class Vinvl(Objective):
         return torch.where(any_marked, torch.lerp(pooled, local, self.local_share.sigmoid()), pooled)
 
 
+def matches_by_block(
+    regions: Float[Tensor, "image region dim"], words: Float[Tensor, "text word dim"]
+) -> Iterator[tuple[Int[Tensor, "block"], Float[Tensor, "block text region word"]]]:
+    """Positions of some images, and the cosines of their regions with all words, until every image had its turn."""
+    numbers = regions.shape[1] * words.shape[0] * words.shape[1]
+    for rows in torch.arange(len(regions)).split(max(1, _BLOCK // max(1, numbers))):
+        own = regions[rows]
+        matches = (own.flatten(0, 1) @ words.flatten(0, 1).T).view(*own.shape[:2], *words.shape[:2])
+        yield rows, matches.transpose(1, 2)
+
+
 def mean_best(
     matches: Float[Tensor, "*pair region word"],
     marked: Bool[Tensor, "*image region"],
@@ -104,9 +131,17 @@ def mean_best(
 
     Regions that are not `marked` and words that are not `said` take no part; `count` is zero for those.
     """
-    best_region = matches.masked_fill(~marked[..., None], -1.0).amax(dim=-2)
     best_word = matches.masked_fill(~said[..., None, :], -1.0).amax(dim=-1) * marked
-    return (best_region * count).sum(dim=-1), best_word.sum(dim=-1) / marked.sum(dim=-1).clamp(min=1)
+    return best_of_words(matches, marked, count), best_word.sum(dim=-1) / marked.sum(dim=-1).clamp(min=1)
+
+
+def best_of_words(
+    matches: Float[Tensor, "*pair region word"],
+    marked: Bool[Tensor, "*image region"],
+    count: Float[Tensor, "*text word"],
+) -> Float[Tensor, "*pair"]:
+    """Mean over words of a word's best match among what is `marked`, weighted by `count`."""
+    return (matches.masked_fill(~marked[..., None], -1.0).amax(dim=-2) * count).sum(dim=-1)
 
 
 def build(config: Config, backbone: BackboneFacts, seed: int) -> Vinvl:

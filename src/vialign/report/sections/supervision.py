@@ -3,8 +3,9 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.catalogue import CURRICULUM, GIVEN, METHODS, REGION_METHODS, family, trained_as
+from vialign.catalogue import GIVEN, METHODS, REGION_METHODS, UNTRAINED, family, trained_as
 from vialign.config.experiment import Config
+from vialign.config.pairs import pairs_before, pairs_in_training
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_interval
@@ -21,14 +22,6 @@ def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[
     return [*_terms(evidence, config, methods), *_told(evidence, config, methods)]
 
 
-def pairs_seen(method: str, config: Config) -> int:
-    """Image-caption pairs that reach a method in training, with repetition; of a cache, those that it keeps."""
-    known = METHODS[trained_as(method)]
-    if known.rate is not None or method in CURRICULUM:
-        return config.training.steps * config.training.batch
-    return config.baselines.cache_pairs if "baselines.cache_pairs" in known.sizes else 0
-
-
 def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """The terms of the comparison: a row a method, a column a kind of supervision, and the pairs that it saw."""
     listed = [method for method in methods if trained_as(method) in METHODS]
@@ -40,18 +33,18 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
     candidates = {} if search is None else search["method"].value_counts().to_dict()
     rows = []
     for method in listed:
-        seen = pairs_seen(method, config)
         given = METHODS[trained_as(method)].given
         marks = {name: "yes" if name in given else "no" for name in GIVEN}
-        learns = METHODS[trained_as(method)].rate is not None or method in CURRICULUM
-        searched = candidates.get(family(trained_as(method)), 0) if learns else 0
+        learns = trained_as(method) not in UNTRAINED
+        searched = candidates.get(family(method), 0) if learns else 0
         negatives = "yes" if learns and made else "no"
         rows.append(
             {
                 "method": method,
                 **marks,
                 "negatives": negatives,
-                "pairs": seen,
+                "before": pairs_before(method, config),
+                "pairs": pairs_in_training(method, config),
                 "searched": searched * training.early_steps * training.batch,
             }
         )
@@ -61,6 +54,7 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         Show("regions", "Boxes of every image"),
         Show("parser", "Parser"),
         Show("negatives", "Rule-made negatives"),
+        Show("before", "Pairs before training", "count"),
         Show("pairs", "Pairs in training", "count"),
         Show("searched", "Pairs of the rate search", "count"),
     ]
@@ -75,8 +69,8 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
     labelled = config.visual.images if config.visual.labelled is None else config.visual.labelled
     explained = paragraph(
         "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
-        "pairs before. The boxes are those of at most {:,} training images, for the dictionary, where the data set has "
-        "any.",
+        "pairs before. The boxes are those of at most {:,} training images, where the data set has any. Pairs before "
+        "training are the images and captions that the dictionary and the phrase units are fitted on.",
         labelled,
     )
     return [heading("Supervision and pairs"), table, explained]

@@ -1,0 +1,33 @@
+"""How many images with a caption a method is shown, and the recipe that follows where two must be shown as many."""
+
+from vialign.catalogue import CURRICULUM, FULL, LONG, METHODS, UNTRAINED, trained_as
+from vialign.config.experiment import Config
+from vialign.config.methods import TrainingConfig
+
+
+def recipe_of(method: str, config: Config) -> TrainingConfig:
+    """The recipe of a method: the config's, and for one of `LONG` with so many more steps that it is shown no fewer
+    pairs than `vialign` in its fits and its training together.
+    """
+    if method not in LONG:
+        return config.training
+    further = -(-pairs_before(FULL, config) // config.training.batch)
+    return config.training.model_copy(update={"steps": config.training.steps + further})
+
+
+def pairs_before(method: str, config: Config) -> int:
+    """Pairs that the fits before a method's training are shown, with repetition: images of the visual dictionary, and
+    captions with their image of the phrase units. Nothing is fitted before the training of a baseline.
+    """
+    if method not in CURRICULUM:
+        return 0
+    return config.visual.steps * config.visual.batch + config.text.steps * config.text.batch
+
+
+def pairs_in_training(method: str, config: Config) -> int:
+    """Pairs that a method is trained on, with repetition; of a cache, those that it keeps."""
+    name = trained_as(method)
+    if name not in UNTRAINED:
+        training = recipe_of(name, config)
+        return training.steps * training.batch
+    return config.baselines.cache_pairs if "baselines.cache_pairs" in METHODS[name].sizes else 0
