@@ -1,6 +1,6 @@
 """The page of C at work in training: noisy captions, curriculum in time, and few labelled images."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -50,13 +50,9 @@ def build_uses(results: Path, config: Config, output: Path, made_by: Mapping[str
 
 def noise(evidence: Evidence, config: Config) -> Section:
     """What wrong captions cost, and how much of it each rule wins back."""
-    section = Section("noise", "Noisy captions")
-    table, path = evidence.get("use_noise"), evidence.path("use_noise")
-    if table is None:
-        section.blocks.append(absent("trainings with noisy captions", path, evidence.stopped))
-        return section
-    section.blocks.append(
-        paragraph(
+
+    def blocks(table: pd.DataFrame, path: str) -> list[Markup]:
+        told = paragraph(
             "A share of the training captions is made wrong: they change places at random, or give way to one of "
             "their rule-made negatives (hard). The head alone, <code>{}</code>, is then trained with every pair "
             "counting the same, with pairs weighed by a signal of the untrained method ({} is the sign of the "
@@ -66,23 +62,19 @@ def noise(evidence: Evidence, config: Config) -> Section:
             DOUBT,
             SMALL_LOSS,
         )
-    )
-    section.blocks.append(bullets(_noise_said(table, config)))
-    rules = table[table["recovered"].notna()]
-    section.blocks.append(gallery(_against(rules, path, "noise", "points above every pair counting the same")))
-    section.blocks.append(folded("Every condition, rule and measure", _table(table, path, "Noisy captions")))
-    return section
+        rules = table[table["recovered"].notna()]
+        drawn = gallery(_against(rules, path, "noise", "points above every pair counting the same"))
+        return [told, bullets(_noise_said(table, config)), drawn]
+
+    missing = "trainings with noisy captions"
+    return _section(evidence, "noise", "Noisy captions", "use_noise", missing, blocks)
 
 
 def order(evidence: Evidence, config: Config) -> Section:
     """Whether an order by C learns faster than a drawn one."""
-    section = Section("order", "Curriculum in time")
-    table, path = evidence.get("use_order"), evidence.path("use_order")
-    if table is None:
-        section.blocks.append(absent("trainings whose captions join in an order", path, evidence.stopped))
-        return section
-    section.blocks.append(
-        paragraph(
+
+    def blocks(table: pd.DataFrame, path: str) -> list[Markup]:
+        told = paragraph(
             "The captions of <code>{}</code> join its training one after another, in the order of a signal of the "
             "untrained method. <em>{}</em> joins as fast in an order that is drawn, so that the signal alone parts "
             "them; <em>{}</em> is the training as shipped. The measure is the area under the learning curve: the mean "
@@ -91,23 +83,19 @@ def order(evidence: Evidence, config: Config) -> Section:
             AT_RANDOM,
             ALL_AT_ONCE,
         )
-    )
-    section.blocks.append(bullets(_said(table, config, "learns faster than a drawn one", "learns more slowly")))
-    drawings = _against(table, path, "order", f"points of area above {AT_RANDOM}")
-    section.blocks.append(gallery([*_curves(evidence), *drawings]))
-    section.blocks.append(folded("Every order and measure", _table(table, path, "Curriculum in time")))
-    return section
+        said = bullets(_said(table, config, "learns faster than a drawn one", "learns more slowly"))
+        drawn = _against(table, path, "order", f"points of area above {AT_RANDOM}")
+        return [told, said, gallery([*_curves(evidence), *drawn])]
+
+    missing = "trainings whose captions join in an order"
+    return _section(evidence, "order", "Curriculum in time", "use_order", missing, blocks)
 
 
 def labels(evidence: Evidence, config: Config) -> Section:
     """How many labelled images the dictionary needs."""
-    section = Section("labels", "How few labels")
-    table, path = evidence.get("use_labels"), evidence.path("use_labels")
-    if table is None:
-        section.blocks.append(absent("dictionaries of fewer labelled images", path, evidence.stopped))
-        return section
-    section.blocks.append(
-        paragraph(
+
+    def blocks(table: pd.DataFrame, path: str) -> list[Markup]:
+        told = paragraph(
             "Every training seed has a dictionary of its own, which is told the boxes of so many images, drawn by the "
             "seed, and sees all others without theirs; {} means those of all {} images that it is fitted on. "
             "<code>{}</code> is then trained on what the dictionary gives. So these intervals hold how far "
@@ -116,14 +104,29 @@ def labels(evidence: Evidence, config: Config) -> Section:
             config.visual.images,
             table["method"].iloc[0],
         )
-    )
-    gains = table[table["reference"] == FROZEN]
-    costs = table[table["reference"] != FROZEN]
-    section.blocks.append(bullets([*_said(costs, config, "better", "worse"), *_fewest(costs, config)]))
-    section.blocks.append(gallery(_against(gains, path, "label-gains", "points above the frozen backbone")))
-    section.blocks.append(gallery(_against(costs, path, "labels", "points above all labelled images")))
-    section.blocks.append(folded("Every count and measure", _table(table, path, "Labelled images")))
-    return section
+        gains, costs = table[table["reference"] == FROZEN], table[table["reference"] != FROZEN]
+        said = bullets([*_said(costs, config, "better", "worse"), *_fewest(costs, config)])
+        gained = gallery(_against(gains, path, "label-gains", "points above the frozen backbone"))
+        lost = gallery(_against(costs, path, "labels", "points above all labelled images"))
+        return [told, said, gained, lost]
+
+    missing = "dictionaries of fewer labelled images"
+    return _section(evidence, "labels", "How few labels", "use_labels", missing, blocks)
+
+
+def _section(
+    evidence: Evidence,
+    anchor: str,
+    title: str,
+    source: str,
+    missing: str,
+    blocks: Callable[[pd.DataFrame, str], list[Markup]],
+) -> Section:
+    """What `blocks` makes of the table and its path, and the whole table folded; or that it is missing."""
+    table, path = evidence.get(source), evidence.path(source)
+    if table is None:
+        return Section(anchor, title, [absent(missing, path, evidence.stopped)])
+    return Section(anchor, title, [*blocks(table, path), folded("Every row", _table(table, path, title))])
 
 
 def _noise_said(table: pd.DataFrame, config: Config) -> list[Markup]:
