@@ -77,7 +77,7 @@ def text_data(
         require_tokens(tokens.mask, names)
         # With their words, which a method may take apart.
         frame = pd.DataFrame({"text_id": names, "kind": "caption", "text": list(captions)})
-        words = {}
+        words: dict[str, object] = {}
         if "words" in method.needs:
             said = [_words(backbone, read_tokens(backbone, some, names)) for some in blocks(captions, batch)]
             words = {"words": torch.cat(said).to(backbone.device)}
