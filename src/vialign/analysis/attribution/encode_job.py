@@ -64,24 +64,35 @@ def _stores(run: Run) -> _Stores:
 
 
 def _labelled(run: Run, stores: _Stores, counts: Sequence[int]) -> dict[int, Encoded]:
-    """By each number of labelled images; nothing where no training image has a box."""
+    """By each number of labelled images; nothing where no image that the dictionary is fitted on has a box.
+
+    A dictionary without boxes is fitted on captions, so it sees the training images, wherever the boxes are from.
+    """
     config, splits = run.config, tuple(stores.images)
     objects = read_table(run.input.objects, OBJECTS)
-    if not objects["image_id"].isin(stores.images["train"].ids).any():
+    if not objects["image_id"].isin(read_images(run.input.fitted).ids).any():
         return {}
-    inputs = read_visual(
-        load_backbone(config.backbone, config.seed),
-        read_table(run.input.images, IMAGES),
-        objects,
-        image_folders(config.data, Path(run.input.images).parent),
-        {"train": stores.images["train"]},
-        stores.texts["train"],
-        config.visual.images,
-    )
+    backbone = load_backbone(config.backbone, config.seed)
+    source = {count: run.input.fitted if count else run.input.train_images for count in counts}
+    inputs = {
+        path: read_visual(
+            backbone,
+            read_table(run.input.images, IMAGES),
+            objects,
+            image_folders(config.data, Path(run.input.images).parent),
+            {"train": read_images(path)},
+            stores.texts["train"],
+            config.visual.images,
+        )
+        for path in dict.fromkeys(source.values())
+    }
     texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in splits}
     units = {split: read_table(run.input[f"{split}_units"], UNITS) for split in splits}
-    parts = (inputs, stores.images, texts, stores.texts, units, config.visual, config.text)
-    return {count: encode_labelled(count, *parts, domain=config.name, seed=config.seed) for count in counts}
+    parts = (stores.images, texts, stores.texts, units, config.visual, config.text)
+    return {
+        count: encode_labelled(count, inputs[path], *parts, domain=config.name, seed=config.seed)
+        for count, path in source.items()
+    }
 
 
 def _write(run: Run, encoded: Mapping[str, tuple[Prototypes, Phrases]]) -> None:
