@@ -168,9 +168,9 @@ def _split_of(tables: DatasetTables) -> dict[str, str]:
 
 
 def _shared_rows(source: Source, used: pd.DataFrame, shared: Mapping[str, set[str]]) -> pd.DataFrame:
-    named = used["numbers"].map(bool).groupby(used["split"], sort=False).agg(["size", "sum"])
+    of_split = {str(split): group["numbers"] for split, group in used.groupby("split", sort=False)}
     rows = [
-        (key, split, int(named.loc[split, "size"]), int(named.loc[split, "sum"]), len(found))
+        (key, split, len(of_split[split]), sum(map(bool, of_split[split])), len(found))
         for key in source.keys
         for split, found in shared.items()
     ]

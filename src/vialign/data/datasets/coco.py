@@ -7,7 +7,7 @@ are those that `dataset_coco.json` repeats.
 There are no relations, choices, questions or ratings, so those tables stay empty.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,7 +97,7 @@ def photographs(folder: Path) -> dict[str, Numbers]:
     }
 
 
-def read(config: DataConfig, seed: int, aside: Container[str] = ()) -> DatasetTables:
+def read(config: DataConfig, seed: int, aside: Collection[str] = ()) -> DatasetTables:
     """Read the data set, without the images `aside`.
 
     The training images, which include restval (only those of `data.tune_list`, where it is given), are divided by seed

@@ -11,7 +11,7 @@ more than once, with all their lines: equal lines count once.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -109,7 +109,7 @@ def _named(folder: Path, problems: Problems) -> list[str]:
     return list(dict.fromkeys([*attributes["image_id"], *relations["image_id"]]))
 
 
-def read(config: DataConfig, seed: int, aside: Container[str] = ()) -> DatasetTables:
+def read(config: DataConfig, seed: int, aside: Collection[str] = ()) -> DatasetTables:
     """Read the data set with Visual Genome's photographs, without the images `aside`; there are no captions.
 
     The images are dealt by seed (`visual_genome.deal`, then `splits.assign_splits`). Broken lines are skipped, counted
@@ -197,7 +197,7 @@ def _split_lines(
 
 
 def _read_images(
-    named: Sequence[str], folder: Path, config: DataConfig, seed: int, problems: Problems, aside: Container[str]
+    named: Sequence[str], folder: Path, config: DataConfig, seed: int, problems: Problems, aside: Collection[str]
 ) -> pd.DataFrame:
     """IMAGES of the photographs that the lines name; each one that is missing or unreadable is a problem."""
     files = image_paths(folder, IMAGE_FOLDERS, NAME)
@@ -226,8 +226,7 @@ def _read_images(
 def _coco_test_names(folder: Path, problems: Problems) -> set[str]:
     """Images of COCO's Karpathy test split, which only Visual Genome's `image_data.json` can tell."""
     if find_file(folder, ["image_data.json"]) is None:
-        text = "not in the folder, so the images that COCO is tested on were not looked for"
-        problems.note("image_data.json", "", text)
+        problems.note("image_data.json", "", "not in the folder, so images that COCO is tested on may be in any split")
         return set()
     published = read_image_data(folder, NAME, problems)
     return {str(number) for number in coco_test_images(folder, published, NAME, problems)}

@@ -14,7 +14,7 @@ split are put aside, so that nothing trained here has seen an image that COCO is
 The JSON files are read one after another; `visual_genome_annotations` says how much memory that takes.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -93,7 +93,7 @@ def _numbers(row: ImageRow) -> Numbers:
     return frozenset(photograph_number(kind, value) for kind, value in named.items() if str(value).isdigit())
 
 
-def read(config: DataConfig, seed: int, aside: Container[str] = ()) -> DatasetTables:
+def read(config: DataConfig, seed: int, aside: Collection[str] = ()) -> DatasetTables:
     """Read the data set, without the images `aside`.
 
     The images are dealt by seed (`deal`); `data.tune_list` and `data.sizes` limit the splits as they limit official
@@ -142,13 +142,13 @@ def read_images(
     config: DataConfig,
     seed: int,
     problems: Problems,
-    aside: Container[str] = (),
+    aside: Collection[str] = (),
 ) -> pd.DataFrame:
     """IMAGES of the splits; a photograph that is missing, unreadable or of another size is counted as a problem."""
     files = image_paths(folder, IMAGE_FOLDERS, NAME)
     named = [f"{number}.jpg" for number in published]
     require_photographs(named, files, "image_data.json", folder, IMAGE_FOLDERS, NAME)
-    tested = coco_test_images(folder, published, NAME, problems)
+    tested = coco_test_images(folder, published, NAME, problems, looked_for=bool(aside))
     paths = {}
     for number in published:
         file = f"{number}.jpg"
@@ -188,12 +188,18 @@ def _of_right_size(
     return kept
 
 
-def coco_test_images(folder: Path, published: Mapping[int, ImageRow], dataset: str, problems: Problems) -> set[int]:
-    """Numbers of the images that are in COCO's Karpathy test split (`dataset_coco.json`); a note counts them."""
+def coco_test_images(
+    folder: Path, published: Mapping[int, ImageRow], dataset: str, problems: Problems, looked_for: bool = False
+) -> set[int]:
+    """Numbers of the images that are in COCO's Karpathy test split (`dataset_coco.json`); a note counts them.
+
+    A note says so where the file is missing, unless the run has looked for its own test images already.
+    """
     path = find_file(folder, ["dataset_coco.json"])
     if path is None:
-        text = "not in the folder, so the images that COCO is tested on were not looked for"
-        problems.note("dataset_coco.json", "", text)
+        if not looked_for:
+            text = "not in the folder, so images that COCO is tested on may be in any split"
+            problems.note("dataset_coco.json", "", text)
         return set()
     test = {image.cocoid for image in read_karpathy(path, dataset, problems) if image.split == "test"} - {None}
     aside = {number for number, row in published.items() if row.coco_id in test}
