@@ -26,6 +26,13 @@ EMBEDDED_SPLITS = (
 """Splits of those."""
 PUBLISHED_SPLITS = ("train", "calibration", "diagnosis", "selection", "gate", "confirmation", "test")
 """Splits of every other data set."""
+SPLITS_OF = {"disentangle": ("disentangle", "disentangle_selection"), "probe": ("probe",)}
+"""Key of the config to the splits that a source of labels beside the data set fills: what the dictionary is fitted and
+measured on, and what the probe reads."""
+SOURCE_SPLITS = tuple(split for splits in SPLITS_OF.values() for split in splits)
+"""All of those."""
+SOURCES = {"disentangle": ("visual_genome", "vg200", "coco"), "probe": ("visual_genome", "vg200")}
+"""Key of the config to the data sets that can be such a source: those with labelled boxes, and with relations."""
 DATASETS = {
     "scenes": "vialign.data.scenes.build",
     "flickr8k": "vialign.data.datasets.flickr8k",

@@ -7,7 +7,18 @@ written out; a test holds both together.
 from dataclasses import dataclass
 
 from vialign.tables.attribution import ATTRIBUTION, CARRIERS
-from vialign.tables.data import CAPTIONS, CHOICES, DATA_CHECK, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+from vialign.tables.data import (
+    CAPTIONS,
+    CHOICES,
+    DATA_CHECK,
+    IMAGES,
+    OBJECTS,
+    PROBLEMS,
+    QUESTIONS,
+    RATINGS,
+    RELATIONS,
+    SHARED,
+)
 from vialign.tables.evaluation import (
     AGREEMENT,
     BLIND,
@@ -80,6 +91,7 @@ RESULTS_OF_A_RUN = (
     Result("questions", "data/questions.parquet", QUESTIONS, "prepare_data", "questions with their answers"),
     Result("ratings", "data/ratings.parquet", RATINGS, "prepare_data", "what people think of pairs"),
     Result("problems", "data/problems.parquet", PROBLEMS, "prepare_data", "broken rows that were left out, and why"),
+    Result("shared", "data/shared.parquet", SHARED, "prepare_data", "photographs of a source that were kept out"),
     Result(
         "data_check", "data/check.parquet", DATA_CHECK, "check_data", "what data are there and what is wrong with them"
     ),

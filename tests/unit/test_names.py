@@ -105,7 +105,8 @@ def test_sizes_of_a_layer_that_fits_any_data_set_pass():
 
 
 def test_the_names_that_there_are_are_said():
-    assert complaint({"data": {"sizes": {"x": 1}}}).endswith(f"choose of {SCENES}")
+    sources = "disentangle, disentangle_selection, probe"
+    assert complaint({"data": {"sizes": {"x": 1}}}).endswith(f"choose of {SCENES}, {sources}")
     assert "choose of test" in complaint({"data": {"dataset": "vg200"}, "evaluation": {"splits": ["test_domain"]}})
 
 

@@ -20,10 +20,11 @@ from vialign.catalogue import (
 )
 from vialign.catalogue import SUBSETS as ALL_SUBSETS
 from vialign.config.experiment import load_config, read_layer
-from vialign.data.folders import EMBEDDED, check_run_folders
+from vialign.data.folders import EMBEDDED, check_run_folders, sources
 from vialign.digest import script_digest
 from vialign.errors import UserError, require
 from vialign.evaluation.reproduction import has_known_values
+from vialign.names import SOURCE_SPLITS, SPLITS_OF
 from vialign.gates.verdict import chosen_method, gate_action
 from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.report.tracking import require_tracker
@@ -45,6 +46,13 @@ CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
 OTHER_DOMAIN = ["diagnosis_domain"] if CONFIG.data.dataset in EMBEDDED else []
+# Labels of another data set fill splits of their own, of which only the images are read: those that the dictionary is
+# fitted and measured on, and that of the probe.
+FROM_SOURCES = [split for key in sources(CONFIG.data) for split in SPLITS_OF[key]]
+FITTED, MEASURED = (
+    SPLITS_OF["disentangle"] if CONFIG.data.disentangle else ("train", "selection")
+)
+(PROBED,) = SPLITS_OF["probe"] if CONFIG.data.probe else ("diagnosis",)
 TUNING_SPLITS = ["train", "calibration", "diagnosis", *OTHER_DOMAIN, "selection"]
 SPLITS = [*TUNING_SPLITS, "gate", "confirmation", *CONFIG.test_splits]
 SUBSETS = list(ALL_SUBSETS)
@@ -326,8 +334,8 @@ def retrained(wildcards):
 
 
 def refitted(wildcards):
-    """What dictionaries that are fitted again read and encode, of the same splits."""
-    return {
+    """What dictionaries that are fitted again read and encode, of the same splits; `fitted` is what they are fitted on."""
+    found = {
         f"{split}_{part}": path
         for split in ("train", ATTRIBUTED)
         for part, path in dict(
@@ -338,6 +346,7 @@ def refitted(wildcards):
             encoded=f"{RESULTS}/disentangle/{split}/encoded.safetensors",
         ).items()
     }
+    return {**found, "fitted": f"{RESULTS}/features/{FITTED}/images"}
 
 
 def attributed(wildcards):

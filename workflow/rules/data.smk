@@ -9,6 +9,7 @@ rule prepare_data:
         questions=f"{RESULTS}/data/questions.parquet",
         ratings=f"{RESULTS}/data/ratings.parquet",
         problems=f"{RESULTS}/data/problems.parquet",
+        shared=f"{RESULTS}/data/shared.parquet",
         drawn=directory(f"{RESULTS}/data/images"),
         published=directory(f"{RESULTS}/data/published"),
     log:
@@ -36,7 +37,7 @@ rule check_data:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section("data", "language", "seed"),
+        config=section("data", "language", "seed", "signal.folds"),
         code=code("check_data"),
     script:
         "../scripts/check_data.py"

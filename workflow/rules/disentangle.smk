@@ -1,11 +1,12 @@
-# Stage disentangle: visual prototypes and phrase units, learned on `train`, measured on `selection`.
+# Stage disentangle: visual prototypes and phrase units, learned on `train`, measured on `selection`; prototypes on the
+# splits of a source of labelled boxes, where the config names one.
 rule fit_visual:
     input:
         images=rules.prepare_data.output.images,
         objects=rules.prepare_data.output.objects,
         drawn=rules.prepare_data.output.drawn,
-        train=f"{RESULTS}/features/train/images",
-        selection=f"{RESULTS}/features/selection/images",
+        train=f"{RESULTS}/features/{FITTED}/images",
+        selection=f"{RESULTS}/features/{MEASURED}/images",
         texts=f"{RESULTS}/features/train/texts",
     output:
         weights=f"{RESULTS}/disentangle/visual.safetensors",
@@ -109,6 +110,8 @@ rule ablate_losses:
         objects=rules.prepare_data.output.objects,
         captions=rules.prepare_data.output.captions,
         drawn=rules.prepare_data.output.drawn,
+        fitted=f"{RESULTS}/features/{FITTED}/images",
+        measured=f"{RESULTS}/features/{MEASURED}/images",
         train_images=f"{RESULTS}/features/train/images",
         train_features=f"{RESULTS}/features/train/texts",
         train_texts=f"{RESULTS}/language/train/texts.parquet",

@@ -16,8 +16,19 @@ rule readout:
     params:
         config=section("backbone", "features", "data", "name", "seed"),
         code=code("readout"),
+        split=MEASURED,
     script:
         "../scripts/readout.py"
+
+
+EXTRACTING = [
+    "backbone",
+    "data",
+    "features.batch",
+    "features.pixels",
+    "features.shard",
+    "seed",
+]
 
 
 rule extract_features:
@@ -37,19 +48,40 @@ rule extract_features:
         "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
-        config=section(
-            "backbone",
-            "data",
-            "features.batch",
-            "features.pixels",
-            "features.shard",
-            "seed",
-        ),
+        config=section(*EXTRACTING),
         code=code("extract_features"),
     script:
         "../scripts/extract_features.py"
 
 
+# A split of labels alone has no texts.
+rule extract_images:
+    input:
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        readout=rules.readout.output[0],
+    output:
+        images=directory(f"{RESULTS}/features/{{split}}/images"),
+    log:
+        f"{RESULTS}/logs/extract_images/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extract_images/{{split}}.tsv"
+    wildcard_constraints:
+        split="|".join(SOURCE_SPLITS),
+    conda:
+        "../../envs/vialign.yaml"
+    threads: TOWER_THREADS
+    params:
+        config=section(*EXTRACTING),
+        code=code("extract_images"),
+    script:
+        "../scripts/extract_images.py"
+
+
+ruleorder: extract_images > extract_features
+
+
 rule features:
     input:
         expand(rules.extract_features.output, split=SPLITS),
+        expand(rules.extract_images.output, split=FROM_SOURCES),

@@ -1,5 +1,6 @@
 # Stage signal: the consistency score, its calibration, and the evidence it must bring before anything is trained on it.
-# Everything here reads `calibration` and `diagnosis`; no other stage does. The blind baseline alone reads `train` too.
+# Everything here reads `calibration` and `diagnosis`; no other stage does. The blind baseline alone reads `train` too, and
+# the probe a split of its own where the config names a source of relations.
 rule encode_split:
     input:
         visual=rules.fit_visual.output.weights,
@@ -131,8 +132,8 @@ rule diagnose:
 
 rule probe:
     input:
-        **encoded("diagnosis"),
-        images=rules.prepare_data.output.images,
+        image_features=f"{RESULTS}/features/{PROBED}/images",
+        visual=rules.fit_visual.output.weights,
         objects=rules.prepare_data.output.objects,
         relations=rules.prepare_data.output.relations,
         pipeline=rules.train_language.output.pipeline,

@@ -6,13 +6,13 @@ with stage(snakemake) as run:
     from vialign.files.artifacts import read_table, write_table
     from vialign.language.pipeline import load_pipeline
     from vialign.signal.calibration import read_calibration
-    from vialign.signal.inputs import read_split_features
+    from vialign.signal.inputs import read_image_side
     from vialign.signal.validation.statements import probe_split
     from vialign.tables.data import OBJECTS, RELATIONS
     from vialign.tables.signal import PROBE
 
     table = probe_split(
-        read_split_features(run.input.image_features, run.input.text_features, run.input.encoded),
+        read_image_side(run.input.image_features, run.input.visual),
         read_table(run.input.relations, RELATIONS),
         read_table(run.input.objects, OBJECTS),
         load_backbone(run.config.backbone, run.config.seed),

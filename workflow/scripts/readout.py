@@ -15,7 +15,7 @@ with stage(snakemake) as run:
     choice = choose_readout(
         run.config.features,
         backbone,
-        images[images["split"] == "selection"],
+        images[images["split"] == run.params.split],
         read_table(run.input.objects, OBJECTS),
         image_folders(run.config.data, Path(run.input.images).parent),
         domain=run.config.name,

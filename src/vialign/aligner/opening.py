@@ -16,6 +16,7 @@ from vialign.catalogue import CURRICULUM, METHODS, TOWER_METHODS
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.disentangle.sizing import largest_visual
 from vialign.errors import UserError, reading
 from vialign.features import BackboneFacts, contract_provenance
 from vialign.files.artifacts import read_provenance, read_tensors
@@ -174,7 +175,7 @@ def unfitted_signal(backbone: "Backbone", config: Config, seed: int) -> Signal:
     facts = BackboneFacts.of(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        visual = VisualDisentangler.from_config(config.visual, facts.dimension, facts.grid)
+        visual = VisualDisentangler.from_config(largest_visual(config.visual), facts.dimension, facts.grid)
         text = TextDisentangler.from_config(config.text, facts.dimension, facts.state_width - facts.dimension)
     encoder = Encoder(
         backbone,

@@ -26,7 +26,7 @@ def measure_losses(run: Run) -> None:
         read_table(run.input.images, IMAGES),
         read_table(run.input.objects, OBJECTS),
         image_folders(run.config.data, Path(run.input.images).parent),
-        images,
+        {"train": read_images(run.input.fitted), "selection": read_images(run.input.measured)},
         features["train"],
         run.config.visual,
         run.config.seed,

@@ -8,7 +8,7 @@ from vialign import names
 from vialign.names import unknown
 
 if TYPE_CHECKING:
-    from vialign.config.data import BackboneConfig
+    from vialign.config.data import BackboneConfig, SourceConfig
     from vialign.config.experiment import Config
 
 
@@ -21,10 +21,13 @@ def _data(config: "Config") -> Iterator[str]:
     data = config.data
     yield from _known("data.dataset", [data.dataset], names.DATASETS)
     yield from _known("data.benchmarks", data.benchmarks, names.BENCHMARKS)
+    for key, there in names.SOURCES.items():
+        source: SourceConfig | None = getattr(data, key)
+        yield from _known(f"data.{key}.dataset", [] if source is None else [source.dataset], there)
     yield from _known("data.forms", data.forms, names.FORMS)
     if data.dataset in names.DATASETS:
         # Sizes often come from a layer that fits any data set, so those of splits that this one lacks pass.
-        yield from _known("data.sizes", data.sizes, names.EMBEDDED_SPLITS)
+        yield from _known("data.sizes", data.sizes, [*names.EMBEDDED_SPLITS, *names.SOURCE_SPLITS])
         yield from _known("evaluation.splits", config.evaluation.splits, names.tested_splits(data.dataset))
     yield from _known("language.negatives", config.language.negatives, names.NEGATIVES)
 

@@ -24,6 +24,15 @@ class BenchmarkConfig(Section):
     """Share of broken rows of a kind (images, captions, items, ...) that is skipped; more stop the run with reasons."""
 
 
+class SourceConfig(Section):
+    """A data set that labels are taken from, beside the one whose captions are trained on."""
+
+    dataset: str
+    """A name in `vialign.data.registry`: one with labelled boxes, and, for the probe, with relations."""
+    folder: str
+    """Where it lies; `${NAME}` and `${NAME:-default}` are read from the environment."""
+
+
 class DataConfig(Section):
     """Which images, captions and labels the run uses, and how many of each split."""
 
@@ -35,6 +44,12 @@ class DataConfig(Section):
     """Images a split; a split that is not named keeps the data set's own size."""
     benchmarks: dict[str, BenchmarkConfig] = {}
     """Test benchmarks by their name in `vialign.data.registry`."""
+    disentangle: SourceConfig | None = None
+    """Whose labelled boxes the dictionary is fitted on, the readout chosen and both measured; null: those of the data
+    set itself, where it has any. Photographs that the run reads elsewhere are kept out (docs/data.md)."""
+    probe: SourceConfig | None = None
+    """Whose labelled relations the probe of phase 1 reads; null: those of the data set itself. Without any the signal
+    gate says "not shown"."""
     forms: tuple[str, ...] = ()
     """Further forms of test items that Scenes draws for its split `test`, forty of each: `both_right` (SugarCrepe++),
     `image_choice` (SVO-Probes), `statement` (VSR). None by default; the other forms are always drawn."""

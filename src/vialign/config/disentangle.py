@@ -1,21 +1,35 @@
 """Configuration of the visual prototypes and the phrase units."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vialign.config.section import Count, Fraction, NonNegative, Positive, Section
 
 
+PASSES = 25
+"""Times that the fit of the dictionary sees each image where its steps are `auto`."""
+TEXT_PASSES = 8
+"""Times that the fit of the phrase units sees each caption where its steps are `auto`."""
+
+
+def fixed(size: int | str) -> int:
+    """A size that is a number. Raises ValueError where it is `auto`: only a fit knows what that comes to."""
+    if isinstance(size, str):
+        raise ValueError(f"{size} is no size yet; see vialign.disentangle.sizing")
+    return size
+
+
 class VisualConfig(Section):
     """The purity-guided dictionary and its adaptive pooling."""
 
-    atoms: Count = 40
-    """Concepts in the dictionary."""
-    prototypes: Count = 8
-    """K, prototypes kept an image."""
-    steps: Count = 400
-    """Of the fit."""
+    atoms: Count | Literal["auto"] = 40
+    """Concepts in the dictionary; `auto`: one for each label that at least 20 of the images have, 40 to 512
+    (docs/method.md)."""
+    prototypes: Count | Literal["auto"] = 8
+    """K, prototypes kept an image; `auto`: as many as nine tenths of the images have labels at most, 8 to 16."""
+    steps: Count | Literal["auto"] = 400
+    """Of the fit; `auto`: 25 passes over its images."""
     batch: Count = 128
     """Images of a step."""
     learning_rate: Positive = 1e-2
@@ -47,7 +61,7 @@ class VisualConfig(Section):
     @model_validator(mode="after")
     def enough_atoms(self) -> "VisualConfig":
         """An image cannot keep more prototypes than there are atoms."""
-        if self.prototypes > self.atoms:
+        if "auto" not in (self.prototypes, self.atoms) and fixed(self.prototypes) > fixed(self.atoms):
             raise ValueError("visual.prototypes must not exceed visual.atoms")
         return self
 
@@ -81,8 +95,8 @@ class TextConfig(Section):
     """Weight of the local contrastive loss between phrases and prototypes."""
     relation: NonNegative = 1.0
     """Weight of the loss by which relation phrases learn what they ask of the geometry of their arguments."""
-    steps: Count = 600
-    """Of the fit."""
+    steps: Count | Literal["auto"] = 600
+    """Of the fit; `auto`: 8 passes over its captions."""
     batch: Count = 128
     """Captions of a step."""
     learning_rate: Positive = 1e-2

@@ -1,6 +1,7 @@
 """How many images with a caption a method is shown, and the recipe that follows where two must be shown as many."""
 
 from vialign.catalogue import CURRICULUM, FULL, LONG, METHODS, UNTRAINED, trained_as
+from vialign.config.disentangle import PASSES, TEXT_PASSES
 from vialign.config.experiment import Config
 from vialign.config.methods import TrainingConfig
 
@@ -18,10 +19,15 @@ def recipe_of(method: str, config: Config) -> TrainingConfig:
 def pairs_before(method: str, config: Config) -> int:
     """Pairs that the fits before a method's training are shown, with repetition: images of the visual dictionary, and
     captions with their image of the phrase units. Nothing is fitted before the training of a baseline.
+
+    Where steps are `auto` it is the most that they can come to: as many passes over `visual.images` and `text.texts`.
     """
     if method not in CURRICULUM:
         return 0
-    return config.visual.steps * config.visual.batch + config.text.steps * config.text.batch
+    visual, text = config.visual, config.text
+    images = PASSES * visual.images if visual.steps == "auto" else visual.steps * visual.batch
+    captions = TEXT_PASSES * text.texts if text.steps == "auto" else text.steps * text.batch
+    return images + captions
 
 
 def pairs_in_training(method: str, config: Config) -> int:

@@ -39,6 +39,8 @@ def type_words(node: Node) -> str:
     """A key's type in words, with its bounds: `integer ≥ 1`, `text or null`, `list of number in [0, 1]`."""
     if "$ref" in node:
         return "section, see below"
+    if "const" in node:
+        return f"`{json.dumps(node['const'])}`"
     if "enum" in node:
         return " or ".join(f"`{json.dumps(value)}`" for value in node["enum"])
     if "anyOf" in node:
@@ -88,7 +90,9 @@ def _row(path: str, node: Node) -> str:
 
 def _inner(node: Node) -> Iterator[tuple[str, str]]:
     """The section that a key holds, if it does: its reference, and what follows the key in a path."""
-    for inside, part in ((node, ""), (node.get("items", {}), "[]"), (node.get("additionalProperties", {}), ".NAME")):
+    places = [(node, ""), *((option, "") for option in node.get("anyOf", []))]
+    places += [(node.get("items", {}), "[]"), (node.get("additionalProperties", {}), ".NAME")]
+    for inside, part in places:
         if "$ref" in inside:
             yield inside["$ref"], part
 

@@ -16,7 +16,7 @@ import pandas as pd
 from vialign.errors import UserError
 from vialign.files.artifacts import write_table
 from vialign.names import PUBLISHED_SPLITS
-from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
+from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, OBJECTS, PROBLEMS, QUESTIONS, RATINGS, RELATIONS, SHARED
 from vialign.tables.schema import Table
 
 TABLES: dict[str, Table] = {
@@ -28,6 +28,7 @@ TABLES: dict[str, Table] = {
     "questions": QUESTIONS,
     "ratings": RATINGS,
     "problems": PROBLEMS,
+    "shared": SHARED,
 }
 """Field of `DatasetTables` (and file name) to declared table."""
 
@@ -52,6 +53,7 @@ class DatasetTables:
     questions: pd.DataFrame = field(default_factory=QUESTIONS.empty)
     ratings: pd.DataFrame = field(default_factory=RATINGS.empty)
     problems: pd.DataFrame = field(default_factory=PROBLEMS.empty)
+    shared: pd.DataFrame = field(default_factory=SHARED.empty)
 
 
 def image_table(
@@ -313,6 +315,14 @@ def object_phrase(name: str, attributes: Sequence[str]) -> str:
     """`a red circle`, as a caption would say it."""
     label = object_label(name, attributes)
     return f"{'an' if label[0].lower() in 'aeiou' else 'a'} {label}"
+
+
+def relative_to(tables: DatasetTables, folder: Path, source: str) -> DatasetTables:
+    """The tables with the image paths relative to `folder` and the source filled in."""
+    # By name, not by where links lead.
+    place = Path(os.path.abspath(tables.image_folder)).relative_to(os.path.abspath(folder))
+    paths = [str(place / path) for path in tables.images["path"]]
+    return replace(tables, images=tables.images.assign(path=paths, source=source), image_folder=folder)
 
 
 def write_dataset(tables: DatasetTables, folder: str | Path, provenance: Mapping[str, str]) -> None:

@@ -21,8 +21,9 @@ from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
 from vialign.data.regions import reading as regions
 from vialign.data.registry import BENCHMARKS, DATASETS, checked, known, read_benchmark, read_own, source_note
+from vialign.data.sources import Source, read_sources, together
 from vialign.errors import UserError, reading
-from vialign.tables.data import DATA_CHECK
+from vialign.tables.data import DATA_CHECK, IMAGES
 
 TREEBANKS = {
     "ptb": SourceNote(
@@ -68,21 +69,31 @@ class SourceReport:
     """PROBLEMS of its files."""
     limited: bool = False
     """Whether the config takes a part of it only, so that its counts say nothing of the published ones."""
+    remark: str = ""
+    """What a run will lack with it."""
 
 
 def check_sources(config: Config) -> Iterator[SourceReport]:
     """Read every source that the config names as a run does, one after the other."""
-    data = config.data
+    data, seen = config.data, [IMAGES.empty()]
+    lacks = partial(probe_lacks, folds=config.signal.folds)
     if data.dataset in EMBEDDED:
         yield SourceReport(data.dataset, "data.dataset", None, None, {}, None)
     else:
         limited = data.tune_list is not None or not data.sizes.keys().isdisjoint(("train", "selection", "gate", "test"))
-        yield _report(data.dataset, "data.folder", partial(_own, data, config.seed), limited)
-    for name, source in data.benchmarks.items():
+        read = partial(_own, data, config.seed, seen)
+        own = _report(data.dataset, "data.folder", read, limited, lacks if data.probe is None else no_remark)
+        yield own
+    for name, benchmark in data.benchmarks.items():
         module = import_module(BENCHMARKS[known(name, BENCHMARKS, "data.benchmarks")])
-        read = partial(_benchmark, data, name, config.seed)
-        found = _report(name, f"data.benchmarks.{name}.folder", read, source.items is not None)
-        yield found if found.missing is None else replace(found, counts=annotated(module, name, Path(source.folder)))
+        read = partial(_benchmark, data, name, config.seed, seen)
+        found = _report(name, f"data.benchmarks.{name}.folder", read, benchmark.items is not None)
+        yield found if found.missing is None else replace(found, counts=annotated(module, name, Path(benchmark.folder)))
+    for source in together(data):
+        read = partial(_labels, source, data, config.seed, seen)
+        remark = lacks if "probe" in source.keys else no_remark
+        key = f"data.{source.keys[0]}.folder"
+        yield replace(_report(source.dataset, key, read, True, remark), name=f"{source.dataset} for {source.label}")
     language = config.language
     if language.treebank in TREEBANKS:
         yield _treebank(language.treebank, language.folder, "language.folder")
@@ -91,15 +102,48 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
         yield replace(found, name=f"domain {name}")
 
 
-def _own(config: DataConfig, seed: int) -> DatasetTables:
+def _own(config: DataConfig, seed: int, seen: list[pd.DataFrame]) -> DatasetTables:
     # Only an embedded data set, which is not read here, writes anything to the folder of the run.
     tables = checked([read_own(config, seed, "")], config)
     require_splits(tables, config.dataset)
+    seen.append(tables.images)
     return tables
 
 
-def _benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
-    return checked([read_benchmark(config, name, seed)], config)
+def _benchmark(config: DataConfig, name: str, seed: int, seen: list[pd.DataFrame]) -> DatasetTables:
+    tables = checked([read_benchmark(config, name, seed)], config)
+    seen.append(tables.images)
+    return tables
+
+
+def _labels(source: Source, config: DataConfig, seed: int, seen: list[pd.DataFrame]) -> DatasetTables:
+    (found,) = read_sources(config, seed, pd.concat(seen), [source])
+    tables = checked([found], config)
+    seen.append(tables.images)
+    return tables
+
+
+def no_remark(tables: DatasetTables) -> str:
+    """Of a source that lacks nothing that a run asks of it."""
+    return ""
+
+
+def probe_lacks(tables: DatasetTables, folds: int) -> str:
+    """What the probe of relations lacks in the split that it reads, in a sentence; empty where it can run.
+
+    It tells predicates apart, each in at least `folds` images, so that it can be cross-validated by image.
+    """
+    split = dict(zip(tables.images["image_id"], tables.images["split"], strict=True))
+    probed = "probe" if "probe" in split.values() else "diagnosis"
+    here = tables.relations[tables.relations["image_id"].map(split) == probed]
+    images = here.groupby("predicate")["image_id"].nunique()
+    enough = int((images >= folds).sum())
+    if enough >= 2:
+        return ""
+    return (
+        f"no probe: {enough} predicates are said of {folds} images or more of split {probed}, and two are needed, so "
+        "the signal gate will say that the claim is not shown; data.probe can name a data set with labelled relations"
+    )
 
 
 def check_table(report: SourceReport) -> pd.DataFrame:
@@ -139,6 +183,8 @@ def check_lines(report: SourceReport, most: int = 5) -> list[str]:
         for problem in report.problems.head(most).to_dict("records"):
             place = ", ".join(str(problem[name]) for name in ("file", "row") if problem[name])
             lines.append(f"    {place}: {problem['problem']}")
+    if report.remark:
+        lines.append(f"  {report.remark}")
     if report.limited:
         lines.append("  limited by the configuration, so that no count is held against the published one")
     return [*lines, f"  licence: {report.note.licence}"]
@@ -187,14 +233,20 @@ def count_tables(tables: DatasetTables) -> dict[str, int]:
     return {counted: count for counted, count in counts.items() if count}
 
 
-def _report(name: str, key: str, read: Callable[[], DatasetTables], limited: bool) -> SourceReport:
+def _report(
+    name: str,
+    key: str,
+    read: Callable[[], DatasetTables],
+    limited: bool,
+    remark: Callable[[DatasetTables], str] = no_remark,
+) -> SourceReport:
     note = source_note(name)
     try:
         with reading(name, "get it again as docs/data.md says"):
             tables = read()
     except UserError as error:
         return SourceReport(name, key, note, str(error), {}, None)
-    return SourceReport(name, key, note, None, count_tables(tables), tables.problems, limited)
+    return SourceReport(name, key, note, None, count_tables(tables), tables.problems, limited, remark(tables))
 
 
 def annotated(module: ModuleType, name: str, folder: Path) -> dict[str, int]:

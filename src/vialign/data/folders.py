@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vialign.config.data import BenchmarkConfig, DataConfig
+from vialign.config.data import BenchmarkConfig, DataConfig, SourceConfig
 from vialign.config.experiment import Config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
 from vialign.names import EMBEDDED as EMBEDDED
+from vialign.names import SOURCES
 
 
 def image_folders(config: DataConfig, tables: str | Path) -> Mapping[str, Path]:
@@ -22,7 +23,14 @@ def image_folders(config: DataConfig, tables: str | Path) -> Mapping[str, Path]:
         raise UserError(f"config: data.folder is not set; {config.dataset} needs the folder it lies in (docs/data.md)")
     else:
         own = Path(config.folder)
-    return {"data": own} | {name: benchmark_folder(source) for name, source in config.benchmarks.items()}
+    labels = {key: Path(source.folder) for key, source in sources(config).items()}
+    return {"data": own} | labels | {name: benchmark_folder(source) for name, source in config.benchmarks.items()}
+
+
+def sources(config: DataConfig) -> Mapping[str, SourceConfig]:
+    """The sources of labels that the config names beside its data set, by their key."""
+    named = {key: getattr(config, key) for key in SOURCES}
+    return {key: source for key, source in named.items() if source is not None}
 
 
 def benchmark_folder(config: BenchmarkConfig) -> Path:
@@ -51,6 +59,7 @@ def _inputs(config: Config) -> Iterator[tuple[str, str]]:
     """Key and place of everything that the data of a run are read from."""
     data, language = config.data, config.language
     named = {"data.folder": data.folder, "data.tune_list": data.tune_list, "data.regions": data.regions}
+    named |= {f"data.{key}.folder": source.folder for key, source in sources(data).items()}
     named |= {f"data.order_files[{place}]": file for place, file in enumerate(data.order_files)}
     for name, source in data.benchmarks.items():
         places = {"folder": source.folder, "images": source.images, "regions": source.regions}

@@ -1,6 +1,5 @@
 """Data sets and benchmarks by name. A new one is a reader in its own file and one line in `vialign.names`."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -10,18 +9,27 @@ from pathlib import Path
 import pandas as pd
 
 from vialign.config.data import DataConfig
-from vialign.data.base import TABLES, DatasetTables, Problems, check_references, require_images, require_splits
+from vialign.data.base import (
+    TABLES,
+    DatasetTables,
+    Problems,
+    check_references,
+    relative_to,
+    require_images,
+    require_splits,
+)
 from vialign.data.benchmarks.aro_order import order_choices, read_order_file
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
+from vialign.data.sources import read_sources, together
 from vialign.errors import UserError, reading
 from vialign.names import BENCHMARKS as BENCHMARKS
 from vialign.names import DATASETS as DATASETS
-from vialign.names import splits_of
+from vialign.names import SOURCE_SPLITS, splits_of
 
 
 def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:
-    """Read or draw the data set and the benchmarks that the config names, with their references checked.
+    """Read or draw the data set, the benchmarks and the sources of labels of the config, with references checked.
 
     `output` is the run's data folder; only an embedded data set writes there (its images). Skipped rows are listed
     in `problems` and summed up on stderr. Raises UserError for an unknown name, missing files, more broken
@@ -29,6 +37,7 @@ def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTa
     without a caption, and, when `config.strict`, the first broken row.
     """
     parts = [read_own(config, seed, output), *(read_benchmark(config, name, seed) for name in config.benchmarks)]
+    parts += read_sources(config, seed, pd.concat([part.images for part in parts]), together(config))
     tables = checked(parts, config)
     require_splits(tables, config.dataset)
     return tables
@@ -42,7 +51,7 @@ def read_own(config: DataConfig, seed: int, output: str | Path) -> DatasetTables
     with reading(folders["data"], "get it again as docs/data.md says", name):
         own = module.build(config, seed, Path(output)) if name in EMBEDDED else module.read(config, seed)
     require_images(own, name)
-    return _with_order(_relative_to(own, folders["data"], "data"), config)
+    return _with_order(relative_to(own, folders["data"], "data"), config)
 
 
 def read_benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
@@ -51,13 +60,13 @@ def read_benchmark(config: DataConfig, name: str, seed: int) -> DatasetTables:
     with reading(source.folder, "get it again as docs/data.md says", name):
         found = reader.read(source, seed)
     require_images(found, name)
-    return _relative_to(found, benchmark_folder(source), name)
+    return relative_to(found, benchmark_folder(source), name)
 
 
 def checked(parts: list[DatasetTables], config: DataConfig) -> DatasetTables:
     """One data set of several parts, whose rows all point to something; what was left out is summed up on stderr."""
     tables, lines = check_references(_together(parts), config.dataset, config.strict, config.tolerance)
-    strange = set(tables.images["split"]) - {*splits_of(config.dataset), *config.benchmarks}
+    strange = set(tables.images["split"]) - {*splits_of(config.dataset), *config.benchmarks, *SOURCE_SPLITS}
     if strange:
         raise ValueError(f"the reader of {config.dataset} makes splits that no run knows: {sorted(strange)}")
     for line in lines:
@@ -79,14 +88,6 @@ def source_note(name: str) -> SourceNote | None:
         return None
     found: SourceNote = import_module(modules[name]).NOTE
     return found
-
-
-def _relative_to(tables: DatasetTables, folder: Path, source: str) -> DatasetTables:
-    """The tables with the image paths relative to `folder` and the source filled in."""
-    # By name, not by where links lead.
-    place = Path(os.path.abspath(tables.image_folder)).relative_to(os.path.abspath(folder))
-    paths = [str(place / path) for path in tables.images["path"]]
-    return replace(tables, images=tables.images.assign(path=paths, source=source), image_folder=folder)
 
 
 def _with_order(tables: DatasetTables, config: DataConfig) -> DatasetTables:

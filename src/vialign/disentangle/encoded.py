@@ -1,7 +1,7 @@
 """Prototypes and phrases of a whole split on disk, so that every later stage reads what one stage encoded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,11 @@ def write_encoded(prototypes: Prototypes, phrases: Phrases, path: str | Path, pr
         tensors["phrases.direction"] = phrases.direction.to(_HALF)
         tensors["phrases.geometry"] = phrases.direction.norm(dim=-1).to(_HALF)
     write_tensors(tensors, path, provenance)
+
+
+def as_stored(prototypes: Prototypes) -> Prototypes:
+    """Prototypes as they come back from a file: their features went through half precision."""
+    return replace(prototypes, features=_unit(prototypes.features.to(_HALF)))
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vialign.config.disentangle import TextConfig
+from vialign.config.disentangle import TextConfig, fixed
 from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.caption_data import CaptionData, TypedCaptions, cut, read_captions
 from vialign.disentangle.gate import GateEvidence, fit_gate, gate_evidence
 from vialign.disentangle.geometry import relation_loss
 from vialign.disentangle.readings import Readings
+from vialign.disentangle.sizing import sized_text
 from vialign.disentangle.structure import TokenDistributions
 from vialign.disentangle.text import Reading, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, NONE, RELATION, Prototypes, TokenStructure
@@ -59,6 +60,7 @@ def fit_text(
     if typed is not None:
         positions = np.setdiff1d(positions, typed.gate_rows.numpy())
     rows = np.sort(rng.choice(positions, min(config.texts, len(positions)), replace=False))
+    config = sized_text(config, len(rows))
     data = read_captions(text_features, units, rows)
     picked = np.arange(len(rows))
     if typed is not None:
@@ -93,6 +95,7 @@ def fit_reader(
     `dimension` is that of the joint space. The log is that of `fit_text` without the terms that need images.
     """
     rng = generator(seed, "fit_reader")
+    config = sized_text(config, len(data.mask))
     picked = with_share(len(data.mask), len(typed.mask), config.typed_share)
     data = data.joined(typed)
     text = unfitted(data, config, dimension, seed)
@@ -122,11 +125,11 @@ def _optimise(
     """Adam on the structure's terms and on those that `paired` adds; `further` are parameters of the losses alone."""
     fitted = [parameter for parameter in text.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam([*fitted, *further], lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fixed(config.steps))
     mean = _mean(data.states, data.mask)
     spread = _spread(data, mean, text.dimension)
     log = []
-    for step in track(range(config.steps), "fit phrase units"):
+    for step in track(range(fixed(config.steps)), "fit phrase units"):
         images, picked = next(batches)
         length = int(data.mask[picked].any(dim=0).nonzero().max()) + 1
         states, mask = data.states[picked, :length].float(), data.mask[picked, :length]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vialign.config.disentangle import VisualConfig
+from vialign.config.disentangle import VisualConfig, fixed
 from vialign.disentangle.types import Prototypes
 
 
@@ -59,13 +59,13 @@ class VisualDisentangler(nn.Module):
 
     @classmethod
     def from_config(cls, config: VisualConfig, dimension: int, grid: tuple[int, int]) -> "VisualDisentangler":
-        """An unfitted disentangler of the size that the config states."""
+        """An unfitted disentangler of the size that the config states. Raises ValueError where it says `auto`."""
         return cls(
             dimension,
             grid,
-            config.atoms,
+            fixed(config.atoms),
             config.background,
-            config.prototypes,
+            fixed(config.prototypes),
             config.temperature,
             config.adapter_rank,
         )

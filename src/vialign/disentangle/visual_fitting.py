@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vialign.config.disentangle import VisualConfig
+from vialign.config.disentangle import VisualConfig, fixed
 from vialign.contrastive import contrastive_loss
 from vialign.disentangle import losses
 from vialign.disentangle.boxes import BoxTargets, box_targets
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
+from vialign.disentangle.sizing import sized_visual
 from vialign.disentangle.types import Prototypes
 from vialign.disentangle.visual import VisualDisentangler, VisualParts, chosen_maps
 from vialign.progress import track
@@ -64,7 +65,7 @@ def fit_visual(
     purity and label alignment. `label_embeddings` maps every label of `object_labels(boxes)` to its unit text
     embedding. `moved` holds the patches of the same rows after each of `FITTED_MOVES` (stability). `captions` are unit
     text embeddings of the images' captions, for a local contrastive loss that needs no boxes. `resize_mode` is the
-    backbone's.
+    backbone's. Where the config says `auto` the sizes follow from the boxes and the images (`sized_visual`).
 
     The log has one row a step: `step`, `loss` and every unweighted term, missing where it did not apply. Raises
     ValueError when sizes disagree or a label has no embedding.
@@ -84,14 +85,15 @@ def fit_visual(
     )
     if data.patches.shape[1] != grid[0] * grid[1]:
         raise ValueError(f"{data.patches.shape[1]} patches do not fill a grid of {grid[0]} by {grid[1]}")
+    config = sized_visual(config, targets, grid[0] * grid[1])
     seed_torch(seed, "fit_visual")
     visual = VisualDisentangler.from_config(config, data.patches.shape[-1], grid)
     _initialise(visual, data, seed)
     scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
     optimiser = torch.optim.Adam([*visual.parameters(), scale], lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fixed(config.steps))
     log = []
-    for step in track(range(config.steps), "fit visual dictionary"):
+    for step in track(range(fixed(config.steps)), "fit visual dictionary"):
         batch = torch.from_numpy(_sample(rng, len(rows), config.batch))
         terms = _terms(visual, data, batch, scale.exp().clamp_max(100.0), rng)
         weighted = [getattr(config, _WEIGHT_OF[name]) * value for name, value in terms.items()]

@@ -32,5 +32,6 @@ def fit_prototypes(run: Run) -> None:
         inputs, run.config.visual, domain=run.config.name, seed=run.config.seed
     )
     print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())
+    print(f"{visual.foreground} atoms, {visual.prototypes} prototypes an image, {len(log)} steps")
     save_visual(visual, run.output.weights, run.provenance)
     write_table(measured.frame(), QUALITY, run.output.quality, run.provenance)

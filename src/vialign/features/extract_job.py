@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from vialign.backbone import load_backbone
+from vialign.backbone import Backbone, load_backbone
 from vialign.data.folders import image_folders
 from vialign.features import extract_images, extract_texts
 from vialign.files.artifacts import read_provenance, read_table
@@ -15,20 +15,32 @@ from vialign.tables.language import TEXTS
 def extract_split(run: Run) -> None:
     """The features of one split."""
     backbone = load_backbone(run.config.backbone, run.config.seed)
+    _extract_images(run, backbone)
+    texts = read_table(run.input.texts, TEXTS)
+    cut = extract_texts(backbone, texts, run.output.texts, **_sizes(run), provenance=run.provenance)
+    if cut:
+        most = backbone.context_length
+        print(f"vialign: {cut} of {len(texts)} texts are longer than {most} tokens and are cut off", file=sys.stderr)
+
+
+def extract_split_images(run: Run) -> None:
+    """The features of a split that has no texts."""
+    _extract_images(run, load_backbone(run.config.backbone, run.config.seed))
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    return {"batch": run.config.features.batch, "shard": run.config.features.shard}
+
+
+def _extract_images(run: Run, backbone: Backbone) -> None:
     images = read_table(run.input.images, IMAGES)
-    sizes = {"batch": run.config.features.batch, "shard": run.config.features.shard}
     extract_images(
         backbone,
         images[images["split"] == run.wildcards.split],
         image_folders(run.config.data, Path(run.input.images).parent),
         run.output.images,
         read_provenance(run.input.readout)["readout"],
-        **sizes,
+        **_sizes(run),
         pixels=run.config.features.pixels,
         provenance=run.provenance,
     )
-    texts = read_table(run.input.texts, TEXTS)
-    cut = extract_texts(backbone, texts, run.output.texts, **sizes, provenance=run.provenance)
-    if cut:
-        most = backbone.context_length
-        print(f"vialign: {cut} of {len(texts)} texts are longer than {most} tokens and are cut off", file=sys.stderr)

@@ -206,7 +206,10 @@ def _probe_rows(probe: pd.DataFrame, gate: SignalGateConfig) -> list[_Criterion]
         criterion = f"a linear probe reads relations better from {name} with the signal than from {name}"
         row = rows.get(f"{base}+signal")
         if row is None:
-            why = "the data set has no labelled relations, or too few of two predicates, so the probe could not run"
+            why = (
+                "no labelled relations are at hand, or too few of two predicates, so the probe could not run; "
+                "data.probe can name a data set that has some"
+            )
             criteria.append(_not_shown(criterion, evidence, why))
             continue
         criteria.append(

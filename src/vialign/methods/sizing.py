@@ -9,6 +9,7 @@ from vialign.budget.counting import count_stored
 from vialign.catalogue import MODULES
 from vialign.config.experiment import Config
 from vialign.disentangle import TextDisentangler, VisualDisentangler
+from vialign.disentangle.sizing import largest_visual
 from vialign.features.facts import BackboneFacts
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.ground import word_width
@@ -31,13 +32,14 @@ def sized_rank(config: Config, facts: BackboneFacts, calibration: SignalCalibrat
 def extra_at_rank(config: Config, facts: BackboneFacts, calibration: SignalCalibration) -> Callable[[int], int]:
     """From a correction rank to the numbers that the full model, disentanglers included, stores beyond the backbone.
 
-    Counted on the meta device, where a tensor has a size and no content.
+    Counted on the meta device, where a tensor has a size and no content. A dictionary of `auto` size counts as the
+    largest that it can be, since the data are not asked here.
     """
     lexical = facts.state_width - facts.dimension
     with torch.device("meta"):
         shared = count_stored(
             [
-                VisualDisentangler.from_config(config.visual, facts.dimension, facts.grid),
+                VisualDisentangler.from_config(largest_visual(config.visual), facts.dimension, facts.grid),
                 TextDisentangler.from_config(config.text, facts.dimension, lexical),
             ]
         )

@@ -1,10 +1,15 @@
 """What the signal reads of a split, from the files of the stages before."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from vialign.disentangle.encoded import read_encoded
+from vialign.disentangle import Prototypes, encode_images, load_visual
+from vialign.disentangle.encoded import as_stored, read_encoded
 from vialign.features import read_images, read_texts
 from vialign.signal.pairs import SplitFeatures
 
@@ -21,3 +26,20 @@ def read_split_features(image_features: str | Path, text_features: str | Path, e
         text_pooled=torch.as_tensor(texts.pooled),
         phrases=phrases,
     )
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """The images of a split, of which no text need be known."""
+
+    ids: Sequence[str]
+    pooled: Float[Tensor, "image dim"]
+    """Global embeddings, unit length."""
+    prototypes: Prototypes
+
+
+def read_image_side(image_features: str | Path, visual: str | Path) -> ImageSide:
+    """Pooled embeddings from the store, and prototypes by the dictionary, as they would come back from a file."""
+    store = read_images(image_features)
+    prototypes = as_stored(encode_images(load_visual(visual), store))
+    return ImageSide(list(store.ids), torch.as_tensor(store.pooled), prototypes)

@@ -97,6 +97,16 @@ PROBLEMS = Table(
 )
 
 
+SHARED = Table(
+    "shared",
+    source=key("what the photographs were to be read for: a key of the config, `disentangle` or `probe`"),
+    split=key("split of the run that photographs of the source were looked for in"),
+    photographs=whole("photographs of that split", low=0),
+    named=whole("of these the ones whose number at COCO, Flickr or Visual Genome is known", low=0),
+    kept_out=whole("photographs of the source that are in that split, and were therefore kept out", low=0),
+)
+
+
 DATA_CHECK = Table(
     "data_check",
     source=key("data set, benchmark or treebank, as the config names it"),

@@ -24,6 +24,7 @@ from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
 from vialign.disentangle.boxes import BoxTargets, drawn_targets
+from vialign.disentangle.sizing import largest_visual
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
 from vialign.files.text import read_text
@@ -368,7 +369,9 @@ def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
     lexical = states.shape[-1] - backbone.dimension
     return {
         "readout": "value" if "value" in backbone.readouts else "final",
-        "visual": VisualDisentangler.from_config(config.visual, backbone.dimension, backbone.grid).eval(),
+        "visual": VisualDisentangler.from_config(
+            largest_visual(config.visual), backbone.dimension, backbone.grid
+        ).eval(),
         "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).eval(),
     }
 

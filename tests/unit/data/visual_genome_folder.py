@@ -12,11 +12,11 @@ SIZES = {"selection": 1, "gate": 1, "test": 1, "confirmation": 1, "calibration":
 URL = "https://cs.stanford.edu/people/rak248/VG_100K/{}.jpg"
 
 
-def documents():
-    """The five files for eight images alike: three objects, one of them merged from another, two relations and
-    three regions, one of which covers the image."""
+def documents(numbers=NUMBERS):
+    """The five files for images alike: three objects, one of them merged from another, two relations and three
+    regions, one of which covers the image."""
     files = {name: [] for name in ("image_data", "objects", "attributes", "relationships", "region_descriptions")}
-    for number in NUMBERS:
+    for number in numbers:
         box = {"x": 2, "y": 3, "w": 10, "h": 12}
         shade = {"object_id": 10 * number + 1, "names": ["Lamp Shade "], "merged_object_ids": [10 * number + 7], **box}
         clock = {"object_id": 10 * number + 2, "names": ["clock", "watch"], "synsets": ["clock.n.01"], **box}
@@ -51,12 +51,12 @@ def write(root, files):
     return root
 
 
-def make(root):
-    for place, number in enumerate(NUMBERS):
+def make(root, numbers=NUMBERS):
+    for place, number in enumerate(numbers):
         path = root / ("VG_100K" if place % 2 else "VG_100K_2") / f"{number}.jpg"
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", SIZE).save(path)
-    return write(root, documents())
+    return write(root, documents(numbers))
 
 
 def config(folder, **changes) -> DataConfig:

@@ -44,9 +44,8 @@ def encode_dictionaries(run: Run) -> None:
         mode = load_backbone(run.config.backbone, run.config.seed).resize_mode
         frame = read_table(run.input.images, IMAGES)
         found["true"] = encode_true_boxes(stores.images, phrases, fitted, frame, objects, mode)
-    material = read_material(run, stores)
-    if material is not None:
-        config = run.config
+    if any_labelled(run):
+        config, material = run.config, read_material(run, stores, run.input.train_images)
         found["unboxed"] = encode_labelled(
             0, material, config.visual, config.text, domain=config.name, seed=config.seed
         )
@@ -62,18 +61,24 @@ def read_stores(run: Run) -> Stores:
     )
 
 
-def read_material(run: Run, stores: Stores) -> Material | None:
-    """What dictionaries are fitted on, with all labelled boxes; None where no training image has a box."""
-    config, splits = run.config, tuple(stores.images)
+def any_labelled(run: Run) -> bool:
+    """Whether an image that the dictionary is fitted on has a labelled box."""
     objects = read_table(run.input.objects, OBJECTS)
-    if not objects["image_id"].isin(stores.images["train"].ids).any():
-        return None
+    return bool(objects["image_id"].isin(read_images(run.input.fitted).ids).any())
+
+
+def read_material(run: Run, stores: Stores, images: str) -> Material:
+    """What dictionaries are fitted on, with all labelled boxes: the store `images`, which is `fitted`, or
+    `train_images` for a dictionary without boxes. That one is fitted on captions, so it sees the training images,
+    wherever the boxes are from.
+    """
+    config, splits = run.config, tuple(stores.images)
     inputs = read_visual(
         load_backbone(config.backbone, config.seed),
         read_table(run.input.images, IMAGES),
-        objects,
+        read_table(run.input.objects, OBJECTS),
         image_folders(config.data, Path(run.input.images).parent),
-        {"train": stores.images["train"]},
+        {"train": read_images(images)},
         stores.texts["train"],
         config.visual.model_copy(update={"labelled": None}),
         config.seed,

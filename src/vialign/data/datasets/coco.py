@@ -7,7 +7,7 @@ are those that `dataset_coco.json` repeats.
 There are no relations, choices, questions or ratings, so those tables stay empty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from vialign.config.data import DataConfig
 from vialign.data.base import BOX_TOLERANCE, DatasetTables, Problems
 from vialign.data.datasets.karpathy import KarpathyImage, listed_and_captions, read_karpathy
 from vialign.data.datasets.splits import assign_splits
+from vialign.data.photographs import Numbers, photograph_number
 from vialign.data.published_files import (
     Record,
     SourceNote,
@@ -88,8 +89,16 @@ class _Annotation(Record):
     iscrowd: Literal[0, 1]
 
 
-def read(config: DataConfig, seed: int) -> DatasetTables:
-    """Read the data set.
+def photographs(folder: Path) -> dict[str, Numbers]:
+    """Every image of `dataset_coco.json` with its number. Raises UserError when there is no such file."""
+    images = read_karpathy(_splits_file(folder), "coco", Problems("coco", strict=False))
+    return {
+        image.name: frozenset([photograph_number("coco", image.cocoid)]) for image in images if image.cocoid is not None
+    }
+
+
+def read(config: DataConfig, seed: int, aside: Collection[str] = ()) -> DatasetTables:
+    """Read the data set, without the images `aside`.
 
     The training images, which include restval (only those of `data.tune_list`, where it is given), are divided by seed
     into confirmation, calibration, diagnosis and train, the validation images into selection and gate; every caption of
@@ -104,6 +113,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     paths = _paths(published, files)
     require_photographs([image.name for image in published], paths, KARPATHY_FILE, folder, IMAGE_FOLDERS, "coco")
     listed, captions = listed_and_captions(published, paths, KARPATHY_FILE, problems)
+    listed = {split: [name for name in names if name not in aside] for split, names in listed.items()}
     images = read_photographs(assign_splits(listed, config, seed, "coco", problems), paths, folder, problems)
     names = {image.cocoid: image.name for image in published if image.cocoid is not None}
     captions = _official_captions(folder, names, captions, problems)

@@ -11,7 +11,7 @@ more than once, with all their lines: equal lines count once.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -20,8 +20,10 @@ from pydantic import Field
 
 from vialign.config.data import DataConfig
 from vialign.data.base import DatasetTables, Problems
+from vialign.data.datasets import visual_genome
 from vialign.data.datasets.splits import assign_splits
 from vialign.data.datasets.visual_genome import IMAGE_FOLDERS, coco_test_images, deal, read_image_data
+from vialign.data.photographs import Numbers, photograph_number
 from vialign.data.published_files import (
     Record,
     SourceNote,
@@ -90,8 +92,25 @@ Place = tuple[str, float, float, float, float]
 """Image, left, top, width and height: what tells one box from another."""
 
 
-def read(config: DataConfig, seed: int) -> DatasetTables:
-    """Read the data set with Visual Genome's photographs; there are no captions.
+def photographs(folder: Path) -> dict[str, Numbers]:
+    """Every image that the lines name with its numbers, as `visual_genome.photographs`; without `image_data.json` that
+    of Visual Genome alone. Raises UserError when the files are not there.
+    """
+    problems = Problems(NAME, strict=False)
+    known = visual_genome.photographs(folder) if find_file(folder, ["image_data.json"]) is not None else {}
+    return {
+        name: known.get(name, frozenset([photograph_number("visual_genome", name)]))
+        for name in _named(folder, problems)
+    }
+
+
+def _named(folder: Path, problems: Problems) -> list[str]:
+    attributes, relations = read_attributes(folder, problems), read_relations(folder, problems)
+    return list(dict.fromkeys([*attributes["image_id"], *relations["image_id"]]))
+
+
+def read(config: DataConfig, seed: int, aside: Collection[str] = ()) -> DatasetTables:
+    """Read the data set with Visual Genome's photographs, without the images `aside`; there are no captions.
 
     The images are dealt by seed (`visual_genome.deal`, then `splits.assign_splits`). Broken lines are skipped, counted
     and listed in `problems`. Raises UserError when files or photographs are missing, when no image is left for
@@ -100,7 +119,8 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     folder = require_folder(config.folder, NAME)
     problems = Problems(NAME, config.strict, tolerance=config.tolerance)
     attributes, relations = read_attributes(folder, problems), read_relations(folder, problems)
-    images = _read_images([*attributes["image_id"], *relations["image_id"]], folder, config, seed, problems)
+    named = [*attributes["image_id"], *relations["image_id"]]
+    images = _read_images(named, folder, config, seed, problems, aside)
     objects, related = object_tables(attributes, relations)
     repeated = len(relations) - len(related)
     if repeated:
@@ -176,13 +196,15 @@ def _split_lines(
             problems.add(kind, path.name, f"line {number}", f"has {len(fields)} fields instead of {len(names)}")
 
 
-def _read_images(named: Sequence[str], folder: Path, config: DataConfig, seed: int, problems: Problems) -> pd.DataFrame:
+def _read_images(
+    named: Sequence[str], folder: Path, config: DataConfig, seed: int, problems: Problems, aside: Collection[str]
+) -> pd.DataFrame:
     """IMAGES of the photographs that the lines name; each one that is missing or unreadable is a problem."""
     files = image_paths(folder, IMAGE_FOLDERS, NAME)
     distinct = list(dict.fromkeys(named))
     lines = "Attributes.txt or Relations.txt"
     require_photographs([f"{name}.jpg" for name in distinct], files, lines, folder, IMAGE_FOLDERS, NAME)
-    aside = _coco_test_names(folder, problems)
+    tested = _coco_test_names(folder, problems)
     paths = {}
     for name in distinct:
         problems.saw("images")
@@ -190,7 +212,7 @@ def _read_images(named: Sequence[str], folder: Path, config: DataConfig, seed: i
         if file not in files:
             reason = f"names image {file}, which is not there"
             problems.add("images", "Attributes.txt, Relations.txt", f"image {name}", reason)
-        elif name not in aside:
+        elif name not in tested and name not in aside:
             paths[name] = files[file]
     if not paths:
         raise UserError(

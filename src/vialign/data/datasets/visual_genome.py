@@ -14,7 +14,7 @@ split are put aside, so that nothing trained here has seen an image that COCO is
 The JSON files are read one after another; `visual_genome_annotations` says how much memory that takes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +25,7 @@ from vialign.data.base import DatasetTables, Problems
 from vialign.data.datasets.karpathy import read_karpathy
 from vialign.data.datasets.splits import assign_splits
 from vialign.data.datasets.visual_genome_annotations import NAME, read_captions, read_objects, read_relations
+from vialign.data.photographs import Numbers, photograph_number
 from vialign.data.published_files import (
     Record,
     SourceNote,
@@ -73,10 +74,27 @@ class ImageRow(Record):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     coco_id: int | None = None
+    flickr_id: int | str | None = None
 
 
-def read(config: DataConfig, seed: int) -> DatasetTables:
-    """Read the data set.
+def photographs(folder: Path) -> dict[str, Numbers]:
+    """Every image of `image_data.json` with its numbers at Visual Genome, and at COCO and Flickr where it says them.
+
+    Raises UserError when there is no such file.
+    """
+    return {
+        str(image_id): _numbers(row)
+        for image_id, row in read_image_data(folder, NAME, Problems(NAME, strict=False)).items()
+    }
+
+
+def _numbers(row: ImageRow) -> Numbers:
+    named = {"visual_genome": row.image_id, "coco": row.coco_id, "flickr": row.flickr_id}
+    return frozenset(photograph_number(kind, value) for kind, value in named.items() if str(value).isdigit())
+
+
+def read(config: DataConfig, seed: int, aside: Collection[str] = ()) -> DatasetTables:
+    """Read the data set, without the images `aside`.
 
     The images are dealt by seed (`deal`); `data.tune_list` and `data.sizes` limit the splits as they limit official
     ones (`assign_splits`). Names, attributes and predicates are in lower case, names and predicates replaced by the
@@ -88,7 +106,7 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     folder = require_folder(config.folder, NAME)
     problems = Problems(NAME, config.strict, tolerance=config.tolerance)
     published = read_image_data(folder, NAME, problems)
-    images = read_images(folder, published, config, seed, problems)
+    images = read_images(folder, published, config, seed, problems, aside)
     in_use = set(images["image_id"])
     sizes = {number: (row.width, row.height) if str(number) in in_use else None for number, row in published.items()}
     objects, owners = read_objects(folder, sizes, problems)
@@ -119,19 +137,24 @@ def read_image_data(folder: Path, dataset: str, problems: Problems) -> dict[int,
 
 
 def read_images(
-    folder: Path, published: Mapping[int, ImageRow], config: DataConfig, seed: int, problems: Problems
+    folder: Path,
+    published: Mapping[int, ImageRow],
+    config: DataConfig,
+    seed: int,
+    problems: Problems,
+    aside: Collection[str] = (),
 ) -> pd.DataFrame:
     """IMAGES of the splits; a photograph that is missing, unreadable or of another size is counted as a problem."""
     files = image_paths(folder, IMAGE_FOLDERS, NAME)
     named = [f"{number}.jpg" for number in published]
     require_photographs(named, files, "image_data.json", folder, IMAGE_FOLDERS, NAME)
-    aside = coco_test_images(folder, published, NAME, problems)
+    tested = coco_test_images(folder, published, NAME, problems, looked_for=bool(aside))
     paths = {}
     for number in published:
         file = f"{number}.jpg"
         if file not in files:
             problems.add("images", "image_data.json", f"image {number}", f"names image {file}, which is not there")
-        elif number not in aside:
+        elif number not in tested and str(number) not in aside:
             paths[str(number)] = files[file]
     paths = _of_right_size(paths, folder, published, problems)
     if not paths:
@@ -165,12 +188,18 @@ def _of_right_size(
     return kept
 
 
-def coco_test_images(folder: Path, published: Mapping[int, ImageRow], dataset: str, problems: Problems) -> set[int]:
-    """Numbers of the images that are in COCO's Karpathy test split (`dataset_coco.json`); a note counts them."""
+def coco_test_images(
+    folder: Path, published: Mapping[int, ImageRow], dataset: str, problems: Problems, looked_for: bool = False
+) -> set[int]:
+    """Numbers of the images that are in COCO's Karpathy test split (`dataset_coco.json`); a note counts them.
+
+    A note says so where the file is missing, unless the run has looked for its own test images already.
+    """
     path = find_file(folder, ["dataset_coco.json"])
     if path is None:
-        text = "not in the folder, so images that COCO is tested on may be in any split"
-        problems.note("dataset_coco.json", "", text)
+        if not looked_for:
+            text = "not in the folder, so images that COCO is tested on may be in any split"
+            problems.note("dataset_coco.json", "", text)
         return set()
     test = {image.cocoid for image in read_karpathy(path, dataset, problems) if image.split == "test"} - {None}
     aside = {number for number, row in published.items() if row.coco_id in test}

@@ -16,6 +16,7 @@ from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing, relations, sample_scenes
 from vialign.errors import UserError
 from vialign.files.artifacts import atomic_path
+from vialign.names import SOURCE_SPLITS
 from vialign.progress import track
 from vialign.random import derive_seed, generator
 from vialign.tables.data import CHOICES, PROBLEMS, QUESTIONS, RATINGS, RELATIONS
@@ -49,7 +50,7 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
     Each split has its own generator, so the size of one never changes another. Raises UserError for a split that
     Scenes does not have.
     """
-    unknown = sorted(set(config.sizes) - set(DEFAULT_SIZES))
+    unknown = sorted(set(config.sizes) - {*DEFAULT_SIZES, *SOURCE_SPLITS})
     if unknown:
         raise UserError(
             f"config: `data.sizes.{unknown[0]}`: Scenes has no such split; its splits are {', '.join(DEFAULT_SIZES)}"

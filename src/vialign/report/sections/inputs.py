@@ -13,7 +13,7 @@ from vialign.report.sections.common import QUALITY_COLUMNS, words
 from vialign.report.sections.prototypes import prototype_blocks
 from vialign.report.sections.spans import span_blocks
 from vialign.report.tables import Show, render_table
-from vialign.tables.data import PROBLEMS
+from vialign.tables.data import PROBLEMS, SHARED
 from vialign.tables.evaluation import REPRODUCTION
 from vialign.tables.language import QUALITY
 
@@ -26,6 +26,7 @@ def data(evidence: Evidence, config: Config) -> Section:
         section.blocks.append(absent("the images", evidence.path("images"), evidence.stopped))
         return section
     section.blocks.append(_counts(evidence, images))
+    section.blocks.extend(_kept_out(evidence))
     section.blocks.append(_examples(evidence, config, images))
     problems = evidence.get("problems")
     if problems is None:
@@ -63,6 +64,27 @@ def _counts(evidence: Evidence, images: pd.DataFrame) -> Markup:
         columns=columns,
         derived="rows counted by the split of their image",
     )
+
+
+def _kept_out(evidence: Evidence) -> list[Markup]:
+    """Photographs of the sources of labels that the run reads elsewhere; nothing where the config names no source."""
+    shared, path = evidence.get("shared"), evidence.path("shared")
+    if shared is None:
+        return []
+    said = (
+        "Boxes or relations are taken from another data set, whose photographs were looked for in every split of this "
+        "run by their numbers at COCO, Flickr and Visual Genome. Those that were found were kept out; photographs "
+        "without a known number could not be looked for."
+    )
+    columns = [
+        Show("source", "For"),
+        Show("split", "Split"),
+        Show("photographs", "Photographs", "count"),
+        Show("named", "With a known number", "count"),
+        Show("kept_out", "Kept out of the source", "count"),
+    ]
+    title = "Photographs of the sources of labels in the splits of this run"
+    return [paragraph("{}", said), render_table(shared, SHARED, source=path, title=title, columns=columns)]
 
 
 def _examples(evidence: Evidence, config: Config, images: pd.DataFrame) -> Markup:

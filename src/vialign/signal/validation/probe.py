@@ -64,7 +64,7 @@ def probe_texts(
     rows = [
         {
             "text_id": f"{row.relation_id}?{predicate}",
-            "split": "diagnosis",
+            "split": "probe",
             "image_id": row.image_id,
             "kind": "choice",
             "text": f"{phrases[row.subject_id]} {predicate} {phrases[row.object_id]}",

@@ -12,6 +12,7 @@ from vialign.disentangle import Phrases, TextDisentangler, align_units
 from vialign.language.units import extract_units
 from vialign.progress import track
 from vialign.signal.calibration import SignalCalibration
+from vialign.signal.inputs import ImageSide
 from vialign.signal.pairs import SplitFeatures, score_pairs
 from vialign.signal.validation.probe import probe_features, probe_texts, run_probe
 from vialign.tables.signal import PROBE
@@ -25,7 +26,7 @@ _BATCH = 256
 
 
 def probe_split(
-    features: SplitFeatures,
+    images: ImageSide,
     relations: pd.DataFrame,
     objects: pd.DataFrame,
     backbone: "Backbone",
@@ -36,14 +37,21 @@ def probe_split(
     seed: int,
 ) -> pd.DataFrame:
     """PROBE of a split; no rows where it has too few labelled relations, and the gate then says "not available"."""
-    texts = probe_texts(relations, objects, features.image_ids, config, seed)
+    texts = probe_texts(relations, objects, images.ids, config, seed)
     if texts.empty:
         return PROBE.empty()
     pooled, phrases = encode_statements(texts, backbone, nlp, text)
-    stated = replace(features, text_ids=texts["text_id"].tolist(), text_pooled=pooled, phrases=phrases)
+    stated = SplitFeatures(
+        image_ids=images.ids,
+        image_pooled=images.pooled,
+        prototypes=images.prototypes,
+        text_ids=texts["text_id"].tolist(),
+        text_pooled=pooled,
+        phrases=phrases,
+    )
     pairs = texts[["image_id", "text_id"]].assign(kind="aligned")
     scores = score_pairs(pairs, stated, calibration, config, seed)
-    embeddings = pd.DataFrame(features.image_pooled.numpy(), index=list(features.image_ids))
+    embeddings = pd.DataFrame(images.pooled.numpy(), index=list(images.ids))
     return run_probe(probe_features(scores, texts, config.driver, embeddings), config, seed)
 
 
