@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from vialign.config.section import Count, Fraction, NonNegative, Positive, Section
 
-
 PASSES = 25
 """Times that the fit of the dictionary sees each image where its steps are `auto`."""
 TEXT_PASSES = 8

@@ -14,6 +14,7 @@ from vialign.catalogue import FULL, LONG
 from vialign.config.experiment import load_config
 from vialign.config.pairs import pairs_before, pairs_in_training, recipe_of
 from vialign.disentangle.boxes import BoxTargets
+from vialign.disentangle.sizing import sized_text, sized_visual
 from vialign.evaluation.run import score_matrix
 from vialign.features.facts import BackboneFacts
 from vialign.files.artifacts import read_table
@@ -150,6 +151,15 @@ def test_a_long_training_sees_as_many_pairs_as_the_fits_and_the_training_of_vial
         assert longer == config.training.model_copy(update={"steps": 10})
         extra = pairs_in_training(name, config) - pairs_in_training(FULL, config) - pairs_before(FULL, config)
         assert 0 <= extra < 10
+
+
+def test_pairs_of_a_fit_that_follows_its_data_are_the_most_that_it_can_see():
+    """25 passes over 200 images and 8 over 300 captions, as the fits themselves count them, to a last batch."""
+    visual, text = {"steps": "auto", "images": 200, "batch": 40}, {"steps": "auto", "texts": 300, "batch": 60}
+    config = load_config({"visual": visual, "text": text})
+    targets = BoxTargets(torch.zeros(200, 0, 49), torch.zeros(200, 0, dtype=torch.long), [])
+    seen = sized_visual(config.visual, targets, 49).steps * 40 + sized_text(config.text, 300).steps * 60
+    assert pairs_before(FULL, config) == seen == 25 * 200 + 8 * 300
 
 
 def test_a_training_that_is_long_goes_on_for_its_own_steps(tmp_path, monkeypatch):
