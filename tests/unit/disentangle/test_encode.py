@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vialign.disentangle import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
+from vialign.disentangle.encoded import as_stored, read_encoded, write_encoded
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases
@@ -43,6 +44,20 @@ def test_texts_in_blocks(text, test_captions, path):
     torch.testing.assert_close(encoded.features, whole.features)
     torch.testing.assert_close(encoded.weight, whole.weight)
     assert torch.equal(encoded.subject, whole.subject) and encoded.assign is None
+
+
+def test_prototypes_as_stored_are_those_that_come_back_from_a_file(
+    visual, text, store, test_images, test_captions, tmp_path
+):
+    """So the probe reads the same numbers, whether its split was encoded to a file or is encoded on the spot."""
+    prototypes = encode_images(visual, store(test_images.patches))
+    phrases = encode_texts(text, test_captions.features, test_captions.units)
+    write_encoded(prototypes, phrases, tmp_path / "encoded.safetensors", {})
+    read = read_encoded(tmp_path / "encoded.safetensors")[0].index(slice(None))
+    stored = as_stored(prototypes)
+    assert torch.equal(stored.features, read.features)
+    assert torch.equal(stored.mass, read.mass) and torch.equal(stored.moments, read.moments)
+    assert not torch.equal(prototypes.features, read.features)
 
 
 def test_encoded_features_may_be_trained_on(visual, store, test_images):
