@@ -73,8 +73,8 @@ class Vinvl(Objective):
         """Scores of all pairs, in blocks of images."""
         words = texts["words"]
         numbers = images["regions"].shape[1] * texts["said"].numel()
-        parts = []
-        for rows in torch.arange(len(images["pooled"])).split(max(1, _BLOCK // max(1, numbers))):
+        parts, every = [], torch.arange(len(images["pooled"]), device=images["pooled"].device)
+        for rows in every.split(max(1, _BLOCK // max(1, numbers))):
             regions, marked = images["regions"][rows], images["marked"][rows]
             matches = (regions.flatten(0, 1) @ words.flatten(0, 1).T).view(*regions.shape[:2], *words.shape[:2])
             parts.append(self._local(matches.transpose(1, 2), marked[:, None], texts["said"], texts["count"]))
