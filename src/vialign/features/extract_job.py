@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
+from vialign.device import device_of, within_memory
 from vialign.features import extract_images, extract_texts
 from vialign.files.artifacts import read_provenance, read_table
 from vialign.stage import Run
@@ -12,9 +13,10 @@ from vialign.tables.data import IMAGES
 from vialign.tables.language import TEXTS
 
 
+@within_memory("features.batch")
 def extract_split(run: Run) -> None:
     """The features of one split."""
-    backbone = load_backbone(run.config.backbone, run.config.seed)
+    backbone = load_backbone(run.config.backbone, run.config.seed).to(device_of(run.config))
     images = read_table(run.input.images, IMAGES)
     sizes = {"batch": run.config.features.batch, "shard": run.config.features.shard}
     extract_images(
