@@ -5,12 +5,13 @@ from vialign.stage import stage
 with stage(snakemake) as run:
     from vialign.backbone import load_backbone
     from vialign.data.folders import image_folders
+    from vialign.device import device_of
     from vialign.features import choose_readout, contract_provenance
     from vialign.files.artifacts import read_table, write_table
     from vialign.tables.data import IMAGES, OBJECTS
     from vialign.tables.language import QUALITY
 
-    backbone = load_backbone(run.config.backbone, run.config.seed)
+    backbone = load_backbone(run.config.backbone, run.config.seed).to(device_of(run.config))
     images = read_table(run.input.images, IMAGES)
     choice = choose_readout(
         run.config.features,

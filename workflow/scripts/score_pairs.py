@@ -1,6 +1,7 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
+    from vialign.device import device_of
     from vialign.files.artifacts import read_table, write_table
     from vialign.signal.calibration import read_calibration
     from vialign.signal.inputs import read_split_features
@@ -9,7 +10,8 @@ with stage(snakemake) as run:
     from vialign.tables.language import TEXTS
     from vialign.tables.signal import SIGNAL_SCORES
 
-    features = read_split_features(run.input.image_features, run.input.text_features, run.input.encoded)
+    device = device_of(run.config)
+    features = read_split_features(run.input.image_features, run.input.text_features, run.input.encoded, device)
     settings, seed = run.config.signal, run.config.seed
     kinds = ["random", *NEGATIVE_KINDS]
     pairs = build_pairs(read_table(run.input.texts, TEXTS), features.image_ids, kinds, settings.pairs, seed)

@@ -123,12 +123,9 @@ def named_backbone(folder: Path, about: About) -> BackboneConfig:
         None if name is None else str(safe_join(folder, name))
         for name in (said.definition, said.tokenizer, said.weights)
     )
-    return BackboneConfig(
-        architecture=said.architecture,
-        definition=definition,
-        tokenizer=tokenizer,
-        checkpoint=weights or said.checkpoint,
-    )
+    named: dict[str, Any] = {"definition": definition, "tokenizer": tokenizer, "checkpoint": weights or said.checkpoint}
+    named |= {field: value for field, value in about.contract.items() if field == "precision"}
+    return BackboneConfig(architecture=said.architecture, **named)
 
 
 def _weights(folder: Path, about: About, given: str | Path | None) -> str:

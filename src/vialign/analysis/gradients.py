@@ -86,7 +86,7 @@ def sample_losses(method: CurriculumMethod, data: SplitData, batch: Batch) -> Fl
     """
     images, texts = method.images(data, batch.images), method.texts(data, batch.texts)
     logits = method.logit_scale * method.scores(images, texts)
-    target = torch.arange(len(logits))
+    target = torch.arange(len(logits), device=logits.device)
     losses = (
         F.cross_entropy(logits, target, reduction="none") + F.cross_entropy(logits.T, target, reduction="none")
     ) / 2
@@ -107,7 +107,7 @@ def sample_gradients(
 ) -> Iterator[Float[Tensor, "row parameter"]]:
     """The gradient of each sample's loss, a block of samples at a time: one vectorised backward pass a block."""
     parameters = list(method.trainable().values())
-    for chosen in torch.eye(len(losses), dtype=losses.dtype).split(rows):
+    for chosen in torch.eye(len(losses), dtype=losses.dtype, device=losses.device).split(rows):
         parts = torch.autograd.grad(
             losses, parameters, chosen, retain_graph=True, allow_unused=True, is_grads_batched=True
         )

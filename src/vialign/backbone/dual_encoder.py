@@ -1,8 +1,8 @@
 """What every backbone does alike, whatever its towers are: pixels, tokens and embeddings behind the protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import open_clip
@@ -11,11 +11,16 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._pytree import tree_map_only
 
 from vialign.backbone.image_towers import ImageTower, TowerOutput
 from vialign.backbone.protocol import Tokens
 from vialign.backbone.tokenizers import TextTokenizer, to_tokens
+from vialign.device import autocast
 from vialign.errors import UserError
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,9 @@ class DualEncoder:
     `contract` names architecture, definition, activation and checkpoint; preprocessing and tokenizer are added here.
     """
 
+    precision: str = "float32"
+    """Number format of the towers' passes (`backbone.precision`); what they give is in single precision."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -135,6 +143,21 @@ class DualEncoder:
         self.model.to(device)
         return self
 
+    def in_precision(self, precision: str) -> "DualEncoder":
+        """Run the towers in another number format, which the contract then names; returns itself."""
+        self.precision = precision
+        if precision != "float32":
+            self.contract["precision"] = precision
+        return self
+
+    def _run(self, tower: Callable[Given, Found], *given: Given.args, **named: Given.kwargs) -> Found:
+        """What a tower gives in the backbone's precision, as single precision where that is a shorter one."""
+        if self.precision == "float32":
+            return tower(*given, **named)
+        with autocast(self.device, self.precision):
+            found = tower(*given, **named)
+        return tree_map_only(Tensor, Tensor.float, found)
+
     def preprocess(self, image: Image.Image) -> UInt8[Tensor, "3 height width"]:
         """open_clip's own resize and crop of a PIL image, as RGB bytes."""
         for step in self._steps:
@@ -148,18 +171,18 @@ class DualEncoder:
 
     def encode_image(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Pooled image embeddings, unit length."""
-        return functional.normalize(self._image.read(pixels, ()).pooled, dim=-1)
+        return functional.normalize(self._run(self._image.read, pixels, ()).pooled, dim=-1)
 
     def encode_trunk(self, trunk: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch dim"]:
         """Pooled image embeddings, unit length, from what the trunk gave."""
-        return functional.normalize(self._image.project_trunk(trunk), dim=-1)
+        return functional.normalize(self._run(self._image.project_trunk, trunk), dim=-1)
 
     def image_outputs(self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]) -> TowerOutput:
         """Pooled embeddings (unit length), the patches of several readouts (not normalised) and the trunk's output."""
         unknown = [name for name in readouts if name not in self.readouts]
         if unknown:
             raise ValueError(f"{self.contract['architecture']} has no readout {unknown[0]!r}, only {self.readouts}")
-        output = self._image.read(pixels, readouts)
+        output = self._run(self._image.read, pixels, readouts)
         return output._replace(pooled=functional.normalize(output.pooled, dim=-1))
 
     def image_tokens(
@@ -171,7 +194,7 @@ class DualEncoder:
 
     def attention_maps(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch head patch"] | None:
         """The tower's own attention of its pooled token to the patches; None where it has no such token."""
-        return self._image.attention_maps(pixels)
+        return self._run(self._image.attention_maps, pixels)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Ids, mask and character offsets; a text longer than the context keeps its first tokens, as in open_clip.
@@ -182,7 +205,7 @@ class DualEncoder:
 
     def encode_text(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch dim"]:
         """Pooled text embeddings, unit length, the same on cut ids as on the whole context."""
-        return functional.normalize(self._text.read(ids)[0], dim=-1)
+        return functional.normalize(self._run(self._text.read, ids)[0], dim=-1)
 
     def token_embeddings(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token width"]:
         """The text tower's own embedding of each token, before positions and layers."""
@@ -192,13 +215,13 @@ class DualEncoder:
         self, embeddings: Float[Tensor, "batch token width"], ids: Int[Tensor, "batch token"]
     ) -> Float[Tensor, "batch dim"]:
         """Pooled text embeddings, unit length, from token embeddings; differentiable."""
-        return functional.normalize(self._text.read(ids, embeddings)[0], dim=-1)
+        return functional.normalize(self._run(self._text.read, ids, embeddings)[0], dim=-1)
 
     def text_tokens(
         self, ids: Int[Tensor, "batch token"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch token state"]]:
         """Pooled embeddings (unit length) and token states (not normalised): see the protocol."""
-        pooled, states = self._text.read(ids)
+        pooled, states = self._run(self._text.read, ids)
         return functional.normalize(pooled, dim=-1), torch.cat([states, self._text.embed(ids)], dim=-1)
 
 

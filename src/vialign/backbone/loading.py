@@ -35,9 +35,9 @@ def load_backbone(config: BackboneConfig, seed: int = 0) -> DualEncoder:
     if config.architecture == BLIP:
         from vialign.backbone.blip import load_blip  # and with it transformers' model
 
-        return load_blip(config, seed)
+        return load_blip(config, seed).in_precision(config.precision)
     with reading(config.definition or config.architecture, "correct the definition"):
-        return _load(config, seed)
+        return _load(config, seed).in_precision(config.precision)
 
 
 def weights_file(config: BackboneConfig) -> Path | None:

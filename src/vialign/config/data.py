@@ -91,6 +91,12 @@ class BackboneConfig(Section):
     """`package` or `package-truthful` (the demo weights shipped with vialign, pretrained on captions whose relations
     are drawn blindly, or hold), a safetensors or pt file, an open_clip tag, or null for random weights (tests and
     budget measurements only)."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where tensors are in the stages that a GPU speeds up (docs/cluster.md); `auto` takes CUDA where there is any,
+    else the CPU. A change of it alone runs nothing again."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the towers' matrix products. What is compared, ranked or summed behind the towers is in single
+    precision: scores in half precision would tie, and a tie counts as wrong."""
     pretrain_captions: Literal["blind", "true"] = "blind"
     """Whether the relations in the captions of `snakemake pretrain_backbone` are drawn blindly or hold."""
     pretrain_from: str | None = None

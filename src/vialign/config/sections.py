@@ -3,6 +3,9 @@
 A name is a field of the configuration (`signal`) or, with dots, a part of one (`evaluation.reproduction`). Snakemake is
 told of each twice: by its digest, which is a parameter of the rule, and by a small file, which is an input of it and is
 written only when the section changes. So a change is seen by the digest and by modification times alone.
+
+Where something is computed must not change what is computed, so the device is no part of a section: any rule may read
+it, and a change of it runs nothing again.
 """
 
 import hashlib
@@ -21,6 +24,8 @@ from vialign.files.artifacts import write_text
 Model = TypeVar("Model", bound=BaseModel)
 STAMPS = "config"
 """The folder of the files, inside the results."""
+WHERE = "backbone.device"
+"""What says where and not what: left out of its section, and free to every rule."""
 
 
 def section_text(tree: Mapping[str, Any], name: str) -> str:
@@ -33,6 +38,9 @@ def section_text(tree: Mapping[str, Any], name: str) -> str:
         if not isinstance(part, Mapping) or key not in part:
             raise ValueError(f"the configuration has no section `{name}`")
         part = part[key]
+    section, _, field = WHERE.rpartition(".")
+    if name == section:
+        part = {key: value for key, value in part.items() if key != field}
     return json.dumps(part, sort_keys=True, indent=1) + "\n"
 
 
@@ -76,19 +84,19 @@ class Reads:
         """Raises UndeclaredSection where nothing of `name` is declared."""
         if name in self.names:
             self.seen.add(name)
-        elif not self.some(name):
+        elif name != WHERE and not self.some(name):
             raise UndeclaredSection(
                 f"rule {self.rule} read `{name}` of the configuration without declaring it, so a change of it would "
                 f'not run the rule again; add "{name}" to section(...) of that rule in workflow/rules'
             )
 
     def some(self, name: str) -> bool:
-        """Whether a part of `name` is declared."""
-        return any(declared.startswith(f"{name}.") for declared in self.names)
+        """Whether a part of `name` may be read."""
+        return any(free.startswith(f"{name}.") for free in {*self.names, WHERE})
 
 
 def behind_wall(config: Config, reads: Reads) -> Config:
-    """The configuration with its declared sections alone: reading another raises UndeclaredSection.
+    """The configuration with its declared sections, and the device, alone: reading another raises UndeclaredSection.
 
     It is a Config to whoever takes one, with its properties and `model_copy`. A rule that declares every section gets
     the configuration itself.
@@ -117,7 +125,7 @@ def _walled(model: Model, reads: Reads, at: str) -> Model:
     kept = {}
     for field in type(model).model_fields:
         value = getattr(model, field)
-        if f"{at}{field}" in reads.names:
+        if f"{at}{field}" in reads.names or f"{at}{field}" == WHERE:
             kept[field] = value
         elif reads.some(f"{at}{field}"):
             kept[field] = _walled(value, reads, f"{at}{field}.")

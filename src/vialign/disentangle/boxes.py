@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vialign.device import to_device
 from vialign.features.boxes import box_coverage, object_labels
 from vialign.features.pixels import boxes_in_crop
 from vialign.random import generator
@@ -31,6 +32,10 @@ class BoxTargets:
     def index(self, positions: Tensor) -> "BoxTargets":
         """The targets of the images at these positions."""
         return replace(self, coverage=self.coverage[positions], label=self.label[positions])
+
+    def to(self, device: torch.device) -> "BoxTargets":
+        """The same on a device."""
+        return replace(self, coverage=to_device(self.coverage, device), label=to_device(self.label, device))
 
 
 def told_boxes(objects: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:

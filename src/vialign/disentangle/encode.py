@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from vialign.device import CPU, to_device
 from vialign.disentangle.caption_data import require_tokens
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import Path as ReadingPath
@@ -30,10 +31,13 @@ Module = TypeVar("Module", bound=nn.Module)
 def encode_images(
     visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
 ) -> Prototypes:
-    """Prototypes of every image of a split, in its order; maps only with `keep_maps`, since they are the bulk."""
-    blocks = []
+    """Prototypes of every image of a split, in its order; maps only with `keep_maps`, since they are the bulk.
+
+    The disentangler runs where it is; what it gives comes back to the CPU.
+    """
+    blocks, device = [], visual.mean.device
     for start in track(range(0, len(features.ids), batch), "image prototypes"):
-        block = visual(features.patches(start, min(start + batch, len(features.ids))))
+        block = visual(to_device(features.patches(start, min(start + batch, len(features.ids))), device)).to(CPU)
         maps = block.maps if keep_maps else None
         blocks.append(Prototypes(block.features, block.mass, maps, block.moments))
     return Prototypes.concatenate(blocks)
@@ -49,8 +53,10 @@ def encode_texts(
 ) -> Phrases:
     """Phrase units of every text of a split, in its order; `units` (UNITS) is the parser's reading.
 
-    Without `units` the main path is alone. Token assignments are dropped. Raises UserError when a text has no token.
+    Without `units` the main path is alone. Token assignments are dropped. The disentangler runs where it is; what it
+    gives comes back to the CPU. Raises UserError when a text has no token.
     """
+    device = text.mean.device
     by_text = None if units is None else {key: block for key, block in units.groupby("text_id", sort=False)}
     blocks = []
     for start in track(range(0, len(features.ids), batch), "phrase units"):
@@ -61,9 +67,9 @@ def encode_texts(
         structure = None
         if by_text is not None and units is not None:
             found = [by_text[key] for key in ids if key in by_text]
-            structure = align_units(pd.concat(found) if found else units.iloc[:0], ids, offsets, mask)
-        block = text(states, mask, structure, path)
-        blocks.append(replace(block, assign=None))
+            structure = align_units(pd.concat(found) if found else units.iloc[:0], ids, offsets, mask).to(device)
+        block = text(to_device(states, device), to_device(mask, device), structure, path)
+        blocks.append(replace(block, assign=None).to(CPU))
     return Phrases.concatenate(blocks)
 
 

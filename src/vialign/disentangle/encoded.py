@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vialign.device import CPU
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.files.artifacts import read_tensors, write_tensors
 
@@ -41,9 +42,16 @@ def as_stored(prototypes: Prototypes) -> Prototypes:
 class StoredPrototypes(Prototypes):
     """Prototypes in a mapped file, features in half precision: `index` reads its rows alone, in single precision."""
 
+    where: torch.device = CPU
+    """Where `index` brings them."""
+
+    def bound_for(self, device: torch.device) -> "StoredPrototypes":
+        """The same file, whose rows come to `device`."""
+        return replace(self, where=device)
+
     def index(self, positions: Tensor | slice) -> Prototypes:
         """The prototypes of the images at `positions`, in that order, in single precision."""
-        taken = self.taken(positions)
+        taken = self.taken(positions).to(self.where)
         return Prototypes(_unit(taken.features), taken.mass, None, taken.moments)
 
 
@@ -53,10 +61,16 @@ class StoredPhrases(Phrases):
 
     geometry: Float[Tensor, "batch unit"] | None = None
     """The length of `direction`, which half precision keeps apart."""
+    where: torch.device = CPU
+    """Where `index` brings them."""
+
+    def bound_for(self, device: torch.device) -> "StoredPhrases":
+        """The same file, whose rows come to `device`."""
+        return replace(self, where=device)
 
     def index(self, positions: Tensor | slice) -> Phrases:
         """The phrases of the texts at `positions`, in that order, as float32 and int64."""
-        taken = self.taken(positions)
+        taken = self.taken(positions).to(self.where)
         direction = None
         if taken.direction is not None and taken.geometry is not None:
             direction = _unit(taken.direction) * taken.geometry.float()[..., None]

@@ -84,4 +84,5 @@ def relation_loss(prototypes: Prototypes, phrases: Phrases, scale: Float[Tensor,
         return phrases.direction.sum() * 0
     logits = scale * direction @ forward[told].T
     reversed_own = scale * (direction * backward[told]).sum(dim=-1, keepdim=True)
-    return functional.cross_entropy(torch.cat([logits, reversed_own], dim=1), torch.arange(len(direction)))
+    own = torch.arange(len(direction), device=direction.device)
+    return functional.cross_entropy(torch.cat([logits, reversed_own], dim=1), own)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from vialign.device import to_device
 from vialign.progress import track
 
 if TYPE_CHECKING:
@@ -88,16 +89,18 @@ FITTED_MOVES = ("flip", "shift")
 
 @torch.no_grad()
 def patches_of(backbone: "Backbone", pixels: Pixels, readout: str, batch: int = 32) -> Float[Tensor, "image patch dim"]:
-    """Patch tokens of pixels in memory, in half precision as the feature store keeps them."""
+    """Patch tokens of pixels in memory, in half precision as the feature store keeps them; on the CPU."""
     blocks = track(pixels.split(batch), "patches of moved images", total=-(-len(pixels) // batch))
-    return torch.cat([backbone.image_tokens(backbone.normalise(block), readout)[1].half() for block in blocks])
+    shown = (backbone.normalise(to_device(block, backbone.device)) for block in blocks)
+    return torch.cat([backbone.image_tokens(block, readout)[1].half().cpu() for block in shown])
 
 
 @torch.no_grad()
 def attention_of(backbone: "Backbone", pixels: Pixels, batch: int = 32) -> Float[Tensor, "image head patch"] | None:
     """The pooled token's attention to the patches; None, with a line that says so, where the tower has none."""
-    blocks = [backbone.attention_maps(backbone.normalise(block)) for block in pixels.split(batch)]
-    found = [block for block in blocks if block is not None]
+    shown = (backbone.normalise(to_device(block, backbone.device)) for block in pixels.split(batch))
+    blocks = [backbone.attention_maps(block) for block in shown]
+    found = [block.cpu() for block in blocks if block is not None]
     if len(found) < len(blocks):
         print("the image tower has no pooled token whose attention could be read: that reference is left out")
         return None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vialign.config.disentangle import TextConfig, VisualConfig
+from vialign.device import CPU
 from vialign.disentangle.boxes import told_boxes
 from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.measured import Measured
@@ -120,12 +121,12 @@ def unboxed(inputs: VisualInputs, texts: "TextFeatures") -> VisualInputs:
 
 
 def fit_and_measure_visual(
-    inputs: VisualInputs, config: VisualConfig, *, domain: str, seed: int
+    inputs: VisualInputs, config: VisualConfig, *, domain: str, seed: int, device: torch.device = CPU
 ) -> tuple[VisualDisentangler, Measured, pd.DataFrame]:
     """Fit the dictionary on `train` and measure it on `selection`: the module, its measures and the fit's log.
 
     With boxes the fit is guided by purity and by the labels' embeddings. A data set without boxes is fitted on
-    reconstruction, sparsity, stability and its own captions instead.
+    reconstruction, sparsity, stability and its own captions instead. `device` is where the fit takes its steps.
     """
     visual, log = fit_visual(
         inputs.patches["train"],
@@ -138,6 +139,7 @@ def fit_and_measure_visual(
         inputs.moved["train"],
         inputs.captions,
         inputs.resize_mode,
+        device,
     )
     measured = visual_quality(
         visual,
@@ -168,10 +170,12 @@ def fit_and_measure_text(
     seed: int,
     backbone: "Backbone | None" = None,
     nlp: "Language | None" = None,
+    device: torch.device = CPU,
 ) -> tuple[TextDisentangler, Measured, pd.DataFrame]:
     """Fit the phrase units on `train` and measure all paths against `gold` units (none: no rows) of `selection`.
 
-    With `backbone` and `nlp` some captions are read again with typos, and the gate is fitted.
+    With `backbone` and `nlp` some captions are read again with typos, and the gate is fitted. `device` is where the fit
+    takes its steps.
     """
     frame = texts["train"].set_index("text_id").loc[features["train"].ids]
     position = pd.Series(range(len(image_ids)), index=image_ids)
@@ -180,7 +184,8 @@ def fit_and_measure_text(
     typed = None
     if backbone is not None and nlp is not None:
         typed = type_captions(frame.reset_index(), units["train"], captions, config, backbone, nlp, seed)
-    text, log = fit_text(features["train"], units["train"], image_of_text, prototypes, config, seed, captions, typed)
+    told = features["train"], units["train"], image_of_text, prototypes
+    text, log = fit_text(*told, config, seed, captions, typed, device)
     if gold.empty:
         return text, Measured(domain, seed), log
     return text, text_quality(text, features["selection"], gold, units["selection"], domain, seed), log

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vialign.config.disentangle import TextConfig, fixed
 from vialign.contrastive import contrastive_loss
+from vialign.device import CPU, to_device
 from vialign.disentangle import losses
 from vialign.disentangle.caption_data import CaptionData, TypedCaptions, cut, read_captions
 from vialign.disentangle.gate import GateEvidence, fit_gate, gate_evidence
@@ -42,13 +43,14 @@ def fit_text(
     seed: int,
     captions: Int[Tensor, "caption"] | None = None,
     typed: TypedCaptions | None = None,
+    device: torch.device = CPU,
 ) -> tuple[TextDisentangler, pd.DataFrame]:
     """Fit the phrase units on the captions of a split, then the gate.
 
     `units` (UNITS) is the parser's reading, the soft target of the main path; captions that it could not read do not
     count there. `image_of_text` gives each text's position in `prototypes`. `captions` are the positions of the true
     captions among the texts; all texts when not given (negatives must not be among them). Without `typed` the gate
-    stays as `config.confidence` makes it.
+    stays as `config.confidence` makes it. The steps are taken on `device`; the disentangler starts and ends on the CPU.
 
     The log has one row a step: `step`, `loss` and every unweighted term. Raises UserError when a caption has no token,
     ValueError when sizes disagree or there are fewer than two images.
@@ -67,9 +69,10 @@ def fit_text(
         data = data.joined(typed.captions)
         picked = with_share(len(rows), len(typed.rows), config.typed_share)
         rows = np.concatenate([rows, typed.rows.numpy()])
-    text = unfitted(data, config, prototypes.features.shape[-1], seed)
-    scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
-    sharpness = nn.Parameter(torch.tensor(math.log(_SCALE)))
+    text = unfitted(data, config, prototypes.features.shape[-1], seed).to(device)
+    prototypes = prototypes.to(device)
+    scale = nn.Parameter(torch.tensor(math.log(_SCALE), device=device))
+    sharpness = nn.Parameter(torch.tensor(math.log(_SCALE), device=device))
 
     def paired(images: Tensor, reading: Reading, mask: Tensor, structure: TokenStructure) -> dict[str, Tensor]:
         decided = text.decide(_detached(reading.distributions), mask, structure)
@@ -82,6 +85,7 @@ def fit_text(
 
     batches = _batches(rng, image_of_text[torch.from_numpy(rows)].numpy(), config.batch, picked)
     log = _optimise(text, data, batches, paired, [scale, sharpness], config, rng)
+    text = text.to(CPU)
     if typed is not None:
         set_gate(text, typed.gate, seed)
     return text.eval().requires_grad_(False), log
@@ -122,7 +126,11 @@ def _optimise(
     config: TextConfig,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Adam on the structure's terms and on those that `paired` adds; `further` are parameters of the losses alone."""
+    """Adam on the structure's terms and on those that `paired` adds; `further` are parameters of the losses alone.
+
+    The captions stay where they are; what a step reads of them comes to where the disentangler is.
+    """
+    device = text.mean.device
     fitted = [parameter for parameter in text.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam([*fitted, *further], lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fixed(config.steps))
@@ -132,9 +140,10 @@ def _optimise(
     for step in track(range(fixed(config.steps)), "fit phrase units"):
         images, picked = next(batches)
         length = int(data.mask[picked].any(dim=0).nonzero().max()) + 1
-        states, mask = data.states[picked, :length].float(), data.mask[picked, :length]
-        structure = cut(data.structure.taken(picked), length)
-        reading = text.read(_disturb(states, mean, spread, config, rng), mask)
+        states = _disturb(data.states[picked, :length].float(), mean, spread, config, rng)
+        mask = to_device(data.mask[picked, :length], device)
+        structure = cut(data.structure.taken(picked), length).to(device)
+        reading = text.read(to_device(states, device), mask)
         terms = structure_losses(reading, mask, structure, config.label_smoothing)
         terms |= paired(images, reading, mask, structure)
         loss = torch.stack([value * float(getattr(config, name)) for name, value in terms.items()])

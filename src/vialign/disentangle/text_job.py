@@ -3,6 +3,7 @@
 import pandas as pd
 
 from vialign.backbone import load_backbone
+from vialign.device import device_of, within_memory
 from vialign.disentangle import encode_images, load_visual, save_text
 from vialign.disentangle.stage import fit_and_measure_text, measure_typos
 from vialign.features import read_images, read_texts
@@ -14,13 +15,16 @@ from vialign.tables.data import CAPTIONS
 from vialign.tables.language import QUALITY, SPANS, TEXTS, UNITS
 
 
+@within_memory("text.batch")
 def fit_units(run: Run) -> None:
     """The phrase units of a run: fitted, measured and written."""
-    visual = load_visual(run.input.visual)
+    device = device_of(run.config)
+    visual = load_visual(run.input.visual).to(device)
     texts = {split: read_table(run.input[f"{split}_texts"], TEXTS) for split in ("train", "selection")}
     images = read_images(run.input.train_images)
     gold = gold_units(read_table(run.input.captions, CAPTIONS), texts["selection"])
-    backbone, nlp = load_backbone(run.config.backbone, run.config.seed), load_pipeline(run.input.pipeline)
+    backbone = load_backbone(run.config.backbone, run.config.seed).to(device)
+    nlp = load_pipeline(run.input.pipeline)
     domain, seed = run.config.name, run.config.seed
     text, measured, log = fit_and_measure_text(
         encode_images(visual, images),
@@ -34,6 +38,7 @@ def fit_units(run: Run) -> None:
         nlp=nlp,
         domain=domain,
         seed=seed,
+        device=device,
     )
     spans = measure_typos(text, texts["selection"], gold, backbone, nlp, run.config.text, domain=domain, seed=seed)
     print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())

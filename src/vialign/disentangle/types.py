@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vialign.device import to_device
+
 NONE, ENTITY, ATTRIBUTE, RELATION = range(4)
 """Kinds of a token or unit; `vialign.tables.language.UNIT_KINDS` in order, after none."""
 
@@ -24,7 +26,11 @@ class _Batch:
 
     def to(self: Items, device: torch.device | str) -> Items:
         """The same items on `device`."""
-        return self._map(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: to_device(tensor, torch.device(device)))
+
+    def bound_for(self: Items, device: torch.device) -> Items:
+        """The same items, of which those that are asked for by `index` come to `device`."""
+        return self.to(device)
 
     @classmethod
     def concatenate(cls: type[Items], blocks: list[Items]) -> Items:
@@ -37,7 +43,9 @@ class _Batch:
 
     def _map(self: Items, change: Callable[[Tensor], Tensor]) -> Items:
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return type(self)(**{name: None if value is None else change(value) for name, value in values.items()})
+        return type(self)(
+            **{name: change(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vialign.config.disentangle import VisualConfig, fixed
 from vialign.contrastive import contrastive_loss
+from vialign.device import CPU, to_device
 from vialign.disentangle import losses
 from vialign.disentangle.boxes import BoxTargets, box_targets
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
@@ -58,6 +59,7 @@ def fit_visual(
     moved: Mapping[str, PatchSource] | None = None,
     captions: Float[Tensor, "image caption dim"] | None = None,
     resize_mode: str = "shortest",
+    device: torch.device = CPU,
 ) -> tuple[VisualDisentangler, pd.DataFrame]:
     """Fit the dictionary on a split; what is not given drops its loss term, and the log shows it as missing.
 
@@ -66,6 +68,7 @@ def fit_visual(
     embedding. `moved` holds the patches of the same rows after each of `FITTED_MOVES` (stability). `captions` are unit
     text embeddings of the images' captions, for a local contrastive loss that needs no boxes. `resize_mode` is the
     backbone's. Where the config says `auto` the sizes follow from the boxes and the images (`sized_visual`).
+    The steps are taken on `device`; the dictionary starts and ends on the CPU.
 
     The log has one row a step: `step`, `loss` and every unweighted term, missing where it did not apply. Raises
     ValueError when sizes disagree or a label has no embedding.
@@ -89,7 +92,8 @@ def fit_visual(
     seed_torch(seed, "fit_visual")
     visual = VisualDisentangler.from_config(config, data.patches.shape[-1], grid)
     _initialise(visual, data, seed)
-    scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
+    visual, data = visual.to(device), data.to(device)
+    scale = nn.Parameter(torch.tensor(math.log(_SCALE), device=device))
     optimiser = torch.optim.Adam([*visual.parameters(), scale], lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fixed(config.steps))
     log = []
@@ -103,7 +107,7 @@ def fit_visual(
         optimiser.step()
         schedule.step()
         log.append({"step": step, "loss": loss.item()} | {name: value.item() for name, value in terms.items()})
-    return visual.eval().requires_grad_(False), pd.DataFrame(log).reindex(columns=["step", "loss", *_WEIGHT_OF])
+    return visual.to(CPU).eval().requires_grad_(False), pd.DataFrame(log).reindex(columns=["step", "loss", *_WEIGHT_OF])
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,15 @@ class _Data:
     moved: dict[str, tuple[Tensor, Tensor]]
     """By loss term: patches of the moved images, and where each patch has gone."""
     captions: Float[Tensor, "image caption dim"] | None
+
+    def to(self, device: torch.device) -> "_Data":
+        """The same on a device."""
+
+        def put(tensor: Any) -> Any:
+            return None if tensor is None else to_device(tensor, device)
+
+        moved = {name: (put(patches), put(places)) for name, (patches, places) in self.moved.items()}
+        return _Data(put(self.patches), self.targets.to(device), put(self.embeddings), moved, put(self.captions))
 
 
 def _centred_labels(labels: list[str], embeddings: dict[str, Tensor] | None) -> Tensor | None:

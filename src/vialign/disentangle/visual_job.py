@@ -6,6 +6,7 @@ import pandas as pd
 
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
+from vialign.device import device_of, within_memory
 from vialign.disentangle import save_visual
 from vialign.disentangle.stage import fit_and_measure_visual, read_visual
 from vialign.features import read_images, read_texts
@@ -15,9 +16,11 @@ from vialign.tables.data import IMAGES, OBJECTS
 from vialign.tables.language import QUALITY
 
 
+@within_memory("visual.batch")
 def fit_prototypes(run: Run) -> None:
     """The visual prototypes of a run: fitted, measured and written."""
-    backbone = load_backbone(run.config.backbone, run.config.seed)
+    device = device_of(run.config)
+    backbone = load_backbone(run.config.backbone, run.config.seed).to(device)
     inputs = read_visual(
         backbone,
         read_table(run.input.images, IMAGES),
@@ -29,7 +32,7 @@ def fit_prototypes(run: Run) -> None:
         run.config.seed,
     )
     visual, measured, log = fit_and_measure_visual(
-        inputs, run.config.visual, domain=run.config.name, seed=run.config.seed
+        inputs, run.config.visual, domain=run.config.name, seed=run.config.seed, device=device
     )
     print(pd.concat([log.head(1), log.iloc[len(log) // 2 : len(log) // 2 + 1], log.tail(1)]).to_string())
     print(f"{visual.foreground} atoms, {visual.prototypes} prototypes an image, {len(log)} steps")

@@ -27,13 +27,13 @@ def object_labels(objects: pd.DataFrame) -> pd.Series:
 
 @torch.no_grad()
 def embed_labels(labels: Iterable[str], backbone: "Backbone", batch: int = 256) -> dict[str, Tensor]:
-    """The unit text embedding of every distinct label, said with its article ("a red circle")."""
+    """The unit text embedding, on the CPU, of every distinct label, said with its article ("a red circle")."""
     distinct = sorted(set(labels))
     embedded: dict[str, Tensor] = {}
     for start in range(0, len(distinct), batch):
         block = distinct[start : start + batch]
-        vectors = backbone.encode_text(backbone.tokenize([object_phrase(label, []) for label in block]).ids)
-        embedded |= dict(zip(block, vectors, strict=True))
+        ids = backbone.tokenize([object_phrase(label, []) for label in block]).ids.to(backbone.device)
+        embedded |= dict(zip(block, backbone.encode_text(ids).cpu(), strict=True))
     return embedded
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from vialign.device import to_device
 from vialign.errors import UserError
 from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import load_pixels
@@ -64,7 +65,7 @@ def extract_images(
                 next(starts)
                 loaded = load_pixels(part, folders, backbone)
                 with torch.inference_mode():
-                    found = backbone.image_outputs(backbone.normalise(loaded.to(backbone.device)), (readout,))
+                    found = backbone.image_outputs(backbone.normalise(to_device(loaded, backbone.device)), (readout,))
                 values = {"pooled": _single(found.pooled), "patches": _half(found.patches[readout])}
                 if found.trunk is not None:
                     values["trunk"] = _single(found.trunk)
@@ -131,7 +132,7 @@ def _encode(backbone: "Backbone", texts: list[str]) -> tuple["Tokens", *tuple[np
     tokens = backbone.tokenize(texts)
     length = tokens.mask.sum(dim=1) + 2
     with torch.inference_mode():
-        pooled, states = backbone.text_tokens(tokens.ids.to(backbone.device))
+        pooled, states = backbone.text_tokens(to_device(tokens.ids, backbone.device))
     present = torch.arange(tokens.ids.shape[1]) < length[:, None]
     states = states * present[..., None].to(states)
     own = tokens.ids.numpy(), _half(states), tokens.mask.numpy(), tokens.offsets.numpy()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vialign.backbone import Backbone, load_backbone
 from vialign.data.folders import image_folders
+from vialign.device import device_of, within_memory
 from vialign.features import extract_images, extract_texts
 from vialign.files.artifacts import read_provenance, read_table
 from vialign.stage import Run
@@ -12,9 +13,10 @@ from vialign.tables.data import IMAGES
 from vialign.tables.language import TEXTS
 
 
+@within_memory("features.batch")
 def extract_split(run: Run) -> None:
     """The features of one split."""
-    backbone = load_backbone(run.config.backbone, run.config.seed)
+    backbone = load_backbone(run.config.backbone, run.config.seed).to(device_of(run.config))
     _extract_images(run, backbone)
     texts = read_table(run.input.texts, TEXTS)
     cut = extract_texts(backbone, texts, run.output.texts, **_sizes(run), provenance=run.provenance)
@@ -23,9 +25,10 @@ def extract_split(run: Run) -> None:
         print(f"vialign: {cut} of {len(texts)} texts are longer than {most} tokens and are cut off", file=sys.stderr)
 
 
+@within_memory("features.batch")
 def extract_split_images(run: Run) -> None:
     """The features of a split that has no texts."""
-    _extract_images(run, load_backbone(run.config.backbone, run.config.seed))
+    _extract_images(run, load_backbone(run.config.backbone, run.config.seed).to(device_of(run.config)))
 
 
 def _sizes(run: Run) -> dict[str, int]:

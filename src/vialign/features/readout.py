@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from vialign.config.data import FeaturesConfig
 from vialign.data.base import object_phrase
+from vialign.device import within_memory
 from vialign.errors import UserError
 from vialign.features.pixels import boxes_in_crop, load_pixels
 from vialign.progress import track
@@ -39,6 +40,7 @@ class ReadoutChoice:
     """Rows of `QUALITY`; none where nothing could be measured."""
 
 
+@within_memory("features.batch")
 def choose_readout(
     config: FeaturesConfig,
     backbone: "Backbone",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vialign.features.facts import BackboneFacts
 
 if TYPE_CHECKING:
+    from vialign.device import OnDevice
     from vialign.methods.inputs import Words
     from vialign.methods.objective import SplitData
 
@@ -81,7 +82,7 @@ class WordGrounding(nn.Module):
     @torch.no_grad()
     def fit(
         self,
-        words: "Float[Tensor, 'text width'] | Words",
+        words: "Float[Tensor, 'text width'] | Words | OnDevice",
         images: Float[Tensor, "image dim"],
         captions: Int[Tensor, "caption"],
         image_of_caption: Int[Tensor, "caption"],
@@ -96,8 +97,8 @@ class WordGrounding(nn.Module):
         # A number that never changes says nothing, and must not be divided by.
         deviation = torch.where(deviation > 1e-6, deviation, 1.0)
         target = images.double() - images.double().mean(dim=0)
-        gram = self.ridge * len(captions) * torch.eye(len(mean), dtype=torch.float64)
-        moment = torch.zeros(len(mean), images.shape[1], dtype=torch.float64)
+        gram = self.ridge * len(captions) * torch.eye(len(mean), dtype=torch.float64, device=mean.device)
+        moment = gram.new_zeros(len(mean), images.shape[1])
         for part, owner in zip(parts, image_of_caption.split(_ROWS), strict=True):
             standardised = (words[part].double() - mean) / deviation
             gram += standardised.T @ standardised

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from vialign.device import device_of
 from vialign.disentangle import encode_images, load_visual
 from vialign.disentangle.prototype_quality import random_atoms
 from vialign.features import read_images
@@ -22,15 +23,16 @@ def score_controls(run: Run) -> None:
     and goes over the patches here: nothing of it is stored.
     """
     files, config, seed = run.input, run.config.signal, run.config.seed
+    device = device_of(run.config)
     pairs = read_table(files.scores, SIGNAL_SCORES)[PAIR_COLUMNS]
     splits = {
-        "diagnosis": read_split_features(files.image_features, files.text_features, files.encoded),
+        "diagnosis": read_split_features(files.image_features, files.text_features, files.encoded, device),
         "calibration": read_split_features(
-            files.calibration_image_features, files.calibration_text_features, files.calibration_encoded
+            files.calibration_image_features, files.calibration_text_features, files.calibration_encoded, device
         ),
     }
     images = {"diagnosis": files.image_features, "calibration": files.calibration_image_features}
-    unfitted = random_atoms(load_visual(files.visual), seed)
+    unfitted = random_atoms(load_visual(files.visual), seed).to(device)
     drawn = build_pairs(
         read_table(files.calibration_texts, TEXTS), splits["calibration"].image_ids, ["random"], config.pairs, seed
     )
@@ -39,7 +41,7 @@ def score_controls(run: Run) -> None:
         features = splits
         if control != SHUFFLED:
             features = {
-                split: replace(found, prototypes=encode_images(unfitted, read_images(images[split])))
+                split: replace(found, prototypes=encode_images(unfitted, read_images(images[split])).to(device))
                 for split, found in splits.items()
             }
         args = pairs, features["diagnosis"], drawn, features["calibration"]

@@ -94,7 +94,7 @@ class BlindDriver:
             drawn = self.values[torch.randint(len(self.values), (count,), generator=generator)]
         else:
             drawn = self.other(s_global, s_local, same).detach().flatten()[torch.randperm(count, generator=generator)]
-        return drawn.reshape(s_global.shape).to(s_global.dtype)
+        return drawn.reshape(s_global.shape).to(s_global)
 
 
 def oracle(

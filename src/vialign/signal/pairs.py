@@ -181,7 +181,7 @@ def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalCo
                     dim=1,
                 )
             )
-    values = torch.cat(parts).double().numpy() if parts else np.empty((0, 4))
+    values = torch.cat(parts).cpu().double().numpy() if parts else np.empty((0, 4))
     columns = pd.DataFrame(values, columns=["s_global", "s_local", "s_local_plain", "local_entropy"], index=pairs.index)
     return pd.concat([pairs[PAIR_COLUMNS], columns], axis=1)
 

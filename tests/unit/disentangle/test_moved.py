@@ -58,6 +58,8 @@ def test_a_crop_zooms_into_the_centre():
 class FakeBackbone:
     """Patches are mean colours; attention is the brightness of a patch, or none."""
 
+    device = torch.device("cpu")
+
     def __init__(self, attends):
         self.attends = attends
 

@@ -28,6 +28,7 @@ class SpeakingBackbone:
     """Embeds a text as a unit vector that tells its length, so that what was said can be heard."""
 
     dimension, resize_mode, contract = DIMENSION, "shortest", {"architecture": "speaking"}
+    device = torch.device("cpu")
 
     def tokenize(self, texts):
         return SimpleNamespace(ids=torch.tensor([[len(text)] for text in texts]))

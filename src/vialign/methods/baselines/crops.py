@@ -91,7 +91,7 @@ def crops(pixels: Tensor, grid: int) -> list[Tensor]:
     """
     height, width = pixels.shape[-2:]
     tall, wide = height // 2, width // 2
-    places = torch.linspace(0, 1, grid).tolist() if grid > 1 else [0.5]
+    places = torch.linspace(0, 1, grid, device="cpu").tolist() if grid > 1 else [0.5]
     views = [pixels]
     for down in places:
         for right in places:

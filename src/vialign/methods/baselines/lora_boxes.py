@@ -16,6 +16,7 @@ from torch import Tensor
 from vialign.config.experiment import Config
 from vialign.contrastive import contrastive_loss
 from vialign.data.base import object_phrase
+from vialign.device import to_device
 from vialign.disentangle.losses import alignment_loss
 from vialign.methods.baselines.local_lora import LocalLora
 from vialign.methods.objective import Batch, SplitData
@@ -57,7 +58,7 @@ class LoraBoxes(LocalLora):
         regions = F.normalize((targets.coverage @ patches)[labelled], dim=-1)
         said, label = torch.unique(targets.label[labelled], return_inverse=True)
         phrases = [object_phrase(targets.labels[place], []) for place in said.tolist()]
-        words = self.encode_by_length(self.backbone.tokenize(phrases).ids)
+        words = self.encode_by_length(to_device(self.backbone.tokenize(phrases).ids, patches.device))
         return alignment_loss(regions, label, words, torch.tensor(self.logit_scale))
 
 

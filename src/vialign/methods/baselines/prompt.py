@@ -54,7 +54,7 @@ def widen(mask: Float[Tensor, "*masks token token"], count: int) -> Float[Tensor
     source[0] = 0
     wider = mask[..., source[:, None], source]
     if bool(mask[..., 0, 1].isneginf().all()):
-        wider[..., : 1 + count, : 1 + count] += torch.full((1 + count, 1 + count), -math.inf).triu(1).to(mask)
+        wider[..., : 1 + count, : 1 + count] += mask.new_full((1 + count, 1 + count), -math.inf).triu(1)
     return wider
 
 

@@ -38,12 +38,11 @@ class TipAdapter(CosineMethod):
 
     def begin(self, data: SplitData) -> None:
         """Keep pairs of the training split: as many as there is room for, of images that have a caption."""
-        owner = data.image_of_text[data.captions]
+        owner = data.image_of_text[data.captions].to(self.keys.device)
         images, counts = torch.unique(owner, return_counts=True)
         total = torch.zeros_like(data.image_pooled).index_add(0, owner, data.text_pooled[data.captions])
-        places = (
-            torch.linspace(0, len(images) - 1, min(len(images), len(self.keys)), dtype=torch.float64).round().long()
-        )
+        even = torch.linspace(0, len(images) - 1, min(len(images), len(self.keys)), dtype=torch.float64, device="cpu")
+        places = even.round().long().to(images.device)
         kept = images[places]
         self.keys.zero_()[: len(kept)] = data.image_pooled[kept]
         self.values.zero_()[: len(kept)] = total[kept] / counts[places, None]

@@ -170,13 +170,13 @@ class Uniter(Objective):
         """Matches of the images at these positions with all of these texts."""
         count = len(texts["said"])
         left = select(images, rows.repeat_interleave(count))
-        right = select(texts, torch.arange(count).repeat(len(rows)))
+        right = select(texts, torch.arange(count, device=rows.device).repeat(len(rows)))
         return self._match(self.together(left, right, every=False)).view(len(rows), count)
 
     def _text_blocks(self, images: Side, texts: Side) -> Iterator[tuple[Tensor, Side]]:
         """Positions of texts, shortest first, and what of them is read in the transformer."""
         said = texts["said"]
-        longest = (said * torch.arange(1, said.shape[1] + 1)).amax(dim=1)
+        longest = (said * torch.arange(1, said.shape[1] + 1, device=said.device)).amax(dim=1)
         for chosen in longest.argsort(stable=True).split(max(1, self._pairs(images, said) // _IMAGES)):
             cut = max(1, int(longest[chosen].max()))
             yield chosen, {"words": texts["words"][chosen, :cut], "said": said[chosen, :cut]}
@@ -184,7 +184,7 @@ class Uniter(Objective):
     def _image_blocks(self, images: Side, texts: Side) -> tuple[Tensor, ...]:
         """Positions of images, so many that their pairs with all of these texts make a block."""
         size = max(1, self._pairs(images, texts["said"]) // len(texts["said"]))
-        return torch.arange(len(images["pooled"])).split(size)
+        return torch.arange(len(images["pooled"]), device=images["pooled"].device).split(size)
 
     def _pairs(self, images: Side, said: Tensor) -> int:
         """Pairs of a block when texts are that long."""

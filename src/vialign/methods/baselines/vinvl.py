@@ -107,6 +107,8 @@ class Vinvl(Objective):
 
     def _mixed(self, local: Tensor, pooled: Tensor, any_marked: Tensor) -> Tensor:
         """An image without a region has its pooled cosine alone."""
+        kind = torch.promote_types(pooled.dtype, local.dtype)
+        pooled, local = pooled.to(kind), local.to(kind)
         return torch.where(any_marked, torch.lerp(pooled, local, self.local_share.sigmoid()), pooled)
 
 
@@ -115,7 +117,8 @@ def matches_by_block(
 ) -> Iterator[tuple[Int[Tensor, "block"], Float[Tensor, "block text region word"]]]:
     """Positions of some images, and the cosines of their regions with all words, until every image had its turn."""
     numbers = regions.shape[1] * words.shape[0] * words.shape[1]
-    for rows in torch.arange(len(regions)).split(max(1, _BLOCK // max(1, numbers))):
+    every = torch.arange(len(regions), device=regions.device)
+    for rows in every.split(max(1, _BLOCK // max(1, numbers))):
         own = regions[rows]
         matches = (own.flatten(0, 1) @ words.flatten(0, 1).T).view(*own.shape[:2], *words.shape[:2])
         yield rows, matches.transpose(1, 2)

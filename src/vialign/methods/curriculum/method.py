@@ -92,7 +92,7 @@ class CurriculumMethod(Objective):
         """Head output; with correction also what it reads of the prototypes."""
         side = {"pooled": self.head.image(data.image_pooled[index])}
         if self.correct is not None:
-            side["owner"] = index[:, None]
+            side["owner"] = index[:, None].to(side["pooled"].device)
             prototypes = self.adapted_prototypes(data.prototypes.index(index))
             side |= {"prototypes": prototypes.features, "mass": prototypes.mass, "moments": prototypes.moments}
             side["read"] = self.correct.image_side(prototypes.features)
@@ -102,7 +102,7 @@ class CurriculumMethod(Objective):
         """Head output; with correction also the phrases and what they generate."""
         side = {"pooled": self._text(data, index)}
         if self.correct is not None:
-            side["owner"] = owners(data, index)[:, None]
+            side["owner"] = owners(data, index)[:, None].to(side["pooled"].device)
             phrases = self.adapted_phrases(data.phrases.index(index))
             asked = directions(phrases)
             side |= {"phrases": phrases.features, "weight": phrases.weight, "direction": asked}
@@ -130,7 +130,7 @@ class CurriculumMethod(Objective):
         items, units = texts["weight"].shape
         size = max(1, _BLOCK // (items * max(1, units) * max(count, rank)))
         group = {name: tensor[None] for name, tensor in texts.items()}
-        parts = torch.arange(len(images["pooled"])).split(size)
+        parts = torch.arange(len(images["pooled"]), device=images["pooled"].device).split(size)
         return torch.cat([self._corrected({n: t[p][None] for n, t in images.items()}, group)[0] for p in parts])
 
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
@@ -222,7 +222,7 @@ class CurriculumMethod(Objective):
             prototypes, phrases = data.prototypes.index(batch.images), data.phrases.index(batch.texts)
             return self.adapted_prototypes(prototypes), self.adapted_phrases(phrases)
         prototypes = Prototypes(images["prototypes"], images["mass"], None, images["moments"])
-        kind, assign = data.phrases.kind[batch.texts], None
+        kind, assign = data.phrases.kind[batch.texts].to(texts["phrases"].device), None
         arguments = (texts["subject"], texts["object"])
         return prototypes, Phrases(texts["phrases"], texts["weight"], kind, *arguments, assign, texts["direction"])
 
@@ -270,7 +270,7 @@ class CurriculumMethod(Objective):
 
 def owners(data: SplitData, index: Int[Tensor, "text"]) -> Int[Tensor, "text"]:
     """Position of the image that each of these texts is a true caption of; -1 for every other text."""
-    captions = torch.zeros(len(data.image_of_text), dtype=torch.bool)
+    captions = torch.zeros(len(data.image_of_text), dtype=torch.bool, device=index.device)
     captions[data.captions] = True
     return torch.where(captions[index], data.image_of_text[index], -1)
 

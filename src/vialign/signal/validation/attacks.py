@@ -60,7 +60,7 @@ def pgd(
     points = []
     for number in range(restarts):
         rng = torch.Generator().manual_seed(derive_seed(seed, "pgd start", number))
-        offset = 2 * torch.rand(pixels.shape, generator=rng).to(pixels) - 1
+        offset = 2 * torch.rand(pixels.shape, generator=rng, device="cpu").to(pixels) - 1
         points.append((pixels + epsilons[0] * offset).clamp(0, 1))
     if start is not None:
         points[0] = start

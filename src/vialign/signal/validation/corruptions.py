@@ -34,14 +34,14 @@ def corrupt(
 
 def _gaussian_noise(image: Tensor, level: int, rng: np.random.Generator) -> Tensor:
     spread = (0.08, 0.12, 0.18, 0.26, 0.38)[level]
-    return image + spread * torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
+    return image + spread * torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32)).to(image.device)
 
 
 def _blur(image: Tensor, level: int, rng: np.random.Generator) -> Tensor:
     """Gaussian, separable, edges repeated."""
     sigma = (1.0, 2.0, 3.0, 4.0, 6.0)[level] * min(image.shape[1:]) / _SIDE
     radius = max(1, int(4 * sigma + 0.5))
-    weights = torch.exp(-(torch.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    weights = torch.exp(-(torch.arange(-radius, radius + 1, device=image.device) ** 2) / (2 * sigma**2))
     weights = (weights / weights.sum()).to(image.dtype)
     padded = F.pad(image[:, None], (radius, radius, radius, radius), mode="replicate")
     rows = F.conv2d(padded, weights[None, None, :, None])
@@ -87,11 +87,11 @@ def _pixelate(image: Tensor, level: int, rng: np.random.Generator) -> Tensor:
 def _jpeg(image: Tensor, level: int, rng: np.random.Generator) -> Tensor:
     from PIL import Image
 
-    array = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    array = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="JPEG", quality=(25, 18, 15, 10, 7)[level])
     decoded = np.asarray(Image.open(buffer).convert("RGB"), dtype=np.float32)
-    return torch.from_numpy(decoded.copy()).permute(2, 0, 1) / 255
+    return torch.from_numpy(decoded.copy()).to(image.device).permute(2, 0, 1) / 255
 
 
 CORRUPTIONS: dict[str, Corruption] = {

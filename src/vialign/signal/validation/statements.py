@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from vialign.config.signal import SignalConfig
+from vialign.device import to_device
 from vialign.disentangle import Phrases, TextDisentangler, align_units
 from vialign.language.units import extract_units
 from vialign.progress import track
@@ -61,18 +62,20 @@ def encode_statements(
 ) -> tuple[torch.Tensor, Phrases]:
     """Global embeddings and phrase units of texts (`text_id`, `text`) that no feature store holds, in their order.
 
-    Texts of like length are encoded together.
+    Texts of like length are encoded together. What comes back is where the disentangler is.
     """
+    here = text.mean.device
     units, _ = extract_units(texts, nlp)
     order = np.argsort(texts["text"].str.len().to_numpy(), kind="stable")
     pooled, blocks = [], []
     for start in track(range(0, len(texts), _BATCH), "encode texts"):
         part = texts.iloc[order[start : start + _BATCH]]
         tokens = backbone.tokenize(part["text"].tolist())
-        embedding, states = backbone.text_tokens(tokens.ids)
+        embedding, states = backbone.text_tokens(to_device(tokens.ids, backbone.device))
         own = units[units["text_id"].isin(part["text_id"])]
-        found = text(states, tokens.mask, align_units(own, part["text_id"].tolist(), tokens.offsets, tokens.mask))
-        pooled.append(embedding)
+        structure = align_units(own, part["text_id"].tolist(), tokens.offsets, tokens.mask).to(here)
+        found = text(states.to(here), to_device(tokens.mask, here), structure)
+        pooled.append(embedding.to(here))
         blocks.append(replace(found, assign=None))
     back = torch.from_numpy(np.argsort(order, kind="stable"))
     return torch.cat(pooled)[back], Phrases.concatenate(blocks).index(back)

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from vialign.config.signal import SignalConfig
+from vialign.device import CPU, to_device
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures, build_pairs, positions, score_pairs
@@ -49,13 +50,20 @@ class ImageSide:
 
 
 def image_side(backbone: "Backbone", visual: "VisualDisentangler", readout: str) -> ImageSide:
-    """The image side of a backbone with a disentangler that was fitted on its patch readout."""
+    """The image side of a backbone with a disentangler that was fitted on its patch readout.
+
+    Pixels may be anywhere; what it gives is where the disentangler is.
+    """
+    here = visual.mean.device
+
+    def normalised(pixels: Tensor) -> Tensor:
+        return backbone.normalise(to_device(pixels, backbone.device))
 
     def encode(pixels: Tensor) -> tuple[Tensor, "Prototypes"]:
-        pooled, patches = backbone.image_tokens(backbone.normalise(pixels), readout)
-        return pooled, replace(visual(patches), maps=None)
+        pooled, patches = backbone.image_tokens(normalised(pixels), readout)
+        return pooled.to(here), replace(visual(patches.to(here)), maps=None)
 
-    return ImageSide(lambda pixels: backbone.encode_image(backbone.normalise(pixels)), encode)
+    return ImageSide(lambda pixels: backbone.encode_image(normalised(pixels)).to(here), encode)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class StressSample:
     """The images that the stress test looks at, and their pairs."""
 
     pixels: Float[Tensor, "image channel height width"]
-    """In [0, 1]."""
+    """In [0, 1], on the CPU."""
     pairs: pd.DataFrame
     """image_id, text_id and kind."""
     features: SplitFeatures
@@ -169,14 +177,14 @@ def attacked_images(
     for place, text in zip(places.split(_BATCH), texts.split(_BATCH), strict=True):
         stated = sample.features.text_pooled[text], sample.features.phrases.index(text)
         gain = harm(side.pooled, side.encode, *stated, calibration, signal, targeted=targeted)
-        pixels = sample.pixels[place]
+        pixels = to_device(sample.pixels[place], sample.features.image_pooled.device)
         towards = direction(gain, pixels)
         for size, epsilon in sizes.items():
-            made[f"fgsm{suffix}", epsilon][place] = step(pixels, towards, size)
+            made[f"fgsm{suffix}", epsilon][place] = step(pixels, towards, size).to(CPU)
         runs = dict(steps=config.attack_steps, restarts=config.attack_restarts, seed=seed)
         # From where FGSM leads in the smallest ball: a gradient that is known already.
         for size, found in pgd(gain, pixels, list(sizes), **runs, start=step(pixels, towards, min(sizes))):
-            made[f"pgd{suffix}", sizes[size]][place] = found
+            made[f"pgd{suffix}", sizes[size]][place] = found.to(CPU)
     return made
 
 

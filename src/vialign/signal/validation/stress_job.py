@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
+from vialign.device import device_of
 from vialign.disentangle import load_text, load_visual
 from vialign.features import load_pixels
 from vialign.files.artifacts import read_provenance, read_table, write_table
@@ -20,21 +21,24 @@ from vialign.tables.signal import SIGNAL_SCORES, STRESS, STRESS_SUMMARY
 def stress_signal(run: Run) -> None:
     """The stress test of a run's signal."""
     config, seed, files = run.config.signal, run.config.seed, run.input
-    backbone, calibration = load_backbone(run.config.backbone, seed), read_calibration(files.calibration)
-    features = read_split_features(files.image_features, files.text_features, files.encoded)
+    device, calibration = device_of(run.config), read_calibration(files.calibration)
+    backbone = load_backbone(run.config.backbone, seed).to(device)
+    features = read_split_features(files.image_features, files.text_features, files.encoded, device)
     table = read_table(files.images, IMAGES).set_index("image_id").loc[list(features.image_ids)].reset_index()
     pixels = load_pixels(table, image_folders(run.config.data, Path(files.images).parent), backbone)
-    images = image_side(backbone, load_visual(files.visual), read_provenance(files.readout)["readout"])
+    images = image_side(backbone, load_visual(files.visual).to(device), read_provenance(files.readout)["readout"])
     pairs = read_table(files.scores, SIGNAL_SCORES)[["image_id", "text_id", "kind"]]
     elsewhere = None
     if hasattr(files, "domain_texts"):
-        domain = read_split_features(files.domain_image_features, files.domain_text_features, files.domain_encoded)
+        domain = read_split_features(
+            files.domain_image_features, files.domain_text_features, files.domain_encoded, device
+        )
         elsewhere = other_domain(read_table(files.domain_texts, TEXTS), domain, calibration, config, seed)
     curves, summary = stress_test(
         stress_sample(pixels, pairs, features, images, config, seed),
         read_table(files.texts, TEXTS),
         images,
-        TextSide(backbone, load_pipeline(files.pipeline), load_text(files.text)),
+        TextSide(backbone, load_pipeline(files.pipeline), load_text(files.text).to(device)),
         elsewhere,
         calibration,
         config,

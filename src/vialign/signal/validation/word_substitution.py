@@ -88,7 +88,7 @@ def word_pools(captions: Iterable["Doc"], backbone: "Backbone") -> Pools:
     pools = {}
     for key, members in rows.items():
         ids = torch.stack([tokens.ids[row][tokens.mask[row]] for row in members])
-        pools[key] = Pool(tuple(words[row] for row in members), backbone.token_embeddings(ids))
+        pools[key] = Pool(tuple(words[row] for row in members), backbone.token_embeddings(ids.to(backbone.device)))
     return pools
 
 
@@ -130,6 +130,7 @@ def substitute_words(
     first-order gain are scored as texts, and the best of them is kept where it raises the cosine. A word is replaced
     once at most. Deterministic.
     """
+    images = images.to(backbone.device)
     flips: list[dict[Slot, str]] = [{} for _ in texts]
     current = list(texts)
     reached, lengths = _cosines(current, images, backbone)
@@ -184,7 +185,7 @@ def _propose(
                 if (forbidden[row], key) not in allowed:
                     free = [form.isdisjoint(forbidden[row]) for form in names[key]]
                     allowed[forbidden[row], key] = torch.tensor(free)
-            mask = torch.stack([allowed[forbidden[row], key] for row, _ in members])
+            mask = torch.stack([allowed[forbidden[row], key] for row, _ in members]).to(gains.device)
             values, found = gains.masked_fill(~mask, -torch.inf).topk(min(tries, gains.shape[1]), dim=1)
             proposed += [
                 _Flip(row, slot, pools[key].words[word], gain)
@@ -205,7 +206,7 @@ def _strongest(flips: Sequence[_Flip], tries: int) -> list[_Flip]:
 
 def _gradient(texts: list[str], images: Float[Tensor, "text dim"], backbone: "Backbone") -> tuple[Tensor, Tensor]:
     """Token embeddings of the texts, and the gradient of their cosines with the images in them."""
-    ids = backbone.tokenize(texts).ids
+    ids = backbone.tokenize(texts).ids.to(backbone.device)
     embeddings = backbone.token_embeddings(ids).detach().requires_grad_(True)
     with torch.enable_grad():
         cosine = (backbone.encode_token_embeddings(embeddings, ids) * images).sum()
@@ -223,7 +224,7 @@ def _cosines(
     for start in range(0, len(order), _BATCH):
         rows = order[start : start + _BATCH]
         tokens = backbone.tokenize([texts[row] for row in rows])
-        cosines[rows] = (backbone.encode_text(tokens.ids) * images[rows]).sum(dim=-1)
+        cosines[rows] = (backbone.encode_text(tokens.ids.to(backbone.device)) * images[rows]).sum(dim=-1).cpu()
         lengths[rows] = tokens.mask.sum(dim=1)
     return cosines, lengths
 
