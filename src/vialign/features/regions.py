@@ -49,9 +49,11 @@ class Regions:
 
     def index(self, positions: Tensor) -> "Regions":
         """The regions of the images at these positions."""
-        parts = (self.features, self.boxes, self.tags, self.present)
-        taken = (part[positions] for part in parts)
-        return Regions(*(part if self.where is None else to_device(part, self.where) for part in taken))
+        features, boxes, tags, present = (
+            part[positions] if self.where is None else to_device(part[positions], self.where)
+            for part in (self.features, self.boxes, self.tags, self.present)
+        )
+        return Regions(features, boxes, tags, present)
 
 
 def feature_width(config: DataConfig, dimension: int) -> int:

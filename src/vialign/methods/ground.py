@@ -48,7 +48,7 @@ def word_summary(
     return torch.cat([mean, torch.where(mask.any(dim=1)[:, None], largest, 0.0)], dim=1)
 
 
-def required_words(data: "SplitData", method: str) -> "Float[Tensor, 'text width'] | Words":
+def required_words(data: "SplitData", method: str) -> "Float[Tensor, 'text width'] | Words | OnDevice":
     """What the words of a split say. Raises ValueError when it was loaded without."""
     if data.words is None:
         raise ValueError(f"{method} needs words: load the split with them")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -94,7 +94,8 @@ def read_split(
     if device == CPU:
         return data
     held = {name: getattr(data, name) for name in READ_BY_POSITION}
-    return replace(data, **{name: None if rows is None else OnDevice(rows, device) for name, rows in held.items()})
+    bound: dict[str, Any] = {name: None if rows is None else OnDevice(rows, device) for name, rows in held.items()}
+    return replace(data, **bound)
 
 
 @dataclass(frozen=True, eq=False)

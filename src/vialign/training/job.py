@@ -249,6 +249,7 @@ def labelled_boxes(
     """What the labelled boxes of these images cover, as far as the visual dictionary is told them: of the first
     `visual.images`, and of `visual.labelled` of these. Raises UserError when they have none.
     """
+    from vialign.device import device_of
     from vialign.disentangle.boxes import box_targets, told_boxes
     from vialign.features import BackboneFacts
 
