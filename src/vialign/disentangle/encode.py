@@ -1,7 +1,7 @@
 """A whole split through a disentangler in bounded memory, and the disentanglers on disk."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +15,7 @@ from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import Path as ReadingPath
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases, Prototypes
+from vialign.disentangle.units_in_order import UnitsInOrder, in_order
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
@@ -26,20 +27,16 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound=nn.Module)
 
 
-@torch.no_grad()
 def encode_images(
     visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
 ) -> Prototypes:
-    """Prototypes of every image of a split, in its order; maps only with `keep_maps`, since they are the bulk."""
-    blocks = []
-    for start in track(range(0, len(features.ids), batch), "image prototypes"):
-        block = visual(features.patches(start, min(start + batch, len(features.ids))))
-        maps = block.maps if keep_maps else None
-        blocks.append(Prototypes(block.features, block.mass, maps, block.moments))
-    return Prototypes.concatenate(blocks)
+    """Prototypes of every image of a split, in its order; maps only with `keep_maps`, since they are the bulk.
+
+    What is not small lies in a temporary file.
+    """
+    return Prototypes.gathered(image_blocks(visual, features, batch, keep_maps), len(features.ids))
 
 
-@torch.no_grad()
 def encode_texts(
     text: TextDisentangler,
     features: "TextFeatures",
@@ -49,22 +46,41 @@ def encode_texts(
 ) -> Phrases:
     """Phrase units of every text of a split, in its order; `units` (UNITS) is the parser's reading.
 
-    Without `units` the main path is alone. Token assignments are dropped. Raises UserError when a text has no token.
+    Without `units` the main path is alone; those of other texts are left out. Token assignments are dropped. What is
+    not small lies in a temporary file. Raises UserError when a text has no token.
     """
-    by_text = None if units is None else {key: block for key, block in units.groupby("text_id", sort=False)}
-    blocks = []
-    for start in track(range(0, len(features.ids), batch), "phrase units"):
-        stop = min(start + batch, len(features.ids))
-        states, mask, offsets = features.block(start, stop)
-        ids = features.ids[start:stop]
-        require_tokens(mask, ids)
-        structure = None
-        if by_text is not None and units is not None:
-            found = [by_text[key] for key in ids if key in by_text]
-            structure = align_units(pd.concat(found) if found else units.iloc[:0], ids, offsets, mask)
-        block = text(states, mask, structure, path)
-        blocks.append(replace(block, assign=None))
-    return Phrases.concatenate(blocks)
+    ordered = None if units is None else UnitsInOrder([in_order(units, features.ids)])
+    return Phrases.gathered(text_blocks(text, features, ordered, batch, path), len(features.ids))
+
+
+@torch.no_grad()
+def image_blocks(
+    visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
+) -> Iterator[Prototypes]:
+    """The prototypes of `encode_images`, `batch` images at a time, none of which is held."""
+    for start in track(range(0, len(features.ids), batch), "image prototypes"):
+        block = visual(features.patches(start, min(start + batch, len(features.ids))))
+        yield replace(block, maps=block.maps if keep_maps else None)
+
+
+@torch.no_grad()
+def text_blocks(
+    text: TextDisentangler,
+    features: "TextFeatures",
+    units: UnitsInOrder | None,
+    batch: int = 256,
+    path: ReadingPath = "mixed",
+) -> Iterator[Phrases]:
+    """The phrases of `encode_texts`, `batch` texts at a time, none of which is held."""
+    ids = features.ids
+    for start in track(range(0, len(ids), batch), "phrase units"):
+        here = ids[start : start + batch]
+        states, mask, offsets = features.block(start, start + len(here))
+        require_tokens(mask, here)
+        structure = None if units is None else align_units(units.of(here), here, offsets, mask)
+        yield replace(text(states, mask, structure, path), assign=None)
+    if units is not None:
+        units.require_end()
 
 
 def save_visual(visual: VisualDisentangler, path: str | Path, provenance: Mapping[str, str]) -> None:
