@@ -44,7 +44,7 @@ def _evaluated(
     config, name, settings = run.config, run.wildcards.method, run.config.evaluation
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
     load_best(method, checkpoint)
-    images = read_table(run.input.images, IMAGES)
+    images = read_table(run.input.images, IMAGES) if "pixels" in method.needs else None
     choices, questions = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
     frames, agreements, ranks = [], [RERANKING.empty()], [RANKS.empty()]
     for split in config.test_splits:
