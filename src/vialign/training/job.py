@@ -220,7 +220,7 @@ def read_job_split(
     data = read_split(
         *(job.inputs[f"{split}_{part}"] for part in SPLIT_PARTS),
         needs=needs,
-        images=read_table(job.inputs["images"], IMAGES),
+        images=read_table(job.inputs["images"], IMAGES) if "pixels" in needs else None,
         folders=image_folders(job.config.data, Path(job.inputs["images"]).parent),
         backbone=backbone,
         regions=job.inputs.get(f"{split}_regions"),
