@@ -23,8 +23,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = re.compile(r"/scripts/tmp[^/]*\.(\w+)\.py")
-"""Where Snakemake puts the script of a job; the group is the script's name."""
+SCRIPT = re.compile(re.escape(f"{ROOT}/.snakemake/scripts/") + r"tmp[^/]*\.(\w+)\.py")
+"""Where Snakemake puts the script of a job of this checkout; the group is the script's name."""
 OWN = re.compile(r"RssAnon:\s+(\d+) kB")
 SIZES = {"train": 200, "calibration": 100, "diagnosis": 100, "diagnosis_domain": 60, "selection": 100, "gate": 60}
 SIZES |= {"confirmation": 60, "test": 100, "test_combination": 60, "test_domain": 60}

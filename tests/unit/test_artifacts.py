@@ -15,6 +15,7 @@ from vialign.files.artifacts import (
     check_contract,
     read_provenance,
     read_table,
+    read_table_in_parts,
     read_tensors,
     tensors_in_parts,
     write_table,
@@ -33,6 +34,15 @@ def test_a_table_comes_back_with_its_provenance(tmp_path):
     write_table(FRAME, PROBLEMS, path, PROVENANCE)
     assert_frame_equal(read_table(path, PROBLEMS), FRAME, check_dtype=False)
     assert read_provenance(path) == {"table": "problems", **PROVENANCE}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 100])
+def test_a_table_in_parts_is_the_table(tmp_path, rows):
+    frame = pd.DataFrame({name: [f"{name} {number}" for number in range(10)] for name in FRAME})
+    write_table(frame, PROBLEMS, tmp_path / "problems.parquet", PROVENANCE)
+    parts = list(read_table_in_parts(tmp_path / "problems.parquet", PROBLEMS, rows))
+    assert max(map(len, parts)) == min(rows, 10)
+    assert_frame_equal(pd.concat(parts, ignore_index=True), frame, check_dtype=False)
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path):
@@ -86,6 +96,12 @@ def test_another_table_is_refused(tmp_path):
     write_table(CAPTIONS.empty(), CAPTIONS, tmp_path / "c.parquet", {})
     with pytest.raises(UserError, match="holds table 'captions', expected 'relations'"):
         read_table(tmp_path / "c.parquet", RELATIONS)
+
+
+def test_another_table_is_refused_in_parts_too(tmp_path):
+    write_table(FRAME, PROBLEMS, tmp_path / "problems.parquet", PROVENANCE)
+    with pytest.raises(UserError, match="holds table 'problems', expected 'captions'"):
+        next(read_table_in_parts(tmp_path / "problems.parquet", CAPTIONS))
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.safetensors"])

@@ -18,6 +18,7 @@ from vialign.data.folders import image_folders
 from vialign.data.registry import checked, read_benchmark, read_own
 from vialign.disentangle import Phrases, Prototypes, encode_images, encode_texts
 from vialign.disentangle.encoded import write_encoded
+from vialign.disentangle.types import in_blocks
 from vialign.errors import UserError
 from vialign.evaluation.run import evaluate
 from vialign.features import extract_images, extract_texts, read_images, read_texts
@@ -114,7 +115,8 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
         phrases = encode_texts(signal.encoder.text, read_texts(places[2]), units, batch)
     else:
         prototypes, phrases = _nothing(len(tables.images), len(texts), backbone.dimension)
-    write_encoded(prototypes, phrases, places[3], {})
+    counts = len(tables.images), len(texts)
+    write_encoded(in_blocks(prototypes), in_blocks(phrases), counts, places[3], {})
     return read_split(
         *places, needs=aligner.method.needs, images=tables.images, folders=benchmark.folders, backbone=backbone
     )

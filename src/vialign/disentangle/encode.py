@@ -1,7 +1,7 @@
 """A whole split through a disentangler in bounded memory, and the disentanglers on disk."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +16,7 @@ from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import Path as ReadingPath
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases, Prototypes
+from vialign.disentangle.units_in_order import UnitsInOrder, in_order
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
@@ -27,23 +28,17 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound=nn.Module)
 
 
-@torch.no_grad()
 def encode_images(
     visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
 ) -> Prototypes:
     """Prototypes of every image of a split, in its order; maps only with `keep_maps`, since they are the bulk.
 
-    The disentangler runs where it is; what it gives comes back to the CPU.
+    The disentangler runs where it is; what it gives comes back to the CPU, and what is not small lies in a temporary
+    file.
     """
-    blocks, device = [], visual.mean.device
-    for start in track(range(0, len(features.ids), batch), "image prototypes"):
-        block = visual(to_device(features.patches(start, min(start + batch, len(features.ids))), device)).to(CPU)
-        maps = block.maps if keep_maps else None
-        blocks.append(Prototypes(block.features, block.mass, maps, block.moments))
-    return Prototypes.concatenate(blocks)
+    return Prototypes.gathered(image_blocks(visual, features, batch, keep_maps), len(features.ids))
 
 
-@torch.no_grad()
 def encode_texts(
     text: TextDisentangler,
     features: "TextFeatures",
@@ -53,24 +48,45 @@ def encode_texts(
 ) -> Phrases:
     """Phrase units of every text of a split, in its order; `units` (UNITS) is the parser's reading.
 
-    Without `units` the main path is alone. Token assignments are dropped. The disentangler runs where it is; what it
-    gives comes back to the CPU. Raises UserError when a text has no token.
+    Without `units` the main path is alone; those of other texts are left out. Token assignments are dropped. What is
+    not small lies in a temporary file, on the CPU; the disentangler runs where it is. Raises UserError when a text has
+    no token.
     """
-    device = text.mean.device
-    by_text = None if units is None else {key: block for key, block in units.groupby("text_id", sort=False)}
-    blocks = []
-    for start in track(range(0, len(features.ids), batch), "phrase units"):
-        stop = min(start + batch, len(features.ids))
-        states, mask, offsets = features.block(start, stop)
-        ids = features.ids[start:stop]
-        require_tokens(mask, ids)
-        structure = None
-        if by_text is not None and units is not None:
-            found = [by_text[key] for key in ids if key in by_text]
-            structure = align_units(pd.concat(found) if found else units.iloc[:0], ids, offsets, mask).to(device)
+    ordered = None if units is None else UnitsInOrder([in_order(units, features.ids)])
+    return Phrases.gathered(text_blocks(text, features, ordered, batch, path), len(features.ids))
+
+
+@torch.no_grad()
+def image_blocks(
+    visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
+) -> Iterator[Prototypes]:
+    """The prototypes of `encode_images`, `batch` images at a time, none of which is held."""
+    device = visual.mean.device
+    for start in track(range(0, len(features.ids), batch), "image prototypes"):
+        patches = features.patches(start, min(start + batch, len(features.ids)))
+        block = visual(to_device(patches, device)).to(CPU)
+        yield replace(block, maps=block.maps if keep_maps else None)
+
+
+@torch.no_grad()
+def text_blocks(
+    text: TextDisentangler,
+    features: "TextFeatures",
+    units: UnitsInOrder | None,
+    batch: int = 256,
+    path: ReadingPath = "mixed",
+) -> Iterator[Phrases]:
+    """The phrases of `encode_texts`, `batch` texts at a time, none of which is held."""
+    ids, device = features.ids, text.mean.device
+    for start in track(range(0, len(ids), batch), "phrase units"):
+        here = ids[start : start + batch]
+        states, mask, offsets = features.block(start, start + len(here))
+        require_tokens(mask, here)
+        structure = None if units is None else align_units(units.of(here), here, offsets, mask).to(device)
         block = text(to_device(states, device), to_device(mask, device), structure, path)
-        blocks.append(replace(block, assign=None).to(CPU))
-    return Phrases.concatenate(blocks)
+        yield replace(block, assign=None).to(CPU)
+    if units is not None:
+        units.require_end()
 
 
 def save_visual(visual: VisualDisentangler, path: str | Path, provenance: Mapping[str, str]) -> None:

@@ -1,36 +1,89 @@
 """Prototypes and phrases of a whole split on disk, so that every later stage reads what one stage encoded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vialign.device import CPU
 from vialign.disentangle.types import Phrases, Prototypes
-from vialign.files.artifacts import read_tensors, write_tensors
+from vialign.files.artifacts import read_tensors, tensors_in_parts
 
 _HALF = torch.float16
+_Columns = dict[str, np.ndarray]
+"""Rows of a block, by the name of the tensor in the file."""
 
 
-def write_encoded(prototypes: Prototypes, phrases: Phrases, path: str | Path, provenance: Mapping[str, str]) -> None:
-    """Write both as safetensors; features in half precision, which changes a cosine by less than 1e-3."""
-    tensors = {
-        "prototypes.features": prototypes.features.to(_HALF),
-        "prototypes.mass": prototypes.mass,
-        "prototypes.moments": prototypes.moments,
-        "phrases.features": phrases.features.to(_HALF),
-        "phrases.weight": phrases.weight,
-        "phrases.kind": phrases.kind.to(torch.int8),
-        "phrases.subject": phrases.subject.to(torch.int8),
-        "phrases.object": phrases.object.to(torch.int8),
+def write_encoded(
+    prototypes: Iterable[Prototypes],
+    phrases: Iterable[Phrases],
+    counts: tuple[int, int],
+    path: str | Path,
+    provenance: Mapping[str, str],
+) -> None:
+    """Write the blocks of both, one after the other; `counts` says how many images and texts they hold.
+
+    Features are in half precision, which changes a cosine by less than 1e-3. Raises ValueError when the blocks do not
+    add up, or there is none.
+    """
+    sides = [_peeked(map(_of_prototypes, prototypes)), _peeked(map(_of_phrases, phrases))]
+    layout = {
+        name: (values.dtype.type, (count, *values.shape[1:]))
+        for count, (first, _) in zip(counts, sides, strict=True)
+        for name, values in first.items()
     }
-    if phrases.direction is not None:
-        tensors["phrases.direction"] = phrases.direction.to(_HALF)
-        tensors["phrases.geometry"] = phrases.direction.norm(dim=-1).to(_HALF)
-    write_tensors(tensors, path, provenance)
+    largest_first = sorted(layout.items(), key=lambda column: -np.dtype(column[1][0]).itemsize)
+    with tensors_in_parts(dict(largest_first), path, provenance) as arrays:
+        for count, (_, blocks) in zip(counts, sides, strict=True):
+            if _filled(arrays, blocks) != count:
+                raise ValueError(f"{path}: blocks do not hold {count} rows")
+
+
+def _filled(arrays: Mapping[str, np.ndarray], blocks: Iterable[_Columns]) -> int:
+    """Put blocks below each other; how many rows they hold."""
+    end = 0
+    for block in blocks:
+        start = end
+        for name, values in block.items():
+            end = start + len(values)
+            arrays[name][start:end] = values
+    return end
+
+
+def _peeked(blocks: Iterator[_Columns]) -> tuple[_Columns, Iterator[_Columns]]:
+    """The first block, and all of them."""
+    first = next(blocks, None)
+    if first is None:
+        raise ValueError("a split without images or texts cannot be encoded")
+    return first, chain([first], blocks)
+
+
+def _of_prototypes(block: Prototypes) -> _Columns:
+    columns = {
+        "prototypes.features": block.features.to(_HALF),
+        "prototypes.mass": block.mass,
+        "prototypes.moments": block.moments,
+    }
+    return {name: values.detach().numpy() for name, values in columns.items()}
+
+
+def _of_phrases(block: Phrases) -> _Columns:
+    columns = {
+        "phrases.features": block.features.to(_HALF),
+        "phrases.weight": block.weight,
+        "phrases.kind": block.kind.to(torch.int8),
+        "phrases.subject": block.subject.to(torch.int8),
+        "phrases.object": block.object.to(torch.int8),
+    }
+    if block.direction is not None:
+        columns["phrases.direction"] = block.direction.to(_HALF)
+        columns["phrases.geometry"] = block.direction.norm(dim=-1).to(_HALF)
+    return {name: values.detach().numpy() for name, values in columns.items()}
 
 
 def as_stored(prototypes: Prototypes) -> Prototypes:

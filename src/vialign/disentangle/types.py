@@ -1,6 +1,6 @@
 """What the disentanglers hand on: visual prototypes, phrase units, and the structure of a caption's tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Self, TypeVar
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vialign.device import to_device
+from vialign.files.mapped import gathered
 
 NONE, ENTITY, ATTRIBUTE, RELATION = range(4)
 """Kinds of a token or unit; `vialign.tables.language.UNIT_KINDS` in order, after none."""
@@ -40,6 +41,16 @@ class _Batch:
             parts = [getattr(block, field.name) for block in blocks]
             columns[field.name] = None if parts[0] is None else torch.cat(parts)
         return cls(**columns)
+
+    @classmethod
+    def gathered(cls: type[Items], blocks: Iterable[Items], rows: int) -> Items:
+        """As `concatenate`, of blocks with `rows` items in all, which are held no longer than it takes to write them
+        (`vialign.files.mapped`). Raises ValueError when they do not add up.
+        """
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        held = ({name: getattr(block, name) for name in names} for block in blocks)
+        present = ({name: value for name, value in block.items() if value is not None} for block in held)
+        return cls(**{**dict.fromkeys(names), **gathered(present, rows)})
 
     def _map(self: Items, change: Callable[[Tensor], Tensor]) -> Items:
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -96,6 +107,19 @@ class Phrases(_Batch):
     def index(self, positions: Tensor | slice) -> "Phrases":
         """The phrases of the texts at `positions`, in that order, in single precision."""
         return self.taken(positions)
+
+
+Side = TypeVar("Side", Prototypes, Phrases)
+
+
+def reordered(prototypes: Prototypes, order: Int[Tensor, "image"], size: int = 256) -> Prototypes:
+    """Those at `order`, in single precision, in a temporary file where they are not small."""
+    return Prototypes.gathered((prototypes.index(part) for part in order.split(size)), len(order))
+
+
+def in_blocks(whole: Side, size: int = 256) -> Iterator[Side]:
+    """All items in order, `size` at a time, in single precision; one empty block of none."""
+    return (whole.index(slice(start, start + size)) for start in range(0, max(len(whole), 1), size))
 
 
 @dataclass(frozen=True)

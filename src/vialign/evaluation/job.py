@@ -47,7 +47,7 @@ def _evaluated(
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
     device = device_of(config)
     load_best(method, checkpoint).to(device)
-    images = read_table(run.input.images, IMAGES)
+    images = read_table(run.input.images, IMAGES) if "pixels" in method.needs else None
     choices, questions = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
     frames, agreements, ranks = [], [RERANKING.empty()], [RANKS.empty()]
     for split in config.test_splits:

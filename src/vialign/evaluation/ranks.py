@@ -21,6 +21,9 @@ from torch import Tensor
 
 from vialign.tables.evaluation import RANKS
 
+_ROWS = 32
+"""Images counted at a time: what is compared takes several times the room of their scores."""
+
 
 class RankCounter:
     """Counts the ranks of both directions while the blocks of a score matrix pass by."""
@@ -36,15 +39,18 @@ class RankCounter:
     def watch(self, blocks: Iterable[Float[Tensor, "_ caption"]]) -> Iterator[Float[Tensor, "_ caption"]]:
         """The same blocks, consecutive rows of the (images, captions) scores, counted on their way."""
         for block in blocks:
-            scores = block.double()
-            own = self._image_of_caption[None, :] == torch.arange(self._images, self._images + len(block))[:, None]
-            self._above += ((scores >= self._truth[None, :]) & ~own).sum(dim=0)
-            asked = own.any(dim=1)
-            first, precision = first_rank_and_precision(scores[asked], own[asked])
-            self._first.append(first)
-            self._precision.append(precision)
-            self._images += len(block)
+            for part in block.split(_ROWS):
+                self._count(part.double())
             yield block
+
+    def _count(self, scores: Float[Tensor, "_ caption"]) -> None:
+        own = self._image_of_caption[None, :] == torch.arange(self._images, self._images + len(scores))[:, None]
+        self._above += ((scores >= self._truth[None, :]) & ~own).sum(dim=0)
+        asked = own.any(dim=1)
+        first, precision = first_rank_and_precision(scores[asked], own[asked])
+        self._first.append(first)
+        self._precision.append(precision)
+        self._images += len(scores)
 
     def rows(self, split: str, method: str, seed: int) -> pd.DataFrame:
         """Rows of `RANKS`, one a direction."""

@@ -14,6 +14,8 @@ from torch import Tensor
 from vialign.evaluation.retrieval import LEVELS, Ranks
 from vialign.progress import track
 
+_CELLS = 1 << 21
+"""Scores of a block of queries with the whole gallery, at most; with more candidates the block has fewer queries."""
 GalleryScores = Callable[[Tensor], Tensor]
 """From positions of queries (query,) to their scores with every candidate of the gallery (query, candidate)."""
 PairScores = Callable[[Tensor, Tensor], Tensor]
@@ -43,14 +45,15 @@ def rerank(
 
     A candidate is right when its group is the query's: for text to image, the group of a caption is its image's
     position and that of an image its own. Candidates beyond the first k follow in the order of the cheap score, behind
-    all of the first k; a tie is lost, as everywhere. With k = candidates this is the exact ranking. Memory: `block`
-    times candidates, and never more than `block` times k pairs at once. Raises ValueError for k < 1 or a score that is
-    not finite.
+    all of the first k; a tie is lost, as everywhere. With k = candidates this is the exact ranking. Memory: scores of
+    `block` queries with all candidates, never more than `_CELLS` nor, of pairs, `block` times k. Raises ValueError for
+    k < 1 or a score that is not finite.
     """
     if k < 1:
         raise ValueError(f"re-ranking needs k of at least 1, not {k}")
     chosen = torch.arange(len(group_of_query)) if queries is None else queries
     k = min(k, len(group_of_candidate))
+    block = max(1, min(block, _CELLS // max(1, len(group_of_candidate))))
     parts = [
         _ranked(part, cheap, exact, group_of_query[part][:, None] == group_of_candidate[None, :], k)
         for part in track(chosen.split(block), f"re-rank {k} of {len(group_of_candidate)}")

@@ -18,7 +18,8 @@ from vialign.evaluation.ranks import RankCounter
 from vialign.evaluation.rerank import Ranking, ranking_agreement, rerank_retrieval
 from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
-from vialign.methods.objective import Objective, Side, SplitData, select
+from vialign.files.mapped import gathered
+from vialign.methods.objective import Objective, Side, SplitData
 from vialign.progress import track
 from vialign.random import generator
 from vialign.tables.data import NEGATIVE_KINDS
@@ -26,6 +27,8 @@ from vialign.tables.evaluation import OUTCOMES, RERANKING
 
 _TEXT_FACTOR = 4
 """Texts of a block for every image: pair tensors of a method grow with images times texts times prototypes."""
+_CELLS = 1 << 21
+"""Scores of a block of images with all captions, at most; with more captions the block has fewer images."""
 
 
 def evaluate(
@@ -45,10 +48,10 @@ def evaluate(
     Rows of `choices` and `questions` that belong to other splits are left out. `batch` is the number of images of a
     block. With `rerank`, only so many candidates of a retrieval query, the best by the frozen cosine, are scored by the
     method (`reranking_table` says what that costs). To `ranks` the RANKS of the split are added, where it has captions
-    and the whole gallery was scored by the method. Memory beside the split's own features: both sides of the gallery,
-    four blocks of `batch` images with all captions, and in a method that corrects features by pair, what it needs for
-    `batch` images with 4 `batch` texts; the whole score matrix is never held. Raises UserError when a choice or
-    question names an image or text that the split's features lack.
+    and the whole gallery was scored by the method. Memory does not grow with the split but for its tables: both sides
+    of the gallery lie in temporary files (`vialign.files.mapped`), a block of scores has at most two million, and a
+    method that corrects features by pair takes what it needs for `batch` images with 4 `batch` texts.
+    Raises UserError when a choice or question names an image or text that the split's features lack.
     """
     choices = choices[choices["split"] == split].reset_index(drop=True)
     questions = questions[questions["split"] == split].reset_index(drop=True)
@@ -137,38 +140,55 @@ def _evaluation_mode(objective: Objective) -> Iterator[None]:
 
 
 class _Sides:
-    """Both sides of a split, encoded once when first needed, and the scores that follow from them."""
+    """Both sides of a split, encoded once when first needed, and the scores that follow from them.
+
+    What is not small lies in temporary files: a block reads its own rows, and is handed to the method on the device
+    that the method gave them on.
+    """
 
     def __init__(self, objective: Objective, data: SplitData, batch: int) -> None:
         self.objective, self.data, self.batch = objective, data, batch
         self._image_position = {name: position for position, name in enumerate(data.image_ids)}
         self._text_position = {name: position for position, name in enumerate(data.texts["text_id"])}
-        self.images = self._encode(objective.images, len(data.image_ids), "images")
-        self.texts = self._encode(objective.texts, len(data.texts), "texts")
+        self._device = torch.device("cpu")
+        self._images = self._encode(objective.images, len(data.image_ids), "images")
+        self._texts = self._encode(objective.texts, len(data.texts), "texts")
 
     def _encode(self, encode: Callable[[SplitData, Tensor], Side], count: int, name: str) -> Side:
-        parts = [
-            encode(self.data, index)
-            for index in track(torch.arange(count).split(self.batch), f"{self.objective.name}: {name}")
-        ]
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]} if parts else {}
+        def encoded() -> Iterator[Side]:
+            for index in track(torch.arange(count).split(self.batch), f"{self.objective.name}: {name}"):
+                side = encode(self.data, index)
+                self._device = next(iter(side.values())).device
+                yield side
+
+        return gathered(encoded(), count)
+
+    def images(self, index: Int[Tensor, "image"]) -> Side:
+        """The images at these positions."""
+        return {name: values[index].to(self._device) for name, values in self._images.items()}
+
+    def texts(self, index: Int[Tensor, "text"]) -> Side:
+        """The texts at these positions."""
+        return {name: values[index].to(self._device) for name, values in self._texts.items()}
 
     def blocks(self, captions: Int[Tensor, "caption"]) -> Iterator[Float[Tensor, "block caption"]]:
-        """Scores of all images with these texts, a block of images at a time."""
-        texts = select(self.texts, captions)
-        parts = torch.arange(len(captions)).split(self.batch * _TEXT_FACTOR)
-        for rows in track(torch.arange(len(self.data.image_ids)).split(self.batch), f"{self.objective.name}: gallery"):
-            images = select(self.images, rows)
-            yield torch.cat([self.objective.scores(images, select(texts, part)) for part in parts], dim=1).cpu()
+        """Scores of all images with these texts, a block of images at a time: `batch`, or as many fewer as keep the
+        block within `_CELLS`.
+        """
+        size = max(1, min(self.batch, _CELLS // max(1, len(captions))))
+        for rows in track(torch.arange(len(self.data.image_ids)).split(size), f"{self.objective.name}: gallery"):
+            images = self.images(rows)
+            parts = captions.split(self.batch * _TEXT_FACTOR)
+            yield torch.cat([self.objective.scores(images, self.texts(part)).cpu() for part in parts], dim=1)
 
     def aligned(self, images: Int[Tensor, "pair"], texts: Int[Tensor, "pair"]) -> Float[np.ndarray, "pair"]:
         """Scores of aligned positions, in batches."""
         size = self.batch * _TEXT_FACTOR
         parts = [
-            self.objective.pair_scores(select(self.images, image), select(self.texts, text))
+            self.objective.pair_scores(self.images(image), self.texts(text)).double().cpu()
             for image, text in zip(images.split(size), texts.split(size), strict=True)
         ]
-        return torch.cat(parts).cpu().double().numpy() if len(images) else np.empty(0)
+        return torch.cat(parts).numpy() if len(images) else np.empty(0)
 
     def pair_scores(self, image_ids: list[str], text_ids: list[str]) -> Float[np.ndarray, "pair"]:
         """Scores of aligned names."""
@@ -178,9 +198,14 @@ class _Sides:
 
     def text_scores(self, first: list[str], second: list[str]) -> Float[np.ndarray, "pair"]:
         """Cosines of the method's own embeddings of aligned texts: what it says of them before it sees an image."""
-        pooled = F.normalize(self.texts.get("pooled", self.data.text_pooled), dim=-1)
-        one, other = (self._positions(names, self._text_position, "text") for names in (first, second))
-        return (pooled[one] * pooled[other]).sum(dim=-1).cpu().double().numpy()
+        pooled = self._texts.get("pooled", self.data.text_pooled)
+        size = self.batch * _TEXT_FACTOR
+        one, other = (self._positions(names, self._text_position, "text").split(size) for names in (first, second))
+        parts = [
+            (F.normalize(pooled[left], dim=-1) * F.normalize(pooled[right], dim=-1)).sum(dim=-1).double()
+            for left, right in zip(one, other, strict=True)
+        ]
+        return torch.cat(parts).cpu().numpy()
 
     @staticmethod
     def _positions(names: list[str], positions: dict[str, int], what: str) -> Int[Tensor, "pair"]:
@@ -223,9 +248,10 @@ def _reranked(sides: _Sides, k: int, queries: tuple[Tensor, Tensor] | None = Non
     def exact(images: Tensor, captions: Tensor) -> Tensor:
         return torch.from_numpy(sides.aligned(images, data.captions[captions]))
 
+    parts = ({"pooled": data.text_pooled[part]} for part in data.captions.split(sides.batch))
     return rerank_retrieval(
         data.image_pooled.cpu(),
-        data.text_pooled[data.captions].cpu(),
+        gathered(parts, len(data.captions))["pooled"],
         exact,
         data.image_of_text[data.captions],
         k,

@@ -28,7 +28,14 @@ Provenance = dict[str, str]
 """What made an artifact: config digest, code digest, backbone contract, seed, versions; flat text to text."""
 
 _KEY = b"vialign"
-_SAFETENSORS = {np.float32: "F32", np.int32: "I32", np.float16: "F16", np.uint8: "U8", np.bool_: "BOOL"}
+_SAFETENSORS = {
+    np.float32: "F32",
+    np.int32: "I32",
+    np.float16: "F16",
+    np.int8: "I8",
+    np.uint8: "U8",
+    np.bool_: "BOOL",
+}
 
 
 @contextmanager
@@ -93,12 +100,21 @@ def read_table(path: str | Path, table: Table) -> pd.DataFrame:
 
     Raises UserError when the file is missing, is not Parquet, or holds another table.
     """
-    file = _open_parquet(path)
+    file = _open_table(path, table)
     with reading(path, "delete it and run again"):
-        found = _metadata(file.schema_arrow.metadata).get("table")
-        if found != table.name:
-            raise UserError(f"{path}: holds table {found!r}, expected {table.name!r}; delete it and run again")
         return table.check(file.read().to_pandas())
+
+
+def read_table_in_parts(path: str | Path, table: Table, rows: int = 1 << 12) -> Iterator[pd.DataFrame]:
+    """The rows of a table in their order, at most so many at a time, each part checked as `read_table` checks all.
+
+    For tables that do not fit into memory; a key that appears twice is found where both rows are in one part. Raises
+    UserError as `read_table`.
+    """
+    file = _open_table(path, table)
+    with reading(path, "delete it and run again"):
+        for part in file.iter_batches(batch_size=rows):
+            yield table.check(part.to_pandas())
 
 
 def read_provenance(path: str | Path) -> Provenance:
@@ -194,6 +210,16 @@ def _refuse_folder(path: str | Path) -> None:
     """The libraries report a folder in words of their own."""
     if Path(path).is_dir():
         raise UserError(f"{path}: is a folder, where a file is wanted; name a file in it")
+
+
+def _open_table(path: str | Path, table: Table) -> pq.ParquetFile:
+    """Raises UserError when the file is missing, is not Parquet, or holds another table."""
+    file = _open_parquet(path)
+    with reading(path, "delete it and run again"):
+        found = _metadata(file.schema_arrow.metadata).get("table")
+    if found != table.name:
+        raise UserError(f"{path}: holds table {found!r}, expected {table.name!r}; delete it and run again")
+    return file
 
 
 def _open_parquet(path: str | Path) -> pq.ParquetFile:

@@ -96,13 +96,14 @@ class WordGrounding(nn.Module):
         deviation = (squares / len(captions)).sqrt()
         # A number that never changes says nothing, and must not be divided by.
         deviation = torch.where(deviation > 1e-6, deviation, 1.0)
-        target = images.double() - images.double().mean(dim=0)
+        rows = torch.arange(len(images)).split(_ROWS)
+        centre = torch.stack([images[part].double().sum(dim=0) for part in rows]).sum(dim=0) / len(images)
         gram = self.ridge * len(captions) * torch.eye(len(mean), dtype=torch.float64, device=mean.device)
         moment = gram.new_zeros(len(mean), images.shape[1])
         for part, owner in zip(parts, image_of_caption.split(_ROWS), strict=True):
             standardised = (words[part].double() - mean) / deviation
             gram += standardised.T @ standardised
-            moment += standardised.T @ target[owner]
+            moment += standardised.T @ (images[owner].double() - centre)
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
         self.weight.copy_(torch.linalg.solve(gram, moment))

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vialign.config.signal import SignalConfig
+from vialign.disentangle.types import reordered
 from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import generator
@@ -127,7 +128,7 @@ def with_control(features: SplitFeatures, config: SignalConfig, seed: int) -> Sp
     count = len(features.image_ids)
     if not config.shuffle_prototypes or count < 2:
         return features
-    return replace(features, prototypes=features.prototypes.index(exchanged(count, seed)))
+    return replace(features, prototypes=reordered(features.prototypes, exchanged(count, seed)))
 
 
 def exchanged(count: int, seed: int) -> Int[Tensor, "image"]:

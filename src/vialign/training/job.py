@@ -228,7 +228,8 @@ def read_job_split(
     from vialign.device import device_of
     from vialign.methods.inputs import read_split
 
-    images = read_table(job.inputs["images"], IMAGES)
+    boxed = split == "train" and "objects" in job.inputs
+    images = read_table(job.inputs["images"], IMAGES) if boxed or "pixels" in needs else None
     data = read_split(
         *(job.inputs[f"{split}_{part}"] for part in SPLIT_PARTS),
         needs=needs,
@@ -238,7 +239,7 @@ def read_job_split(
         regions=job.inputs.get(f"{split}_regions"),
         device=device_of(job.config),
     )
-    if split == "train" and "objects" in job.inputs:
+    if boxed and images is not None:
         data = replace(data, boxes=labelled_boxes(job, data.image_ids, images, backbone))
     return data if job.config.training.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
 

@@ -51,7 +51,9 @@ def recall(method, data):
     return check(method, data, 0)[0]["recall"]
 
 
-def test_the_fit_is_the_ridge_estimate_of_scikit_learn():
+@pytest.mark.parametrize("rows", [7, 4096])
+def test_the_fit_is_the_ridge_estimate_of_scikit_learn(monkeypatch, rows):
+    monkeypatch.setattr(ground, "_ROWS", rows)
     rng = np.random.default_rng(0)
     words, images = rng.normal(2, 3, (90, WIDTH)).astype("f4"), rng.normal(size=(30, DIMENSION)).astype("f4")
     captions, owner = np.arange(0, 90, 2), np.arange(0, 90, 2) // 3

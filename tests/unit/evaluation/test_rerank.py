@@ -71,6 +71,20 @@ def test_with_k_as_large_as_the_gallery_it_is_the_exact_ranking(gallery):
             assert torch.equal(getattr(found.ranks, part), getattr(right, part))
 
 
+def test_a_large_gallery_is_asked_by_few_queries_at_a_time(gallery, monkeypatch):
+    images, captions, exact, image_of_caption = gallery
+    expected = rerank_retrieval(images, captions, lookup(exact), image_of_caption, 5)
+    monkeypatch.setattr("vialign.evaluation.rerank._CELLS", 250)
+    asked = []
+
+    def counted(queries):
+        asked.append(len(queries))
+        return images[queries] @ captions.T
+
+    found = rerank(counted, lookup(exact), torch.arange(40), image_of_caption, 5)
+    assert set(asked) == {2} and torch.equal(found.first, expected[0].first)
+
+
 def test_with_k_of_one_the_first_is_that_of_the_cheap_score(gallery):
     images, captions, exact, image_of_caption = gallery
     to_text, to_image = rerank_retrieval(images, captions, lookup(exact), image_of_caption, 1)

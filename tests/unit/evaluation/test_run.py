@@ -128,6 +128,17 @@ def test_the_block_size_changes_nothing(world):
     OUTCOMES.check(first)
 
 
+def test_many_captions_make_blocks_of_few_images_and_change_nothing(world, monkeypatch):
+    data, choices, questions = world
+    whole, sizes, method = evaluate(Cosine(), data, choices, questions, "test", "frozen", 0), [], Cosine()
+    scored = method.scores
+    monkeypatch.setattr("vialign.evaluation.run._CELLS", 2 * len(data.captions) + 1)
+    monkeypatch.setattr("vialign.files.mapped.SMALL", 0)
+    method.scores = lambda images, texts: sizes.append(len(images["pooled"])) or scored(images, texts)
+    pd.testing.assert_frame_equal(evaluate(method, data, choices, questions, "test", "frozen", 0), whole)
+    assert max(sizes) == 2
+
+
 def test_the_core_holds_retrieval_and_negatives_under_its_own_name(world):
     data, choices, questions = world
     outcomes = core_outcomes(Cosine(), data, "lora", 1, "selection", batch=5)

@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, kstest
 from sklearn.metrics import roc_auc_score
 
+from vialign.signal.validation import resampling
 from vialign.signal.validation.resampling import (
     auc,
     holm,
+    image_counts,
     image_weights,
     interval,
     permuted_labels,
@@ -17,6 +19,16 @@ from vialign.signal.validation.resampling import (
     sign_flip_p,
     wins,
 )
+
+
+@pytest.mark.parametrize("drawn", [1, 21, 1000])
+def test_counts_are_the_same_draws_however_many_are_made_at_once(monkeypatch, drawn):
+    expected = np.random.default_rng(5).multinomial(7, np.full(7, 1 / 7), size=20)
+    monkeypatch.setattr(resampling, "_DRAWN", drawn)
+    found = image_counts(7, 20, np.random.default_rng(5))
+    assert found.dtype == np.int32 and (found == expected).all()
+    assert (image_weights(7, 20, np.random.default_rng(5)) == expected).all()
+
 
 scores = st.lists(st.integers(0, 6), min_size=1, max_size=12)
 

@@ -1,4 +1,5 @@
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from torch import nn
 
 from tolerance import close
 from vialign.disentangle.types import Phrases, Prototypes
+from vialign.features.pixels import PixelFiles
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 from vialign.signal.pairs import SplitFeatures, build_pairs, score_pairs
 from vialign.signal.validation.corruptions import CORRUPTIONS
@@ -96,6 +98,16 @@ def test_every_curve_is_there_and_starts_clean(curves, config):
     assert (aimed["signal"] == aimed["target"])[aimed["target"] != "s_global"].all()
     assert set(aimed[aimed["target"] == "s_global"]["signal"]) == FOLLOWED
     assert set(curves["signal"]) == FOLLOWED and set(curves["kind"]) == {"random", "hard"}
+
+
+def test_pixels_are_decoded_of_the_drawn_images_alone(case, side, config, monkeypatch):
+    pixels, pairs, features = case
+    table = pd.DataFrame({"image_id": features.image_ids, "path": "", "source": "", "crop": [()] * IMAGES})
+    files, decoded = PixelFiles(table, {}, SimpleNamespace(image_size=pixels.shape[-1])), []
+    monkeypatch.setattr(files, "_decode", lambda position: decoded.append(position) or pixels[position])
+    few = config.model_copy(update={"stress_images": 5})
+    found, expected = (stress_sample(part, pairs, features, side, few, 0) for part in (files, pixels))
+    assert torch.equal(found.pixels, expected.pixels) and len(decoded) == 5
 
 
 def test_the_clean_value_is_the_diagnosis_of_the_same_images(case, side, config):

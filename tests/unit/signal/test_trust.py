@@ -87,9 +87,11 @@ def drawn():
     return world.texts, with_geometry(world.features)
 
 
-def test_answers_are_those_of_the_whole_matrix_and_signals_those_of_the_pair(drawn, monkeypatch):
-    """In blocks of a few queries; each answer's signals are held against `score_pairs`."""
+@pytest.mark.parametrize("gallery", [5, 8192])
+def test_answers_are_those_of_the_whole_matrix_and_signals_those_of_the_pair(drawn, monkeypatch, gallery):
+    """In blocks of a few queries and of some of the gallery; each answer's signals are held against `score_pairs`."""
     texts, features = drawn
+    monkeypatch.setattr("vialign.signal.trust.answers._GALLERY", gallery)
     monkeypatch.setattr("vialign.signal.trust.answers._ELEMENTS", 2000)
     found = gallery_answers(features, texts, CALIBRATION, CONFIG, 20.0)
     captions = texts[texts["kind"] == "caption"].reset_index(drop=True)

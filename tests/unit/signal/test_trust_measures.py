@@ -19,7 +19,7 @@ from vialign.signal.trust.measures import (
     risk_coverage,
 )
 from vialign.signal.trust.predictors import DOUBT, local_ranking, log_odds, log_total, simple_confidences, top_answers
-from vialign.signal.validation.resampling import image_weights
+from vialign.signal.validation.resampling import image_counts
 from vialign.tables.signal import TRUST_RANKING, TRUST_RETURN, TRUST_SIGNALS, TRUST_SIMPLE
 
 
@@ -62,13 +62,13 @@ def test_ties_count_as_the_mean_over_their_orders():
 def test_every_resample_is_what_repeating_the_answers_of_its_images_gives():
     rng = np.random.default_rng(1)
     score, wrong, images = rng.integers(0, 6, 30).astype(float), rng.random(30) < 0.4, rng.integers(0, 8, 30)
-    weights = image_weights(8, 20, rng)
+    weights = image_counts(8, 20, rng)
     found = measure(score, Sample(wrong, images, weights))
     assert found.auroc == pytest.approx(roc_auc_score(wrong, score))
     assert found.aurc == pytest.approx(area_under_risk(score, wrong))
     assert found.risk == pytest.approx(risk_coverage(score, wrong))
     assert found.risk[COVERAGES.index(1.0)] == pytest.approx(wrong.mean())
-    for row, weight in enumerate(weights.astype(int)):
+    for row, weight in enumerate(weights):
         times = weight[images]
         repeated = np.repeat(score, times), np.repeat(wrong, times)
         assert found.aurcs[row] == pytest.approx(area_under_risk(*repeated))
@@ -78,7 +78,7 @@ def test_every_resample_is_what_repeating_the_answers_of_its_images_gives():
 
 def test_a_constant_says_nothing_and_a_perfect_score_all():
     wrong = np.array([True, False, False, True, False])
-    sample = Sample(wrong, np.arange(5), image_weights(5, 4, np.random.default_rng(0)))
+    sample = Sample(wrong, np.arange(5), image_counts(5, 4, np.random.default_rng(0)))
     flat, perfect = measure(np.zeros(5), sample), measure(wrong.astype(float), sample)
     assert (flat.auroc, perfect.auroc) == (0.5, 1.0)
     assert flat.aurc == pytest.approx(0.4) and flat.risk == pytest.approx(0.4)
@@ -89,7 +89,7 @@ def test_a_constant_says_nothing_and_a_perfect_score_all():
 @pytest.mark.parametrize("all_wrong", [True, False])
 def test_where_all_answers_are_alike_there_is_no_auroc_but_a_risk(all_wrong):
     wrong = np.full(6, all_wrong)
-    found = measure(np.arange(6.0), Sample(wrong, np.arange(6), np.ones((3, 6))))
+    found = measure(np.arange(6.0), Sample(wrong, np.arange(6), np.ones((3, 6), int)))
     assert np.isnan(found.auroc) and np.isnan(found.aurocs).all()
     assert found.aurc == float(all_wrong) and (found.risks == float(all_wrong)).all()
 

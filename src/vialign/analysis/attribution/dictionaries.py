@@ -114,11 +114,10 @@ def encode_true_boxes(
         rows = ordered.loc[list(store.ids)].reset_index()
         own = objects[objects["image_id"].isin(rows["image_id"])]
         coverage = box_targets(own, rows, fitted.grid, merge=False, resize_mode=resize_mode).coverage
-        blocks = []
-        for start in track(range(0, len(rows), _BLOCK), f"prototypes of the labelled boxes of {split}"):
-            block = slice(start, min(start + _BLOCK, len(rows)))
-            blocks.append(_pooled(fitted, store.patches(block.start, block.stop), coverage[block].float()))
-        found[split] = (Prototypes.concatenate(blocks), phrases[split])
+        starts = track(range(0, len(rows), _BLOCK), f"prototypes of the labelled boxes of {split}")
+        blocks = (slice(start, min(start + _BLOCK, len(rows))) for start in starts)
+        pooled = (_pooled(fitted, store.patches(part.start, part.stop), coverage[part].float()) for part in blocks)
+        found[split] = (Prototypes.gathered(pooled, len(rows)), phrases[split])
     return found
 
 

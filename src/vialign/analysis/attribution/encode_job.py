@@ -15,7 +15,7 @@ from vialign.data.folders import image_folders
 from vialign.disentangle import load_visual
 from vialign.disentangle.encoded import read_encoded, write_encoded
 from vialign.disentangle.stage import read_visual
-from vialign.disentangle.types import Phrases, Prototypes
+from vialign.disentangle.types import Phrases, Prototypes, in_blocks
 from vialign.features import ImageFeatures, TextFeatures, read_images, read_texts
 from vialign.files.artifacts import read_table
 from vialign.stage import Run
@@ -36,7 +36,7 @@ def encode_dictionaries(run: Run) -> None:
     labelled boxes in the place of what a dictionary finds, where every image has some.
     """
     stores = read_stores(run)
-    phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1].index(slice(None)) for split in stores.images}
+    phrases = {split: read_encoded(run.input[f"{split}_encoded"])[1] for split in stores.images}
     fitted = load_visual(run.input.visual)
     found = {"unfitted": encode_unfitted(stores.images, phrases, fitted, run.config.seed)}
     objects = read_table(run.input.objects, OBJECTS)
@@ -93,4 +93,5 @@ def write_each(run: Run, encoded: Mapping[str, tuple[Prototypes, Phrases]]) -> N
     folder = Path(run.output[0])
     folder.mkdir(parents=True, exist_ok=True)
     for name, (prototypes, phrases) in encoded.items():
-        write_encoded(prototypes, phrases, folder / f"{name}.safetensors", run.provenance)
+        counts, path = (len(prototypes), len(phrases)), folder / f"{name}.safetensors"
+        write_encoded(in_blocks(prototypes), in_blocks(phrases), counts, path, run.provenance)

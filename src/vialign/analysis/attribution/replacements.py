@@ -7,7 +7,7 @@ import torch
 
 from vialign.analysis.attribution.names import DRIVERS, LOCAL
 from vialign.config.signal import SignalConfig
-from vialign.disentangle.types import Phrases, Prototypes
+from vialign.disentangle.types import Phrases, Prototypes, reordered
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.objective import SplitData
 from vialign.random import generator
@@ -125,4 +125,4 @@ def _blind_to_features(method: CurriculumMethod, data: SplitData, seed: int) -> 
 
 def shuffled_prototypes(data: SplitData, seed: int) -> SplitData:
     """Every image with the prototypes of another."""
-    return replace(data, prototypes=data.prototypes.index(exchanged(len(data.image_ids), seed)))
+    return replace(data, prototypes=reordered(data.prototypes, exchanged(len(data.image_ids), seed)))

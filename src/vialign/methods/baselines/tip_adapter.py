@@ -40,12 +40,16 @@ class TipAdapter(CosineMethod):
         """Keep pairs of the training split: as many as there is room for, of images that have a caption."""
         owner = data.image_of_text[data.captions].to(self.keys.device)
         images, counts = torch.unique(owner, return_counts=True)
-        total = torch.zeros_like(data.image_pooled).index_add(0, owner, data.text_pooled[data.captions])
         even = torch.linspace(0, len(images) - 1, min(len(images), len(self.keys)), dtype=torch.float64, device="cpu")
         places = even.round().long().to(images.device)
         kept = images[places]
+        place = owner.new_full((len(data.image_ids),), -1)
+        place[kept] = torch.arange(len(kept), device=kept.device)
+        mine = (place[owner] >= 0).nonzero()[:, 0]
+        said = data.text_pooled[data.captions[mine.to(data.captions.device)]]
+        total = said.new_zeros(len(kept), said.shape[1]).index_add(0, place[owner[mine]], said)
         self.keys.zero_()[: len(kept)] = data.image_pooled[kept]
-        self.values.zero_()[: len(kept)] = total[kept] / counts[places, None]
+        self.values.zero_()[: len(kept)] = total / counts[places, None]
 
     def images(self, data: SplitData, index: Int[Tensor, "image"]) -> Side:
         """Stored embeddings, with what is said of similar training images; alone while nothing is kept."""

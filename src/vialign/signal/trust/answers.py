@@ -27,6 +27,8 @@ LOCAL = {"with geometry": True, "without geometry": False}
 _GLOBAL = "global"
 _ELEMENTS = 1 << 24
 """Numbers that the matches of one block of queries may take."""
+_GALLERY = 8192
+"""Items of the side that is searched whose prototypes or phrases are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +146,10 @@ class _Sides:
 
     @torch.no_grad()
     def _part(self, queries: Int[Tensor, "query"], to_image: bool) -> _Look:
-        features, every = self.features, torch.arange(len(self.features.image_ids))
+        every = torch.arange(len(self.features.image_ids))
         texts = self.rows[queries] if to_image else self.rows
         images = every if to_image else queries
-        scores = features.text_pooled[texts] @ features.image_pooled[images].T
-        prototypes, phrases = features.prototypes.index(images), features.phrases.index(texts)
-        searched = {_GLOBAL: scores}
-        for way, geometry in self.ways.items():
-            searched[way] = all_local(prototypes, phrases, geometry=geometry)
+        searched = self._searched(images, texts, to_image)
         if not to_image:
             searched = {name: values.T for name, values in searched.items()}
         scores = searched[_GLOBAL]
@@ -181,6 +179,19 @@ class _Sides:
             totals=pd.DataFrame({name: log_total(values.numpy()) for name, values in logits.items()}),
             logits=pd.DataFrame(own),
         )
+
+    def _searched(self, images: Tensor, texts: Tensor, to_image: bool) -> dict[str, Float[Tensor, "text image"]]:
+        """S_global of all pairs, and S_local by the way of looking; of the side that is searched, `_GALLERY` items are
+        in memory at a time.
+        """
+        features, found = self.features, {name: list[Tensor]() for name in (_GLOBAL, *self.ways)}
+        for part in (images if to_image else texts).split(_GALLERY):
+            seen, said = (part, texts) if to_image else (images, part)
+            prototypes, phrases = features.prototypes.index(seen), features.phrases.index(said)
+            found[_GLOBAL].append(features.text_pooled[said] @ features.image_pooled[seen].T)
+            for way, geometry in self.ways.items():
+                found[way].append(all_local(prototypes, phrases, geometry=geometry))
+        return {name: torch.cat(parts, dim=1 if to_image else 0) for name, parts in found.items()}
 
     def _group(self) -> Int[Tensor, "caption"]:
         """Number of each caption's image among the images that have one."""

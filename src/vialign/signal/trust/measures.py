@@ -18,7 +18,7 @@ class Sample(NamedTuple):
 
     wrong: Bool[np.ndarray, "query"]
     images: Int[np.ndarray, "query"]
-    weights: Float[np.ndarray, "repeat image"]
+    weights: Int[np.ndarray, "repeat image"]
     """How often each resample holds each image."""
 
 
@@ -42,7 +42,7 @@ def measure(score: Float[np.ndarray, "query"], sample: Sample) -> Measured:
     wrong, images, weights = sample
     step = max(1, _CHUNK // len(score))
     chunks = np.split(weights, range(step, len(weights), step))
-    whole = _counted(score, wrong, images, np.ones((1, weights.shape[1])))
+    whole = _counted(score, wrong, images, np.ones((1, weights.shape[1]), np.int32))
     parts = [_counted(score, wrong, images, chunk) for chunk in chunks]
     return Measured(
         float(whole.auroc()[0]),
@@ -73,7 +73,7 @@ def risk_coverage(
     score: Float[np.ndarray, "query"], wrong: Bool[np.ndarray, "query"], coverages: Sequence[float] = COVERAGES
 ) -> Float[np.ndarray, "coverage"]:
     """Share of wrong answers among those that are kept, at each share of kept answers; the least doubted stay."""
-    return _counted(score, wrong, np.zeros(len(score), np.int64), np.ones((1, 1))).risk(coverages)[0]
+    return _counted(score, wrong, np.zeros(len(score), np.int64), np.ones((1, 1), np.int32)).risk(coverages)[0]
 
 
 def area_under_risk(score: Float[np.ndarray, "query"], wrong: Bool[np.ndarray, "query"]) -> float:
@@ -81,7 +81,7 @@ def area_under_risk(score: Float[np.ndarray, "query"], wrong: Bool[np.ndarray, "
 
     Answers with the same score come in every order alike: what is given is the mean over these orders.
     """
-    return float(_counted(score, wrong, np.zeros(len(score), np.int64), np.ones((1, 1))).area()[0])
+    return float(_counted(score, wrong, np.zeros(len(score), np.int64), np.ones((1, 1), np.int32)).area()[0])
 
 
 def paired_p(differences: Float[np.ndarray, "repeat"]) -> float:
@@ -140,12 +140,12 @@ def _counted(
     score: Float[np.ndarray, "query"],
     wrong: Bool[np.ndarray, "query"],
     images: Int[np.ndarray, "query"],
-    weights: Float[np.ndarray, "repeat image"],
+    weights: Int[np.ndarray, "repeat image"],
 ) -> _Counted:
-    """The groups of every resample; `weights` are whole numbers."""
+    """The groups of every resample."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
-    size = weights.astype(np.int32)[:, images[order]]
+    size = weights.astype(np.int32, copy=False)[:, images[order]]
     bad = size * wrong[order]
     if len(starts) < len(order):
         size, bad = (np.add.reduceat(part, starts, axis=1) for part in (size, bad))

@@ -21,7 +21,7 @@ from vialign.signal.trust.measures import (
     paired_p,
 )
 from vialign.signal.trust.predictors import claimed_wrong, doubt, probability
-from vialign.signal.validation.resampling import holm, image_weights, interval
+from vialign.signal.validation.resampling import holm, image_counts, interval
 from vialign.tables.signal import (
     TRUST,
     TRUST_CURVES,
@@ -126,7 +126,7 @@ def _direction_rows(
     key: Mapping[str, object], answers: Answers, fitted: Answers | None, fitted_on: str, settings: Settings
 ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     images = int(answers.images.max()) + 1
-    weights = image_weights(images, settings.bootstrap, generator(settings.seed, "trust", images))
+    weights = image_counts(images, settings.bootstrap, generator(settings.seed, "trust", images))
     sample = Sample(answers.wrong, answers.images, weights)
     common = {"wrong": float(answers.wrong.mean()), "queries": len(answers.wrong), "images": images}
     references: dict[str, Measured] = {}

@@ -1,15 +1,28 @@
 """Bootstrap over images, discrimination under resampling, permutation within images, and Holm's correction."""
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
+from vialign.files.mapped import gathered
+
+_DRAWN = 1 << 20
+"""Numbers drawn at once."""
 _CHUNK = 1 << 23
 """Numbers held at once while resamples of pairs are evaluated."""
 
 
 def image_weights(images: int, repeats: int, rng: np.random.Generator) -> Float[np.ndarray, "repeat image"]:
     """How often each bootstrap resample of `images` images contains each of them."""
-    return rng.multinomial(images, np.full(images, 1 / images), size=repeats).astype(np.float64)
+    return image_counts(images, repeats, rng).astype(np.float64)
+
+
+def image_counts(images: int, repeats: int, rng: np.random.Generator) -> Int[np.ndarray, "repeat image"]:
+    """The same as whole numbers (int32), in a temporary file where they are many (`vialign.files.mapped`)."""
+    shares, step = np.full(images, 1 / images), max(1, _DRAWN // images)
+    draws = (rng.multinomial(images, shares, min(step, repeats - start)) for start in range(0, repeats, step))
+    blocks = ({"counts": torch.from_numpy(part.astype(np.int32))} for part in draws)
+    return gathered(blocks, repeats)["counts"].numpy()
 
 
 def interval(values: Float[np.ndarray, "repeat"], level: float = 0.05) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vialign.config.signal import SignalConfig
 from vialign.device import CPU, to_device
+from vialign.features.pixels import PixelFiles
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures, build_pairs, positions, score_pairs
@@ -79,14 +80,16 @@ class StressSample:
 
 
 def stress_sample(
-    pixels: UInt8[Tensor, "image channel height width"],
+    pixels: UInt8[Tensor, "image channel height width"] | PixelFiles,
     pairs: pd.DataFrame,
     features: SplitFeatures,
     side: ImageSide,
     config: SignalConfig,
     seed: int,
 ) -> StressSample:
-    """`config.stress_images` images, drawn; `pixels` belong to `features.image_ids`, in their order."""
+    """`config.stress_images` images, drawn; `pixels` belong to `features.image_ids`, in their order, and only those of
+    the drawn images are read.
+    """
     chosen = generator(seed, "stress images").permutation(len(features.image_ids))[: config.stress_images]
     ids = [features.image_ids[position] for position in chosen]
     clean = pixels[torch.from_numpy(chosen)].float() / 255

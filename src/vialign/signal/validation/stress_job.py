@@ -6,7 +6,7 @@ from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
 from vialign.device import device_of
 from vialign.disentangle import load_text, load_visual
-from vialign.features import load_pixels
+from vialign.features.pixels import PixelFiles
 from vialign.files.artifacts import read_provenance, read_table, write_table
 from vialign.language.pipeline import load_pipeline
 from vialign.signal.calibration import read_calibration
@@ -25,7 +25,7 @@ def stress_signal(run: Run) -> None:
     backbone = load_backbone(run.config.backbone, seed).to(device)
     features = read_split_features(files.image_features, files.text_features, files.encoded, device)
     table = read_table(files.images, IMAGES).set_index("image_id").loc[list(features.image_ids)].reset_index()
-    pixels = load_pixels(table, image_folders(run.config.data, Path(files.images).parent), backbone)
+    pixels = PixelFiles(table, image_folders(run.config.data, Path(files.images).parent), backbone)
     images = image_side(backbone, load_visual(files.visual).to(device), read_provenance(files.readout)["readout"])
     pairs = read_table(files.scores, SIGNAL_SCORES)[["image_id", "text_id", "kind"]]
     elsewhere = None

@@ -20,6 +20,7 @@ from vialign.signal.validation.word_substitution import find_slots, forms, subst
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
 
     from vialign.backbone import Backbone
 
@@ -123,13 +124,16 @@ def _substituted_versions(
     config: SignalConfig,
 ) -> dict[tuple[str, float], list[str]]:
     captions = texts[texts["kind"] == "caption"]
-    tagged = side.nlp.pipe(captions["text"], disable=["parser"])
-    words: dict[str, set[str]] = {}
-    docs = []
-    for image_id, doc in zip(captions["image_id"], tagged, strict=True):
-        docs.append(doc)
-        words.setdefault(image_id, set()).update(token.lower_ for token in doc)
-    pools = word_pools(docs, side.backbone)
+    words: dict[str, set[str]] = {image_id: set() for image_id in pairs["image_id"]}
+
+    def tagged() -> Iterator["Doc"]:
+        docs = side.nlp.pipe(captions["text"], disable=["parser"])
+        for image_id, doc in zip(captions["image_id"], docs, strict=True):
+            if image_id in words:
+                words[image_id].update(token.lower_ for token in doc)
+            yield doc
+
+    pools = word_pools(tagged(), side.backbone)
     known = {image_id: forms(found) for image_id, found in words.items()}
     wrong = np.flatnonzero((pairs["kind"] != "aligned").to_numpy()).tolist()
     attacked = [original[row] for row in wrong]
