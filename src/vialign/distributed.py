@@ -19,6 +19,8 @@ import torch.distributed.nn.functional
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from vialign.device import CPU
+
 
 def processes() -> int:
     """How many processes share a batch; 1 outside `process_group`."""
@@ -31,12 +33,18 @@ def is_first() -> bool:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
-    """Join the processes that torchrun started; does nothing in a process that it did not start."""
+def process_group(device: torch.device = CPU) -> Iterator[None]:
+    """Join the processes that torchrun started; does nothing in a process that it did not start.
+
+    On CUDA they talk through NCCL, each from its own `device`; elsewhere through gloo.
+    """
     if not dist.is_torchelastic_launched():
         yield
         return
-    dist.init_process_group("gloo")
+    if device.type == "cuda":
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
     try:
         yield
         dist.barrier()

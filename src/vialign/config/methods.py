@@ -120,6 +120,8 @@ class TrainingConfig(Section):
     """Processes that share a batch, started by torchrun; each encodes its part, and all see the whole."""
     keep_seconds: Positive = 20.0
     """Time after which a training under way is written beside its outputs, to go on from there when it is killed."""
+    compile: bool = False
+    """Compile the loss with `torch.compile`, which costs time before the first step. Sums may round otherwise."""
     search: SearchConfig = SearchConfig()
     lora_rank: Count = 4
     """Rank of LoRA's changes."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from vialign.data.folders import image_folders
+from vialign.device import device_of, within_memory
 from vialign.evaluation.run import evaluate, reranking_table
 from vialign.files.artifacts import read_table, write_table
 from vialign.methods.build import build_method, open_backbone
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vialign.features import BackboneFacts
 
 
+@within_memory("evaluation.gallery_batch")
 def evaluate_method(run: Run) -> None:
     """One finished method on every test split, once for each of the rule's seeds."""
     config = run.config
@@ -43,7 +45,8 @@ def _evaluated(
     """OUTCOMES, RERANKING and RANKS of the training with one seed."""
     config, name, settings = run.config, run.wildcards.method, run.config.evaluation
     method = build_method(name, config, backbone, read_calibration(run.input.calibration), seed)
-    load_best(method, checkpoint)
+    device = device_of(config)
+    load_best(method, checkpoint).to(device)
     images = read_table(run.input.images, IMAGES)
     choices, questions = read_table(run.input.choices, CHOICES), read_table(run.input.questions, QUESTIONS)
     frames, agreements, ranks = [], [RERANKING.empty()], [RANKS.empty()]
@@ -55,6 +58,7 @@ def _evaluated(
             folders=image_folders(config.data, Path(run.input.images).parent),
             backbone=backbone,
             regions=run.input.get(f"{split}_regions"),
+            device=device,
         )
         size, k, checked = settings.gallery_batch, settings.rerank, settings.rerank_check
         frames.append(evaluate(method, data, choices, questions, split, name, seed, size, rerank=k, ranks=ranks))

@@ -168,7 +168,7 @@ class _Sides:
             self.objective.pair_scores(select(self.images, image), select(self.texts, text))
             for image, text in zip(images.split(size), texts.split(size), strict=True)
         ]
-        return torch.cat(parts).double().cpu().numpy() if len(images) else np.empty(0)
+        return torch.cat(parts).cpu().double().numpy() if len(images) else np.empty(0)
 
     def pair_scores(self, image_ids: list[str], text_ids: list[str]) -> Float[np.ndarray, "pair"]:
         """Scores of aligned names."""
@@ -180,7 +180,7 @@ class _Sides:
         """Cosines of the method's own embeddings of aligned texts: what it says of them before it sees an image."""
         pooled = F.normalize(self.texts.get("pooled", self.data.text_pooled), dim=-1)
         one, other = (self._positions(names, self._text_position, "text") for names in (first, second))
-        return (pooled[one] * pooled[other]).sum(dim=-1).double().cpu().numpy()
+        return (pooled[one] * pooled[other]).sum(dim=-1).cpu().double().numpy()
 
     @staticmethod
     def _positions(names: list[str], positions: dict[str, int], what: str) -> Int[Tensor, "pair"]:
@@ -224,8 +224,8 @@ def _reranked(sides: _Sides, k: int, queries: tuple[Tensor, Tensor] | None = Non
         return torch.from_numpy(sides.aligned(images, data.captions[captions]))
 
     return rerank_retrieval(
-        data.image_pooled,
-        data.text_pooled[data.captions],
+        data.image_pooled.cpu(),
+        data.text_pooled[data.captions].cpu(),
         exact,
         data.image_of_text[data.captions],
         k,

@@ -6,7 +6,7 @@ written image by image: region features of a large data set take tens of gigabyt
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vialign.config.data import DataConfig
+from vialign.device import to_device
 from vialign.errors import UserError
 from vialign.features.region_sources import boxed_regions, detected_regions
 from vialign.features.store import ImageFeatures, contract_provenance
@@ -39,10 +40,20 @@ class Regions:
     """The frozen backbone's text embedding of the region's label, unit length; zeros where it has none."""
     present: Bool[Tensor, "image region"]
     """What is no padding; an image may have no region at all."""
+    where: torch.device | None = None
+    """Where `index` brings them; None: where they are."""
+
+    def bound_for(self, device: torch.device) -> "Regions":
+        """The same regions, of which those that are asked for come to `device`."""
+        return replace(self, where=device)
 
     def index(self, positions: Tensor) -> "Regions":
         """The regions of the images at these positions."""
-        return Regions(*(part[positions] for part in (self.features, self.boxes, self.tags, self.present)))
+
+        def taken(part: Tensor) -> Tensor:
+            return part[positions] if self.where is None else to_device(part[positions], self.where)
+
+        return Regions(taken(self.features), taken(self.boxes), taken(self.tags), taken(self.present))
 
 
 def feature_width(config: DataConfig, dimension: int) -> int:

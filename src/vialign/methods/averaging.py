@@ -19,7 +19,8 @@ def averaged(start: State, tuned: State, share: float) -> dict[str, Tensor]:
     Low-rank changes are products, `B A` with `B = 0` at the start: there `B` alone is scaled, so that the change is
     `share` times the tuned one and not its square.
     """
-    return {name: tuned[name].clone() if "lora_A" in name else start[name].lerp(tuned[name], share) for name in start}
+    there = {name: tuned[name].to(tensor.device) for name, tensor in start.items()}
+    return {name: there[name].clone() if "lora_A" in name else start[name].lerp(there[name], share) for name in start}
 
 
 def choose_share(

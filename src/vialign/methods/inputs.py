@@ -1,14 +1,16 @@
 """What methods read of a split, from the files of the stages before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vialign.device import CPU, OnDevice
 from vialign.features import BackboneFacts, read_images, read_texts
 from vialign.features.regions import read_regions
 from vialign.features.store import Rows, TextFeatures
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from vialign.backbone import Backbone
     from vialign.features.pixels import PixelFiles
 
+READ_BY_POSITION = ("pixels", "trunk", "token_ids", "patches", "states", "mask", "words")
+"""What of a split a method may ask for row by row."""
+
 
 def read_split(
     texts: str | Path,
@@ -34,14 +39,16 @@ def read_split(
     folders: Mapping[str, Path] | None = None,
     backbone: "Backbone | BackboneFacts | None" = None,
     regions: str | Path | None = None,
+    device: torch.device = CPU,
 ) -> SplitData:
     """One split; what else a method `needs` of it comes from IMAGES, their folders and the backbone.
 
     Features, prototypes, phrases, regions and pixels stay in their files, which are mapped or decoded: a batch reads
-    its own rows. In memory is the table of texts.
+    its own rows. In memory is the table of texts. On another `device` than the CPU a batch comes there as it is read,
+    and pooled embeddings lie there as a whole.
     """
     frame = read_table(texts, TEXTS)
-    features = read_split_features(image_features, text_features, encoded)
+    features = read_split_features(image_features, text_features, encoded, device)
     pixels: "Rows | PixelFiles | None" = None
     trunk = token_ids = patches = states = mask = words = marked = None
     if "pixels" in needs:
@@ -66,8 +73,8 @@ def read_split(
         words = Words.of(read_texts(text_features))
     if "regions" in needs:
         assert regions is not None
-        marked = read_regions(regions, list(features.image_ids))
-    return assemble(
+        marked = read_regions(regions, list(features.image_ids)).bound_for(device)
+    data = assemble(
         frame,
         list(features.image_ids),
         list(features.text_ids),
@@ -84,6 +91,11 @@ def read_split(
         words=words,
         regions=marked,
     )
+    if device == CPU:
+        return data
+    held = {name: getattr(data, name) for name in READ_BY_POSITION}
+    there: dict[str, Any] = {name: None if rows is None else OnDevice(rows, device) for name, rows in held.items()}
+    return replace(data, **there)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from vialign.errors import UserError
 from vialign.tables.data import NEGATIVE_KINDS
 
 if TYPE_CHECKING:
+    from vialign.device import OnDevice
     from vialign.disentangle import Phrases, Prototypes
     from vialign.features.pixels import PixelFiles
     from vialign.features.regions import Regions
@@ -38,6 +39,7 @@ class SplitData:
     """Everything that a method may read of one split; items are named by their position.
 
     What grows with the split is read by position alone, `patches[index]`: it may be a tensor, or lie in mapped files.
+    Positions are on the CPU; what is read is where the method is.
     """
 
     image_ids: list[str]
@@ -53,20 +55,20 @@ class SplitData:
     text_pooled: Float[Tensor, "text dim"]
     prototypes: "Prototypes"
     phrases: "Phrases"
-    pixels: "Tensor | Rows | PixelFiles | None" = None
+    pixels: "Tensor | Rows | PixelFiles | OnDevice | None" = None
     """uint8, (image, 3, height, width), before normalisation; none unless a method needs them."""
-    trunk: "Float[Tensor, 'image channel'] | Rows | None" = None
+    trunk: "Float[Tensor, 'image channel'] | Rows | OnDevice | None" = None
     """What the image tower's frozen trunk hands to its head; none unless a method needs it."""
-    token_ids: "Int[Tensor, 'text length'] | Rows | None" = None
+    token_ids: "Int[Tensor, 'text length'] | Rows | OnDevice | None" = None
     """None unless a method needs them."""
-    patches: "Float[Tensor, 'image patch dim'] | Rows | None" = None
+    patches: "Float[Tensor, 'image patch dim'] | Rows | OnDevice | None" = None
     """Patch tokens of the joint space, not normalised, half precision; none unless a method needs them."""
-    states: "Float[Tensor, 'text token state'] | Rows | None" = None
+    states: "Float[Tensor, 'text token state'] | Rows | OnDevice | None" = None
     """Token states as `Backbone.text_tokens` gives them, half precision, padded with zeros to the longest of the texts
     that are read together; none unless a method needs them."""
-    mask: "Bool[Tensor, 'text token'] | Rows | None" = None
+    mask: "Bool[Tensor, 'text token'] | Rows | OnDevice | None" = None
     """The texts' own tokens among `states`."""
-    words: "Float[Tensor, 'text width'] | Words | None" = None
+    words: "Float[Tensor, 'text width'] | Words | OnDevice | None" = None
     """What the texts' words say by themselves (`word_summary` of the grounding); none unless a method needs it."""
     regions: "Regions | None" = None
     """Explicit regions of the images; none unless a method needs them."""
@@ -96,6 +98,8 @@ class Objective(nn.Module, ABC):
     logit_scale: float
     negative_weight: float
     """Weight of the hard-negative term."""
+    precision: str = "float32"
+    """Number format of the towers that it runs (`backbone.precision`)."""
     hardest_share: float = 0.0
     """Share of the batch's own hardest pairs in that term; the rest are the rule-made negatives."""
 

@@ -23,7 +23,7 @@ TRAINING_LOG = Table(
     negative=number("hard-negative term"),
     regularisation=number("consistency regularisation"),
     learning_rate=number("learning rate"),
-    gradient_norm=number("before clipping"),
+    gradient_norm=number("before clipping; missing where the step was left out (float16)", optional=True),
     seconds=number("time of the step", low=0),
 )
 

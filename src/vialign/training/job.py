@@ -96,6 +96,7 @@ def train_job(job: TrainingJob) -> None:
     """Train, and write what is left; where several processes share the batches, the first writes."""
     import torch
 
+    from vialign.device import device_of, within_memory
     from vialign.distributed import is_first
     from vialign.evaluation.run import core_outcomes
     from vialign.methods.build import build_method, open_backbone
@@ -108,6 +109,7 @@ def train_job(job: TrainingJob) -> None:
     config, outputs = job.config, job.outputs
     backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     method = build_method(job.method, config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
+    method.to(device_of(config))
     data = {split: read_job_split(job, split, method.needs, backbone) for split in ("train", "selection")}
     early = job.until == "early"
     unfinished = Unfinished(
@@ -115,17 +117,18 @@ def train_job(job: TrainingJob) -> None:
     )
     rate = found_rate(job)
     try:
-        result = train(
-            method,
-            data["train"],
-            data["selection"],
-            config.training,
-            peak_rate=rate,
-            seed=job.seed,
-            to_step=config.training.early_steps if early else config.training.steps,
-            start=None if early else load_checkpoint(job.inputs["start"]),
-            unfinished=unfinished,
-        )
+        with within_memory("training.batch"):
+            result = train(
+                method,
+                data["train"],
+                data["selection"],
+                config.training,
+                peak_rate=rate,
+                seed=job.seed,
+                to_step=config.training.early_steps if early else config.training.steps,
+                start=None if early else load_checkpoint(job.inputs["start"]),
+                unfinished=unfinished,
+            )
     except Diverged as error:
         raise UserError(
             f"training.learning_rates: {error} on the way, seed {job.seed}, peak rate {rate:g}; set a smaller rate"
@@ -153,6 +156,7 @@ def train_job(job: TrainingJob) -> None:
 
 def search_job(job: TrainingJob) -> None:
     """Try every candidate of the method's learning rate for the early steps; write the table `SEARCH`."""
+    from vialign.device import device_of, within_memory
     from vialign.methods.build import build_method, learning_rate, open_backbone
     from vialign.signal.calibration import read_calibration
     from vialign.training.search import search_rates
@@ -160,16 +164,18 @@ def search_job(job: TrainingJob) -> None:
     config = job.config
     backbone = open_backbone(job.method, config, job.inputs["train_image_features"])
     calibration = read_calibration(job.inputs["calibration"])
+    device = device_of(config)
     needs = build_method(job.method, config, backbone, calibration, job.seed).needs
     data = {split: read_job_split(job, split, needs, backbone) for split in ("train", "selection")}
-    table = search_rates(
-        lambda: build_method(job.method, config, backbone, calibration, job.seed),
-        data["train"],
-        data["selection"],
-        config.training,
-        base_rate=learning_rate(job.method, config.training),
-        seed=job.seed,
-    )
+    with within_memory("training.batch"):
+        table = search_rates(
+            lambda: build_method(job.method, config, backbone, calibration, job.seed).to(device),
+            data["train"],
+            data["selection"],
+            config.training,
+            base_rate=learning_rate(job.method, config.training),
+            seed=job.seed,
+        )
     write_table(table, SEARCH, job.outputs["search"], job.provenance)
 
 
@@ -177,6 +183,7 @@ def average_job(job: TrainingJob) -> None:
     """Average the tuned weights with the frozen ones, with the share that selection chooses."""
     import torch
 
+    from vialign.device import device_of
     from vialign.methods.averaging import choose_share
     from vialign.methods.build import build_method, open_backbone
     from vialign.methods.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -186,6 +193,7 @@ def average_job(job: TrainingJob) -> None:
     torch.set_num_threads(job.threads)
     backbone = open_backbone(job.method, job.config, job.inputs["selection_image_features"])
     method = build_method(job.method, job.config, backbone, read_calibration(job.inputs["calibration"]), job.seed)
+    method.to(device_of(job.config))
     data = read_job_split(job, "selection", method.needs, backbone)
     tuned = load_checkpoint(job.inputs["trained"])
     shares = job.config.baselines.averaging_shares
@@ -215,6 +223,7 @@ def read_job_split(
 ) -> "SplitData":
     """A split with all that the method reads of it, without negatives where they have no weight."""
     from vialign.data.folders import image_folders
+    from vialign.device import device_of
     from vialign.methods.inputs import read_split
 
     data = read_split(
@@ -224,6 +233,7 @@ def read_job_split(
         folders=image_folders(job.config.data, Path(job.inputs["images"]).parent),
         backbone=backbone,
         regions=job.inputs.get(f"{split}_regions"),
+        device=device_of(job.config),
     )
     return data if job.config.training.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
 
@@ -240,13 +250,14 @@ def state_of(inputs: dict[str, str]) -> str:
 
 def main(path: str) -> None:
     """What each process of torchrun does."""
+    from vialign.device import device_of
     from vialign.distributed import process_group
 
     any_console()
     end_cleanly()
     job = TrainingJob.model_validate_json(read_text(path))
     try:
-        with process_group():
+        with process_group(device_of(job.config)):
             train_job(job)
     except UserError as error:
         sys.exit(f"vialign: {error}")

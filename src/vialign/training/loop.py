@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from vialign.config.methods import TrainingConfig
 from vialign.distributed import is_first, processes, sum_gradients
@@ -23,6 +24,10 @@ from vialign.training.unfinished import TrainingResult, Unfinished, rows_of
 
 TERMS = ("loss", "contrastive", "negative", "regularisation")
 Parameters = dict[str, nn.Parameter]
+_LOSS_SCALE = 2.0**10
+"""At the start of a training in float16: gradients of losses on cosines seldom overflow with it."""
+_SCALER = "loss scale"
+"""Stands in for the name of a parameter in the optimiser's part of a checkpoint."""
 
 
 def check_steps(config: TrainingConfig, checks: int) -> set[int]:
@@ -66,6 +71,7 @@ def train(
     gets no gradient, which is a bug of the method, and `Diverged` when the loss, or a score of a check, is not finite.
     """
     parameters = objective.trainable()
+    scaler = _make_scaler(objective, parameters)
     optimiser = _make_optimiser(parameters, config) if parameters else None
     watch = _Watch(objective, selection_data, config, seed, selection_batch, looks)
     done = None if unfinished is None else unfinished.read()
@@ -82,11 +88,12 @@ def train(
         watch.step, watch.score, watch.state = start.best_step, start.best_score, start.best
 
     def result(step: int) -> TrainingResult:
-        return watch.result(step, log, {} if optimiser is None else _optimiser_state(optimiser, parameters))
+        return watch.result(step, log, {} if optimiser is None else _optimiser_state(optimiser, scaler, parameters))
 
     if optimiser is not None:
         first = 1 if start is None else start.step + 1
-        _load_optimiser(optimiser, parameters, {} if start is None else start.optimiser)
+        _load_optimiser(optimiser, scaler, parameters, {} if start is None else start.optimiser)
+        loss = torch.compile(objective.loss, dynamic=True) if config.compile else objective.loss
         order = BatchOrder(train_data, config.batch, seed) if batches is None else batches
         # Files of the next batch are decoded while the towers are at work on this one.
         ahead = getattr(train_data.pixels, "expect", None)
@@ -97,9 +104,9 @@ def train(
             batch = order.draw(step)
             if ahead is not None and step < to_step:
                 ahead(order.draw(step + 1).images)
-            terms = objective.loss(train_data, batch)
+            terms = loss(train_data, batch)
             rate = rate_at(step, peak_rate, config) * objective.rate_factor()
-            norm = _update(objective.name, terms["loss"], parameters, optimiser, rate, config.clip)
+            norm = _update(objective.name, terms["loss"], parameters, optimiser, scaler, rate, config.clip)
             values = {name: float(terms[name].detach()) for name in TERMS}
             seconds = time.perf_counter() - began
             log.append({"step": step, **values, "learning_rate": rate, "gradient_norm": norm, "seconds": seconds})
@@ -179,20 +186,33 @@ class _Watch:
 
 
 def _update(
-    name: str, loss: Tensor, parameters: Parameters, optimiser: torch.optim.AdamW, rate: float, clip: float
-) -> float:
-    """One optimiser step; the gradient's norm before clipping."""
+    name: str,
+    loss: Tensor,
+    parameters: Parameters,
+    optimiser: torch.optim.AdamW,
+    scaler: GradScaler,
+    rate: float,
+    clip: float,
+) -> float | None:
+    """One optimiser step; the gradient's norm before clipping. None where gradients in float16 overflow, which leaves
+    the step out.
+    """
     if not bool(loss.isfinite()):
         raise Diverged(f"{name}: the loss is {float(loss.detach())}")
     optimiser.zero_grad()
-    (loss / processes()).backward()
+    scaler.scale(loss / processes()).backward()
     require_gradients(name, parameters)
     sum_gradients(parameters.values())
+    scaler.unscale_(optimiser)
     norm = nn.utils.clip_grad_norm_(parameters.values(), clip)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    optimiser.step()
-    return float(norm)
+    finite = bool(norm.isfinite())
+    if not finite and not scaler.is_enabled():
+        raise Diverged(f"{name}: the gradient is not finite")
+    scaler.step(optimiser)
+    scaler.update()
+    return float(norm) if finite else None
 
 
 def require_gradients(name: str, parameters: Parameters) -> None:
@@ -217,15 +237,31 @@ def _make_optimiser(parameters: Parameters, config: TrainingConfig) -> torch.opt
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0)
 
 
-def _optimiser_state(optimiser: torch.optim.AdamW, parameters: Parameters) -> dict[str, Tensor]:
-    return {
+def _make_scaler(objective: Objective, parameters: Parameters) -> GradScaler:
+    """What keeps small gradients in float16 from becoming zero: a factor on the loss. It does nothing elsewhere."""
+    device = next((parameter.device.type for parameter in parameters.values()), "cpu")
+    return GradScaler(device, init_scale=_LOSS_SCALE, enabled=objective.precision == "float16")
+
+
+def _optimiser_state(optimiser: torch.optim.AdamW, scaler: GradScaler, parameters: Parameters) -> dict[str, Tensor]:
+    state = {f"{_SCALER}.{field}": torch.tensor(value) for field, value in scaler.state_dict().items()}
+    return state | {
         f"{name}.{field}": value.detach().clone()
         for name, parameter in parameters.items()
         for field, value in optimiser.state[parameter].items()
     }
 
 
-def _load_optimiser(optimiser: torch.optim.AdamW, parameters: Parameters, state: dict[str, Tensor]) -> None:
+def _load_optimiser(
+    optimiser: torch.optim.AdamW, scaler: GradScaler, parameters: Parameters, state: dict[str, Tensor]
+) -> None:
+    scale = {}
     for key, value in state.items():
         name, _, field = key.rpartition(".")
-        optimiser.state[parameters[name]][field] = value.clone()
+        if name == _SCALER:
+            scale[field] = value.item()
+        else:  # AdamW counts its steps on the CPU, wherever the rest is
+            device = value.device if field == "step" else parameters[name].device
+            optimiser.state[parameters[name]][field] = value.to(device, copy=True)
+    if scale:
+        scaler.load_state_dict(scale)

@@ -8,6 +8,7 @@ from typing import Literal
 import pandas as pd
 
 from vialign.data.folders import image_folders
+from vialign.device import device_of
 from vialign.evaluation.run import core_outcomes
 from vialign.files.artifacts import read_table
 from vialign.methods.build import build_method, open_backbone
@@ -37,17 +38,19 @@ def checkpoint_outcomes(
     """
     config, calibration = run.config, read_calibration(run.input.calibration)
     images = read_table(run.input.images, IMAGES)
-    folders = image_folders(config.data, Path(run.input.images).parent)
+    folders, device = image_folders(config.data, Path(run.input.images).parent), device_of(config)
     known: dict[frozenset[str], SplitData] = {}
     frames = []
     for path in paths:
         name, seed = training_of(path)
         backbone = open_backbone(name, config, run.input.image_features)
         method = build_method(name, config, backbone, calibration, seed)
-        method.load_state(getattr(load_checkpoint(path), weights))
+        method.to(device).load_state(getattr(load_checkpoint(path), weights))
         if method.needs not in known:
             parts = [run.input[part] for part in SPLIT_PARTS]
-            data = read_split(*parts, needs=method.needs, images=images, folders=folders, backbone=backbone)
+            data = read_split(
+                *parts, needs=method.needs, images=images, folders=folders, backbone=backbone, device=device
+            )
             known[method.needs] = data if negatives else replace(data, negatives=data.negatives[:, :0])
         frames.append(core_outcomes(method.eval(), known[method.needs], name, seed, split, batch))
     return pd.concat(frames, ignore_index=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 import shared_batches
 from vialign.distributed import is_first, process_group, processes, spread, sum_gradients
@@ -46,3 +47,20 @@ def test_without_torchrun_everything_is_the_plain_call():
         weight.grad = torch.tensor([1.0, 3.0])
         sum_gradients([weight])
         assert weight.grad.tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("device", "asked"),
+    [
+        (torch.device("cpu"), (("gloo",), {})),
+        (torch.device("cuda", 1), (("nccl",), {"device_id": torch.device("cuda", 1)})),
+    ],
+)
+def test_processes_with_gpus_talk_through_nccl_and_others_through_gloo(device, asked, monkeypatch):
+    calls = []
+    monkeypatch.setattr(dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(dist, "init_process_group", lambda *given, **named: calls.append((given, named)))
+    for name in ("barrier", "destroy_process_group"):
+        monkeypatch.setattr(dist, name, lambda: None)
+    with process_group(device):
+        assert calls == [asked]

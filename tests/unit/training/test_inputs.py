@@ -3,12 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from planted import random_world
+from vialign.disentangle.encoded import write_encoded
 from vialign.features.store import StoreWriter, read_images, read_texts
+from vialign.files.artifacts import write_table
 from vialign.methods import inputs
 from vialign.methods.ground import word_summary
+from vialign.tables.language import TEXTS
 
 FACTS = {"architecture": "tiny", "padding": "7", "dimension": "3", "grid": "1,2", "readout": "final", "seed": "0"}
 
@@ -89,6 +94,34 @@ def test_texts_of_several_shards_end_in_zeros_and_their_words_are_those_of_each_
     assert len(words) == 7
     alone = [word_summary(torch.tensor(values)[None], torch.tensor(present)[None], 3) for values, present in rows]
     torch.testing.assert_close(words[index], torch.cat(alone)[index])
+
+
+def test_what_a_batch_reads_comes_to_the_device(tmp_path, rng):
+    """On the meta device, which has no memory to be mapped from: what is on it came there when it was read."""
+    meta = torch.device("meta")
+    shard = {
+        "pooled": rng.normal(size=(7, 3)).astype(np.float32),
+        "patches": rng.normal(size=(7, 2, 3)).astype(np.float16),
+        "pixels": rng.integers(0, 256, (7, 3, 2, 2)).astype(np.uint8),
+    }
+    write(tmp_path / "images", "images", [shard])
+    write(tmp_path / "texts", "texts", text_shards(rng))
+    prototypes, phrases = random_world(0, images=7, texts=7, dimension=3)[:2]
+    write_encoded(prototypes, phrases, tmp_path / "encoded.safetensors", {})
+    images, texts = read_images(tmp_path / "images").ids, read_texts(tmp_path / "texts").ids
+    table = pd.DataFrame({"text_id": texts, "split": "train", "image_id": images, "kind": "caption", "text": "a"})
+    write_table(table, TEXTS, tmp_path / "texts.parquet", {})
+    needs = frozenset({"pixels", "token_ids", "patches", "states", "words"})
+    files = (tmp_path / name for name in ("texts.parquet", "images", "texts", "encoded.safetensors"))
+    data = inputs.read_split(*files, needs=needs, device=meta)
+    index = torch.tensor([4, 1])
+    read = [getattr(data, name)[index] for name in (*needs, "mask", "image_pooled", "text_pooled")]
+    items = [*vars(data.prototypes.index(index)).values(), *vars(data.phrases.index(index)).values()]
+    read += [part for part in items if isinstance(part, torch.Tensor)]
+    assert len(read) == 8 + 3 + 5 and {part.device for part in read} == {meta}
+    assert {len(part) for part in read} == {2}
+    positions = (data.image_of_text, data.captions, data.negatives)
+    assert {part.device.type for part in positions} == {"cpu"}
 
 
 def test_a_batch_of_mapped_rows_takes_memory_for_itself_alone(tmp_path):

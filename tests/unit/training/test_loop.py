@@ -146,6 +146,13 @@ def test_a_loss_that_is_not_finite_is_an_error(worlds):
         run(method, worlds, 2)
 
 
+def test_a_gradient_that_is_not_finite_is_an_error_at_its_own_step(worlds):
+    method = build()
+    method.head.image.up.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(Diverged, match="vialign: the gradient is not finite"):
+        run(method, worlds, 1)
+
+
 def test_selection_does_not_change_training(worlds):
     few, many = run(build(), worlds, 12, checks=1), run(build(), worlds, 12, checks=12)
     assert same(few.checkpoint.weights, many.checkpoint.weights)

@@ -46,6 +46,7 @@ class TunedBackbone(CosineMethod):
         tokenizer = getattr(backbone, "tokenizer", None)  # read only, and most of what there is to copy
         shared: dict[int, Any] = {id(part): part for part in (*model.parameters(), *model.buffers(), tokenizer)}
         self.backbone = copy.deepcopy(backbone, shared)
+        self.precision = getattr(backbone, "precision", self.precision)
         self.model: Any = self.backbone.model
         """open_clip's model, a part of this module; its towers have no common type."""
 
