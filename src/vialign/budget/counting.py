@@ -156,12 +156,17 @@ def _is_view(func: Any) -> bool:
     return bool(returned) and all(alias is not None and not alias.is_write for alias in returned)
 
 
+def on_gpu() -> bool:
+    """Whether CUDA is in use in this process."""
+    return torch.cuda.is_available() and torch.cuda.is_initialized()
+
+
 def peak_memory(work: Work) -> int:
     """Most bytes of tensors that one call holds at a time, beyond what was there before it.
 
     From the profiler's record of allocations on the CPU, from the allocator's own counter on a GPU in use.
     """
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if on_gpu():
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

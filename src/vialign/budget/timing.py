@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from vialign.budget.counting import Work
+from vialign.budget.counting import Work, on_gpu
 from vialign.progress import track
 from vialign.random import generator
 
@@ -55,7 +55,8 @@ class Times:
     """Rounds by two clocks."""
 
     cpu: Rounds
-    """CPU time of the thread that runs the works: what other programs take does not count. Wall time on a GPU."""
+    """CPU time of the thread that runs the works: what other programs take does not count. On a GPU in use the time
+    between two events of its own clock."""
     wall: Rounds
     """What passes meanwhile."""
 
@@ -79,11 +80,10 @@ def time_rounds(
 ) -> Times:
     """Seconds of every work in each of `rounds` rounds; a round runs all of them in an order drawn by seed.
 
-    `clock` is CPU time of this thread unless given; where a GPU is in use, which that clock does not see, it is wall
-    time. The garbage collector rests meanwhile, as in `timeit`.
+    `clock` is CPU time of this thread unless given; where CUDA is in use, whose time that clock does not see, events
+    are recorded before and after each work. The garbage collector rests meanwhile, as in `timeit`.
     """
-    if clock is None:
-        clock = time.perf_counter if _on_gpu() else time.thread_time
+    timed = _by_events if clock is None and on_gpu() else _by_clock(time.thread_time if clock is None else clock)
     orders = generator(seed, "budget", "order")
     names = list(works)
     seconds = {name: np.zeros(rounds) for name in names}
@@ -99,11 +99,9 @@ def time_rounds(
             for number in track(range(rounds), f"time {', '.join(names)}"):
                 for place in orders.permutation(len(names)):
                     name = names[place]
-                    _synchronise()
-                    started, start = wall(), clock()
-                    works[name]()
-                    _synchronise()
-                    seconds[name][number], passed[name][number] = clock() - start, wall() - started
+                    started = wall()
+                    seconds[name][number] = timed(works[name])
+                    passed[name][number] = wall() - started
         finally:
             if collecting:
                 gc.enable()
@@ -182,10 +180,21 @@ def _ends(drawn: Float[np.ndarray, "draw"], level: float) -> tuple[float, float]
     return float(low), float(high)
 
 
-def _on_gpu() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_initialized()
+def _by_clock(clock: Clock) -> Callable[[Work], float]:
+    def timed(work: Work) -> float:
+        start = clock()
+        work()
+        return clock() - start
+
+    return timed
 
 
-def _synchronise() -> None:
-    if _on_gpu():
-        torch.cuda.synchronize()
+def _by_events(work: Work) -> float:
+    """Seconds on the GPU from what is done before the work to its end, the time that it waits for the CPU included."""
+    torch.cuda.synchronize()
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    work()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000

@@ -22,6 +22,7 @@ from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
 from vialign.catalogue import CURRICULUM, UNTRAINED
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
+from vialign.device import to_device
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
     from vialign.backbone import Backbone
+    from vialign.backbone.protocol import Tokens
 
 FROM_PIXELS = frozenset({"pixels", "trunk"})
 """Needs of a method that runs the image tower itself, which in the ledger counts from the pixels on."""
@@ -91,10 +93,10 @@ def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, rou
 
 def method_subject(bench: Bench, config: Config, name: str, plain: str | None = None) -> Subject:
     """One method; `plain` names the method whose step is the loop with every module removed."""
-    method = build_method(name, config, bench.backbone, bench.calibration, config.seed)
+    method = build_method(name, config, bench.backbone, bench.calibration, config.seed).to(bench.backbone.device)
     if "regions" in method.needs:
         drawn = drawn_regions(len(bench.pixels), config.data, bench.backbone.dimension, config.seed)
-        bench = replace(bench, regions=drawn)
+        bench = replace(bench, regions=drawn.bound_for(bench.backbone.device))
     local = name in CURRICULUM
     # What a method shares with the backbone counts once.
     modules: tuple[nn.Module, ...] = (bench.backbone.model, method)
@@ -155,7 +157,8 @@ def _parser(bench: Bench) -> Parser:
 
 def _step(bench: Bench, config: Config, name: str) -> Work:
     """One optimiser step of the training loop, from pixels and text."""
-    method = build_method(name, config, bench.backbone, bench.calibration, config.seed).train()
+    method = build_method(name, config, bench.backbone, bench.calibration, config.seed).to(bench.backbone.device)
+    method.train()
     local = bool(CURRICULUM.get(name))
     optimiser = torch.optim.AdamW(method.trainable().values(), lr=1e-4)
     size = len(bench.pixels)
@@ -196,9 +199,10 @@ _NO_PHRASES = Phrases(torch.empty(0, 1, 1), torch.empty(0, 1), _NO_UNITS, _NO_UN
 def _images(bench: Bench, local: bool, needs: Needs) -> SplitData:
     """The image half of a split, made now from pixels: raw, pooled, with patches, or with prototypes."""
     pooled, patches, prototypes = torch.empty(0, bench.backbone.dimension), None, _NO_PROTOTYPES
+    shown = to_device(bench.pixels, bench.backbone.device)
     if needs.isdisjoint(FROM_PIXELS):
         with torch.no_grad():
-            pixels = bench.backbone.normalise(bench.pixels)
+            pixels = bench.backbone.normalise(shown)
             if local or "patches" in needs:
                 pooled, patches = bench.backbone.image_tokens(pixels, bench.readout)
                 prototypes = bench.visual(patches) if local else _NO_PROTOTYPES
@@ -210,7 +214,7 @@ def _images(bench: Bench, local: bool, needs: Needs) -> SplitData:
         text_pooled=torch.empty(0, bench.backbone.dimension),
         prototypes=prototypes,
         phrases=_NO_PHRASES,
-        pixels=bench.pixels,
+        pixels=shown,
         patches=patches,
         regions=bench.regions,
     )
@@ -219,18 +223,19 @@ def _images(bench: Bench, local: bool, needs: Needs) -> SplitData:
 def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> SplitData:
     """The text half of a split, made now from text: token ids, pooled, with token states, or with phrases."""
     tokens = bench.backbone.tokenize(list(captions))
+    ids, mask = (to_device(part, bench.backbone.device) for part in (tokens.ids, tokens.mask))
     pooled, states, phrases = torch.empty(len(captions), bench.backbone.dimension), None, _NO_PHRASES
     words = None
     if needs.isdisjoint(FROM_TOKENS):
         with torch.no_grad():
             if local or not needs.isdisjoint({"states", "words"}):
-                pooled, states = bench.backbone.text_tokens(tokens.ids)
+                pooled, states = bench.backbone.text_tokens(ids)
                 if "words" in needs:
-                    words = word_summary(states, tokens.mask, bench.backbone.dimension)
+                    words = word_summary(states, mask, bench.backbone.dimension)
                 if local:
-                    phrases = _phrases(bench, list(captions), states, tokens.mask, tokens.offsets)
+                    phrases = _phrases(bench, list(captions), states, tokens)
             else:
-                pooled = bench.backbone.encode_text(tokens.ids)
+                pooled = bench.backbone.encode_text(ids)
     empty = {**_empty(len(captions)), "texts": pd.DataFrame({"text": list(captions)})}
     return SplitData(
         **empty,  # type: ignore[arg-type]
@@ -238,18 +243,21 @@ def _texts(bench: Bench, captions: Sequence[str], local: bool, needs: Needs) -> 
         text_pooled=pooled,
         prototypes=_NO_PROTOTYPES,
         phrases=phrases,
-        token_ids=tokens.ids,
+        token_ids=ids,
         states=states,
-        mask=tokens.mask,
+        mask=mask,
         words=words,
     )
 
 
-def _phrases(bench: Bench, captions: list[str], states: Tensor, mask: Tensor, offsets: Tensor) -> Phrases:
+def _phrases(bench: Bench, captions: list[str], states: Tensor, tokens: "Tokens") -> Phrases:
     """Phrase units as at inference: the main path reads every caption, the parser the share that is timed."""
+    mask = to_device(tokens.mask, states.device)
     reading = bench.text.read(states, mask)
     rows = _parsed_rows(bench.shares[bench.timed], len(captions))
-    structure = _structure(bench, captions, rows, offsets, mask) if len(rows) else None
+    structure = None
+    if len(rows):
+        structure = _structure(bench, captions, rows, tokens.offsets, tokens.mask).to(states.device)
     return bench.text.phrases(reading, mask, bench.text.decide(reading.distributions, mask, structure))
 
 
@@ -322,7 +330,8 @@ def measure_run(
         calibration=calibration,
     )
     frames = [measure_methods(own, config, methods, rounds=law.rounds)]
-    large = load_backbone(BackboneConfig(architecture=law.reference, checkpoint=None), config.seed)
+    blank = BackboneConfig(architecture=law.reference, checkpoint=None, precision=config.backbone.precision)
+    large = load_backbone(blank, config.seed).to(backbone.device)
     reference = bench(
         f"{law.reference} (random weights)",
         large,
@@ -354,12 +363,12 @@ def one_off_rows(costs: Mapping[str, str | Path], backbone: str) -> pd.DataFrame
 
 def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
     """The parts of a `Bench` that a run fits, as they are before that: readout and disentanglers."""
-    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids)
-    lexical = states.shape[-1] - backbone.dimension
+    _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids.to(backbone.device))
+    lexical, device = states.shape[-1] - backbone.dimension, backbone.device
     return {
         "readout": "value" if "value" in backbone.readouts else "final",
-        "visual": VisualDisentangler.from_config(config.visual, backbone.dimension, backbone.grid).eval(),
-        "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).eval(),
+        "visual": VisualDisentangler.from_config(config.visual, backbone.dimension, backbone.grid).to(device).eval(),
+        "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).to(device).eval(),
     }
 
 
@@ -371,7 +380,8 @@ def doubtful_share(backbone: "Backbone", text: TextDisentangler, captions: Seque
     doubtful = 0
     for start in range(0, len(captions), batch):
         tokens = backbone.tokenize(list(captions[start : start + batch]))
-        _, states = backbone.text_tokens(tokens.ids)
-        trusted = text.trusted(text.read(states, tokens.mask).distributions, tokens.mask)
+        ids, mask = (to_device(part, backbone.device) for part in (tokens.ids, tokens.mask))
+        _, states = backbone.text_tokens(ids)
+        trusted = text.trusted(text.read(states, mask).distributions, mask)
         doubtful += int((~trusted).sum())
     return doubtful / len(captions)

@@ -7,6 +7,7 @@ import pandas as pd
 from vialign.backbone import load_backbone
 from vialign.budget import ledger_text
 from vialign.data.folders import image_folders
+from vialign.device import CPU, device_of, within_memory
 from vialign.disentangle import load_text, load_visual
 from vialign.files.artifacts import read_provenance, read_table, write_table
 from vialign.language.domains import out_of_domain_texts
@@ -19,6 +20,7 @@ from vialign.tables.language import TEXTS
 from vialign.training.efficiency import measure_run, one_off_rows
 
 
+@within_memory("budget.batch, budget.reference_batch")
 def measure_ledger(run: Run) -> None:
     """The budget ledger of a run."""
     config = run.config
@@ -26,11 +28,14 @@ def measure_ledger(run: Run) -> None:
     captions = texts.loc[texts["kind"] == "caption", "text"].tolist()
     foreign, what = out_of_domain_texts(captions, config.language, max(config.text.typos), config.seed)
     print(f"out of domain: {what}")
+    device = device_of(config)
+    if device.type == "mps":  # which counts no peak of its memory
+        device = CPU
     table = measure_run(
-        load_backbone(config.backbone, config.seed),
+        load_backbone(config.backbone, config.seed).to(device),
         read_provenance(run.input.readout)["readout"],
-        load_visual(run.input.visual),
-        load_text(run.input.text),
+        load_visual(run.input.visual).to(device),
+        load_text(run.input.text).to(device),
         load_pipeline(run.input.pipeline),
         read_calibration(run.input.calibration),
         read_table(run.input.images, IMAGES),

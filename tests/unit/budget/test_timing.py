@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fake_clock import FakeClock
+from vialign.budget import timing
 from vialign.budget.timing import (
     CONTROL_LEVEL,
     CONTROL_WIDTH,
@@ -51,6 +52,34 @@ def test_a_constant_overhead_is_found_exactly():
     times = time_rounds(works, 9, seed=0, clock=clock, wall=clock)
     assert overhead(times.cpu, "method", seed=0) == Interval(0.25, 0.25, 0.25)
     assert times.wall["method"].tolist() == [2.5] * 9
+
+
+def test_where_cuda_is_in_use_its_events_are_the_clock(monkeypatch):
+    gpu, wall = FakeClock(), FakeClock()
+
+    class Event:
+        """Knows when it was recorded, in milliseconds; only what is done can be asked."""
+
+        def __init__(self, enable_timing):
+            self.at, self.done = None, not enable_timing
+
+        def record(self):
+            self.at = 1000 * gpu.now
+
+        def synchronize(self):
+            self.done = True
+
+        def elapsed_time(self, end):
+            assert end.done
+            return end.at - self.at
+
+    monkeypatch.setattr(timing, "on_gpu", lambda: True)
+    monkeypatch.setattr(timing.torch.cuda, "Event", Event)
+    monkeypatch.setattr(timing.torch.cuda, "synchronize", lambda: None)
+    works = {"reference": gpu.work(2.0), "method": gpu.work(2.5)}
+    times = time_rounds(works, 9, seed=0, wall=wall)
+    assert times.cpu["reference"].tolist() == [2.0] * 9 and times.cpu["method"].tolist() == [2.5] * 9
+    assert times.wall["method"].tolist() == [0.0] * 9
 
 
 def test_the_mean_of_the_faster_half_by_hand():
