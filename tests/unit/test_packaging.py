@@ -116,10 +116,17 @@ def test_the_profiles_name_only_rules_that_exist(repository):
     rules = set(re.findall(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:", text, flags=re.MULTILINE))
     profiles = list((repository / "profiles").glob("*/config.yaml"))
     assert len(profiles) == 3
+    asking = {}
     for path in profiles:
-        profile = yaml.safe_load(path.read_text())
-        named = {*profile.get("set-threads", {}), *profile.get("set-resources", {})}
-        assert named <= rules, f"{path}: {named - rules}"
+        text = path.read_text()
+        for with_gpus in (False, True):  # as docs/cluster.md turns the comments into requests
+            profile = yaml.safe_load(re.sub(r"# (.*gpu: 1)", r"\1", text) if with_gpus else text)
+            resources = profile.get("set-resources", {})
+            named = {*profile.get("set-threads", {}), *resources}
+            assert named <= rules, f"{path}: {named - rules}"
+            asking[path.parent.name, with_gpus] = {rule for rule, asked in resources.items() if "gpu" in asked}
+    assert not any(asking[name, False] for name in ("default", "slurm", "kubernetes"))
+    assert asking["default", True] == asking["slurm", True] >= {"extract_features", "train_final", "stress", "ledger"}
 
 
 def test_what_the_package_ships_beside_its_code_is_declared(project, repository):
