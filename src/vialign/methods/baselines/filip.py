@@ -78,7 +78,8 @@ class Filip(Objective):
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
         """Scores of aligned pairs."""
         late = reduce_matches(images["tokens"] @ texts["tokens"].transpose(1, 2), texts["present"])
-        return torch.lerp(late, (images["pooled"] * texts["pooled"]).sum(dim=-1), self.pooled_share)
+        cosine = (images["pooled"] * texts["pooled"]).sum(dim=-1)
+        return torch.lerp(late.to(cosine.dtype), cosine, self.pooled_share)
 
 
 def late_interaction(

@@ -91,6 +91,8 @@ class Vinvl(Objective):
 
     def _mixed(self, local: Tensor, pooled: Tensor, any_marked: Tensor) -> Tensor:
         """An image without a region has its pooled cosine alone."""
+        kind = torch.promote_types(pooled.dtype, local.dtype)
+        pooled, local = pooled.to(kind), local.to(kind)
         return torch.where(any_marked, torch.lerp(pooled, local, self.local_share.sigmoid()), pooled)
 
 
