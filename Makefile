@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check types style workflow test fuzz cluster-test schema examples docs wheel format clean
+.PHONY: setup browser run check types style workflow test fuzz cluster-test bench schema examples docs wheel format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -64,6 +64,11 @@ fuzz: setup
 cluster-test: setup
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[cluster]'
 	$(BIN)/python tests/workflow/on_slurm.py
+
+# Speed beside what a user would take instead: docs/benchmarks.md, in some twenty minutes of a quiet core.
+bench: setup
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed --gallery 5000 25010 --into docs/benchmarks.md
 
 schema: setup
 	mkdir -p workflow/schemas

@@ -26,7 +26,7 @@ def constraints(repository):
 
 def test_every_requirement_is_pinned_inside_its_range(project, constraints):
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"pipeline", "baselines", "cluster", "test", "docs"}
+    assert set(extras) == {"pipeline", "baselines", "bench", "cluster", "test", "docs"}
     for requirement in map(Requirement, [*project["project"]["dependencies"], *chain(*extras.values())]):
         if requirement.name == "vialign":
             assert requirement.extras < set(extras)

@@ -45,7 +45,12 @@ class OpenClipPath:
     def split(self, states: States) -> tuple[Heads, Heads, Heads]:
         """Queries, keys and values, from the block's one input projection."""
         attention = self.block.attn
-        mixed = functional.linear(self.block.ln_1(states), attention.in_proj_weight, attention.in_proj_bias)
+        normed = self.block.ln_1(states)
+        # A baseline may have laid the projections open as linear layers, to put something on them.
+        if hasattr(attention, "qkv"):
+            mixed = attention.qkv(normed)
+        else:
+            mixed = functional.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
         query, key, value = (by_head(part, attention.num_heads) for part in mixed.chunk(3, dim=-1))
         return query, key, value
 
@@ -95,6 +100,15 @@ def attention_path(block: nn.Module) -> AttentionPath | None:
 def whole_block(path: AttentionPath, states: States, split: tuple[Heads, Heads, Heads]) -> States:
     """The block's output, from its input and the queries, keys and values of that."""
     return path.finish(states, path.join(functional.scaled_dot_product_attention(*split)))
+
+
+def first_of_block(
+    path: AttentionPath, states: States, split: tuple[Heads, Heads, Heads]
+) -> Float[Tensor, "batch 1 channel"]:
+    """The first token of the block's output alone: what comes after the mixing is worked out for no other."""
+    query, key, value = split
+    mixed = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
+    return path.finish(states[:, :1], path.join(mixed))
 
 
 def value_path(path: AttentionPath, value: Heads) -> States:

@@ -84,6 +84,8 @@ class BlipPath:
 class BlipImageTower(TransformerTower):
     """A vision transformer with a class token."""
 
+    pools_first = True
+
     def __init__(self, model: BlipTowers) -> None:
         settings, blocks = model.visual.config, model.visual.encoder.layers
         side = settings.image_size // settings.patch_size

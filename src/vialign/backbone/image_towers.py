@@ -24,6 +24,7 @@ from vialign.backbone.attention import (
     attention_path,
     attention_weights,
     by_head,
+    first_of_block,
     first_token_attention,
     pool_alone,
     pooler_attention,
@@ -107,6 +108,8 @@ class TransformerTower(ABC):
     """
 
     trunk_width = 0
+    pools_first = False
+    """Whether the pooled embedding is that of the first token alone."""
 
     def __init__(self, grid: tuple[int, int], depth: int, prefix: int, path: AttentionPath | None) -> None:
         self.grid = grid
@@ -118,6 +121,10 @@ class TransformerTower(ABC):
         if self.early_depth > 0:
             readouts.append("early")
         self.readouts = tuple(readouts)
+
+    def current_path(self) -> AttentionPath | None:
+        """How to open the last block as it is now: a tuned copy of the tower may have changed it."""
+        return self.path
 
     @abstractmethod
     def states(self, pixels: Pixels, depths: Sequence[int]) -> list[States]:
@@ -134,22 +141,27 @@ class TransformerTower(ABC):
     def read(self, pixels: Pixels, readouts: Sequence[str]) -> TowerOutput:
         """Pooled embeddings and the patches of each readout, from one pass through the blocks.
 
-        A readout from inside the last attention shares its queries, keys and values with the block itself.
+        A readout from inside the last attention shares its queries, keys and values with the block itself. Tokens whose
+        output nobody reads go no further than these.
         """
+        path = self.current_path()
         inside = any(name in ("value", "self_self") for name in readouts)
-        depths = {"before" if inside else "final": self.depth - inside}
+        # Where the first token alone is pooled and nobody asks for the others, the last block ends with it.
+        alone = self.pools_first and path is not None and "final" not in readouts
+        depths = {"before" if inside or alone else "final": self.depth - (inside or alone)}
         if "early" in readouts:
             depths["early"] = self.early_depth
         tokens = dict(zip(depths, self.states(pixels, list(depths.values())), strict=True))
         seen = {name: tokens[name][:, self.prefix :] for name in tokens}
-        if inside and self.path is not None:
-            split = self.path.split(tokens["before"])
-            tokens["final"] = whole_block(self.path, tokens["before"], split)
+        if "before" in tokens and path is not None:
+            split = path.split(tokens["before"])
+            ended = first_of_block if alone else whole_block
+            tokens["final"] = ended(path, tokens["before"], split)
             seen["final"] = tokens["final"][:, self.prefix :]
             if "value" in readouts:
-                seen["value"] = value_path(self.path, split[2][:, :, self.prefix :])
+                seen["value"] = value_path(path, split[2][:, :, self.prefix :])
             if "self_self" in readouts:
-                seen["self_self"] = self_self_attention(self.path, *split)[:, self.prefix :]
+                seen["self_self"] = self_self_attention(path, *split)[:, self.prefix :]
         patches = {name: self.project(seen[name]) for name in dict.fromkeys(readouts)}
         return TowerOutput(self.pool(tokens["final"]), patches, None)
 
@@ -172,6 +184,11 @@ class OpenClipTower(TransformerTower):
         blocks = visual.transformer.resblocks
         super().__init__(tuple(visual.grid_size), len(blocks), 1, attention_path(blocks[-1]))
         self.visual = visual
+        self.pools_first = visual.pool_type == "tok" and visual.attn_pool is None
+
+    def current_path(self) -> AttentionPath | None:
+        """How to open the last block, unless it was replaced by one of another kind."""
+        return attention_path(self.visual.transformer.resblocks[-1])
 
     def states(self, pixels: Pixels, depths: Sequence[int]) -> list[States]:
         """After `depths` blocks each."""
@@ -218,6 +235,7 @@ class TimmTower(TransformerTower):
         grid = tuple(trunk.patch_embed.dynamic_feat_size(visual.image_size))
         super().__init__(grid, len(trunk.blocks), trunk.num_prefix_tokens, path)
         self.visual = visual
+        self.pools_first = trunk.attn_pool is None and trunk.global_pool == "token"
 
     @staticmethod
     def reads(trunk: nn.Module) -> bool:

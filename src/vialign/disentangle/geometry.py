@@ -1,5 +1,7 @@
 """Where one prototype lies as seen from another, and how well a relation phrase fits that."""
 
+from itertools import islice
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -13,17 +15,21 @@ ADDED = 0.5
 """Share of geometry in the match of a relation that is not spatial: what is seen and where it lies weigh the same."""
 
 
-def relative_geometry(subject: Float[Tensor, "*pair 5"], object_: Float[Tensor, "*pair 5"]) -> Float[Tensor, "*pair 8"]:
+def relative_geometry(
+    subject: Float[Tensor, "*subjects"], object_: Float[Tensor, "*objects"], dim: int = -1
+) -> Float[Tensor, "*pairs"]:
     """Where the subject lies as seen from the object, from the moments of both maps, scaled to order one.
 
-    Moments are mean x, mean y, standard deviation of x and y (image widths or heights) and area fraction. Result:
-    offset in x and y, their absolute values, log ratio of the areas, difference of the extents in x and y, closeness.
-    All zero but the closeness (1) when both are the same prototype.
+    The five moments lie along `dim`: mean x, mean y, standard deviation of x and y (image widths or heights) and area
+    fraction. The result has eight numbers there: offset in x and y, their absolute values, log ratio of the areas,
+    difference of the extents in x and y, closeness. All zero but the closeness (1) when both are the same prototype.
     """
-    offset, extent = (4 * (subject[..., :4] - object_[..., :4])).split(2, dim=-1)
-    area = ((subject[..., 4:] + 0.01) / (object_[..., 4:] + 0.01)).log()
-    closeness = (-0.5 * offset.square().sum(dim=-1, keepdim=True)).exp()
-    return torch.cat([offset, offset.abs(), area, extent, closeness], dim=-1)
+    ends = zip(subject.unbind(dim), object_.unbind(dim), strict=True)
+    x, y, wide, high = (4 * (one - other) for one, other in islice(ends, 4))
+    ((one, other),) = ends
+    area = ((one + 0.01) / (other + 0.01)).log()
+    closeness = (-0.5 * (x.square() + y.square())).exp()
+    return torch.stack([x, y, x.abs(), y.abs(), area, wide, high, closeness], dim=dim)
 
 
 def relation_matches(

@@ -1,4 +1,4 @@
-"""Streaming extraction of frozen features into a store; memory is bounded by a batch (texts: by a shard)."""
+"""Streaming extraction of frozen features into a store; memory is bounded by two batches (texts: by a shard)."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import torch
 from vialign.device import to_device
 from vialign.errors import UserError
 from vialign.features.facts import BackboneFacts
-from vialign.features.pixels import load_pixels
+from vialign.features.pixels import PixelFiles
 from vialign.features.store import Layout, StoreWriter, contract_provenance
 from vialign.files.paths import check_space
 from vialign.progress import track
@@ -59,11 +59,15 @@ def extract_images(
     facts = _facts(backbone, "images", provenance) | {"readout": readout}
     writer = StoreWriter(output, facts)
     starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
+    files, done = PixelFiles(images, folders, backbone), 0
     for shard_rows in _split(images, _multiple(shard, batch)):
         with writer.shard(shard_rows["image_id"].tolist(), layout) as file:
             for part in _split(shard_rows, batch):
                 next(starts)
-                loaded = load_pixels(part, folders, backbone)
+                loaded = files[torch.arange(done, done + len(part))]
+                done += len(part)
+                # Files of the next batch are decoded while the tower is at work on this one.
+                files.expect(torch.arange(done, min(done + batch, len(images))))
                 with torch.inference_mode():
                     found = backbone.image_outputs(backbone.normalise(to_device(loaded, backbone.device)), (readout,))
                 values = {"pooled": _single(found.pooled), "patches": _half(found.patches[readout])}

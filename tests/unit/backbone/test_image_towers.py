@@ -4,7 +4,13 @@ from open_clip.transformer import ResidualAttentionBlock
 
 from tolerance import close, transformer
 from vialign.backbone import create_model
-from vialign.backbone.attention import attention_path, self_self_attention, value_path, whole_block
+from vialign.backbone.attention import (
+    attention_path,
+    first_of_block,
+    self_self_attention,
+    value_path,
+    whole_block,
+)
 from vialign.backbone.image_towers import image_tower
 from vialign.errors import UserError
 
@@ -36,6 +42,16 @@ def test_pooled_is_encode_image_whatever_is_read_beside_it(model, pixels):
         assert all(tokens.shape == (3, 16, 24) for tokens in patches.values())
 
 
+@pytest.mark.parametrize("readouts", [(), ("value",), ("self_self", "early")])
+def test_the_last_block_ends_with_the_class_token_where_no_other_token_is_read(model, pixels, readouts):
+    seen = []
+    block = model.visual.transformer.resblocks[-1]
+    block.mlp.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    image_tower(model.visual, "image-vit").read(pixels, readouts)
+    image_tower(model.visual, "image-vit").read(pixels, (*readouts, "final"))
+    assert seen == [1, 17]
+
+
 def test_final_and_early_are_open_clips_own_intermediates_projected(model, pixels):
     visual = model.visual
     patches = image_tower(visual, "image-vit").read(pixels, READOUTS).patches
@@ -65,6 +81,7 @@ def test_an_opened_block_gives_what_the_block_gives():
     states = torch.randn(2, 5, 16, dtype=torch.float64)
     path = attention_path(block)
     torch.testing.assert_close(whole_block(path, states, path.split(states)), block(states))
+    torch.testing.assert_close(first_of_block(path, states, path.split(states)), block(states)[:, :1])
 
 
 def test_self_self_attention_equals_the_loop():

@@ -42,12 +42,19 @@ def factorised(module, prototypes, phrases, image, text, signal):
     side = module.text_side(
         phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object, asked(phrases)
     )
-    texts = {name: tensor[None] for name, tensor in side.items()}
-    matches = local_matches(prototypes.features[None], phrases.features[None])
+    texts = grouped(module, side, phrases, text)
+    matches = local_matches(prototypes.features[None], texts["phrases"])
     read = module.image_side(prototypes.features)[None]
     z = module.fusion(matches, prototypes.features[None], prototypes.mass[None], prototypes.moments[None], read, texts)
     support = support_of(image, text)[None]
-    return module.corrected(z, image[None], text[None], (image @ text.T)[None], signal[None], support)[0]
+    return module.corrected(z, image[None], texts, (image @ text.T)[None], signal[None], support)[0]
+
+
+def grouped(module, side, phrases, text) -> dict[str, torch.Tensor]:
+    """What `text_side` gives, with what the method adds to it, as one group."""
+    whole = {"pooled": text, "owner": torch.zeros(len(text), 1), "phrases": phrases.features}
+    whole |= {"weight": phrases.weight, "direction": asked(phrases)} | side
+    return module.gathered({name: tensor[None] for name, tensor in whole.items()})
 
 
 def naive(module, prototypes, phrases, image, text, signal, i, t):
@@ -109,10 +116,12 @@ def test_s_local_is_that_of_the_signal():
     texts = len(phrases)
     queries = RelationQueries(asked(phrases), phrases.subject, phrases.object)
     assert bool(queries.direction.any())
-    side = {"direction": queries.direction, "weight": phrases.weight}
-    side |= {"subject": phrases.subject.clamp_min(0), "object": phrases.object.clamp_min(0)}
-    matches = local_matches(prototypes.features[None], phrases.features[None])
-    group = {name: tensor[None] for name, tensor in side.items()}
+    module = perturbed(phrases.features.shape[-1], grad=False)
+    side = module.text_side(
+        phrases.features, phrases.weight, phrases.kind, phrases.subject, phrases.object, queries.direction
+    )
+    group = grouped(module, side, phrases, phrases.features[:, 0])
+    matches = local_matches(prototypes.features[None], group["phrases"])
     found = local_scores(matches, prototypes.mass[None], prototypes.moments[None], group)[0]
     for image in range(len(prototypes)):
         rows = torch.full((texts,), image)

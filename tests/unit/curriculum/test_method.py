@@ -8,6 +8,7 @@ from vialign.catalogue import MODULES, SUBSETS, method_name
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
 from vialign.contrastive import contrastive_loss
+from vialign.methods.curriculum.correct import local_matches
 from vialign.methods.curriculum.head import ContrastiveHead
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.curriculum.padding import without_absent, without_padding
@@ -182,6 +183,13 @@ def test_regularisation_raises_consistency(data, validation):
     assert means[1] > means[0] + 0.03
 
 
+def one_block(method, images, texts) -> torch.Tensor:
+    """Scores of all pairs, nothing cut and nothing dealt into groups."""
+    group = method.correct.gathered({name: t[None] for name, t in texts.items()})
+    matches = local_matches(images["prototypes"][None], group["phrases"])
+    return method._corrected({name: t[None] for name, t in images.items()}, group, matches)[0]
+
+
 def test_units_that_no_caption_uses_cost_nothing_and_change_nothing(data):
     method = build(MODULES)
     with torch.no_grad():
@@ -190,10 +198,8 @@ def test_units_that_no_caption_uses_cost_nothing_and_change_nothing(data):
     assert texts["weight"].shape[1] == 4
     cut, whole = without_padding(texts), {"pooled", "owner"}
     assert {name: t.shape[1] for name, t in cut.items() if name not in whole} == dict.fromkeys(set(cut) - whole, 3)
-    everything = method._corrected(
-        {name: t[None] for name, t in images.items()}, {name: t[None] for name, t in texts.items()}
-    )
-    torch.testing.assert_close(method.scores(images, texts), everything[0])
+    everything = one_block(method, images, texts)
+    torch.testing.assert_close(method.scores(images, texts), everything)
 
 
 def test_a_gallery_dealt_into_groups_of_like_size_scores_as_one(data, monkeypatch):
@@ -206,11 +212,9 @@ def test_a_gallery_dealt_into_groups_of_like_size_scores_as_one(data, monkeypatc
         torch.arange(30)[:, None] % 5 < torch.arange(images["mass"].shape[1]), 0
     )
     texts["weight"] = texts["weight"].masked_fill((torch.arange(50) % 7 == 0)[:, None], 0)
-    everything = method._corrected(
-        {name: t[None] for name, t in images.items()}, {name: t[None] for name, t in texts.items()}
-    )
+    everything = one_block(method, images, texts)
     monkeypatch.setattr("vialign.methods.curriculum.padding._GROUPED", 10)
-    torch.testing.assert_close(method.scores(images, texts), everything[0], atol=SCORES, rtol=0)
+    torch.testing.assert_close(method.scores(images, texts), everything, atol=SCORES, rtol=0)
     few = select(images, images["mass"].gt(0).sum(dim=1) <= 2)
     assert without_absent(few)["prototypes"].shape[1] == 2
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tolerance import close
-from vialign.signal.transport import sinkhorn_loss, sinkhorn_plan
+from vialign.signal.transport import _log_domain_plan, sinkhorn_loss, sinkhorn_plan
 
 
 def draw(rows: int, columns: int, seed: int, batch: int = 3) -> tuple[torch.Tensor, ...]:
@@ -49,6 +49,35 @@ def test_marginals_hold():
     plan = sinkhorn_plan(1 - prototypes @ phrases.transpose(1, 2), mass, weight, epsilon=0.1, iterations=500)
     assert torch.allclose(plan.sum(dim=2), mass, atol=1e-12)
     assert torch.allclose(plan.sum(dim=1), weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("iterations", [1, 2, 30])
+def test_scaling_gives_what_the_log_domain_gives(iterations, dtype):
+    """Plans and all gradients, with rows and columns that are padding and an entry with an empty side."""
+    prototypes, mass, phrases, weight = (tensor.to(dtype) for tensor in draw(5, 3, 23, batch=6))
+    mass[1, 3:], weight[2, 1], weight[3], mass[4] = 0, 0, 0, 0
+    start = 1 - prototypes @ phrases.transpose(1, 2)
+    wanted = torch.randn(start.shape, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    found = []
+    for way in (sinkhorn_plan, _log_domain_plan):
+        given = [tensor.clone().requires_grad_() for tensor in (start, mass, weight)]
+        plan = way(*given, 0.1, iterations)
+        found.append((plan, *torch.autograd.grad((plan * wanted).sum(), given)))
+    assert type(found[0][0].grad_fn) is not type(found[1][0].grad_fn)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(
+            one, other, atol=close(dtype, iterations * 2 * 5) * 10, rtol=1e-3 if dtype == torch.float32 else 1e-9
+        )
+
+
+def test_costs_that_lie_far_apart_are_not_scaled():
+    """exp(-200) is nothing in single precision: there the scaling vectors would be infinite."""
+    prototypes, mass, phrases, weight = draw(4, 3, 29)
+    cost = 1 - prototypes @ phrases.transpose(1, 2)
+    expected = sinkhorn_plan(cost, mass, weight, 0.005, 50)
+    found = sinkhorn_plan(cost.float(), mass.float(), weight.float(), 0.005, 50)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("iterations", [1, 30])

@@ -18,7 +18,7 @@ class LinearAttention(nn.Module):
         if not source._qkv_same_embed_dim or source.bias_k is not None or source.add_zero_attn or source.dropout:
             raise ValueError("LinearAttention: needs self-attention without dropout and without extra keys")
         width = source.embed_dim
-        self.heads, self.batch_first = source.num_heads, source.batch_first
+        self.num_heads, self.batch_first = source.num_heads, source.batch_first
         biased = source.in_proj_bias is not None
         # Made without memory and without drawing random numbers: all parameters are those of `source`.
         self.qkv = nn.Linear(width, 3 * width, bias=biased, device="meta")
@@ -27,6 +27,11 @@ class LinearAttention(nn.Module):
         self.out.weight = source.out_proj.weight
         if biased:
             self.qkv.bias, self.out.bias = source.in_proj_bias, source.out_proj.bias
+
+    @property
+    def out_proj(self) -> nn.Module:
+        """The output projection by the name that `nn.MultiheadAttention` has for it."""
+        return self.out
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
@@ -39,9 +44,9 @@ class LinearAttention(nn.Module):
             raise ValueError("LinearAttention: only self-attention without returned weights")
         states = query if self.batch_first else query.transpose(0, 1)
         batch, length, width = states.shape
-        parts = self.qkv(states).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(states).view(batch, length, 3, self.num_heads, width // self.num_heads).permute(2, 0, 3, 1, 4)
         if attn_mask is not None and attn_mask.ndim == 3:
-            attn_mask = attn_mask.view(batch, self.heads, length, length)
+            attn_mask = attn_mask.view(batch, self.num_heads, length, length)
         mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=attn_mask)
         result = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return (result if self.batch_first else result.transpose(0, 1)), None
@@ -52,7 +57,7 @@ class LinearAttention(nn.Module):
         if type(self.qkv) is not nn.Linear or type(self.out) is not nn.Linear:
             raise ValueError("LinearAttention: a projection is no plain linear layer; merge what was put on it first")
         biased = self.qkv.bias is not None
-        made = nn.MultiheadAttention(width, self.heads, bias=biased, batch_first=self.batch_first, device="meta")
+        made = nn.MultiheadAttention(width, self.num_heads, bias=biased, batch_first=self.batch_first, device="meta")
         parameters = {"in_proj_weight": self.qkv.weight, "in_proj_bias": self.qkv.bias}
         for name, parameter in parameters.items():
             setattr(made, name, parameter)

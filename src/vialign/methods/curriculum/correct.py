@@ -94,47 +94,89 @@ class FeatureCorrection(nn.Module):
             "object": second,
         }
 
+    def gathered(self, texts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All that the scores of a group of texts take from the texts alone, with the texts along the last axis.
+
+        So sums over units, rank and geometry run over whole rows of texts. A unit whose subject is its object lies
+        where it lies: the sum of all these is `alone`. `related` is what the other units generate, at most so many a
+        text as some text has, and `related_subject` and `related_object` where their ends stand among all units;
+        `asked` is what relations ask of geometry, with `asked_subject`, `asked_object` and the place of their text.
+        """
+        subject, object_ = texts["subject"], texts["object"]
+        _, items, units = subject.shape
+        place = torch.arange(items, device=subject.device)
+        factor, generated = (texts[name] * texts[name].shape[-1] ** -0.5 for name in ("factor", "generated"))
+        apart = subject != object_
+        most = int(apart.sum(dim=2).amax())
+        first = apart.to(torch.uint8).argsort(dim=2, descending=True, stable=True)[..., :most]
+        others = (generated * apart[..., None]).gather(2, first[..., None].expand(-1, -1, -1, generated.shape[-1]))
+        alone = (generated * ~apart[..., None]).sum(dim=2) * self.geometry[-1]
+        direction = texts["direction"].permute(0, 3, 2, 1)
+        asks = (direction != 0).any(dim=1).any(dim=0).flatten().nonzero()[:, 0]
+        weight = texts["weight"].transpose(1, 2)
+        side = {
+            "pooled": texts["pooled"],
+            "owner": texts["owner"],
+            "written": (texts["pooled"] @ self.write).transpose(1, 2),
+            "phrases": texts["phrases"].transpose(1, 2),
+            "query": texts["query"].permute(0, 3, 2, 1).flatten(2),
+            "factor": factor.permute(0, 3, 2, 1),
+            "alone": alone.transpose(1, 2),
+            "related": others.permute(0, 3, 2, 1),
+            "weight": weight * (1 - direction.norm(dim=1)),
+            "asked": (direction * weight[:, None]).flatten(2)[..., asks],
+        }
+        side = {name: tensor.contiguous() for name, tensor in side.items()}
+        for name, end in (("subject", subject), ("object", object_)):
+            column = end * items + place[:, None]
+            side[f"related_{name}"] = column.gather(2, first).transpose(1, 2).flatten(1)
+            side[f"asked_{name}"] = column.transpose(1, 2).flatten(1)[:, asks]
+        return side | {"asked_text": asks % items}
+
     def fusion(
         self,
-        matches: Float[Tensor, "group image prototype text phrase"],
+        matches: Float[Tensor, "group image prototype phrase text"],
         prototypes: Float[Tensor, "group image prototype dim"],
         mass: Float[Tensor, "group image prototype"],
         moments: Float[Tensor, "group image prototype 5"],
         read: Float[Tensor, "group image prototype rank"],
         texts: dict[str, Tensor],
-    ) -> Float[Tensor, "group image text rank"]:
-        """z of every image with every text of its group; `matches` are the cosines of prototypes and phrases."""
-        group, images, count, items, units = matches.shape
-        rank = read.shape[-1]
+    ) -> Float[Tensor, "group image rank text"]:
+        """z of every image with every text of its group.
+
+        `matches` are the cosines of prototypes and phrases; `texts` are as `gathered` gives them.
+        """
+        group, images, count, units, items = matches.shape
         keys = (prototypes @ self.query_up.T).reshape(group, images * count, -1)
-        change = keys @ texts["query"].reshape(group, items * units, -1).transpose(1, 2)
-        logits = (matches + change.view_as(matches)) / self.log_temperature.exp()
-        logits = logits.masked_fill((mass == 0)[..., None, None], ABSENT)
-        attention = logits.softmax(dim=2).reshape(group, images, count, items * units).transpose(2, 3)
-        content = (attention @ read).view(group, images, items, units, rank)
-        seen = (content * texts["factor"][:, None]).sum(dim=3)
-        places = (attention @ moments).view(group, images, items, units, 5)
-        relative = relative_geometry(_pick(places, texts["subject"]), _pick(places, texts["object"])).reshape(
-            group, images, items, units * GEOMETRY
-        )
-        directions = (texts["generated"][..., None, :] * self.geometry).reshape(group, items, units * GEOMETRY, rank)
-        placed = (relative.transpose(1, 2) @ directions).transpose(1, 2)
-        return (seen + placed) / rank**0.5
+        logits = torch.baddbmm(matches.reshape(group, images * count, -1), keys, texts["query"])
+        logits = torch.div(logits, self.log_temperature.exp(), out=_over(logits)).view_as(matches)
+        attention = masked(logits, mass, ABSENT).softmax(dim=2).view(group * images, count, units * items)
+        content = torch.bmm(read.flatten(0, 1).transpose(1, 2), attention).view(group, images, -1, units, items)
+        z = torch.mul(content, texts["factor"][:, None], out=_over(content)).sum(dim=3) + texts["alone"][:, None]
+        if not texts["related"].shape[2]:
+            return z
+        places = torch.bmm(moments.flatten(0, 1).transpose(1, 2), attention).view(group, images, 5, units * items)
+        subject, object_ = (_columns(places, texts[name]) for name in ("related_subject", "related_object"))
+        relative = relative_geometry(subject, object_, dim=2).flatten(0, 1)
+        placed = torch.bmm(self.geometry.T.expand(len(relative), -1, -1), relative)
+        placed = placed.view(group, images, *texts["related"].shape[1:])
+        return z + torch.mul(placed, texts["related"][:, None], out=_over(placed)).sum(dim=3)
 
     def corrected(
         self,
-        z: Float[Tensor, "group image text rank"],
+        z: Float[Tensor, "group image rank text"],
         images: Float[Tensor, "group image dim"],
-        texts: Float[Tensor, "group text dim"],
+        texts: dict[str, Tensor],
         s_global: Float[Tensor, "group image text"],
         consistency: Float[Tensor, "group image text"],
         support: Float[Tensor, "group image text"],
     ) -> Float[Tensor, "group image text"]:
         """cos(g_v + γ(C) (A z + λ S g_t), g_t), from products with A and its Gram matrix; `support` is S."""
         gamma = self.strength(consistency)
-        along_text = torch.einsum("gitr,gtr->git", z, texts @ self.write)
-        along_image = torch.einsum("gitr,gir->git", z, images @ self.write)
-        square = ((z @ (self.write.T @ self.write)) * z).sum(dim=-1)
+        along_text = (z * texts["written"][:, None]).sum(dim=2)
+        along_image = ((images @ self.write)[:, :, None] @ z)[:, :, 0]
+        gram = (self.write.T @ self.write).expand(z.shape[0] * z.shape[1], -1, -1)
+        square = (torch.bmm(gram, z.flatten(0, 1)).view_as(z) * z).sum(dim=2)
         cosine = s_global + gamma * along_text
         towards = gamma * SUPPORT_STEP * self.support * support
         square = 1 + 2 * gamma * along_image + gamma.square() * square + towards * (2 * cosine + towards)
@@ -146,46 +188,55 @@ class FeatureCorrection(nn.Module):
 
 
 def local_matches(
-    prototypes: Float[Tensor, "group image prototype dim"], phrases: Float[Tensor, "group text phrase dim"]
-) -> Float[Tensor, "group image prototype text phrase"]:
+    prototypes: Float[Tensor, "group image prototype dim"], phrases: Float[Tensor, "group phrase text dim"]
+) -> Float[Tensor, "group image prototype phrase text"]:
     """Cosines of every prototype with every phrase of its group, by one matrix product a group."""
-    group, images, count, dimension = prototypes.shape
-    _, texts, units, _ = phrases.shape
-    product = prototypes.reshape(group, -1, dimension) @ phrases.reshape(group, -1, dimension).transpose(1, 2)
-    return product.view(group, images, count, texts, units)
+    group, images, count, _ = prototypes.shape
+    product = torch.bmm(prototypes.flatten(1, 2), phrases.flatten(1, 2).transpose(1, 2))
+    return product.view(group, images, count, *phrases.shape[1:3])
 
 
 def local_scores(
-    matches: Float[Tensor, "group image prototype text phrase"],
+    matches: Float[Tensor, "group image prototype phrase text"],
     mass: Float[Tensor, "group image prototype"],
     moments: Float[Tensor, "group image prototype 5"],
     texts: dict[str, Tensor],
 ) -> Float[Tensor, "group image text"]:
-    """S_local from the cosines, as `vialign.signal.score.local_similarity`.
+    """S_local from the cosines, as `vialign.signal.score.local_similarity`; `texts` are as `gathered` gives them.
 
     Few units of a caption ask for geometry, so only theirs is looked up, in a table of all pairs of prototypes.
     """
-    best, place = matches.masked_fill((mass == 0)[..., None, None], -1.0).max(dim=2)
-    group, images, items, units = best.shape
-    direction, weight = texts["direction"], texts["weight"]
-    seen = (best * (weight * (1 - direction.norm(dim=-1)))[:, None]).sum(dim=-1)
-    asks = (direction != 0).any(dim=-1).any(dim=0).flatten().nonzero()[:, 0]
-    if not len(asks):
+    matches = masked(matches, mass, -1.0)
+    seen = (matches.amax(dim=2) * texts["weight"][:, None]).sum(dim=2)
+    if not len(texts["asked_text"]):
         return seen
-    first = torch.arange(0, items * units, units, device=asks.device)[:, None]
-    subject, object_ = ((first + texts[name]).flatten(1)[:, None, asks] for name in ("subject", "object"))
-    found = place.flatten(2)
-    count = moments.shape[2]
-    pair = found.gather(2, subject.expand(-1, images, -1)) * count + found.gather(2, object_.expand(-1, images, -1))
+    subject, object_ = (
+        _columns(matches.flatten(3), texts[name]).max(dim=2).indices for name in ("asked_subject", "asked_object")
+    )
     table = relative_geometry(*torch.broadcast_tensors(moments[:, :, :, None], moments[:, :, None]))
-    table = functional.normalize(table, dim=-1).flatten(2, 3)
-    asked = (direction * weight[..., None]).flatten(1, 2)[:, None, asks]
-    match = (table.gather(2, pair[..., None].expand(-1, -1, -1, GEOMETRY)) * asked).sum(dim=-1)
-    return seen.index_add(2, asks // units, match)
+    table = functional.normalize(table, dim=-1).flatten(2, 3).transpose(2, 3)
+    pair = (subject * moments.shape[2] + object_)[:, :, None]
+    match = (table.gather(3, pair.expand(-1, -1, GEOMETRY, -1)) * texts["asked"][:, None]).sum(dim=2)
+    return seen.index_add(2, texts["asked_text"], match)
 
 
-def _pick(
-    places: Float[Tensor, "group image text phrase 5"], index: Int[Tensor, "group text phrase"]
-) -> Float[Tensor, "group image text phrase 5"]:
-    """The moments of the units named by `index`."""
-    return places.gather(3, index[:, None, :, :, None].expand_as(places))
+def masked(
+    values: Float[Tensor, "group image prototype phrase text"],
+    mass: Float[Tensor, "group image prototype"],
+    fill: float,
+) -> Float[Tensor, "group image prototype phrase text"]:
+    """`fill` instead of the values of prototypes that are absent; nothing is copied where all are there."""
+    absent = mass == 0
+    return values.masked_fill(absent[..., None, None], fill) if bool(absent.any()) else values
+
+
+def _columns(
+    values: Float[Tensor, "group image channel column"], index: Int[Tensor, "group chosen"]
+) -> Float[Tensor, "group image channel chosen"]:
+    """The same columns of every image of a group."""
+    return values.gather(3, index[:, None, None].expand(-1, *values.shape[1:3], -1))
+
+
+def _over(values: Tensor) -> Tensor | None:
+    """Where the result may be written that takes the place of these values: over them, unless a gradient needs them."""
+    return None if torch.is_grad_enabled() else values

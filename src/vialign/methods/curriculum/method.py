@@ -28,8 +28,8 @@ from vialign.signal.calibration import SignalCalibration
 from vialign.signal.drivers import Driver, SignalDriver
 from vialign.signal.score import local_similarity, match_entropy, relation_queries
 
-_BLOCK = 1 << 22
-"""Numbers that the largest intermediate of one block of a gallery's scores may hold."""
+_PRODUCT, _BLOCK = 1 << 22, 1 << 20
+"""Numbers that the product of prototypes with phrases may hold, and the largest of what is made of a part of it."""
 
 
 class CurriculumMethod(Objective):
@@ -125,22 +125,32 @@ class CurriculumMethod(Objective):
         return torch.cat(parts)[torch.cat(rows).argsort()][:, torch.cat(columns).argsort()]
 
     def _block(self, images: Side, texts: Side) -> Float[Tensor, "image text"]:
-        """Corrected scores of all pairs, a few images at a time."""
+        """Corrected scores of all pairs.
+
+        Many prototypes are multiplied with all phrases at once, since large products are fast; then a few images are
+        taken at a time, so that what is made of their matches stays in the processor's cache.
+        """
+        assert self.correct is not None
         _, count, rank = images["read"].shape
         items, units = texts["weight"].shape
-        size = max(1, _BLOCK // (items * max(1, units) * max(count, rank)))
-        group = {name: tensor[None] for name, tensor in texts.items()}
-        parts = torch.arange(len(images["pooled"]), device=images["pooled"].device).split(size)
-        return torch.cat([self._corrected({n: t[p][None] for n, t in images.items()}, group)[0] for p in parts])
+        group = self.correct.gathered({name: tensor[None] for name, tensor in texts.items()})
+        columns = items * max(1, units)
+        found = []
+        for many in torch.arange(len(images["pooled"])).split(max(1, _PRODUCT // (columns * count))):
+            matches = local_matches(images["prototypes"][many][None], group["phrases"])
+            for few in torch.arange(len(many)).split(max(1, _BLOCK // (columns * max(count, rank)))):
+                side = {name: tensor[many[few]][None] for name, tensor in images.items()}
+                found.append(self._corrected(side, group, matches[:, few[0] : few[-1] + 1])[0])
+        return torch.cat(found)
 
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
         """Scores of aligned pairs."""
         if self.correct is None or self._untouched():
             return (images["pooled"] * texts["pooled"]).sum(dim=-1)
-        texts = without_padding(texts)
+        one_text = self.correct.gathered({name: tensor[:, None] for name, tensor in without_padding(texts).items()})
         one_image = {name: tensor[:, None] for name, tensor in images.items()}
-        one_text = {name: tensor[:, None] for name, tensor in texts.items()}
-        return self._corrected(one_image, one_text)[:, 0, 0]
+        matches = local_matches(one_image["prototypes"], one_text["phrases"])
+        return self._corrected(one_image, one_text, matches)[:, 0, 0]
 
     def _untouched(self) -> bool:
         """Whether the correction is as it starts and changes no score, so that nobody needs to work it out."""
@@ -252,20 +262,22 @@ class CurriculumMethod(Objective):
         )
         return self.drive(s_global, s_local, None)
 
-    def _corrected(self, images: Side, texts: Side) -> Float[Tensor, "group image text"]:
+    def _corrected(
+        self, images: Side, texts: Side, matches: Float[Tensor, "group image prototype phrase text"]
+    ) -> Float[Tensor, "group image text"]:
         """Corrected scores of every image with every text of its group.
 
+        `texts` are as `FeatureCorrection.gathered` gives them, `matches` the cosines of prototypes and phrases.
         The gate reads the signal without passing a gradient: it may not make the alignments disagree to open itself.
         """
         assert self.correct is not None
         s_global = images["pooled"] @ texts["pooled"].transpose(1, 2)
-        matches = local_matches(images["prototypes"], texts["phrases"])
         s_local = local_scores(matches, images["mass"], images["moments"], texts)
         same = images["owner"] == texts["owner"].transpose(1, 2)
         signal = self.drive(s_global.detach(), s_local.detach(), same)
         support = s_local - self.calibration.s_local.midpoint
         z = self.correct.fusion(matches, images["prototypes"], images["mass"], images["moments"], images["read"], texts)
-        return self.correct.corrected(z, images["pooled"], texts["pooled"], s_global, signal, support)
+        return self.correct.corrected(z, images["pooled"], texts, s_global, signal, support)
 
 
 def owners(data: SplitData, index: Int[Tensor, "text"]) -> Int[Tensor, "text"]:
