@@ -285,7 +285,7 @@ def cores(method):
 
 
 def training_cores(method):
-    """Those of every process that shares the batches."""
+    """Those of every process of a node that shares the batches."""
     return cores(method) * CONFIG.training.processes
 
 

@@ -40,6 +40,14 @@ FINAL = {
 }
 
 
+# What SLURM is asked for, so that it gives a training several nodes and leaves it to the job to start on each.
+NODES = (
+    dict(nodes=CONFIG.training.nodes, tasks=CONFIG.training.nodes, mpi="srun")
+    if CONFIG.training.nodes > 1
+    else {}
+)
+
+
 rule train_early:
     input:
         unpack(training_splits),
@@ -59,6 +67,8 @@ rule train_early:
     conda:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
+    resources:
+        **NODES,
     params:
         config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
@@ -106,6 +116,8 @@ rule train_final:
     conda:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
+    resources:
+        **NODES,
     params:
         config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
