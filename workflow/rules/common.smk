@@ -95,6 +95,18 @@ def section(*names):
     return section_digests(CONFIG_TREE, *names)
 
 
+def filled(files, **values):
+    """`expand` for files of a rule. It takes none that lie in a storage, so they go by the names that the rule states."""
+    prefix = f"{(workflow.storage_settings.default_storage_prefix or '').rstrip('/')}/"
+    return expand(
+        [
+            file.storage_object.query.removeprefix(prefix) if file.is_storage else file
+            for file in ([files] if isinstance(files, str) else files)
+        ],
+        **values,
+    )
+
+
 def called():
     """How this run was called, as far as a command that takes it up again must say: the snakefile where it is not found
     by itself, the config files, and what was set on the command line."""
@@ -112,18 +124,26 @@ def called():
     return {"files": files, "config": dict(workflow.config_settings.config)}
 
 
+def fetched(file):
+    """Where a table that a checkpoint wrote lies on this machine; one of a storage is brought here first."""
+    if file.is_storage and not os.path.exists(file) and file.storage_object.exists():
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        file.storage_object.retrieve_object()
+    return str(file)
+
+
 def stopped(checkpoint_output):
     """Whether the verdict table of a gate says that the pipeline stops there.
 
     While a gate is judged again its table is away, and Snakemake may still call it done: it is asked anew afterwards.
     """
-    table = Path(str(checkpoint_output[0]))
-    return table.exists() and gate_action(str(table)) == "stop"
+    table = fetched(checkpoint_output[0])
+    return os.path.exists(table) and gate_action(table) == "stop"
 
 
 def chosen():
     """The combination that the ablation chose; known only after it has run."""
-    return chosen_method(str(checkpoints.ablation.get().output.ablation))
+    return chosen_method(fetched(checkpoints.ablation.get().output.ablation))
 
 
 def gates_passed():
@@ -157,7 +177,7 @@ def each_run(output):
     return [
         path
         for method in finished_methods()
-        for path in expand(
+        for path in filled(
             output, method=method, seed=SEEDS[:1] if method in UNTRAINED else SEEDS
         )
     ]
@@ -210,7 +230,7 @@ def of_compared(output):
     return [
         path
         for method in compared()
-        for path in expand(
+        for path in filled(
             output,
             method=method,
             seed=COMPARED_SEEDS[:1] if method in UNTRAINED else COMPARED_SEEDS,
@@ -223,7 +243,9 @@ def finished_outcomes():
 
 
 def evidence(wildcards):
-    """Tables up to the first gate that stopped, or all of them; the theory reads no data, so it is always there."""
+    """What the report shows, up to the first gate that stopped or all of it; the theory reads no data, so it is always
+    there.
+    """
     tables = [
         *rules.theory.output,
         *rules.prepare_data.output,
@@ -235,18 +257,30 @@ def evidence(wildcards):
         *(rules.text_domains.output if CONFIG.language.domains else []),
         *(rules.point_phrases.output if GROUNDED in CONFIG.data.benchmarks else []),
         *rules.score_pairs.output,
+        *rules.calibrate_signal.output,
+        *rules.diagnose.output,
+        *rules.probe.output,
+        *rules.stress.output,
         *rules.signal_gate.output,
     ]
     if stopped(checkpoints.signal_gate.get().output):
         return tables
-    tables += [*rules.budget_gate.output]
+    tables += [*rules.ledger.output, *rules.budget_gate.output]
     if stopped(checkpoints.budget_gate.get().output):
         return tables
     tables += [*rules.early_gate.output]
     if stopped(checkpoints.early_gate.get().output):
-        return tables
+        early = rules.train_early.output
+        followed = [early.steps, early.monitor, early.signal_monitor]
+        early_methods = [FULL, "lora"]
+        return [
+            *tables,
+            *searches(early_methods),
+            *filled(followed, method=early_methods, seed=SEEDS),
+        ]
     return [
         *tables,
+        *searches(finished_methods()),
         *rules.ablation.output,
         *rules.attribution.output,
         *rules.spend.output,
@@ -333,6 +367,12 @@ def searched_for(method):
     """The same for a method that is known."""
     name = searched_as(method)
     return {"search": f"{RESULTS}/search/{name}.parquet"} if name else {}
+
+
+def searches(methods):
+    """The searches for the learning rates of these methods."""
+    names = dict.fromkeys(searched_as(method) for method in methods)
+    return [f"{RESULTS}/search/{name}.parquet" for name in names if name]
 
 
 def trained(files, seeds=None):

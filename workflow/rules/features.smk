@@ -52,4 +52,4 @@ rule extract_features:
 
 rule features:
     input:
-        expand(rules.extract_features.output, split=SPLITS),
+        filled(rules.extract_features.output, split=SPLITS),

@@ -184,8 +184,8 @@ ruleorder: average_weights > train_final
 rule early_outcomes:
     input:
         **encoded("gate"),
-        full=expand(rules.train_early.output.checkpoint, method=FULL, seed=SEEDS),
-        reference=expand(rules.train_early.output.checkpoint, method="lora", seed=SEEDS),
+        full=filled(rules.train_early.output.checkpoint, method=FULL, seed=SEEDS),
+        reference=filled(rules.train_early.output.checkpoint, method="lora", seed=SEEDS),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
@@ -208,7 +208,7 @@ rule early_outcomes:
 checkpoint early_gate:
     input:
         outcomes=rules.early_outcomes.output[0],
-        monitor=expand(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
+        monitor=filled(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
     output:
         report(
             f"{RESULTS}/gates/early.parquet",
