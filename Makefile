@@ -62,7 +62,6 @@ fuzz: setup
 
 # The tiny experiment through a SLURM of its own, against a run without; half an hour. Skips where there can be none.
 cluster-test: setup
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[cluster]'
 	$(BIN)/python tests/workflow/on_slurm.py
 
 # The same with its results in a bucket of a server on this machine, against a run on the disk.

@@ -116,6 +116,13 @@ def test_every_key_of_the_profiles_is_an_option_of_snakemake(repository):
         assert unknown_options({**profile, "set-treads": {}}, parser) == ["set-treads"]
 
 
+def test_no_profile_asks_for_more_threads_than_its_cores(repository):
+    """Snakemake gives a rule no more than `cores`, whatever `set-threads` says, and says nothing."""
+    profiles = [yaml.safe_load(path.read_text()) for path in (repository / "profiles").glob("*/config.yaml")]
+    limited = [profile for profile in profiles if "cores" in profile]
+    assert limited and all(max(profile["set-threads"].values()) <= profile["cores"] for profile in limited)
+
+
 def test_snakemake_reads_the_profile_of_kubernetes_as_it_stands(repository):
     pytest.importorskip(PLUGIN, reason="the extra `kubernetes` is not installed")
     storage = ["--default-storage-provider", "s3", "--default-storage-prefix", "s3://bucket/vialign"]
