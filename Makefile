@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup browser run check types style workflow test fuzz cluster-test bench schema examples docs wheel format clean
+.PHONY: setup browser run check types style workflow test fuzz cluster-test storage-test bench schema examples docs wheel format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -62,8 +62,11 @@ fuzz: setup
 
 # The tiny experiment through a SLURM of its own, against a run without; half an hour. Skips where there can be none.
 cluster-test: setup
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[cluster]'
 	$(BIN)/python tests/workflow/on_slurm.py
+
+# The same with its results in a bucket of a server on this machine, against a run on the disk.
+storage-test: setup
+	$(BIN)/python tests/workflow/on_storage.py
 
 # Speed beside what a user would take instead: docs/benchmarks.md, in some twenty minutes of a quiet core.
 bench: setup

@@ -7,6 +7,14 @@ min_version("9.20")
 configfile: "config.yaml"
 
 
+# They read tables, take seconds, and decide what is planned next: on a cluster they run where the run is steered.
+localrules:
+    signal_gate,
+    budget_gate,
+    early_gate,
+    ablation,
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/gating.smk"
 include: "workflow/rules/data.smk"

@@ -40,8 +40,15 @@ class Run:
 
     @property
     def results(self) -> Path:
-        """The run's results folder."""
-        return Path(self.config.results)
+        """The run's results folder: the one that holds this job's outputs, which with a storage is a copy of its own.
+
+        Raises ValueError when the first output lies in none.
+        """
+        name = tuple(part for part in Path(self.config.results).parts if part not in (os.sep, os.pardir))
+        for folder in Path(self.output[0]).parents:
+            if folder.parts[-len(name) :] == name:
+                return folder
+        raise ValueError(f"{self.output[0]} does not lie in a folder {self.config.results}")
 
 
 class _Tee:

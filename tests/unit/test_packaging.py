@@ -26,7 +26,7 @@ def constraints(repository):
 
 def test_every_requirement_is_pinned_inside_its_range(project, constraints):
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"pipeline", "baselines", "bench", "cluster", "test", "docs"}
+    assert set(extras) == {"pipeline", "baselines", "bench", "cluster", "storage", "kubernetes", "test", "docs"}
     for requirement in map(Requirement, [*project["project"]["dependencies"], *chain(*extras.values())]):
         if requirement.name == "vialign":
             assert requirement.extras < set(extras)
@@ -41,7 +41,8 @@ def test_what_runs_is_asked_for_as_ranges_and_pinned_in_the_constraints_alone(pr
     ):
         assert {part.operator for part in requirement.specifier} <= {">=", "<"}, str(requirement)
     torch = constraints["torch"]
-    tracked = ("Makefile", "pyproject.toml", "envs/vialign.yaml", ".ci/run", ".github/workflows/test.yml")
+    tracked = ("Makefile", "Containerfile", "pyproject.toml", "envs/vialign.yaml", ".ci/run")
+    tracked += (".github/workflows/test.yml", ".github/workflows/build.yml")
     assert [name for name in tracked if torch in (repository / name).read_text()] == []
 
 

@@ -1,6 +1,7 @@
 import os
 import re
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from vialign.config.experiment import Config, digest
 from vialign.config.sections import Reads, UndeclaredSection, behind_wall
 from vialign.errors import UserError
-from vialign.stage import machine, stage
+from vialign.stage import Run, machine, stage
 from vialign.training.job import TrainingJob
 
 
@@ -47,6 +48,32 @@ def test_the_run_carries_config_and_provenance(snakemake):
         }
         assert expected.items() <= run.provenance.items()
         assert "version_torch" in run.provenance
+
+
+@pytest.mark.parametrize(
+    ("results", "output", "folder"),
+    [
+        ("results", "results/report/index.html", "results"),
+        ("./runs/first", "runs/first/data/images.parquet", "runs/first"),
+        ("/disk/results", "/disk/results/report/index.html", "/disk/results"),
+        (
+            "results",
+            ".snakemake/storage/s3/bucket/results/a/results/b.parquet",
+            ".snakemake/storage/s3/bucket/results/a/results",
+        ),
+        (
+            "/disk/results",
+            ".snakemake/storage/s3/bucket/disk/results/b.parquet",
+            ".snakemake/storage/s3/bucket/disk/results",
+        ),
+        ("../results", ".snakemake/storage/s3/results/b.parquet", ".snakemake/storage/s3/results"),
+    ],
+)
+def test_the_results_lie_where_the_outputs_do(results, output, folder):
+    run = Run(None, [output], None, None, 1, Config(results=results), {})
+    assert run.results.as_posix() == folder
+    with pytest.raises(ValueError, match="does not lie in a folder"):
+        _ = replace(run, output=["elsewhere/b.parquet"]).results
 
 
 def test_what_is_printed_reaches_terminal_and_log(snakemake, capsys):

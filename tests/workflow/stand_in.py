@@ -11,13 +11,13 @@ TINY = ROOT / "configs/tiny.yaml"
 
 ANY = """
 from pathlib import Path
+assert not [name for name in snakemake.input if not Path(name).exists()]
 for name in [*snakemake.output, *snakemake.log]:
-    path = Path(name)
-    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
-    if path.suffix:
-        path.write_text(" ".join(str(item) for item in snakemake.input))
+    path = Path(name) if Path(name).suffix else Path(name, "part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(" ".join(str(item) for item in snakemake.input))
 """
-"""Makes what its rule promises; a file holds the names of the inputs."""
+"""Makes what its rule promises, out of inputs that are there; every file, in a folder or not, holds their names."""
 
 GATE = (
     ANY

@@ -1,6 +1,8 @@
 """The real pipeline on configs/tiny.yaml: it runs, it is complete, it re-runs only what a change touches, it stops."""
 
+import base64
 import html
+import json
 import os
 import re
 import shlex
@@ -32,6 +34,8 @@ from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.world import sample_scenes, twin
 from vialign.files.artifacts import read_provenance, read_table, read_tensors
 from vialign.names import MEASURES, RECALLS
+from vialign.report.build import render_report
+from vialign.report.evidence import FILE, Evidence, read_evidence
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 from vialign.tables.gates import VERDICT
 from vialign.tables.training import SEARCH
@@ -115,6 +119,26 @@ def test_the_report_is_written_and_a_second_run_has_nothing_to_do(snakemake: Pro
     again = snakemake(run, "--dry-run", "--", "all")
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def shown_beside_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Tables that the report shows and that its rule does not ask for: with a bucket they would not be there."""
+    place = base64.urlsafe_b64encode(b"results/report/index.html").decode()
+    given = json.loads((folder / ".snakemake/metadata" / place).read_text(encoding="utf-8"))["input"]
+    config = load_config(yaml.safe_load((folder / "results/report/config.yaml").read_text(encoding="utf-8")))
+    evidence = read_evidence(folder / "results", config)
+    asked: set[str] = set()
+    get = Evidence.get
+    monkeypatch.setattr(Evidence, "get", lambda self, name: asked.add(name) or get(self, name))
+    monkeypatch.chdir(folder)
+    render_report(evidence, config, {})
+    assert len(asked & set(evidence.frames)) > 10
+    shown = {f"results/{file}" for name in asked & set(evidence.frames) for file in evidence.frames[name][FILE]}
+    return shown - set(given)
+
+
+def test_the_report_shows_nothing_but_what_its_rule_asks_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown_beside_inputs(run, monkeypatch) == set()
 
 
 def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> None:
@@ -326,7 +350,15 @@ def test_a_changed_key_is_seen_by_a_dry_run(snakemake: Program, run: Path, trigg
     ],
 )
 def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
-    snakemake: Program, warm: str, run: Path, tmp_path: Path, gate: str, verdict: str, broken: str, not_made: str
+    snakemake: Program,
+    warm: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gate: str,
+    verdict: str,
+    broken: str,
+    not_made: str,
 ) -> None:
     folder = tmp_path / gate
     shutil.copytree(run, folder, symlinks=True)
@@ -340,6 +372,7 @@ def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
     report = (folder / "results/report/index.html").read_text(encoding="utf-8")
     assert "esign review" in report and f"{gate} gate" in report.lower()
     assert not (folder / "results" / not_made).exists()
+    assert shown_beside_inputs(folder, monkeypatch) == set()
     command = shlex.split(html.unescape(re.findall(r"<pre>(snakemake .*?)</pre>", report, re.DOTALL)[0]))
     goes_on = [warm, "-m", *command[:-2], "--dry-run", *command[-2:]]
     planned = subprocess.run(goes_on, capture_output=True, text=True, check=False, cwd=folder)

@@ -1,7 +1,7 @@
 # Stage ablate: all subsets of the modules on selection, the backward-elimination path, the chosen combination.
 checkpoint ablation:
     input:
-        outcomes=expand(rules.train_early.output.outcomes, method=SUBSETS, seed=SEEDS),
+        outcomes=filled(rules.train_early.output.outcomes, method=SUBSETS, seed=SEEDS),
     output:
         ablation=f"{RESULTS}/ablate/ablation.parquet",
         contributions=f"{RESULTS}/ablate/contributions.parquet",

@@ -38,7 +38,7 @@ rule monitoring:
             path
             for method in finished_methods()
             if method.startswith(FULL)
-            for path in expand(
+            for path in filled(
                 rules.train_final.output.signal_monitor, method=method, seed=SEEDS
             )
         ],
@@ -68,7 +68,7 @@ rule gradients:
     input:
         **encoded("train"),
         calibration=rules.calibrate_signal.output[0],
-        trails=lambda wildcards: expand(
+        trails=lambda wildcards: filled(
             rules.train_final.output.trail,
             method=dict.fromkeys([FULL, chosen()]),
             seed=SEEDS,

@@ -15,10 +15,10 @@ rule encode_dictionaries:
         f"{RESULTS}/logs/encode_dictionaries.log",
     benchmark:
         f"{RESULTS}/benchmarks/encode_dictionaries.tsv"
-    conda:
-        "../../envs/vialign.yaml"
     # Long jobs first, as in `train_final`.
     priority: 1
+    conda:
+        "../../envs/vialign.yaml"
     threads: TOWER_THREADS
     params:
         config=section("backbone", "data", "name", "seed", "text", "visual"),
@@ -40,9 +40,9 @@ rule train_replaced:
         f"{RESULTS}/logs/train_replaced/{{method}}/{{part}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_replaced/{{method}}/{{part}}.tsv"
+    priority: 1
     conda:
         "../../envs/vialign.yaml"
-    priority: 1
     threads: 1
     params:
         config=section(*BUILDING, "attribution"),

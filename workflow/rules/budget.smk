@@ -10,10 +10,10 @@ rule ledger:
         text=rules.fit_text.output.weights,
         calibration=rules.calibrate_signal.output[0],
         # What the fits took, once; Snakemake measures it.
-        language_cost=rules.train_language.benchmark,
-        visual_cost=rules.fit_visual.benchmark,
-        text_cost=rules.fit_text.benchmark,
-        calibration_cost=rules.calibrate_signal.benchmark,
+        language_cost=f"{RESULTS}/benchmarks/train_language.tsv",
+        visual_cost=f"{RESULTS}/benchmarks/fit_visual.tsv",
+        text_cost=f"{RESULTS}/benchmarks/fit_text.tsv",
+        calibration_cost=f"{RESULTS}/benchmarks/calibrate_signal.tsv",
     output:
         f"{RESULTS}/budget/ledger.parquet",
     log:

@@ -105,6 +105,18 @@ def section(*names):
     return section_digests(CONFIG_TREE, *names)
 
 
+def filled(files, **values):
+    """`expand` for files of a rule. It takes none that lie in a storage, so they go by the names that the rule states."""
+    prefix = f"{(workflow.storage_settings.default_storage_prefix or '').rstrip('/')}/"
+    return expand(
+        [
+            file.storage_object.query.removeprefix(prefix) if file.is_storage else file
+            for file in ([files] if isinstance(files, str) else files)
+        ],
+        **values,
+    )
+
+
 def called():
     """How this run was called, as far as a command that takes it up again must say: the snakefile where it is not found
     by itself, the config files, and what was set on the command line."""
@@ -132,7 +144,7 @@ def each_run(output):
     return [
         path
         for method in finished_methods()
-        for path in expand(
+        for path in filled(
             output, method=method, seed=SEEDS[:1] if method in UNTRAINED else SEEDS
         )
     ]
@@ -161,7 +173,7 @@ def of_compared(output):
     return [
         path
         for method in compared()
-        for path in expand(
+        for path in filled(
             output,
             method=method,
             seed=COMPARED_SEEDS[:1] if method in UNTRAINED else COMPARED_SEEDS,
@@ -174,7 +186,9 @@ def finished_outcomes():
 
 
 def evidence(wildcards):
-    """Tables up to the first gate that stopped, or all of them; the theory reads no data, so it is always there."""
+    """What the report shows, up to the first gate that stopped or all of it; the theory reads no data, so it is always
+    there.
+    """
     tables = [
         *rules.theory.output,
         *rules.prepare_data.output,
@@ -186,18 +200,30 @@ def evidence(wildcards):
         *(rules.text_domains.output if CONFIG.language.domains else []),
         *(rules.point_phrases.output if GROUNDED in CONFIG.data.benchmarks else []),
         *rules.score_pairs.output,
+        *rules.calibrate_signal.output,
+        *rules.diagnose.output,
+        *rules.probe.output,
+        *rules.stress.output,
         *rules.signal_gate.output,
     ]
     if stopped(checkpoints.signal_gate.get().output):
         return tables
-    tables += [*rules.budget_gate.output]
+    tables += [*rules.ledger.output, *rules.budget_gate.output]
     if stopped(checkpoints.budget_gate.get().output):
         return tables
     tables += [*rules.early_gate.output]
     if stopped(checkpoints.early_gate.get().output):
-        return tables
+        early = rules.train_early.output
+        followed = [early.steps, early.monitor, early.signal_monitor]
+        early_methods = [FULL, "lora"]
+        return [
+            *tables,
+            *searches(early_methods),
+            *filled(followed, method=early_methods, seed=SEEDS),
+        ]
     return [
         *tables,
+        *searches(finished_methods()),
         *rules.ablation.output,
         *rules.attribution.output,
         *rules.spend.output,
@@ -236,7 +262,7 @@ def cores(method):
 
 
 def training_cores(method):
-    """Those of every process that shares the batches."""
+    """Those of every process of a node that shares the batches."""
     return cores(method) * CONFIG.training.processes
 
 
@@ -287,6 +313,12 @@ def searched_for(method):
     """The same for a method that is known."""
     name = searched_as(method)
     return {"search": f"{RESULTS}/search/{name}.parquet"} if name else {}
+
+
+def searches(methods):
+    """The searches for the learning rates of these methods."""
+    names = dict.fromkeys(searched_as(method) for method in methods)
+    return [f"{RESULTS}/search/{name}.parquet" for name in names if name]
 
 
 def trained(files, seeds=None):

@@ -45,11 +45,9 @@ rule compare_all_page:
         results=rules.compare_methods.output.results,
         comparisons=rules.compare_methods.output.comparisons,
         ledger=rules.ledger_methods.output[0],
-        search=[
-            f"{RESULTS}/search/{name}.parquet"
-            for name in CONFIG.training.compared
-            if searched_as(name) == name
-        ],
+        search=searches(CONFIG.training.compared),
+        ablation=rules.ablation.output[0],
+        steps=lambda wildcards: of_trained(rules.train_final.output.steps),
         monitors=lambda wildcards: of_trained(rules.train_final.output.monitor),
     output:
         report(
@@ -78,8 +76,4 @@ rule compare_all:
 
 rule search:
     input:
-        [
-            f"{RESULTS}/search/{name}.parquet"
-            for name in CONFIG.training.compared
-            if searched_as(name) == name
-        ],
+        searches(CONFIG.training.compared),

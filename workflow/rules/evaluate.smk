@@ -194,7 +194,7 @@ rule spend:
     input:
         **encoded("confirmation"),
         calibration=rules.calibrate_signal.output[0],
-        checkpoints=lambda wildcards: expand(
+        checkpoints=lambda wildcards: filled(
             rules.train_final.output.checkpoint, method=chosen(), seed=SEEDS
         ),
     output:

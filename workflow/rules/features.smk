@@ -83,5 +83,5 @@ ruleorder: extract_images > extract_features
 
 rule features:
     input:
-        expand(rules.extract_features.output, split=SPLITS),
-        expand(rules.extract_images.output, split=FROM_SOURCES),
+        filled(rules.extract_features.output, split=SPLITS),
+        filled(rules.extract_images.output, split=FROM_SOURCES),

@@ -1,16 +1,24 @@
 # What a run makes when: before the gates, beside them, and once they have let it go on.
+def fetched(file):
+    """Where a table that a checkpoint wrote lies on this machine; one of a storage is brought here first."""
+    if file.is_storage and not os.path.exists(file) and file.storage_object.exists():
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        file.storage_object.retrieve_object()
+    return str(file)
+
+
 def stopped(checkpoint_output):
     """Whether the verdict table of a gate says that the pipeline stops there.
 
     While a gate is judged again its table is away, and Snakemake may still call it done: it is asked anew afterwards.
     """
-    table = Path(str(checkpoint_output[0]))
-    return table.exists() and gate_action(str(table)) == "stop"
+    table = fetched(checkpoint_output[0])
+    return os.path.exists(table) and gate_action(table) == "stop"
 
 
 def chosen():
     """The combination that the ablation chose; known only after it has run."""
-    return chosen_method(str(checkpoints.ablation.get().output.ablation))
+    return chosen_method(fetched(checkpoints.ablation.get().output.ablation))
 
 
 def gates_passed():
@@ -69,12 +77,12 @@ def ahead(gates, make):
 
 def baseline_search():
     """The rate of the early gate's reference, which the budget says nothing about."""
-    return expand(rules.search_rate.output.search, method="lora")
+    return filled(rules.search_rate.output.search, method="lora")
 
 
 def early_subsets():
     """The combinations that the ablation chooses from, as far as the early check: seconds each on stored features."""
-    return expand(rules.train_early.output.outcomes, method=SUBSETS, seed=SEEDS)
+    return filled(rules.train_early.output.outcomes, method=SUBSETS, seed=SEEDS)
 
 
 def when_passed(make):

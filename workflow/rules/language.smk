@@ -46,4 +46,4 @@ rule parse_texts:
 
 rule language:
     input:
-        expand(rules.parse_texts.output, split=SPLITS),
+        filled(rules.parse_texts.output, split=SPLITS),

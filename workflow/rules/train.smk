@@ -40,6 +40,14 @@ FINAL = {
 }
 
 
+# What SLURM is asked for, so that it gives a training several nodes and leaves it to the job to start on each.
+NODES = (
+    dict(nodes=CONFIG.training.nodes, tasks=CONFIG.training.nodes, mpi="srun")
+    if CONFIG.training.nodes > 1
+    else {}
+)
+
+
 rule train_early:
     input:
         unpack(training_splits),
@@ -59,6 +67,8 @@ rule train_early:
     conda:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
+    resources:
+        **NODES,
     params:
         config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
@@ -106,6 +116,8 @@ rule train_final:
     conda:
         "../../envs/vialign.yaml"
     threads: lambda wildcards: training_cores(wildcards.method)
+    resources:
+        **NODES,
     params:
         config=section(*BUILDING, "evaluation.reproduction"),
         code=code("train"),
@@ -172,8 +184,8 @@ ruleorder: average_weights > train_final
 rule early_outcomes:
     input:
         **encoded("gate"),
-        full=expand(rules.train_early.output.checkpoint, method=FULL, seed=SEEDS),
-        reference=expand(rules.train_early.output.checkpoint, method="lora", seed=SEEDS),
+        full=filled(rules.train_early.output.checkpoint, method=FULL, seed=SEEDS),
+        reference=filled(rules.train_early.output.checkpoint, method="lora", seed=SEEDS),
         images=rules.prepare_data.output.images,
         drawn=rules.prepare_data.output.drawn,
         calibration=rules.calibrate_signal.output[0],
@@ -196,7 +208,7 @@ rule early_outcomes:
 checkpoint early_gate:
     input:
         outcomes=rules.early_outcomes.output[0],
-        monitor=expand(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
+        monitor=filled(rules.train_early.output.signal_monitor, method=FULL, seed=SEEDS),
     output:
         report(
             f"{RESULTS}/gates/early.parquet",

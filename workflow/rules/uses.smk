@@ -76,7 +76,7 @@ rule use_labels:
         unpack(retrained),
         unpack(lambda wildcards: searched_for(chosen())),
         calibration=rules.calibrate_signal.output[0],
-        dictionaries=expand(rules.encode_few_labels.output[0], seed=SEEDS),
+        dictionaries=filled(rules.encode_few_labels.output[0], seed=SEEDS),
     output:
         f"{RESULTS}/uses/labels.parquet",
     log:

@@ -118,6 +118,8 @@ class TrainingConfig(Section):
     """Share of the hardest pairs of the batch in that term; the rest are rule-made negatives of the captions."""
     processes: Count = 1
     """Processes that share a batch, started by torchrun; each encodes its part, and all see the whole."""
+    nodes: Count = 1
+    """Nodes that share a batch, each with so many processes. More than one takes SLURM (profiles/slurm)."""
     keep_seconds: Positive = 20.0
     """Time after which a training under way is written beside its outputs, to go on from there when it is killed."""
     compile: bool = False

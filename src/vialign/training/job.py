@@ -1,10 +1,14 @@
 """One training as a job: from the files of the stages before to a checkpoint with its logs.
 
 In one process it is a function call. With `training.processes` above 1 the same job runs under torchrun:
-`torchrun --nproc-per-node 2 -m vialign.training.job JOB.json`, where the first process writes.
+`torchrun --nproc-per-node 2 -m vialign.training.job JOB.json`, where the first process writes. With `training.nodes`
+above 1, SLURM's `srun` starts torchrun on every node of the job, and they meet at the node that this process runs on.
 """
 
 import hashlib
+import os
+import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -48,7 +52,7 @@ class TrainingJob(BaseModel):
     outputs: dict[str, str]
     provenance: Provenance
     threads: int = 1
-    """Of all processes together."""
+    """Of all processes of a node together."""
 
     @field_serializer("config")
     def _dump(self, config: Config) -> dict[str, Any]:
@@ -68,30 +72,51 @@ class TrainingJob(BaseModel):
 
 def run_job(job: TrainingJob) -> None:
     """Do the job, in as many processes as its config says. Raises UserError when one of them fails."""
-    if job.config.training.processes == 1:
+    training = job.config.training
+    if training.nodes * training.processes == 1:
         train_job(job)
         return
     request = job.unfinished.with_suffix(".json")
-    count = job.config.training.processes
-    write_text(job.model_copy(update={"threads": max(1, job.threads // count)}).model_dump_json(), request)
-    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "vialign.training.job"]
+    command = launch(training.nodes, training.processes, job.threads, request)
+    write_text(job.model_copy(update={"threads": max(1, job.threads // training.processes)}).model_dump_json(), request)
     # Line by line, because a stage puts in the place of stderr an object that is no file of its own.
     with subprocess.Popen(
-        [sys.executable, "-m", *command, str(request)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="backslashreplace",
-    ) as torchrun:
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="backslashreplace"
+    ) as launched:
         try:
-            for line in torchrun.stdout or ():
+            for line in launched.stdout or ():
                 sys.stderr.write(line)
         except BaseException:
-            torchrun.terminate()
+            launched.terminate()
             raise
     request.unlink(missing_ok=True)
-    if torchrun.returncode:
+    if launched.returncode:
+        count = training.nodes * training.processes
         raise UserError(f"training {job.method}, seed {job.seed}: one of {count} processes failed; see the lines above")
+
+
+def launch(nodes: int, processes: int, threads: int, request: Path) -> list[str]:
+    """The command that does the job in `request` in so many processes of each node, with so many threads a node.
+
+    Several nodes are those of the SLURM job that this process belongs to. Raises UserError where there is none.
+    """
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    work = ["-m", "vialign.training.job", str(request)]
+    if nodes == 1:
+        return [*torchrun, "--standalone", *work]
+    if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
+        raise UserError(
+            f"config: training.nodes: {nodes} nodes share a training only in a job of SLURM; run with "
+            "`--workflow-profile profiles/slurm`, or set it to 1"
+        )
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    meeting = ["--nnodes", str(nodes), "--master-addr", socket.gethostname(), "--master-port", str(port)]
+    srun = ["srun", "--nodes", str(nodes), "--ntasks-per-node", "1", "--cpus-per-task", str(threads)]
+    # Its number is known to a node alone, so a shell there hands it to torchrun, as the default of --node-rank.
+    ranked = ["sh", "-c", 'PET_NODE_RANK=$SLURM_NODEID exec "$0" "$@"']
+    return [*srun, "--kill-on-bad-exit=1", *ranked, *torchrun, *meeting, *work]
 
 
 def train_job(job: TrainingJob) -> None:
