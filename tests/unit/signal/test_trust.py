@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.special import logit, softmax
+from scipy.special import expit, logit, softmax
 from scipy.stats import binom
 
+from tolerance import close
 from unit.signal.conftest import make_world
 from vialign.config.signal import SignalConfig
 from vialign.disentangle.types import RELATION, Phrases, Prototypes
@@ -87,6 +88,17 @@ def drawn():
     return world.texts, with_geometry(world.features)
 
 
+def assert_odds(found, share):
+    """Log-odds of a share p of a softmax of 20 times the sum of two similarities, in single precision.
+
+    Their slope is 1/(1 - p): where an answer is all but certain, the last digits of the similarities decide.
+    """
+    share = np.clip(share, 1e-12, 1 - 1e-12)
+    exact = close(torch.float32, 64, scale=20.0 * 2)
+    assert np.all(np.abs(found.to_numpy() - logit(share)) <= exact / (1 - share))
+    assert expit(found.to_numpy()) == pytest.approx(share, abs=exact)
+
+
 @pytest.mark.parametrize("gallery", [5, 8192])
 def test_answers_are_those_of_the_whole_matrix_and_signals_those_of_the_pair(drawn, monkeypatch, gallery):
     """In blocks of a few queries and of some of the gallery; each answer's signals are held against `score_pairs`."""
@@ -136,12 +148,11 @@ def test_answers_are_those_of_the_whole_matrix_and_signals_those_of_the_pair(dra
         back = (every, top) if to_image else (text, every)
         for way, geometry in (("with geometry", True), ("without geometry", False)):
             look = scores + all_local(features.prototypes, said, geometry=geometry).numpy()
-            forward = shares(look, to_image)[every, top]
-            assert answers.local[way]["fused_odds"].to_numpy() == pytest.approx(logit(forward), abs=1e-3)
+            assert_odds(answers.local[way]["fused_odds"], shares(look, to_image)[every, top])
             returned = softmax(20.0 * look.astype(float), axis=0 if to_image else 1)[back]
-            assert answers.local[way]["fused_return"].to_numpy() == pytest.approx(logit(returned), abs=1e-3)
+            assert_odds(answers.local[way]["fused_return"], returned)
         returned = softmax(20.0 * scores.astype(float), axis=0 if to_image else 1)[back]
-        assert answers.simple["return_odds"].to_numpy() == pytest.approx(logit(returned), abs=1e-3)
+        assert_odds(answers.simple["return_odds"], returned)
         assert not signals["local_gap"].equals(answers.local["without geometry"]["local_gap"])
 
 
