@@ -21,7 +21,8 @@ from vialign.data.base import (
 from vialign.data.benchmarks.aro_order import order_choices, read_order_file
 from vialign.data.folders import EMBEDDED, benchmark_folder, image_folders
 from vialign.data.published_files import SourceNote
-from vialign.data.sources import read_sources, together
+from vialign.data.sources import published_numbers, read_sources, together
+from vialign.data.tested import without_tested
 from vialign.errors import UserError, reading
 from vialign.names import BENCHMARKS as BENCHMARKS
 from vialign.names import DATASETS as DATASETS
@@ -31,12 +32,15 @@ from vialign.names import SOURCE_SPLITS, splits_of
 def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTables:
     """Read or draw the data set, the benchmarks and the sources of labels of the config, with references checked.
 
+    No photograph that a benchmark tests on stays in a split that is trained, chosen or calibrated on.
     `output` is the run's data folder; only an embedded data set writes there (its images). Skipped rows are listed
     in `problems` and summed up on stderr. Raises UserError for an unknown name, missing files, more broken
     rows than `config.tolerance` allows, a split that stages need without an image or, where the data set has captions,
     without a caption, and, when `config.strict`, the first broken row.
     """
-    parts = [read_own(config, seed, output), *(read_benchmark(config, name, seed) for name in config.benchmarks)]
+    own, benchmarks = read_own(config, seed, output), [read_benchmark(config, name, seed) for name in config.benchmarks]
+    numbers = published_numbers(config.dataset, config.folder)
+    parts = [without_tested(own, benchmarks, config.dataset, numbers), *benchmarks]
     parts += read_sources(config, seed, pd.concat([part.images for part in parts]), together(config))
     tables = checked(parts, config)
     require_splits(tables, config.dataset)

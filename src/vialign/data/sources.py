@@ -69,7 +69,7 @@ def read_sources(
     """
     if not wanted:
         return
-    used = numbers_in_use(images, config.dataset, _published(config.dataset, config.folder))
+    used = numbers_in_use(images, config.dataset, published_numbers(config.dataset, config.folder))
     for source in wanted:
         require_folder(str(source.folder), source.dataset, f"data.{source.keys[0]}.folder")
         with reading(source.folder, "get it again as docs/data.md says", source.dataset):
@@ -177,7 +177,7 @@ def _shared_rows(source: Source, used: pd.DataFrame, shared: Mapping[str, set[st
     return SHARED.check(pd.DataFrame(rows, columns=list(SHARED.columns)))
 
 
-def _published(dataset: str, folder: str | None) -> Mapping[str, Numbers]:
+def published_numbers(dataset: str, folder: str | None) -> Mapping[str, Numbers]:
     """What the files of the run's own data set say of its photographs, beyond the names of these."""
     module: Any = import_module(DATASETS[dataset])
     return module.photographs(Path(folder)) if folder is not None and hasattr(module, "photographs") else {}

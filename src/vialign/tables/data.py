@@ -99,8 +99,10 @@ PROBLEMS = Table(
 
 SHARED = Table(
     "shared",
-    source=key("what the photographs were to be read for: a key of the config, `disentangle` or `probe`"),
-    split=key("split of the run that photographs of the source were looked for in"),
+    source=key(
+        "what the photographs were to be read for: the run's own `data`, or a key of the config: `disentangle`, `probe`"
+    ),
+    split=key("split of the run, or benchmark, that photographs of the source were looked for in"),
     photographs=whole("photographs of that split", low=0),
     named=whole("of these the ones whose number at COCO, Flickr or Visual Genome is known", low=0),
     kept_out=whole("photographs of the source that are in that split, and were therefore kept out", low=0),

@@ -264,8 +264,8 @@ def test_the_report_shows_what_was_kept_out_and_nothing_without_a_source(tmp_pat
     write_table(images, IMAGES, tmp_path / "data/images.parquet", {})
     write_table(SHARED.empty(), SHARED, tmp_path / "data/shared.parquet", {})
     shown = "".join(data_section(read_evidence(tmp_path, config), config).blocks)
-    assert "Kept out of the source" not in shown
+    assert "Photographs that this run reads elsewhere" not in shown
     row = pd.DataFrame([("disentangle", "test", 5000, 4999, 2214)], columns=list(SHARED.columns))
     write_table(row, SHARED, tmp_path / "data/shared.parquet", {})
     shown = "".join(data_section(read_evidence(tmp_path, config), config).blocks)
-    assert "Kept out of the source" in shown and "2,214" in shown and "4,999" in shown
+    assert "Photographs that this run reads elsewhere" in shown and "2,214" in shown and "4,999" in shown

@@ -67,23 +67,23 @@ def _counts(evidence: Evidence, images: pd.DataFrame) -> Markup:
 
 
 def _kept_out(evidence: Evidence) -> list[Markup]:
-    """Photographs of the sources of labels that the run reads elsewhere; nothing where the config names no source."""
+    """Photographs that were kept out because the run reads them elsewhere; nothing where none were looked for."""
     shared, path = evidence.get("shared"), evidence.path("shared")
     if shared is None:
         return []
     said = (
-        "Boxes or relations are taken from another data set, whose photographs were looked for in every split of this "
-        "run by their numbers at COCO, Flickr and Visual Genome. Those that were found were kept out; photographs "
-        "without a known number could not be looked for."
+        "No photograph is learned from that a benchmark tests on, and none that boxes or relations are taken from is "
+        "read elsewhere in this run. They were looked for by their numbers at COCO, Flickr and Visual Genome, and what "
+        "was found was kept out; photographs without a known number could not be looked for."
     )
     columns = [
         Show("source", "For"),
         Show("split", "Split"),
         Show("photographs", "Photographs", "count"),
         Show("named", "With a known number", "count"),
-        Show("kept_out", "Kept out of the source", "count"),
+        Show("kept_out", "Kept out", "count"),
     ]
-    title = "Photographs of the sources of labels in the splits of this run"
+    title = "Photographs that this run reads elsewhere"
     return [paragraph("{}", said), render_table(shared, SHARED, source=path, title=title, columns=columns)]
 
 
