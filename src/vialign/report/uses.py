@@ -97,7 +97,7 @@ def labels(evidence: Evidence, config: Config) -> Section:
     def blocks(table: pd.DataFrame, path: str) -> list[Markup]:
         told = paragraph(
             "Every training seed has a dictionary of its own, which is told the boxes of so many images, drawn by the "
-            "seed, and sees all others without theirs; {} means those of all {} images that it is fitted on. "
+            "seed, and sees all others without theirs; {} means those of all {:,} images that it is fitted on. "
             "<code>{}</code> is then trained on what the dictionary gives. So these intervals hold how far "
             "dictionaries differ; those of other comparisons are for the one dictionary of the run.",
             ALL_LABELLED,
