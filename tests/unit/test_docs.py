@@ -284,7 +284,10 @@ def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_pat
     command += ["--dry-run", "--config", f"results={tmp_path}", "--", f"{tmp_path}/features/train/images"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    resources = re.findall(r"^rule (\w+):.*?^ +resources: (.*?)$", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+    # Jobs of a group are indented.
+    resources = re.findall(
+        r"^ *rule (\w+):.*?^ +resources: (.*?)$", done.stdout + done.stderr, re.MULTILINE | re.DOTALL
+    )
     of = {rule: dict(item.split("=", 1) for item in found.split(", ")) for rule, found in resources}
     assert of["prepare_data"]["mem_mb"] == str(profile["default-resources"]["mem_mb"])
     assert of["prepare_data"]["runtime"] == str(profile["default-resources"]["runtime"])

@@ -298,6 +298,7 @@ method is built by, and the backbone of the comparison with people's ratings, wh
 NOT_RUN = {
     "ablate_losses": {"backbone", "data", "name", "seed", "text", "visual"},
     "check_data": {"data", "language", "seed"},
+    "extract_images": {"backbone", "data", "features.batch", "features.pixels", "features.shard", "seed"},
     "point_phrases": {"backbone", "data", "features.batch", "seed"},
     "pretrain_backbone": {"backbone", "seed"},
     "regions": {"backbone", "data", "seed"},
@@ -344,7 +345,7 @@ def test_a_changed_key_is_seen_by_a_dry_run(snakemake: Program, run: Path, trigg
 @pytest.mark.parametrize(
     ("gate", "verdict", "broken", "not_made"),
     [
-        ("signal", "signal/verdict.parquet", "tells aligned captions", "budget/ledger.parquet"),
+        ("signal", "signal/verdict.parquet", "tells aligned captions", "gates/budget.parquet"),
         ("budget", "gates/budget.parquet", "parameters", "train/vialign/0/early.safetensors"),
         ("early", "gates/early.parquet", "lora", "ablate/ablation.parquet"),
     ],

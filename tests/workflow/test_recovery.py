@@ -184,6 +184,7 @@ SPLITLESS = {
     "check_data",
     "compare_all_page",
     "compare_methods",
+    "extract_images",
     "point_phrases",
     "pretrain_backbone",
     "regions",

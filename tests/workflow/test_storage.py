@@ -42,7 +42,7 @@ def test_a_bucket_is_planned_as_a_disk_is_and_its_verdicts_are_read(warm: str, t
     alone = planned(plan(warm, tmp_path, dict(os.environ)))
     with bucket() as environment:
         first = plan(warm, tmp_path, environment, *STORAGE)
-        assert planned(first) == alone and alone["signal_gate"] == 1 and "ledger" not in alone
+        assert planned(first) == alone and alone["signal_gate"] == 1 and "budget_gate" not in alone
         assert not (tmp_path / "results").exists()
         made = [line for line in first.splitlines() if line.startswith("    output: ") and "report/" not in line]
         files = set(re.findall(rf"s3://{BUCKET}/(vialign/results/\S+)", " ".join(made)))
@@ -57,4 +57,4 @@ def test_a_bucket_is_planned_as_a_disk_is_and_its_verdicts_are_read(warm: str, t
             verdict.upload_file(str(tmp_path / "verdict.parquet"))
             shutil.rmtree(tmp_path / ".snakemake")
             found = planned(plan(warm, tmp_path, environment, *STORAGE))
-            assert ("ledger" in found) == goes_on and "signal_gate" not in found and "report" in found
+            assert ("budget_gate" in found) == goes_on and "signal_gate" not in found and "report" in found
