@@ -25,7 +25,7 @@ from vialign.report.blocks import Section, absent, bullets, figure, folded, gall
 from vialign.report.build import render_page, with_links
 from vialign.report.evidence import Evidence, read_evidence
 from vialign.report.figures import curve_plot, interval_plot
-from vialign.report.numbers import cite, cite_interval
+from vialign.report.numbers import cite, cite_config, cite_interval
 from vialign.report.sections import provenance
 from vialign.report.sections.common import MEASURE_NAMES, words
 from vialign.report.tables import Show, render_table
@@ -97,11 +97,11 @@ def labels(evidence: Evidence, config: Config) -> Section:
     def blocks(table: pd.DataFrame, path: str) -> list[Markup]:
         told = paragraph(
             "Every training seed has a dictionary of its own, which is told the boxes of so many images, drawn by the "
-            "seed, and sees all others without theirs; {} means those of all {:,} images that it is fitted on. "
+            "seed, and sees all others without theirs; {} means those of all {} images that it is fitted on. "
             "<code>{}</code> is then trained on what the dictionary gives. So these intervals hold how far "
             "dictionaries differ; those of other comparisons are for the one dictionary of the run.",
             ALL_LABELLED,
-            config.visual.images,
+            cite_config(config, "visual.images", "count"),
             table["method"].iloc[0],
         )
         gains, costs = table[table["reference"] == FROZEN], table[table["reference"] != FROZEN]
@@ -219,7 +219,8 @@ def _fewest(costs: pd.DataFrame, config: Config) -> list[Markup]:
     enough = [count for count in sorted(config.uses.labels) if not worse[costs["rule"] == labelled_title(count)].any()]
     if not enough:
         return [say("<strong>Fewest</strong>: every smaller number costs something significant.")]
-    used = "all" if config.visual.labelled is None else config.visual.labelled
+    told = config.visual.labelled
+    used = "all" if told is None else cite_config(config, "visual.labelled", "count")
     return [
         say(
             "<strong>Fewest</strong>: {} labelled images are significantly worse than all on nothing. The rest of this "

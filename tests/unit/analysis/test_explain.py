@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import spacy
 import torch
 from PIL import Image
 
@@ -131,7 +132,9 @@ def test_the_control_of_the_config_changes_nothing_here(run, picture, explanatio
 
 
 def test_words_that_no_parser_reads_stand_as_one(run, picture):
-    found = explain_pair(run, picture, "qqq")
+    # A parser that was never trained: what a trained one makes of such words hangs on the last digits of its weights.
+    untrained = replace(run, encoder=replace(run.encoder, parser=spacy.blank("en")))
+    found = explain_pair(untrained, picture, "qqq")
     assert not found.parsed and [match.words for match in found.matches] == ["qqq"]
 
 

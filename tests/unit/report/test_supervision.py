@@ -42,7 +42,7 @@ def test_a_method_with_regions_stands_beside_its_supervision_and_its_cost(eviden
     assert "31.0 [29.0, 33.0] % more time to score pairs, 7.0 [5.0, 9.0] % more time in a training step" in lines[0]
     assert lines[0].endswith("What finds the regions is not in that.")
     assert lines[1].endswith("The run's ledger has no times of it.") and "99" not in page.text()
-    cited = [element.attributes for element in page.all("data") if "data-source" in element.attributes]
+    cited = [element.attributes for element in page.all("data") if "data-row" in element.attributes]
     assert {(mark["data-source"], mark["data-row"], mark["value"]) for mark in cited} >= {(PATH, "0", "0.31")}
 
 

@@ -8,7 +8,7 @@ from vialign.config.experiment import Config
 from vialign.config.pairs import pairs_before, pairs_in_training
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
-from vialign.report.numbers import cite_interval
+from vialign.report.numbers import cite_config, cite_interval
 from vialign.report.sections.common import cost_caveat
 from vialign.report.tables import Show, render_table
 
@@ -66,12 +66,12 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         columns=columns,
         derived="the methods' own declarations; pairs are steps times batch, with repetition, for each seed",
     )
-    labelled = config.visual.images if config.visual.labelled is None else config.visual.labelled
+    labelled = "visual.images" if config.visual.labelled is None else "visual.labelled"
     explained = paragraph(
         "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
-        "pairs before. The boxes are those of at most {:,} training images, where the data set has any. Pairs before "
+        "pairs before. The boxes are those of at most {} training images, where the data set has any. Pairs before "
         "training are the images and captions that the dictionary and the phrase units are fitted on.",
-        labelled,
+        cite_config(config, labelled, "count"),
     )
     return [heading("Supervision and pairs"), table, explained]
 
