@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from vialign.config.experiment import read_config
+from vialign.config.sections import stamp_path, write_stamp
 from vialign.files.artifacts import write_table
 from vialign.tables.gates import VERDICT
 from workflow.bucket import BUCKET, bucket, connect, missing
@@ -44,19 +46,23 @@ def test_a_bucket_is_planned_as_a_disk_is_and_its_verdicts_are_read(warm: str, t
         first = plan(warm, tmp_path, environment, *STORAGE)
         assert planned(first) == alone and alone["signal_gate"] == 1 and "budget_gate" not in alone
         assert not (tmp_path / "results").exists()
+        tree = read_config(ROOT / "config.yaml", ROOT / "configs/tiny.yaml").model_dump(mode="json")
+        for name in set(re.findall(r"/config/([\w.]+)\.json", first)):
+            write_stamp(tree, name, stamp_path(tmp_path / "results", name))
+        server = connect(environment)
+        server.create_bucket(Bucket=BUCKET)
         # The ledger reads what Snakemake measured of the fits.
         kept = ("    output: ", "    benchmark: ")
         made = [line for line in first.splitlines() if line.startswith(kept) and "report/" not in line]
-        files = set(re.findall(rf"s3://{BUCKET}/(vialign/results/\S+)", " ".join(made)))
+        # In the order of the plan, so that none is older than what it is made of.
+        files = list(dict.fromkeys(re.findall(rf"s3://{BUCKET}/(vialign/results/\S+)", " ".join(made))))
         assert len(files) > 60
-        server = connect(environment)
-        server.create_bucket(Bucket=BUCKET)
         for file in files:
             server.Object(BUCKET, file if Path(file).suffix else f"{file}/part").put(Body=b"")
         for action, goes_on in (("stop", False), ("go", True)):
             write_table(pd.DataFrame([ROW | {"action": action}]), VERDICT, tmp_path / "verdict.parquet", {})
             verdict = server.Object(BUCKET, "vialign/results/signal/verdict.parquet")
             verdict.upload_file(str(tmp_path / "verdict.parquet"))
-            shutil.rmtree(tmp_path / ".snakemake")
+            shutil.rmtree(tmp_path / ".snakemake/storage", ignore_errors=True)
             found = planned(plan(warm, tmp_path, environment, *STORAGE))
             assert ("budget_gate" in found) == goes_on and "signal_gate" not in found and "report" in found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.catalogue import family
+from vialign.catalogue import FULL, family
 from vialign.config.experiment import Config
 from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, read_provenance, read_table
@@ -44,7 +44,7 @@ SEARCHES = NAMED["search"].path.format(method="*")
 """The searches for a learning rate, one table a method."""
 
 _TRAINED = r"train/.*/(averages|final|log|monitor|signal_monitor|trail)\."
-_AFTER_EARLY = rf"ablate/|uses/|compare/|compare_all/|analyse/(?!theory)|evaluate/(?!agreement)|{_TRAINED}"
+_AFTER_EARLY = rf"ablate/|attribute/|uses/|compare/|compare_all/|analyse/(?!theory)|evaluate/(?!agreement)|{_TRAINED}"
 _AFTER_BUDGET = rf"search/|train/|gates/early|{_AFTER_EARLY}"
 _BEHIND = {
     "signal": re.compile(rf"budget/|gates/budget|{_AFTER_BUDGET}"),
@@ -111,7 +111,8 @@ def read_evidence(results: Path, config: Config, places: Mapping[str, tuple[str,
     stopped = next((gate for gate in GATES if _action(frames.get(f"gate_{gate}")) == "stop"), None)
     if stopped:
         frames = {name: frame for name, frame in frames.items() if not _behind(places[name][0], stopped)}
-    methods = {*config.training.methods, *_chosen(frames.get("ablation"))}
+    # A run that stops at the early gate has trained those two alone.
+    methods = {FULL, "lora"} if stopped == "early" else {*config.training.methods, *_chosen(frames.get("ablation"))}
     for name, (file, table) in TRAINING.items():
         parts = []
         for path in sorted(results.glob(f"train/*/*/{file}")):
@@ -125,7 +126,7 @@ def read_evidence(results: Path, config: Config, places: Mapping[str, tuple[str,
             frames[name] = pd.concat(parts, ignore_index=True)
     families = {family(method) for method in methods}
     found = [path for path in sorted(results.glob(SEARCHES)) if path.stem in families]
-    if found and not (stopped and _behind(SEARCHES, stopped)):
+    if found and len(config.training.search.factors) > 1 and not (stopped and _behind(SEARCHES, stopped)):
         searches = [_read(results, path.relative_to(results).as_posix(), SEARCH) for path in found]
         frames["search"] = pd.concat(searches, ignore_index=True)
     return Evidence(results, frames, _artifacts(results, stopped), stopped, places)
