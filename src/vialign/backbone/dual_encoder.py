@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map_only
 from vialign.backbone.image_towers import ImageTower, TowerOutput
 from vialign.backbone.protocol import Tokens
 from vialign.backbone.tokenizers import TextTokenizer, to_tokens
-from vialign.device import autocast
+from vialign.device import CPU, autocast
 from vialign.errors import UserError
 
 Given = ParamSpec("Given")
@@ -199,9 +199,11 @@ class DualEncoder:
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Ids, mask and character offsets; a text longer than the context keeps its first tokens, as in open_clip.
 
-        Cut to the longest text of the batch where the text tower allows it, else as long as the context.
+        Cut to the longest text of the batch where the text tower allows it, else as long as the context. They are on
+        the CPU, whatever torch's default device is.
         """
-        return to_tokens(self.tokenizer, texts, self._text.kept_padding if self._text.cuts else self.context_length)
+        with CPU:
+            return to_tokens(self.tokenizer, texts, self._text.kept_padding if self._text.cuts else self.context_length)
 
     def encode_text(self, ids: Int[Tensor, "batch token"]) -> Float[Tensor, "batch dim"]:
         """Pooled text embeddings, unit length, the same on cut ids as on the whole context."""

@@ -30,6 +30,12 @@ ASKS = {
     GUIDED: "what C was in the first batch",
     **{name: "what the usual ambiguity is" for name, modules in CURRICULUM.items() if "reweight" in modules},
     **{name: "how many units a caption uses" for name, modules in CURRICULUM.items() if "correct" in modules},
+    **{
+        name: "how far apart the costs of transport lie"
+        for name, modules in CURRICULUM.items()
+        if "regularise" in modules
+    },
+    "lora-boxes": "which boxes have a label",
 }
 """Methods that cannot run on the meta device, by what they ask of the values; they move all the same."""
 HALVES = 60

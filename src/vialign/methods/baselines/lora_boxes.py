@@ -59,7 +59,7 @@ class LoraBoxes(LocalLora):
         said, label = torch.unique(targets.label[labelled], return_inverse=True)
         phrases = [object_phrase(targets.labels[place], []) for place in said.tolist()]
         words = self.encode_by_length(to_device(self.backbone.tokenize(phrases).ids, patches.device))
-        return alignment_loss(regions, label, words, torch.tensor(self.logit_scale))
+        return alignment_loss(regions, label, words, patches.new_tensor(self.logit_scale))
 
 
 def build(config: Config, backbone: "Backbone", seed: int) -> LoraBoxes:

@@ -6,6 +6,8 @@ first lies as seen from the second. Words take their best pair, beside their bes
 their relative place is from relation networks (Hu et al. 2018, arXiv:1711.11575), whose attention weighs pairs by it.
 """
 
+from itertools import permutations
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -61,7 +63,7 @@ class VinvlPairs(Vinvl):
         more = max(0, 2 - kept)
         regions, boxes = (F.pad(part[:, :kept], (0, 0, 0, more)) for part in (side["regions"], found.boxes))
         marked = F.pad(found.present[:, :kept], (0, more))
-        one, other = (~torch.eye(kept + more, dtype=torch.bool)).nonzero(as_tuple=True)
+        one, other = torch.tensor(list(permutations(range(kept + more), 2)), device=pooled.device).T
         moments = box_moments(boxes.to(pooled.dtype))
         placed = F.linear(relative_geometry(moments[:, one], moments[:, other]), self.geometry, self.pair_offset)
         pairs = F.linear(regions, self.first)[:, one] + F.linear(regions, self.second)[:, other] + placed
@@ -95,6 +97,8 @@ class VinvlPairs(Vinvl):
 
     def _with_pairs(self, single: Tensor, best: Tensor, any_paired: Tensor) -> Tensor:
         """An image without two regions has the score of `vinvl`."""
+        kind = torch.promote_types(single.dtype, best.dtype)
+        single, best = single.to(kind), best.to(kind)
         return torch.where(any_paired, torch.lerp(single, best, self.pair_share.sigmoid()), single)
 
 

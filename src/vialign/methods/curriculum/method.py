@@ -135,12 +135,14 @@ class CurriculumMethod(Objective):
         items, units = texts["weight"].shape
         group = self.correct.gathered({name: tensor[None] for name, tensor in texts.items()})
         columns = items * max(1, units)
+        many, few = max(1, _PRODUCT // (columns * count)), max(1, _BLOCK // (columns * max(count, rank)))
         found = []
-        for many in torch.arange(len(images["pooled"])).split(max(1, _PRODUCT // (columns * count))):
-            matches = local_matches(images["prototypes"][many][None], group["phrases"])
-            for few in torch.arange(len(many)).split(max(1, _BLOCK // (columns * max(count, rank)))):
-                side = {name: tensor[many[few]][None] for name, tensor in images.items()}
-                found.append(self._corrected(side, group, matches[:, few[0] : few[-1] + 1])[0])
+        for start in range(0, len(images["pooled"]), many):
+            block = {name: tensor[start : start + many] for name, tensor in images.items()}
+            matches = local_matches(block["prototypes"][None], group["phrases"])
+            for first in range(0, len(block["pooled"]), few):
+                side = {name: tensor[first : first + few][None] for name, tensor in block.items()}
+                found.append(self._corrected(side, group, matches[:, first : first + few])[0])
         return torch.cat(found)
 
     def pair_scores(self, images: Side, texts: Side) -> Float[Tensor, "pair"]:
