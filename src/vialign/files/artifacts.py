@@ -29,6 +29,7 @@ Provenance = dict[str, str]
 
 _KEY = b"vialign"
 _SAFETENSORS = {
+    np.float64: "F64",
     np.float32: "F32",
     np.int32: "I32",
     np.float16: "F16",

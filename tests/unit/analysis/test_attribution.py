@@ -142,10 +142,10 @@ class _Driven(CurriculumMethod):
         super().__init__(("correct",), DIMENSION, 30.0, CALIBRATION, CurriculumConfig(), SignalConfig(), 1.0, seed)
         self.drive = oracle
 
-    def _corrected(self, images, texts):
+    def _corrected(self, images, texts, matches):
         s_global = images["pooled"] @ texts["pooled"].transpose(1, 2)
         same = images["owner"] == texts["owner"].transpose(1, 2)
-        return super()._corrected(images, texts) + 0.3 * self.drive(s_global, s_global, same)
+        return super()._corrected(images, texts, matches) + 0.3 * self.drive(s_global, s_global, same)
 
 
 def test_a_world_in_which_the_driver_matters_is_called_so(data):

@@ -136,9 +136,12 @@ def trained(backbone, data):
 
 def test_training_in_float16_follows_float32_and_goes_on_as_if_it_had_never_stopped(trained):
     plain, whole = trained("float32", to_step=6), trained("float16", to_step=6)
-    # Both take every step; in six steps of 1e-2 their roundings, of 1e-3 in a score, have no time to grow further.
-    assert whole.log["gradient_norm"].notna().all()
-    assert 0 < float((whole.log["loss"] - plain.log["loss"]).abs().max()) < 0.1
+    # The first step may overflow and be left out, which halves the scale: after that one is a step behind, and only the
+    # end is the same. In six steps of 1e-2 roundings of 1e-3 in a score have no time to grow further.
+    taken = whole.log["gradient_norm"].notna()
+    assert taken.iloc[1:].all()
+    apart = (whole.log["loss"] - plain.log["loss"]).abs()
+    assert 0 < float(apart.max() if taken.all() else apart.iloc[-1]) < 0.1
     first = trained("float16", to_step=3)
     second = trained("float16", to_step=6, start=first.checkpoint)
     assert all(torch.equal(tensor, second.checkpoint.weights[key]) for key, tensor in whole.checkpoint.weights.items())

@@ -7,7 +7,7 @@ from vialign.disentangle import encode_images, encode_texts, load_text, load_vis
 from vialign.disentangle.encoded import as_stored, read_encoded, write_encoded
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import TextDisentangler
-from vialign.disentangle.types import Phrases
+from vialign.disentangle.types import Phrases, in_blocks
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance, write_tensors
@@ -52,7 +52,8 @@ def test_prototypes_as_stored_are_those_that_come_back_from_a_file(
     """So the probe reads the same numbers, whether its split was encoded to a file or is encoded on the spot."""
     prototypes = encode_images(visual, store(test_images.patches))
     phrases = encode_texts(text, test_captions.features, test_captions.units)
-    write_encoded(prototypes, phrases, tmp_path / "encoded.safetensors", {})
+    counts = len(prototypes), len(phrases)
+    write_encoded(in_blocks(prototypes), in_blocks(phrases), counts, tmp_path / "encoded.safetensors", {})
     read = read_encoded(tmp_path / "encoded.safetensors")[0].index(slice(None))
     stored = as_stored(prototypes)
     assert torch.equal(stored.features, read.features)

@@ -125,7 +125,7 @@ def test_without_boxes_the_captions_of_the_images_take_their_place(world):
 def test_an_image_that_is_fitted_on_is_never_measured(world):
     backbone, images, objects, folders, features, texts = world
     with pytest.raises(ValueError, match="would be both fitted and measured"):
-        read_visual(backbone, images, objects, folders, features | {"selection": features["train"]}, texts, 8)
+        read_visual(backbone, images, objects, folders, features | {"selection": features["train"]}, texts, EIGHT, 0)
 
 
 def test_no_more_images_are_read_than_asked_for(inputs):

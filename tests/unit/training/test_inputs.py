@@ -9,6 +9,7 @@ import torch
 
 from planted import random_world
 from vialign.disentangle.encoded import write_encoded
+from vialign.disentangle.types import in_blocks
 from vialign.features.store import StoreWriter, read_images, read_texts
 from vialign.files.artifacts import write_table
 from vialign.methods import inputs
@@ -107,7 +108,8 @@ def test_what_a_batch_reads_comes_to_the_device(tmp_path, rng):
     write(tmp_path / "images", "images", [shard])
     write(tmp_path / "texts", "texts", text_shards(rng))
     prototypes, phrases = random_world(0, images=7, texts=7, dimension=3)[:2]
-    write_encoded(prototypes, phrases, tmp_path / "encoded.safetensors", {})
+    counts = len(prototypes), len(phrases)
+    write_encoded(in_blocks(prototypes), in_blocks(phrases), counts, tmp_path / "encoded.safetensors", {})
     images, texts = read_images(tmp_path / "images").ids, read_texts(tmp_path / "texts").ids
     table = pd.DataFrame({"text_id": texts, "split": "train", "image_id": images, "kind": "caption", "text": "a"})
     write_table(table, TEXTS, tmp_path / "texts.parquet", {})
