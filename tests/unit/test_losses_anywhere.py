@@ -29,7 +29,6 @@ from vialign.methods.baselines.tip_adapter import cached
 from vialign.methods.baselines.uniter import added
 from vialign.methods.baselines.vinvl import mean_best
 from vialign.methods.curriculum.correct import local_matches
-from vialign.methods.curriculum.correct import local_scores as corrected_local_scores
 from vialign.methods.curriculum.reweight import ambiguity, normalise_weights
 from vialign.methods.objective import hardest_losses, negative_losses
 from vialign.signal.score import agreement, consistency, local_similarity, match_entropy, relation_queries
@@ -91,9 +90,6 @@ def cases():
     structure = TokenStructure(kinds, kinds > 0, torch.where(kinds > 1, 0, -1), torch.where(kinds == 3, 2, -1))
     said = TokenDistributions(draw(2, 3, 4), draw(2, 3), draw(2, 3, 4), draw(2, 3, 4))
     reading = Reading(draw(2, 3, DIM), said, said, draw(2, 3), draw(2, 3, DIM))
-    texts = {"direction": phrases.direction[None], "weight": phrases.weight[None]}
-    texts |= {"subject": phrases.subject.clamp_min(0)[None], "object": phrases.object.clamp_min(0)[None]}
-    matches = local_matches(prototypes.features[None], phrases.features[None])
     return {
         "contrastive": Case(contrastive_loss, (logits,), 10),
         "weighted contrastive": Case(contrastive_loss, (logits, torch.rand(6) + 0.5), 10),
@@ -138,9 +134,6 @@ def cases():
         "ambiguity": Case(ambiguity, (logits.sigmoid()[0], logits.sigmoid()[1], 1.0, 1.0), 2),
         "weights": Case(normalise_weights, (logits.sigmoid()[0], torch.tensor(0.5), 0.25, 4.0), 4),
         "matches": Case(local_matches, (prototypes.features[None], phrases.features[None])),
-        "corrected S_local": Case(
-            corrected_local_scores, (matches, prototypes.mass[None], prototypes.moments[None], texts), 4, 2 * DIM
-        ),
     }
 
 
@@ -151,7 +144,7 @@ ASKS = {
     "stability": "which patches are still in view",
     "relations": "which phrases have both arguments",
     "structure": "which tokens the parser read",
-    "corrected S_local": "which units ask for geometry",
+    "transport": "how far apart the costs lie",
 }
 """What cannot run on the meta device, by what it asks of the values."""
 every_case = pytest.mark.parametrize("name", CASES)

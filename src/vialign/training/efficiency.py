@@ -102,10 +102,8 @@ def method_subject(bench: Bench, config: Config, name: str, plain: str | None = 
         drawn = drawn_regions(len(bench.pixels), config.data, bench.backbone.dimension, config.seed)
         bench = replace(bench, regions=drawn.bound_for(bench.backbone.device))
     if name in BOX_METHODS:
-        rows, columns = bench.backbone.grid
-        bench = replace(
-            bench, boxes=drawn_targets(len(bench.pixels), rows * columns, config.seed).to(bench.backbone.device)
-        )
+        boxes = drawn_targets(len(bench.pixels), math.prod(bench.backbone.grid), config.seed)
+        bench = replace(bench, boxes=boxes.to(bench.backbone.device))
     local = name in CURRICULUM
     # What a method shares with the backbone counts once.
     modules: tuple[nn.Module, ...] = (bench.backbone.model, method)
@@ -377,12 +375,10 @@ def one_off_rows(costs: Mapping[str, str | Path], backbone: str) -> pd.DataFrame
 def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
     """The parts of a `Bench` that a run fits, as they are before that: readout and disentanglers."""
     _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids.to(backbone.device))
-    lexical, device = states.shape[-1] - backbone.dimension, backbone.device
+    lexical, device, sizes = states.shape[-1] - backbone.dimension, backbone.device, largest_visual(config.visual)
     return {
         "readout": "value" if "value" in backbone.readouts else "final",
-        "visual": VisualDisentangler.from_config(largest_visual(config.visual), backbone.dimension, backbone.grid)
-        .to(device)
-        .eval(),
+        "visual": VisualDisentangler.from_config(sizes, backbone.dimension, backbone.grid).to(device).eval(),
         "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).to(device).eval(),
     }
 
@@ -397,6 +393,5 @@ def doubtful_share(backbone: "Backbone", text: TextDisentangler, captions: Seque
         tokens = backbone.tokenize(list(captions[start : start + batch]))
         ids, mask = (to_device(part, backbone.device) for part in (tokens.ids, tokens.mask))
         _, states = backbone.text_tokens(ids)
-        trusted = text.trusted(text.read(states, mask).distributions, mask)
-        doubtful += int((~trusted).sum())
+        doubtful += int((~text.trusted(text.read(states, mask).distributions, mask)).sum())
     return doubtful / len(captions)
