@@ -297,7 +297,7 @@ LISTED = {
 method is built by, and the backbone of the comparison with people's ratings, which the embedded world has none of."""
 NOT_RUN = {
     "ablate_losses": {"backbone", "data", "name", "seed", "text", "visual"},
-    "check_data": {"data", "language", "seed"},
+    "check_data": {"data", "language", "seed", "signal.folds"},
     "extract_images": {"backbone", "data", "features.batch", "features.pixels", "features.shard", "seed"},
     "point_phrases": {"backbone", "data", "features.batch", "seed"},
     "pretrain_backbone": {"backbone", "seed"},
