@@ -114,7 +114,8 @@ def confirmation_blocks(evidence: Evidence, config: Config) -> list[Markup]:
     return [
         title,
         paragraph(
-            "The split <code>confirmation</code> chose nothing and trained nothing; it is read once, for this. A "
+            "The split <code>confirmation</code> chose nothing and trained nothing. What carries the gain, trust in "
+            "answers and the price of the correction are measured on it too, and lead to no choice either. A "
             "difference that counts on <code>{}</code> is confirmed where it has the same sign here and counts after "
             "Holm's correction over the claims.",
             config.evaluation.splits[0],
