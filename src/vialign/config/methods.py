@@ -218,8 +218,9 @@ class BudgetConfig(Section):
     """Pairs of a timed batch."""
     reference: str = "ViT-B-32"
     """The architecture at whose size the ledger is measured too, with random weights."""
-    reference_batch: Count = 4
-    """The same as `batch`, at the size of `reference`."""
+    reference_batch: Count = 8
+    """The same as `batch`, at the size of `reference`. What a batch costs whatever its size, as a call of the
+    parser does, weighs more in a smaller one."""
     binds: Literal["reference", "everywhere"] = "reference"
     """Where limits decide the gate. The budget is about ViT-B/32. A demo backbone seventy times smaller spends its time
     in fixed costs of each operation, and the parser of the captions, whose size depends on no backbone, is a quarter of

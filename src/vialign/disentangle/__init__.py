@@ -3,7 +3,7 @@
 from vialign.disentangle.encode import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
 from vialign.disentangle.prototype_quality import visual_quality
 from vialign.disentangle.quality import text_quality
-from vialign.disentangle.structure import align_units
+from vialign.disentangle.structure import align_units, place_units
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.text_fitting import fit_text
 from vialign.disentangle.types import Phrases, Prototypes, TokenStructure
@@ -23,6 +23,7 @@ __all__ = [
     "fit_visual",
     "load_text",
     "load_visual",
+    "place_units",
     "save_text",
     "save_visual",
     "text_quality",

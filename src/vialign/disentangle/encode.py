@@ -1,7 +1,7 @@
 """A whole split through a disentangler in bounded memory, and the disentanglers on disk."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,11 +12,10 @@ from torch import nn
 
 from vialign.device import CPU, to_device
 from vialign.disentangle.caption_data import require_tokens
-from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import Path as ReadingPath
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases, Prototypes
-from vialign.disentangle.units_in_order import UnitsInOrder, in_order
+from vialign.disentangle.units_in_order import UnitsInMemory, UnitsInOrder, in_order
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
@@ -24,6 +23,7 @@ from vialign.progress import track
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
+    from vialign.language.units import Unit
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -42,17 +42,20 @@ def encode_images(
 def encode_texts(
     text: TextDisentangler,
     features: "TextFeatures",
-    units: pd.DataFrame | None,
+    units: "pd.DataFrame | Sequence[Sequence[Unit]] | None",
     batch: int = 256,
     path: ReadingPath = "mixed",
 ) -> Phrases:
-    """Phrase units of every text of a split, in its order; `units` (UNITS) is the parser's reading.
+    """Phrase units of every text of a split, in its order; `units` is the parser's reading: UNITS, or every text's own.
 
     Without `units` the main path is alone; those of other texts are left out. Token assignments are dropped. What is
     not small lies in a temporary file, on the CPU; the disentangler runs where it is. Raises UserError when a text has
     no token.
     """
-    ordered = None if units is None else UnitsInOrder([in_order(units, features.ids)])
+    ordered: UnitsInOrder | UnitsInMemory | None = None
+    if units is not None:
+        table = isinstance(units, pd.DataFrame)
+        ordered = UnitsInOrder([in_order(units, features.ids)]) if table else UnitsInMemory(units)
     return Phrases.gathered(text_blocks(text, features, ordered, batch, path), len(features.ids))
 
 
@@ -72,7 +75,7 @@ def image_blocks(
 def text_blocks(
     text: TextDisentangler,
     features: "TextFeatures",
-    units: UnitsInOrder | None,
+    units: UnitsInOrder | UnitsInMemory | None,
     batch: int = 256,
     path: ReadingPath = "mixed",
 ) -> Iterator[Phrases]:
@@ -82,7 +85,7 @@ def text_blocks(
         here = ids[start : start + batch]
         states, mask, offsets = features.block(start, start + len(here))
         require_tokens(mask, here)
-        structure = None if units is None else align_units(units.of(here), here, offsets, mask).to(device)
+        structure = None if units is None else units.on_tokens(here, offsets, mask).to(device)
         block = text(to_device(states, device), to_device(mask, device), structure, path)
         yield replace(block, assign=None).to(CPU)
     if units is not None:

@@ -6,6 +6,7 @@ entity around one attribute). Everything here is vectorised over captions; a uni
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from torch import Tensor
 
 from vialign.disentangle.types import ATTRIBUTE, ENTITY, NONE, RELATION, TokenStructure, _Batch
 from vialign.tables.language import UNIT_KINDS
+
+if TYPE_CHECKING:
+    from vialign.language.units import Unit
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,39 @@ def align_units(
     argument is the last token of the argument's head word. Units of other texts, and units that the context length has
     cut off, are left out.
     """
-    count, length = mask.shape
     position = {name: row for row, name in enumerate(text_ids)}
     row = np.array([position.get(name, -1) for name in units["text_id"]], dtype=np.int64)
-    names = ("unit", "start", "end", "head_start", "head_end", "subject", "object")
-    column = {name: units[name].to_numpy(dtype=np.int64) for name in names}
-    kinds = np.array([UNIT_KINDS.index(kind) + 1 for kind in units["kind"]], dtype=np.int64)
-    known = np.flatnonzero(row >= 0)
-    widest_first = known[np.argsort((column["start"] - column["end"])[known], kind="stable")]
-    row, kinds = row[widest_first], kinds[widest_first]
-    column = {name: values[widest_first] for name, values in column.items()}
+    kinds = np.array([_KIND_NUMBER[kind] for kind in units["kind"]], dtype=np.int64)
+    numbers = [units[name].to_numpy(dtype=np.int64) for name in _NUMBERS]
+    return _on_tokens(np.stack([row, kinds, *numbers])[:, row >= 0], offsets, mask)
+
+
+def place_units(
+    units: Sequence[Sequence["Unit"]],
+    rows: Sequence[int],
+    offsets: Int[Tensor, "text token 2"],
+    mask: Bool[Tensor, "text token"],
+) -> TokenStructure:
+    """As `align_units`, of units that are in no table: those of the texts in these rows, in their order."""
+    values = [
+        (row, _KIND_NUMBER[unit.kind], number, *unit[1:])
+        for row, own in zip(rows, units, strict=True)
+        for number, unit in enumerate(own)
+    ]
+    return _on_tokens(np.array(values, dtype=np.int64).reshape(-1, len(_NUMBERS) + 2).T, offsets, mask)
+
+
+_KIND_NUMBER = {kind: number for number, kind in enumerate(UNIT_KINDS, start=1)}
+_NUMBERS = ("unit", "start", "end", "head_start", "head_end", "subject", "object")
+
+
+def _on_tokens(
+    units: Int[np.ndarray, "9 unit"], offsets: Int[Tensor, "text token 2"], mask: Bool[Tensor, "text token"]
+) -> TokenStructure:
+    """`units` are rows of texts, numbers of kinds, and the columns `_NUMBERS` of UNITS."""
+    count, length = mask.shape
+    units = units[:, np.argsort(units[3] - units[4], kind="stable")]  # the widest first
+    row, kinds, column = units[0], units[1], dict(zip(_NUMBERS, units[2:], strict=True))
     begins, ends, real = offsets[..., 0].numpy()[row], offsets[..., 1].numpy()[row], mask.numpy()[row]
 
     def touching(start: str, end: str) -> np.ndarray:

@@ -1,12 +1,21 @@
-"""The parser's reading of a split (UNITS), met text by text while it is read from its file."""
+"""The parser's reading of texts, met text by text: of a split (UNITS) while it is read from its file, or in memory."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Int
+from torch import Tensor
 
+from vialign.disentangle.structure import align_units, place_units
+from vialign.disentangle.types import TokenStructure
 from vialign.errors import UserError
 from vialign.tables.language import UNITS
+
+if TYPE_CHECKING:
+    from vialign.language.units import Unit
 
 
 class UnitsInOrder:
@@ -28,6 +37,12 @@ class UnitsInOrder:
             if self._next < len(self._names) or not self._open(self._parts):
                 return pd.concat(found) if found else UNITS.empty()
 
+    def on_tokens(
+        self, text_ids: Sequence[str], offsets: Int[Tensor, "text token 2"], mask: Bool[Tensor, "text token"]
+    ) -> TokenStructure:
+        """The same on the tokens of these texts, as `align_units`."""
+        return align_units(self.of(text_ids), text_ids, offsets, mask)
+
     def require_end(self) -> None:
         """Raise UserError where units are left: they belong to other texts, or do not follow the order of the texts."""
         if self._next < len(self._names) or self._open(self._parts):
@@ -42,6 +57,25 @@ class UnitsInOrder:
         self._names: list[str] = self._part["text_id"].tolist()
         self._next = 0
         return bool(self._names)
+
+
+class UnitsInMemory:
+    """Units of texts that follow each other, of each its own, in no table."""
+
+    def __init__(self, units: Iterable[Sequence["Unit"]]) -> None:
+        self._units = iter(units)
+
+    def on_tokens(
+        self, text_ids: Sequence[str], offsets: Int[Tensor, "text token 2"], mask: Bool[Tensor, "text token"]
+    ) -> TokenStructure:
+        """The units of the next texts, as many as there are names, on their tokens."""
+        own = list(islice(self._units, len(text_ids)))
+        return place_units(own, range(len(own)), offsets, mask)
+
+    def require_end(self) -> None:
+        """Raise ValueError where units are left."""
+        if next(self._units, None) is not None:
+            raise ValueError("there are more texts with units than texts with tokens")
 
 
 def in_order(units: pd.DataFrame, text_ids: Sequence[str]) -> pd.DataFrame:

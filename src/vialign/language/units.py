@@ -5,7 +5,7 @@ drawn scenes and real captions. Three short lists of function words name what sy
 auxiliaries and the relational nouns of complex prepositions (`to the left of`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -64,15 +64,27 @@ def extract_units(texts: pd.DataFrame, nlp: "Language", *, batch: int = 256) -> 
     rows: list[tuple[object, ...]] = []
     fallbacks = 0
     names, plain = texts["text_id"].tolist(), texts["text"].tolist()
-    docs = track(nlp.pipe(plain, batch_size=batch, n_process=1), "parse texts", len(plain))
-    for text_id, doc in zip(names, docs, strict=True):
-        units = units_of(doc)
-        if not units:
-            units = [whole_text(doc.text, str(text_id))]
-            fallbacks += 1
-        rows += [(text_id, number, *unit) for number, unit in enumerate(units)]
+    read = track(read_units(plain, nlp, batch=batch), "parse texts", len(plain))
+    for text_id, text, found in zip(names, plain, read, strict=True):
+        fallbacks += not found
+        rows += [(text_id, number, *unit) for number, unit in enumerate(found or [whole_text(text, str(text_id))])]
     frame = pd.DataFrame(rows, columns=list(UNITS.columns)) if rows else UNITS.empty()
     return frame, fallbacks
+
+
+def read_units(texts: Sequence[str], nlp: "Language", *, batch: int = 256) -> Iterator[list[Unit]]:
+    """Units of every text in turn; none where no entity, attribute or relation is found."""
+    return map(units_of, nlp.pipe(texts, batch_size=batch, n_process=1))
+
+
+def units_or_whole(texts: Sequence[str], names: Sequence[str], nlp: "Language") -> tuple[list[list[Unit]], list[bool]]:
+    """As `extract_units`, of texts in memory, which `names` call in an error, and in which of them a unit was found.
+
+    Raises ValueError as it does.
+    """
+    found = list(read_units(texts, nlp))
+    units = [own or [whole_text(text, name)] for text, name, own in zip(texts, names, found, strict=True)]
+    return units, [bool(own) for own in found]
 
 
 def whole_text(text: str, text_id: str) -> Unit:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from vialign.disentangle import encode_images, encode_texts
-from vialign.language.units import extract_units, units_of
+from vialign.language.units import extract_units, units_of, units_or_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,7 +69,7 @@ class Encoder:
 
     def phrases(self, texts: Sequence[str], read: "TextTokens") -> tuple["Phrases", list[bool]]:
         """Phrase units of texts whose tokens have been read, and in which of them the parser found a unit."""
-        units, parsed = parse(texts, read.ids, self.parser)
+        units, parsed = units_or_whole(texts, read.ids, self.parser)
         return encode_texts(self.text, cast("TextFeatures", read), units), parsed
 
 

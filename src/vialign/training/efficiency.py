@@ -23,13 +23,13 @@ from vialign.catalogue import BOX_METHODS, CURRICULUM, UNTRAINED
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
 from vialign.device import to_device
-from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, align_units
+from vialign.disentangle import Phrases, Prototypes, TextDisentangler, TokenStructure, VisualDisentangler, place_units
 from vialign.disentangle.boxes import BoxTargets, drawn_targets
 from vialign.disentangle.sizing import largest_visual
 from vialign.features import load_pixels
 from vialign.features.regions import Regions, drawn_regions
 from vialign.files.text import read_text
-from vialign.language.units import extract_units
+from vialign.language.units import units_or_whole
 from vialign.methods.build import build_method
 from vialign.methods.ground import word_summary
 from vialign.methods.objective import Batch, Objective, Side, SplitData
@@ -279,10 +279,9 @@ def _parsed_rows(share: float, captions: int) -> Tensor:
 
 def _structure(bench: Bench, captions: Sequence[str], rows: Tensor, offsets: Tensor, mask: Tensor) -> TokenStructure:
     """The parser's reading of some captions of a batch, on its tokens."""
-    names = [str(row) for row in range(len(captions))]
-    asked = pd.DataFrame({"text_id": [names[row] for row in rows], "text": [captions[row] for row in rows]})
-    units, _ = extract_units(asked, bench.nlp)
-    return align_units(units, names, offsets, mask)
+    asked = [captions[row] for row in rows]
+    units, _ = units_or_whole(asked, asked, bench.nlp)
+    return place_units(units, rows.tolist(), offsets, mask)
 
 
 def measure_run(

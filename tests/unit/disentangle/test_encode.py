@@ -11,6 +11,7 @@ from vialign.disentangle.types import Phrases, in_blocks
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance, write_tensors
+from vialign.language.units import Unit
 
 
 @pytest.fixture
@@ -44,6 +45,18 @@ def test_texts_in_blocks(text, test_captions, path):
     torch.testing.assert_close(encoded.features, whole.features)
     torch.testing.assert_close(encoded.weight, whole.weight)
     assert torch.equal(encoded.subject, whole.subject) and encoded.assign is None
+
+
+def test_units_in_memory_give_the_phrases_of_a_table(text, test_captions):
+    features, units = test_captions.features, test_captions.units
+    own = [
+        [Unit(*row[2:]) for row in units[units["text_id"] == name].sort_values("unit").itertuples(index=False)]
+        for name in features.ids
+    ]
+    expected, found = encode_texts(text, features, units, batch=33), encode_texts(text, features, own, batch=33)
+    assert torch.equal(found.features, expected.features) and torch.equal(found.direction, expected.direction)
+    with pytest.raises(ValueError, match="more texts with units"):
+        encode_texts(text, features, [*own, []], batch=33)
 
 
 def test_prototypes_as_stored_are_those_that_come_back_from_a_file(

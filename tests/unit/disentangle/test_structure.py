@@ -14,9 +14,11 @@ from vialign.disentangle.structure import (
     fill_slots,
     group_tokens,
     mix,
+    place_units,
     smoothed,
 )
 from vialign.disentangle.types import TokenStructure
+from vialign.language.units import Unit
 from vialign.tables.language import UNITS
 
 N, E, A, R = range(4)
@@ -79,6 +81,17 @@ def test_an_argument_that_is_no_unit_of_the_text_is_none(sentence):
 def test_an_empty_frame_gives_no_units(sentence):
     units, *rest = sentence
     assert not align_units(units.iloc[:0], *rest).kind.any()
+
+
+def test_units_in_no_table_are_placed_as_those_of_a_table(sentence):
+    """Here the text with units is the second of two, and the first was not read."""
+    units, ids, offsets, mask = sentence
+    own = [Unit(*row[2:]) for row in units[units["text_id"] == "x"].itertuples(index=False)]
+    placed = place_units([own], [1], offsets.flip(0), mask.flip(0))
+    expected = align_units(units, ids, offsets, mask)
+    for name in ("kind", "begin", "subject", "object"):
+        assert torch.equal(getattr(placed, name).flip(0), getattr(expected, name)), name
+    assert not place_units([], [], offsets, mask).kind.any()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
