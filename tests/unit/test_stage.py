@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from vialign.config.experiment import Config, digest
-from vialign.config.sections import Reads, UndeclaredSection, behind_wall
+from vialign.config.experiment import Config, digest, load_config
+from vialign.config.sections import EVERYTHING, WHO, Reads, UndeclaredSection, behind_wall, section_digests
 from vialign.errors import UserError
 from vialign.stage import Run, machine, stage
 from vialign.training.job import TrainingJob
@@ -21,7 +21,7 @@ def snakemake(tmp_path, monkeypatch):
     return SimpleNamespace(
         input=SimpleNamespace(),
         output=[str(tmp_path / "out.txt")],
-        params=SimpleNamespace(code="abc", config=dict.fromkeys(Config.model_fields, "digest")),
+        params=SimpleNamespace(code="abc", config=dict.fromkeys(EVERYTHING, "digest")),
         wildcards={"split": "test"},
         log=[str(tmp_path / "logs" / "rule.log")],
         threads=1,
@@ -82,7 +82,7 @@ def test_what_is_printed_reaches_terminal_and_log(snakemake, capsys):
         print("to stdout")
         print("to stderr", file=sys.stderr)
     assert (sys.stdout, sys.stderr) == before
-    read = f"prepare_data: read of the configuration: {', '.join(sorted(Config.model_fields))}\n"
+    read = f"prepare_data: read of the configuration: {', '.join(sorted(EVERYTHING))}\n"
     assert re.fullmatch(rf"to stdout\nto stderr\n{read}prepare_data: done in \d+\.\d s\n", log(snakemake))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("to stdout\n", "to stderr\n")
@@ -113,6 +113,30 @@ def test_the_processes_of_a_training_stand_before_the_same_wall():
     for read in (lambda: other.budget, lambda: other.evaluation.level):
         with pytest.raises(UndeclaredSection, match="train_early"):
             read()
+
+
+def test_who_is_trained_belongs_to_no_section_and_is_declared_by_name():
+    """So one more method in a comparison, or one more seed, does not train all others again."""
+    reads = Reads("train_final", ["training"])
+    walled = behind_wall(Config(), reads)
+    assert walled.training.batch == Config().training.batch and reads.seen == {"training"}
+    for key in WHO:
+        with pytest.raises(UndeclaredSection, match=f"read `{key}` of the configuration"):
+            getattr(walled.training, key.rpartition(".")[2])
+        told = Reads("compare", [key])
+        assert getattr(behind_wall(Config(), told).training, key.rpartition(".")[2]) is not False
+        assert told.seen == {key}
+    with pytest.raises(UndeclaredSection, match="training.compare"):
+        _ = walled.training.compared
+    whole = Config(seed=4)
+    assert behind_wall(whole, Reads("report", EVERYTHING)) is whole
+    assert behind_wall(whole, Reads("report", Config.model_fields)) is not whole
+    before, other, longer = (
+        section_digests(load_config(given).model_dump(mode="json"), "training", "training.compare")
+        for given in ({}, {"training": {"compare": ["lora"], "seeds": [7]}}, {"training": {"steps": 300}})
+    )
+    assert before["training"] == other["training"] != longer["training"]
+    assert before["training.compare"] != other["training.compare"]
 
 
 def test_a_user_error_is_one_line_and_status_one(snakemake, capsys):

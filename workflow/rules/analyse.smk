@@ -85,7 +85,7 @@ rule gradients:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*BUILDING, *STATISTICS, "gradients"),
+        config=section(*BUILDING, *STATISTICS, "gradients", "training.seeds"),
         code=code("gradients"),
     script:
         "../scripts/gradients.py"

@@ -45,7 +45,7 @@ rule train_replaced:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*BUILDING, "attribution"),
+        config=section(*BUILDING, "attribution", "training.seeds"),
         code=code("train_replaced"),
         measured=ATTRIBUTED,
     script:

@@ -25,7 +25,7 @@ rule ledger:
     # It measures CPU time of one thread, which other jobs do not change; a control in every round says whether they do.
     threads: 1
     params:
-        config=section(*BUILDING, "budget", "language"),
+        config=section(*BUILDING, "budget", "language", "training.methods"),
         code=code("ledger"),
         methods=[method for method in CONFIG.training.methods if method != "frozen"],
         # The budget is about the project's own method.

@@ -28,7 +28,13 @@ from vialign.names import SOURCE_SPLITS, SPLITS_OF
 from vialign.gates.verdict import chosen_method, gate_action
 from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.report.tracking import require_tracker
-from vialign.config.sections import same_stamp, section_digests, stamp_path, write_stamp
+from vialign.config.sections import (
+    EVERYTHING,
+    same_stamp,
+    section_digests,
+    stamp_path,
+    write_stamp,
+)
 
 try:
     require("peft", "baselines", "LoRA, which every run compares with,")

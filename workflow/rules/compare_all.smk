@@ -25,7 +25,7 @@ use rule ledger as ledger_methods with:
     benchmark:
         f"{RESULTS}/benchmarks/ledger_methods.tsv"
     params:
-        config=section(*BUILDING, "budget", "language"),
+        config=section(*BUILDING, "budget", "language", "training.compare"),
         code=code("ledger"),
         # An average costs what the method costs that it averages, and a step of a long training what any step costs.
         methods=[
@@ -63,7 +63,7 @@ rule compare_all_page:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*type(CONFIG).model_fields),
+        config=section(*EVERYTHING),
         code=code("compare_all_page"),
     script:
         "../scripts/compare_all_page.py"

@@ -182,7 +182,9 @@ rule confirm:
         "../../envs/vialign.yaml"
     threads: cores("lora")
     params:
-        config=section(*BUILDING, "evaluation.gallery_batch", "evaluation.level"),
+        config=section(
+            *BUILDING, "evaluation.gallery_batch", "evaluation.level", "training.seeds"
+        ),
         code=code("confirm"),
         method=lambda wildcards: chosen(),
     script:
@@ -207,7 +209,9 @@ rule spend:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*BUILDING, "evaluation.gallery_batch", "evaluation.level"),
+        config=section(
+            *BUILDING, "evaluation.gallery_batch", "evaluation.level", "training.seeds"
+        ),
         code=code("spend"),
         method=lambda wildcards: chosen(),
         split="confirmation",

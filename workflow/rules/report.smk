@@ -17,7 +17,7 @@ rule report:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*type(CONFIG).model_fields),
+        config=section(*EVERYTHING),
         code=code("report"),
         called=called(),
     script:

@@ -199,7 +199,7 @@ rule early_outcomes:
         "../../envs/vialign.yaml"
     threads: cores("lora")
     params:
-        config=section(*BUILDING),
+        config=section(*BUILDING, "training.seeds"),
         code=code("early_outcomes"),
     script:
         "../scripts/early_outcomes.py"

@@ -39,7 +39,7 @@ rule use_noise:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*BUILDING, "evaluation.level", "uses"),
+        config=section(*BUILDING, "evaluation.level", "training.seeds", "uses"),
         code=code("use_noise"),
         measured=ATTRIBUTED,
         method=REWEIGHTED,
@@ -63,7 +63,7 @@ rule use_order:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*BUILDING, "evaluation.level", "uses"),
+        config=section(*BUILDING, "evaluation.level", "training.seeds", "uses"),
         code=code("use_order"),
         measured=ATTRIBUTED,
         method=lambda wildcards: chosen(),
@@ -87,7 +87,7 @@ rule use_labels:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*BUILDING, "evaluation.level", "uses"),
+        config=section(*BUILDING, "evaluation.level", "training.seeds", "uses"),
         code=code("use_labels"),
         measured=ATTRIBUTED,
         method=lambda wildcards: chosen(),
@@ -114,7 +114,7 @@ rule uses_page:
         "../../envs/vialign.yaml"
     threads: 1
     params:
-        config=section(*type(CONFIG).model_fields),
+        config=section(*EVERYTHING),
         code=code("uses_page"),
     script:
         "../scripts/uses_page.py"

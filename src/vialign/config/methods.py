@@ -80,7 +80,7 @@ class SearchConfig(Section):
 
     factors: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
     """Times the method's rate in `training.learning_rates`: the candidates, each trained for `early_steps` with the
-    first of `training.seeds`. One factor alone leaves nothing to search."""
+    configuration's `seed`. One factor alone leaves nothing to search."""
     widen: Annotated[int, Field(ge=0)] = 2
     """Further candidates, at most, while the best is the smallest or the largest: each as far beyond it as its
     neighbour is on the other side."""

@@ -5,7 +5,9 @@ told of each twice: by its digest, which is a parameter of the rule, and by a sm
 written only when the section changes. So a change is seen by the digest and by modification times alone.
 
 Where something is computed must not change what is computed, so the device is no part of a section: any rule may read
-it, and a change of it runs nothing again.
+it, and a change of it runs nothing again. Which methods and seeds a run has decides which jobs there are, not what one
+of them computes, so these are no part of theirs either: one more method in a comparison trains that method alone. A rule
+that reads them declares each by its own name.
 """
 
 import hashlib
@@ -26,6 +28,10 @@ STAMPS = "config"
 """The folder of the files, inside the results."""
 WHERE = "backbone.device"
 """What says where and not what: left out of its section, and free to every rule."""
+WHO = ("training.methods", "training.seeds", "training.compare", "training.compare_seeds")
+"""What says which jobs there are: left out of their section, and declared by name."""
+EVERYTHING = (*Config.model_fields, *WHO)
+"""What a rule declares that reads the whole configuration."""
 
 
 def section_text(tree: Mapping[str, Any], name: str) -> str:
@@ -38,9 +44,9 @@ def section_text(tree: Mapping[str, Any], name: str) -> str:
         if not isinstance(part, Mapping) or key not in part:
             raise ValueError(f"the configuration has no section `{name}`")
         part = part[key]
-    section, _, field = WHERE.rpartition(".")
-    if name == section:
-        part = {key: value for key, value in part.items() if key != field}
+    left = {field for section, _, field in (key.rpartition(".") for key in (WHERE, *WHO)) if section == name}
+    if left:
+        part = {key: value for key, value in part.items() if key not in left}
     return json.dumps(part, sort_keys=True, indent=1) + "\n"
 
 
@@ -77,13 +83,15 @@ class Reads:
 
     def __init__(self, rule: str, names: Iterable[str]) -> None:
         self.rule = rule
-        self.names = frozenset(names)
+        self.declared = frozenset(names)
+        self.names = {part: name for name in self.declared for part in _parts(name)}
+        """What may be read, each with the declared name that allows it."""
         self.seen: set[str] = set()
 
     def check(self, name: str) -> None:
         """Raises UndeclaredSection where nothing of `name` is declared."""
         if name in self.names:
-            self.seen.add(name)
+            self.seen.add(self.names[name])
         elif name != WHERE and not self.some(name):
             raise UndeclaredSection(
                 f"rule {self.rule} read `{name}` of the configuration without declaring it, so a change of it would "
@@ -95,14 +103,23 @@ class Reads:
         return any(free.startswith(f"{name}.") for free in {*self.names, WHERE})
 
 
+def _parts(name: str) -> list[str]:
+    """A section by itself; one that something is left out of, by all its other fields."""
+    left = {key for key in WHO if key.rpartition(".")[0] == name}
+    if not left:
+        return [name]
+    section = cast("type[BaseModel]", Config.model_fields[name].annotation)
+    return [part for part in (f"{name}.{field}" for field in section.model_fields) if part not in left]
+
+
 def behind_wall(config: Config, reads: Reads) -> Config:
     """The configuration with its declared sections, and the device, alone: reading another raises UndeclaredSection.
 
     It is a Config to whoever takes one, with its properties and `model_copy`. A rule that declares every section gets
     the configuration itself.
     """
-    if reads.names >= set(type(config).model_fields):
-        reads.seen |= reads.names
+    if reads.declared >= set(EVERYTHING):
+        reads.seen |= reads.declared
         return config
     return _walled(config, reads, "")
 
@@ -112,7 +129,7 @@ def dump_declared(config: Config) -> dict[str, Any]:
     reads: Reads | None = getattr(type(config), "wall", None)
     if reads is None:
         return {"values": config.model_dump(mode="json")}
-    return {"values": _plain(config), "rule": reads.rule, "names": sorted(reads.names)}
+    return {"values": _plain(config), "rule": reads.rule, "names": sorted(reads.declared)}
 
 
 def load_declared(dumped: dict[str, Any]) -> Config:

@@ -15,7 +15,7 @@ def train_run(run: Run) -> None:
 
 def search_run(run: Run) -> None:
     """Search the learning rate of a method."""
-    search_job(_job(run, run.config.training.seeds[0], "early"))
+    search_job(_job(run, run.config.seed, "early"))
 
 
 def average_run(run: Run) -> None:
