@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ from torch import Tensor
 from vialign.disentangle import Prototypes
 from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_table, read_tensors, write_table, write_tensors, write_text
+from vialign.files.locks import PART
 from vialign.files.text import read_json
 from vialign.tables.collection import PICTURES
 
@@ -21,8 +24,11 @@ HEAD = "index.json"
 TABLE = "pictures.parquet"
 SHARDS = "shards"
 THUMBNAILS = "thumbnails"
+LOCK = ".lock"
 FORMAT: Literal[1] = 1
 _CONTENT, _SHARD_NAME = r"[0-9a-f]{64}", r"[0-9a-f]{32}\.safetensors"
+_SHARD_FILE = re.compile(rf"{_SHARD_NAME}|\.{_SHARD_NAME}\.[a-z0-9_]{{8}}\.part")
+"""A shard, or an unfinished one of a call that was killed."""
 
 
 class Head(BaseModel):
@@ -52,6 +58,19 @@ class Embedded:
     """(picture, dim), unit length, float32."""
     prototypes: Prototypes | None
     """With maps; None where the index was made without units."""
+
+
+def check_place(folder: Path) -> None:
+    """Raises UserError where a folder that is to become an index holds anything else, such as a user's files."""
+    if (folder / HEAD).is_file() or not folder.is_dir():
+        return
+    names = (path.name for path in sorted(folder.iterdir()))
+    other = next((name for name in names if name != LOCK and not PART.fullmatch(name)), None)
+    if other is not None:
+        raise UserError(
+            f"{folder}: is no index (it has no {HEAD}) and not empty (it holds {other}); choose a new or an empty "
+            "folder for --out"
+        )
 
 
 def read_head(folder: Path) -> Head:
@@ -116,6 +135,13 @@ def read_shard(path: Path) -> Embedded:
             features = torch.nn.functional.normalize(tensors["features"].float(), dim=-1)
             units = Prototypes(features, tensors["mass"], tensors["maps"].float(), tensors["moments"])
         return Embedded(tensors["pooled"], units)
+
+
+def remove_unnamed(folder: Path, shards: Collection[str]) -> None:
+    """Delete the shards that are none of these, finished or not. What no index writes stays, whatever it is."""
+    for path in (folder / SHARDS).glob("*"):
+        if _SHARD_FILE.fullmatch(path.name) and path.name not in shards and not path.is_dir():
+            path.unlink()
 
 
 def thumbnail(folder: Path, content: str) -> Path:

@@ -21,12 +21,15 @@ from vialign.aligner.aligner import Aligner
 from vialign.collection.scanning import BROKEN, Seen, Skipped, scan
 from vialign.collection.store import (
     HEAD,
+    LOCK,
     SHARDS,
     Embedded,
     Head,
+    check_place,
     read_head,
     read_pictures,
     read_shard,
+    remove_unnamed,
     thumbnail,
     write_head,
     write_pictures,
@@ -78,9 +81,10 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
     """Bring an index up to date with its folder of pictures; a new one is made.
 
     What has not changed is not touched: a file of the same size and time is taken for the same. Raises UserError where
-    the index was made with another model or of other pictures, while another process is at work on it, and where no
-    picture is left.
+    the folder holds something that is no index, where the index was made with another model or of other pictures, while
+    another process is at work on it, and where no picture is left.
     """
+    check_place(folder)
     if (folder / HEAD).is_file():
         _same(read_head(folder), head, folder)
     skipped = Skipped()
@@ -90,9 +94,7 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
         if not (folder / HEAD).is_file():
             write_head(head, folder)
         before = read_pictures(folder)
-        for path in (folder / SHARDS).glob("*"):
-            if path.name not in set(before["shard"]):
-                path.unlink()  # of a call that was killed
+        remove_unnamed(folder, set(before["shard"]))  # of a call that was killed
         stored = cast(list[Row], before.to_dict("records"))
         known = {str(row["path"]): row for row in stored}
         rows, changed = _unchanged(listed, known)
@@ -285,7 +287,7 @@ def _without_gone(rows: list[Row], before: pd.DataFrame, folder: Path) -> list[R
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Raises UserError while another process changes the index."""
-    with (folder / ".lock").open("a") as file:
+    with (folder / LOCK).open("a") as file:
         if take(file.fileno()) is False:
             raise UserError(f"{folder}: another `vialign index` is at work on it; wait for it")
         yield

@@ -92,10 +92,48 @@ def test_an_interrupted_call_goes_on(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(updating, "embed", failing)
     with pytest.raises(KeyboardInterrupt):
         bring(pictures, tmp_path / "index")
-    (tmp_path / "index" / SHARDS / "stray.safetensors").write_bytes(b"left behind")
+    stray = f"{'0f' * 16}.safetensors"
+    for name in (stray, f".{stray}.abcd_123.part"):
+        (tmp_path / "index" / SHARDS / name).write_bytes(b"left behind")
     done = bring(pictures, tmp_path / "index")
     assert (done.pictures, done.encoded) == (9, 5)
     assert len(list((tmp_path / "index" / SHARDS).glob("*"))) == 3
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "shards/weights.safetensors", ".hidden", "thumbnails/a.jpg"])
+def test_a_folder_that_holds_something_else_is_no_place_for_an_index(pictures, tmp_path, name):
+    out = tmp_path / "mine"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("a user's own")
+    result = call("index", pictures, "--out", out)
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1, result.output
+    assert "is no index (it has no index.json) and not empty" in result.stderr
+    assert "choose a new or an empty folder" in result.stderr
+    with pytest.raises(UserError, match="not empty"):
+        bring(pictures, out)
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / name]
+
+
+def test_what_a_killed_call_left_is_a_place_for_an_index(pictures, tmp_path):
+    out = tmp_path / "index"
+    out.mkdir()
+    for name in (".lock", ".index.json.abcd_123.part"):
+        (out / name).write_text("")
+    assert bring(pictures, out).pictures == 9
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "notes.txt", f"{'0F' * 16}.safetensors", f"{'0f' * 16}.safetensors.txt", ".x.part"]
+)
+def test_what_no_index_writes_stays_in_one(pictures, tmp_path, name):
+    bring(pictures, tmp_path / "index")
+    own = tmp_path / "index" / SHARDS / name
+    own.write_text("a user's own")
+    folder = tmp_path / "index" / SHARDS / f"{'0e' * 16}.safetensors"
+    folder.mkdir()
+    (pictures / "00001.png").unlink()
+    bring(pictures, tmp_path / "index")
+    assert own.read_text() == "a user's own" and folder.is_dir()
 
 
 def test_what_is_no_picture_is_counted_and_links_are_not_followed(pictures, tmp_path):
