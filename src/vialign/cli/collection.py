@@ -46,15 +46,13 @@ def index(
         check_paths([Output("--out", out, None)], {"PICTURES": pictures, "--units": units})
         if out.resolve() == pictures.resolve() or out.resolve().is_relative_to(pictures.resolve()):
             raise UserError(f"--out: {out}: lies in the folder of the pictures; choose a place beside it")
-        from vialign.collection.searching import open_aligner
+        from vialign.collection.pinning import open_aligner
         from vialign.collection.store import check_place
         from vialign.collection.updating import update_index
 
         check_place(out)
         head = _head(pictures, out, model, pretrained, units)
-        aligner = open_aligner(head, device)
-        head = head.model_copy(update={"contract": aligner.backbone.contract, "dimension": aligner.backbone.dimension})
-        done = update_index(out, head, aligner, batch)
+        done = update_index(out, head, open_aligner(head, device), batch)
         for line in done.skipped.lines():
             print(f"vialign: skipped: {line}", file=sys.stderr)
         for names, text in done.skipped.changes.lines(own=True):

@@ -13,19 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
-from vialign.aligner.opening import is_blip, load
 from vialign.aligner.ranking import Trust
 from vialign.aligner.sides import reads_units, side_of, split_data
 from vialign.analysis.explain import Match, phrase_finds, read_phrases
-from vialign.collection.store import (
-    SHARDS,
-    Embedded,
-    Head,
-    picture_file,
-    read_head,
-    read_pictures,
-    read_shard,
-)
+from vialign.collection.pinning import check_units, open_aligner, units_digest
+from vialign.collection.store import SHARDS, Embedded, picture_file, read_head, read_pictures, read_shard
 from vialign.disentangle import Phrases, Prototypes
 from vialign.errors import UserError, reading
 from vialign.progress import track
@@ -68,13 +60,6 @@ class Answer:
     reranked: bool
 
 
-def open_aligner(head: Head, device: str = "cpu") -> Aligner:
-    """The model that an index was made with. Raises UserError where it cannot be had, or is another."""
-    if Path(head.model).is_dir() and not is_blip(Path(head.model)):
-        return load(head.model, backbone=head.pretrained, device=device)
-    return load(head.model, head.pretrained, signal=head.units, device=device)
-
-
 class Collection:
     """An index in memory, with its model; opened once, searched often.
 
@@ -93,6 +78,8 @@ class Collection:
             raise UserError(f"{folder}: was made with another backbone; make the index again")
         with reading(self.folder, "make the index again"):
             self.pooled, self.units = self._read()
+        if self.units is not None or self.head.units_digest is not None:
+            check_units(self.head, units_digest(self.aligner), self.folder)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -141,7 +128,8 @@ class Collection:
         index = torch.from_numpy(rows.astype(np.int64))
         units = [shard.prototypes for shard in shards.values() if shard.prototypes is not None]
         pooled = torch.cat([shard.pooled for shard in shards.values()])
-        if pooled.shape[1:] != (self.head.dimension,) or bool((index >= total).any()):
+        fits = pooled.shape[1:] == (self.head.dimension,) and len(units) in (0, len(shards))
+        if not fits or bool((index >= total).any()):
             raise UserError(f"{self.folder}: its shards do not fit its table; make the index again")
         return pooled[index], Prototypes.concatenate(units).index(index) if units else None
 

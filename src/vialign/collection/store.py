@@ -48,6 +48,8 @@ class Head(BaseModel):
     contract: dict[str, str]
     """Of the backbone that made the embeddings."""
     dimension: int
+    units_digest: str | None = None
+    """Of what made the prototypes (`pinning.units_digest`); None where there are none."""
 
 
 @dataclass(frozen=True)

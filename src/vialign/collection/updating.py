@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
+from vialign.collection.pinning import check_units, pinned
 from vialign.collection.scanning import BROKEN, Seen, Skipped, scan
 from vialign.collection.store import (
     HEAD,
@@ -85,6 +86,7 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
     another process is at work on it, and where no picture is left.
     """
     check_place(folder)
+    head = pinned(head, aligner)
     if (folder / HEAD).is_file():
         _same(read_head(folder), head, folder)
     skipped = Skipped()
@@ -143,6 +145,7 @@ def _same(found: Head, wanted: Head, folder: Path) -> None:
             )
     if found.units != wanted.units or found.model != wanted.model:
         raise UserError(f"{folder}: was made with {found.model}; choose another --out, or delete the index")
+    check_units(found, wanted.units_digest, folder)
 
 
 def _unchanged(listed: Sequence[Seen], known: dict[str, Row]) -> tuple[list[Row], list[Seen]]:

@@ -18,7 +18,9 @@ from vialign.collection import searching, updating
 from vialign.collection.searching import Collection
 from vialign.collection.store import SHARDS, read_pictures, thumbnail
 from vialign.errors import UserError
+from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
 from vialign.toolkit import draw_example
+from vialign.toolkit.signal import TEXT, VISUAL
 
 WORDS = "a red circle above a blue square"
 
@@ -252,6 +254,46 @@ def test_an_index_of_something_else_is_refused(pictures, tmp_path):
             Collection(tmp_path / "index")
 
 
+def fit_again(folder, name, field=None):
+    """Change a file of units as another fit under the same name does; or only what it says of one field."""
+    said, tensors = read_provenance(folder / name), read_tensors(folder / name)
+    if field is None:
+        largest = max(tensors, key=lambda key: tensors[key].numel())
+        tensors[largest] = tensors[largest] + 0.5
+    else:
+        numbers = json.loads(said["numbers"])
+        said["numbers"] = json.dumps({**numbers, field: 2 * numbers[field]})
+    write_tensors(tensors, folder / name, said)
+
+
+@pytest.mark.parametrize("field", [None, "temperature"])
+def test_an_index_whose_units_were_fitted_again_under_their_name_is_refused(pictures, tmp_path, field):
+    model = tmp_path / "model"
+    shutil.copytree(exported(), model)
+    out = tmp_path / "index"
+    assert call("index", pictures, "--out", out, "--model", model).exit_code == 0
+    fit_again(model, TEXT)  # what reads the words is no part of an index
+    assert call("index", pictures, "--out", out).exit_code == 0
+    before = state(out)
+    fit_again(model, VISUAL, field)
+    (pictures / "00001.png").unlink()
+    for words in (("index", pictures, "--out", out), ("search", out, WORDS)):
+        result = call(*words)
+        assert result.exit_code == 1 and "was made with other units than" in result.stderr, result.output
+        assert "delete the index and index the pictures again" in result.stderr.splitlines()[-1]
+    assert state(out) == before
+
+
+def test_an_index_that_does_not_say_its_units_is_refused(pictures, tmp_path):
+    bring(pictures, tmp_path / "index")
+    head = json.loads((tmp_path / "index/index.json").read_text())
+    assert len(head.pop("units_digest")) == 64
+    (tmp_path / "index/index.json").write_text(json.dumps(head))
+    for use in (lambda: bring(pictures, tmp_path / "index"), lambda: Collection(tmp_path / "index", aligner=aligner())):
+        with pytest.raises(UserError, match="does not say which units made it.*index the pictures again"):
+            use()
+
+
 def call(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
@@ -293,7 +335,9 @@ def test_a_wrong_call_is_one_line(tmp_path, words, message):
 def test_a_plain_model_finds_pictures_without_phrases(pictures, tmp_path):
     made = call("index", pictures, "--out", tmp_path / "index")
     assert made.exit_code == 0, made.output
-    found = Collection(tmp_path / "index")
+    head = tmp_path / "index/index.json"
+    head.write_text(json.dumps({key: value for key, value in json.loads(head.read_text()).items() if value is not None}))
+    found = Collection(tmp_path / "index")  # without units an earlier index says as much
     answer = found.search(WORDS, rerank=True)
     assert not answer.reranked and answer.hits[0].matches == () and answer.trust.right is None
     assert HOSTILE not in found.pictures["path"].tolist()
