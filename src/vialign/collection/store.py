@@ -11,6 +11,7 @@ from typing import Literal
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import safe_open
 from torch import Tensor
 
 from vialign.disentangle import Prototypes
@@ -29,6 +30,7 @@ FORMAT: Literal[1] = 1
 _CONTENT, _SHARD_NAME = r"[0-9a-f]{64}", r"[0-9a-f]{32}\.safetensors"
 _SHARD_FILE = re.compile(rf"{_SHARD_NAME}|\.{_SHARD_NAME}\.[a-z0-9_]{{8}}\.part")
 """A shard, or an unfinished one of a call that was killed."""
+_THUMBNAIL_FILE = re.compile(rf"{_CONTENT}\.jpg|\.{_CONTENT}\.jpg\.[a-z0-9_]{{8}}\.part")
 
 
 class Head(BaseModel):
@@ -60,6 +62,11 @@ class Embedded:
     """(picture, dim), unit length, float32."""
     prototypes: Prototypes | None
     """With maps; None where the index was made without units."""
+
+    def index(self, positions: Tensor) -> "Embedded":
+        """Those of the pictures at `positions`, in that order."""
+        units = self.prototypes
+        return Embedded(self.pooled[positions], None if units is None else units.index(positions))
 
 
 def check_place(folder: Path) -> None:
@@ -139,11 +146,22 @@ def read_shard(path: Path) -> Embedded:
         return Embedded(tensors["pooled"], units)
 
 
-def remove_unnamed(folder: Path, shards: Collection[str]) -> None:
-    """Delete the shards that are none of these, finished or not. What no index writes stays, whatever it is."""
-    for path in (folder / SHARDS).glob("*"):
-        if _SHARD_FILE.fullmatch(path.name) and path.name not in shards and not path.is_dir():
-            path.unlink()
+def shard_length(path: Path) -> int:
+    """How many pictures a shard holds, by its header alone. Raises UserError as `read_shard`."""
+    with reading(path, "make the index again"), safe_open(path, framework="np") as file:
+        return int(file.get_slice("pooled").get_shape()[0])
+
+
+def remove_unnamed(folder: Path, shards: Collection[str], contents: Collection[str]) -> None:
+    """Delete the shards that are none of these and the small pictures of other contents, finished or not.
+
+    What no index writes stays, whatever it is.
+    """
+    kept = {*shards, *(thumbnail(folder, content).name for content in contents)}
+    for place, own in ((SHARDS, _SHARD_FILE), (f"{THUMBNAILS}/[0-9a-f][0-9a-f]", _THUMBNAIL_FILE)):
+        for path in folder.glob(f"{place}/*"):
+            if own.fullmatch(path.name) and path.name not in kept and not path.is_dir():
+                path.unlink()
 
 
 def thumbnail(folder: Path, content: str) -> Path:

@@ -31,13 +31,14 @@ from vialign.collection.store import (
     read_pictures,
     read_shard,
     remove_unnamed,
+    shard_length,
     thumbnail,
     write_head,
     write_pictures,
     write_shard,
 )
 from vialign.disentangle import Prototypes
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.files.artifacts import atomic_path
 from vialign.files.images import WORKERS, open_image
 from vialign.files.locks import take
@@ -95,10 +96,8 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
     with _alone(folder):
         if not (folder / HEAD).is_file():
             write_head(head, folder)
-        before = read_pictures(folder)
-        remove_unnamed(folder, set(before["shard"]))  # of a call that was killed
-        stored = cast(list[Row], before.to_dict("records"))
-        known = {str(row["path"]): row for row in stored}
+        stored = cast(list[Row], read_pictures(folder).to_dict("records"))
+        known = _by_path(stored)
         rows, changed = _unchanged(listed, known)
         by_content = {row["content"]: row for row in stored}
         fresh: list[tuple[Seen, str]] = []
@@ -114,7 +113,7 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
                 moved += 1
             else:
                 fresh.append((seen, digest))
-        encoded = 0
+        encoded, written = 0, stored
         with warnings.catch_warnings():  # of Pillow, which name no file; here, because threads share the filters
             warnings.simplefilter("ignore")
             for added in _encode(fresh, Path(head.pictures), folder, aligner, batch, skipped):
@@ -122,11 +121,13 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
                 new = len({row["content"] for row in added})
                 encoded, moved = encoded + new, moved + len(added) - new
                 _write(rows, folder)
+                written = list(rows)
         forgotten = len(known.keys() - {row["path"] for row in rows})
-        if moved or set(before["content"]) - {row["content"] for row in rows}:
-            _write(_without_gone(rows, before, folder), folder)
-        elif forgotten:
-            _write(rows, folder)
+        packed = _packed(rows, folder)
+        if _by_path(packed) != _by_path(written):
+            _write(packed, folder)
+        # Last, and of what lies there, not of what was known: a killed call may have forgotten it already.
+        remove_unnamed(folder, {str(row["shard"]) for row in packed}, {str(row["content"]) for row in packed})
     if not rows:
         reason = next(iter(skipped.lines()), "it is empty")
         raise UserError(f"{head.pictures}: no picture in it can be indexed; {reason}")
@@ -254,36 +255,30 @@ def _write(rows: list[Row], folder: Path) -> None:
     write_pictures(frame.sort_values("path", kind="stable", ignore_index=True), folder)
 
 
-def _without_gone(rows: list[Row], before: pd.DataFrame, folder: Path) -> list[Row]:
-    """Rows whose shards hold nothing of a picture that is gone; small pictures of it are deleted too."""
+def _by_path(rows: Sequence[Row]) -> dict[str, Row]:
+    return {str(row["path"]): row for row in rows}
+
+
+def _packed(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Rows whose shards hold nothing beside them: one that holds more is written again without it, under a new name."""
     kept: dict[str, set[int]] = {}
     for row in rows:
         kept.setdefault(str(row["shard"]), set()).add(int(str(row["row"])))
     places: dict[tuple[str, int], tuple[str, int]] = {}
-    stale: list[Path] = []
-    for shard, count in before.groupby("shard")["row"].nunique().items():
-        own = sorted(kept.get(str(shard), ()))
-        if len(own) == count:
+    for shard, own in kept.items():
+        path = folder / SHARDS / shard
+        if len(own) == shard_length(path):
             continue
-        stale.append(folder / SHARDS / str(shard))
-        if own:
-            embedded = read_shard(stale[-1])
-            name = f"{uuid.uuid4().hex}.safetensors"
-            units = embedded.prototypes
-            index = torch.tensor(own)
-            write_shard(
-                Embedded(embedded.pooled[index], None if units is None else units.index(index)), folder / SHARDS / name
-            )
-            places |= {(str(shard), row): (name, place) for place, row in enumerate(own)}
+        name, index = f"{uuid.uuid4().hex}.safetensors", sorted(own)
+        with reading(path, "make the index again"):
+            embedded = read_shard(path).index(torch.tensor(index))
+        write_shard(embedded, folder / SHARDS / name)
+        places |= {(shard, row): (name, place) for place, row in enumerate(index)}
     result = []
     for row in rows:
         own_place = (str(row["shard"]), int(str(row["row"])))
-        shard_name, place = places.get(own_place, own_place)
-        result.append({**row, "shard": shard_name, "row": place})
-    _write(result, folder)  # before what it no longer names is deleted
-    contents = {row["content"] for row in rows}
-    for path in [*stale, *(thumbnail(folder, name) for name in set(before["content"]) - contents)]:
-        path.unlink(missing_ok=True)
+        name, place = places.get(own_place, own_place)
+        result.append({**row, "shard": name, "row": place})
     return result
 
 

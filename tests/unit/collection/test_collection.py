@@ -102,6 +102,43 @@ def test_an_interrupted_call_goes_on(pictures, tmp_path, monkeypatch):
     assert len(list((tmp_path / "index" / SHARDS).glob("*"))) == 3
 
 
+@pytest.mark.parametrize(
+    ("step", "call_"),
+    [("embed", 2), ("write_shard", 1), ("write_pictures", 1), ("write_pictures", 2), ("remove_unnamed", 1)],
+)
+def test_a_call_that_is_killed_wherever_leaves_nothing_of_what_is_gone(pictures, tmp_path, monkeypatch, step, call_):
+    monkeypatch.setattr(updating, "SHARD", 4)
+    out = tmp_path / "index"
+    bring(pictures, out)
+    draw_example(tmp_path / "more", images=6, seed=5)
+    for path in (tmp_path / "more/images").glob("*.png"):
+        shutil.copy(path, pictures / f"new-{path.name}")
+    (pictures / "00004.png").unlink()
+    real, calls = getattr(updating, step), []
+
+    def killed(*given):
+        calls.append(1)
+        if len(calls) == call_:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(updating, step, killed)
+        bring(pictures, out)
+    (pictures / "00006.png").unlink()
+    (pictures / "new-00000.png").unlink()
+    assert bring(pictures, out).pictures == 12
+    table = read_pictures(out)
+    shards = list((out / SHARDS).iterdir())
+    assert {path.name for path in shards} == set(table["shard"])
+    assert sum(len(updating.read_shard(path).pooled) for path in shards) == 12
+    small = {path for path in (out / "thumbnails").rglob("*") if path.is_file()}
+    assert small == {thumbnail(out, content) for content in table["content"]}
+    bring(pictures, tmp_path / "fresh")
+    one, other = (Collection(tmp_path / name, aligner=aligner()) for name in ("index", "fresh"))
+    assert torch.allclose(one.pooled, other.pooled, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "shards/weights.safetensors", ".hidden", "thumbnails/a.jpg"])
 def test_a_folder_that_holds_something_else_is_no_place_for_an_index(pictures, tmp_path, name):
     out = tmp_path / "mine"
@@ -125,11 +162,14 @@ def test_what_a_killed_call_left_is_a_place_for_an_index(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["weights.safetensors", "notes.txt", f"{'0F' * 16}.safetensors", f"{'0f' * 16}.safetensors.txt", ".x.part"]
+    "name",
+    ["weights.safetensors", "notes.txt", f"{'0F' * 16}.safetensors", f"{'0f' * 16}.safetensors.txt", "beach.jpg"],
 )
-def test_what_no_index_writes_stays_in_one(pictures, tmp_path, name):
+@pytest.mark.parametrize("place", [SHARDS, "thumbnails", "thumbnails/0f", "."])
+def test_what_no_index_writes_stays_in_one(pictures, tmp_path, place, name):
     bring(pictures, tmp_path / "index")
-    own = tmp_path / "index" / SHARDS / name
+    own = tmp_path / "index" / place / name
+    own.parent.mkdir(exist_ok=True)
     own.write_text("a user's own")
     folder = tmp_path / "index" / SHARDS / f"{'0e' * 16}.safetensors"
     folder.mkdir()
