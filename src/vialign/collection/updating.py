@@ -19,11 +19,12 @@ from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
 from vialign.collection.pinning import check_units, pinned
-from vialign.collection.scanning import BROKEN, Seen, Skipped, scan
+from vialign.collection.scanning import BROKEN, Listing, Seen, Skipped, scan
 from vialign.collection.store import (
     HEAD,
     LOCK,
     SHARDS,
+    TABLE,
     Embedded,
     Head,
     check_place,
@@ -82,23 +83,26 @@ class Updated:
 def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Updated:
     """Bring an index up to date with its folder of pictures; a new one is made.
 
-    What has not changed is not touched: a file of the same size and time is taken for the same. Raises UserError where
-    the folder holds something that is no index, where the index was made with another model or of other pictures, while
-    another process is at work on it, and where no picture is left.
+    What has not changed is not touched: a file of the same size and time is taken for the same, and so is one below a
+    folder that cannot be read now. Raises UserError where the folder holds something that is no index, where the index
+    was made with another model or of other pictures, while another process is at work on it, and, leaving all rows as
+    they are, where no picture is left.
     """
     check_place(folder)
     head = pinned(head, aligner)
     if (folder / HEAD).is_file():
         _same(read_head(folder), head, folder)
     skipped = Skipped()
-    listed = scan(Path(head.pictures), skipped)
+    listing = scan(Path(head.pictures), skipped)
+    if not listing.pictures and not listing.unread:
+        raise _nothing_left(head, folder, skipped)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         if not (folder / HEAD).is_file():
             write_head(head, folder)
         stored = cast(list[Row], read_pictures(folder).to_dict("records"))
         known = _by_path(stored)
-        rows, changed = _unchanged(listed, known)
+        rows, changed = _unchanged(listing, known)
         by_content = {row["content"]: row for row in stored}
         fresh: list[tuple[Seen, str]] = []
         moved = 0
@@ -122,15 +126,14 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
                 encoded, moved = encoded + new, moved + len(added) - new
                 _write(rows, folder)
                 written = list(rows)
+        if not rows:
+            raise _nothing_left(head, folder, skipped)
         forgotten = len(known.keys() - {row["path"] for row in rows})
         packed = _packed(rows, folder)
         if _by_path(packed) != _by_path(written):
             _write(packed, folder)
         # Last, and of what lies there, not of what was known: a killed call may have forgotten it already.
         remove_unnamed(folder, {str(row["shard"]) for row in packed}, {str(row["content"]) for row in packed})
-    if not rows:
-        reason = next(iter(skipped.lines()), "it is empty")
-        raise UserError(f"{head.pictures}: no picture in it can be indexed; {reason}")
     return Updated(len(rows), encoded, moved, forgotten, skipped)
 
 
@@ -149,10 +152,18 @@ def _same(found: Head, wanted: Head, folder: Path) -> None:
     check_units(found, wanted.units_digest, folder)
 
 
-def _unchanged(listed: Sequence[Seen], known: dict[str, Row]) -> tuple[list[Row], list[Seen]]:
-    """Rows of files that are as they were, and the other files."""
-    rows, changed = [], []
-    for seen in listed:
+def _nothing_left(head: Head, folder: Path, skipped: Skipped) -> UserError:
+    """Of a folder that was emptied, or is not mounted: an index of it stays as it is."""
+    reason = next(iter(skipped.lines()), "it is empty")
+    stays = f"; {folder} stays as it is" if (folder / TABLE).is_file() else ""
+    return UserError(f"{head.pictures}: no picture in it can be indexed; {reason}{stays}")
+
+
+def _unchanged(listing: Listing, known: dict[str, Row]) -> tuple[list[Row], list[Seen]]:
+    """Rows of files that are as they were, or that nothing is known of now, and the other files."""
+    rows = [row for path, row in known.items() if listing.may_hold(path)]
+    changed = []
+    for seen in listing.pictures:
         row = known.get(seen.path)
         if row is not None and (row["size"], row["modified"]) == (seen.size, seen.modified):
             rows.append(row)

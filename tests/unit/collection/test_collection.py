@@ -104,7 +104,14 @@ def test_an_interrupted_call_goes_on(pictures, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("step", "call_"),
-    [("embed", 2), ("write_shard", 1), ("write_pictures", 1), ("write_pictures", 2), ("remove_unnamed", 1)],
+    [
+        ("embed", 2),
+        ("write_shard", 1),
+        ("write_shard", 3),
+        ("write_pictures", 1),
+        ("write_pictures", 2),
+        ("remove_unnamed", 1),
+    ],
 )
 def test_a_call_that_is_killed_wherever_leaves_nothing_of_what_is_gone(pictures, tmp_path, monkeypatch, step, call_):
     monkeypatch.setattr(updating, "SHARD", 4)
@@ -197,6 +204,82 @@ def test_what_is_no_picture_is_counted_and_links_are_not_followed(pictures, tmp_
         "files cannot be read as a picture": 2,
     }
     assert any("inks" in text for _, text in done.skipped.changes.lines(own=True))
+
+
+def refusing(monkeypatch, name, *places):
+    """Let the operating system refuse to look at some places, as it does for another user or a broken disk."""
+    real, refused = getattr(os, name), {str(place) for place in places}
+
+    def look(path=".", *given, **named):
+        if isinstance(path, str | os.PathLike) and os.fspath(path) in refused:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(os, name, look)
+
+
+@pytest.fixture
+def nested(pictures, tmp_path):
+    """Five pictures in the folder, two below it, two in a folder below that one."""
+    (pictures / "below/deep").mkdir(parents=True)
+    for name, place in (("5", "below"), ("6", "below"), ("7", "below/deep"), ("8", "below/deep")):
+        (pictures / f"0000{name}.png").rename(pictures / place / f"{name}.png")
+    bring(pictures, tmp_path / "index")
+    return pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "kept", "reason"),
+    [
+        ("scandir", "below", {"below/5.png", "below/6.png", "below/deep/7.png", "below/deep/8.png"}, "folders cannot"),
+        ("scandir", "below/deep", {"below/deep/7.png", "below/deep/8.png"}, "folders cannot"),
+        ("stat", "below/5.png", {"below/5.png"}, "files cannot be looked at"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_counted_and_kept(nested, tmp_path, monkeypatch, name, place, kept, reason):
+    before = state(tmp_path / "index")
+    with monkeypatch.context() as patch:
+        refusing(patch, name, nested / place)
+        done = bring(nested, tmp_path / "index")
+        (line,) = done.skipped.lines()
+        assert line.startswith(f"1 {reason}") and line.endswith(f"(such as {place})")
+        assert (done.pictures, done.encoded, done.forgotten) == (9, 0, 0) and state(tmp_path / "index") == before
+        (nested / "00001.png").unlink()
+        draw_example(tmp_path / "more", images=1, seed=5)
+        shutil.copy(tmp_path / "more/images/00000.png", nested / "new.png")
+        done = bring(nested, tmp_path / "index")
+        assert (done.pictures, done.encoded, done.forgotten) == (9, 1, 1)
+    assert kept <= set(read_pictures(tmp_path / "index")["path"])
+    shutil.rmtree(nested / "below")  # and now it can be seen that nothing is there
+    assert bring(nested, tmp_path / "index").pictures == 5
+
+
+def test_a_folder_that_is_empty_or_cannot_be_read_changes_nothing(nested, tmp_path, monkeypatch):
+    before = state(tmp_path / "index")
+    with monkeypatch.context() as patch:
+        refusing(patch, "scandir", nested)
+        with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+            bring(nested, tmp_path / "index")
+        with pytest.raises(UserError, match="cannot be read"):
+            bring(nested, tmp_path / "other")
+    nested.rename(tmp_path / "kept")
+    for content in (None, "notes.txt", "broken.png"):
+        nested.mkdir(exist_ok=True)
+        for path in nested.iterdir():
+            path.unlink()
+        if content is not None:
+            (nested / content).write_text("no picture")
+        with pytest.raises(UserError, match="no picture in it can be indexed; .*; .* stays as it is"):
+            bring(nested, tmp_path / "index")
+        assert state(tmp_path / "index") == before and not (tmp_path / "other").exists()
+    shutil.rmtree(nested)
+    (tmp_path / "kept").rename(nested)
+    assert bring(nested, tmp_path / "index").encoded == 0
+    with monkeypatch.context() as patch:  # nothing was known of what cannot be read
+        refusing(patch, "scandir", tmp_path / "closed/below")
+        (tmp_path / "closed/below").mkdir(parents=True)
+        with pytest.raises(UserError, match="no picture in it can be indexed; 1 folders cannot be read"):
+            bring(tmp_path / "closed", tmp_path / "third")
 
 
 def test_the_first_stage_is_the_whole_ranking(monkeypatch):
