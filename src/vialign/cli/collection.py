@@ -73,6 +73,8 @@ def search(
 ) -> None:
     """Find the pictures that match some words, with the phrases that were found and how far to trust the first.
 
+    How likely the first is right is known with --rerank alone, or where the exported method is the frozen one.
+
     Example: `vialign search index "a dog left of a red car" --rerank --html found.html`
     """
     with one_line_errors():

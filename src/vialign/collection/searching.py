@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
-from vialign.aligner.ranking import Trust
+from vialign.aligner.ranking import Trust, trust_of
 from vialign.aligner.sides import reads_units, side_of, split_data
 from vialign.analysis.explain import Match, phrase_finds, read_phrases
 from vialign.collection.pinning import check_units, open_aligner, units_digest
@@ -56,7 +56,7 @@ class Answer:
     words: str
     hits: tuple[Hit, ...]
     trust: Trust | None
-    """In the first of them."""
+    """In the first of them; how likely it is right only where the trained method ranked them."""
     reranked: bool
 
 
@@ -91,8 +91,12 @@ class Collection:
     def search(self, words: str, top: int = 20, rerank: bool = False, matches: bool = True) -> Answer:
         """The best pictures for some words, best first.
 
-        With `rerank` the method of an exported folder scores the first `CANDIDATES` again, with the exact score that
-        it would give them alone. Raises UserError for words without a token.
+        With `rerank` the method of an exported folder scores the first `CANDIDATES` again. Where it reads prototypes,
+        its score may differ by some thousandths from the one that it gives the file itself: an index holds them in half
+        precision. Raises UserError for words without a token.
+
+        How likely the first is right is said where the method's own scores rank: with `rerank`, or where the method is
+        the frozen one. On such scores the rule was fitted; with `rerank` what it reads comes from the candidates alone.
         """
         words = " ".join(words.split())
         if not words:
@@ -108,7 +112,7 @@ class Collection:
                 judged = self._again(words, order)
                 better = judged.argsort(descending=True, stable=True)
                 order, judged = order[better], judged[better]
-            trust = self._trust(judged if rerank else scores, order if rerank else None, local)
+            trust = self._trust(judged, order, local) if rerank else self._trust(scores, None, local)
             hits = tuple(
                 self._hit(int(row), float(score), scores, local, phrases if matches else None, named)
                 for row, score in zip(order[:top], judged[:top], strict=True)
@@ -193,9 +197,15 @@ class Collection:
     def _trust(
         self, scores: Float[Tensor, "picture"], rows: Tensor | None, local: Float[Tensor, "picture"] | None
     ) -> Trust | None:
-        """Trust in the first answer, among all pictures or among those of the second look."""
+        """Trust in the first answer, among all pictures or among those of the second look.
+
+        The rule was fitted on the method's scores, which those of the first stage are for the frozen method alone.
+        """
         own = local if local is None or rows is None else local[rows]
-        return self.aligner.ranking(scores, own, 1).trust
+        aligner = self.aligner
+        rule = aligner.trust if rows is not None or aligner.method.name == "frozen" else None
+        values = None if own is None else own.double().numpy()
+        return trust_of(scores.double().numpy(), aligner.backbone.logit_scale, values, rule)
 
     def _hit(
         self,

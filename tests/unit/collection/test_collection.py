@@ -12,7 +12,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from explained import finished_run
 from indexed import HOSTILE, aligner, bring, collection, exported
+from vialign.aligner.aligner import Aligner
+from vialign.aligner.export import aligner_of_run
+from vialign.aligner.ranking import PREDICTORS, TrustRule, predictors_of
 from vialign.cli.app import app
 from vialign.collection import searching, updating
 from vialign.collection.searching import Collection
@@ -313,6 +317,48 @@ def test_the_second_look_gives_the_methods_own_scores(monkeypatch):
     few = found.search(WORDS, top=3, rerank=True)
     first = {hit.picture for hit in found.search(WORDS, top=6).hits}
     assert {hit.picture for hit in few.hits} <= first
+
+
+RULE = TrustRule(
+    centre=(0.0,) * len(PREDICTORS),
+    spread=(1.0,) * len(PREDICTORS),
+    weight=(0.2,) * len(PREDICTORS),
+    intercept=-0.5,
+    gallery=24,
+    queries=9,
+    wrong=0.5,
+    auroc=0.5,
+)
+
+
+def judging(method):
+    """The collection with a model of some method that has a rule for first answers."""
+    known = aligner() if method == "vialign" else aligner_of_run(finished_run()[0].config, method)
+    about = known.about.model_copy(update={"trust": RULE})
+    return Collection(
+        collection().folder, aligner=Aligner(known.backbone, known.method, known.config, known.signal, about)
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "rerank", "candidates"),
+    [("vialign", True, 24), ("vialign", True, 6), ("frozen", False, 24), ("frozen", True, 24)],
+)
+def test_the_rule_judges_the_scores_that_it_was_fitted_on(monkeypatch, method, rerank, candidates):
+    monkeypatch.setattr(searching, "CANDIDATES", candidates)
+    found = judging(method)
+    answer = found.search(WORDS, top=candidates, rerank=rerank)
+    scores = np.array([[hit.score for hit in answer.hits]])
+    local = found.aligner.local(found.units, WORDS)[[hit.picture for hit in answer.hits]].double().numpy()[None]
+    read = predictors_of(scores, found.aligner.backbone.logit_scale, np.array([0]), local)
+    assert scores.shape == (1, candidates) and answer.trust.right == pytest.approx(RULE.right(read)[0], abs=1e-5)
+
+
+def test_no_rule_of_a_method_judges_the_frozen_cosine():
+    trust = judging("vialign").search(WORDS).trust
+    assert trust.right is None and "likely right" not in str(trust)
+    assert trust.similarity == pytest.approx(judging("vialign").search(WORDS).hits[0].score)
+    assert trust.local_rank is not None
 
 
 def test_faiss_searches_large_collections_where_it_is_installed(monkeypatch):
