@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vialign.cli.errors import one_line_errors
+from vialign.cli.errors import one_line_errors, printable
 from vialign.cli.printing import Json, print_json
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, Output, check_paths
@@ -54,9 +54,9 @@ def index(
         head = _head(pictures, out, model, pretrained, units)
         done = update_index(out, head, open_aligner(head, device), batch)
         for line in done.skipped.lines():
-            print(f"vialign: skipped: {line}", file=sys.stderr)
+            print(f"vialign: skipped: {printable(line)}", file=sys.stderr)
         for names, text in done.skipped.changes.lines(own=True):
-            print(f"vialign: {len(names)} pictures {text} (such as {names[0]})", file=sys.stderr)
+            print(f"vialign: {len(names)} pictures {text} (such as {printable(names[0])})", file=sys.stderr)
         print(f"{out}: {done}")
 
 
@@ -93,7 +93,7 @@ def search(
             return
         for place, hit in enumerate(answer.hits, start=1):
             local = "" if hit.local_rank is None else f"  local {hit.local_rank + 1:>6}"
-            print(f"{place:>3}  {hit.score:.3f}{local}  {hit.path}")
+            print(f"{place:>3}  {hit.score:.3f}{local}  {printable(hit.path)}")
         if answer.trust is not None:
             print(f"the first: {answer.trust}")
         if html is not None:

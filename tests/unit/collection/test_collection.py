@@ -482,6 +482,28 @@ def test_the_commands_index_and_search(pictures, tmp_path):
     assert [row["rank"] for row in rows] == list(range(1, 10)) and {"path", "score", "local_rank"} <= set(rows[0])
 
 
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\x1b]0;title\x07", "\n", "\r", "\x9b2J", "\u202e", "\u2028", "\x7f"])
+def test_a_name_of_a_file_moves_no_cursor(pictures, tmp_path, sign):
+    out = tmp_path / "index"
+    (pictures / "00000.png").rename(pictures / f"a{sign}b.png")
+    Image.new("CMYK", (30, 20)).save(pictures / f"c{sign}d.tiff")
+    for name in (f"e{sign}f.txt", f"g{sign}h.png"):
+        (pictures / name).write_text("no picture")
+    os.symlink(pictures / "00001.png", pictures / f"i{sign}j.png")
+    made = call("index", pictures, "--out", out)
+    found = call("search", out, WORDS, "--top", 11)
+    assert made.exit_code == found.exit_code == 0, made.output + found.output
+    shown = "".join(letter if letter.isprintable() else " " for letter in sign)
+    assert shown != sign
+    hits = found.stdout.split("\n")
+    assert all(line.isprintable() for line in hits) and len(hits) == 12
+    assert any(line.endswith(f"  a{shown}b.png") for line in hits)
+    said = [line for line in made.stderr.split("\n") if line.startswith("vialign: ")]
+    assert all(line.isprintable() for line in said)
+    for name in (f"c{shown}d.tiff", f"e{shown}f.txt", f"g{shown}h.png", f"i{shown}j.png"):
+        assert any(line.endswith(f"(such as {name})") for line in said), (name, said)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
