@@ -76,7 +76,7 @@ def test_json_is_json_on_a_console_of_any_encoding(tmp_path, encoding):
     name, made = "caf\u00e9 \u2192 \U0001f600", tmp_path / "made.parquet"
     write_table(USES.empty(), USES, made, {"rule": name})
     benchmarks = ("benchmarks", "--data", tmp_path / "\u00e9")
-    (tmp_path / "\u00e9").mkdir()
+    (tmp_path / "\u00e9/vsr").mkdir(parents=True)
     for words, wanted in ((("results", "provenance", made), name), (benchmarks, str(tmp_path / "\u00e9"))):
         command = [sys.executable, "-m", "vialign.cli.app", *map(str, words), "--json"]
         environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
