@@ -14,6 +14,7 @@ from vialign.aligner.export import aligner_of_run, write_export
 from vialign.catalogue import METHODS
 from vialign.cli.app import app
 from vialign.files.artifacts import read_table, write_table
+from vialign.results import NAMED
 from vialign.tables.signal import TOOLKIT_SCORES, TRUST
 from vialign.tables.uses import USES
 
@@ -65,6 +66,10 @@ def test_a_model_must_be_named_where_no_folder_names_it(tmp_path):
 
 def test_methods_provenance_and_sources_are_told_as_json(exported, tmp_path):
     assert {row["name"] for row in rows_of("methods")} == set(METHODS)
+    tables = rows_of("results", "list")
+    assert [row["name"] for row in tables] == list(NAMED)
+    assert {row["file"] for row in tables if row["rule"] is None} == {"analyse/failure_review.parquet"}
+    assert all(f"| `{row['file']}` | `{row['table']}` |" in call("results", "list").stdout for row in tables[::20])
     assert "fit" in rows_of("results", "provenance", exported / "calibration.parquet")
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump({"name": "x"}))

@@ -2,13 +2,14 @@
 
 import sys
 import webbrowser
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vialign.cli.errors import one_line_errors, printable
-from vialign.cli.printing import Json, print_json
+from vialign.cli.printing import JsonObject, json_rows, print_object
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, Output, check_paths
 
@@ -69,7 +70,7 @@ def search(
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures in it.")] = None,
     device: Device = "cpu",
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Find the pictures that match some words, with the phrases that were found and how far to trust the first.
 
@@ -89,7 +90,8 @@ def search(
 
             write_text(render_search(collection, answer), html)
         if as_json:
-            print_json(hits_table(answer))
+            trust = None if answer.trust is None else asdict(answer.trust)
+            print_object({"reranked": answer.reranked, "trust": trust, "hits": json_rows(hits_table(answer))})
             return
         for place, hit in enumerate(answer.hits, start=1):
             local = "" if hit.local_rank is None else f"  local {hit.local_rank + 1:>6}"

@@ -478,8 +478,19 @@ def test_the_commands_index_and_search(pictures, tmp_path):
     assert found.exit_code == 0, found.output
     assert len([line for line in found.stdout.splitlines() if line.endswith(".png")]) == 3
     assert "the first: " in found.stdout and page.read_text().count("data:image/jpeg;base64,") == 3
-    rows = json.loads(call("search", out, WORDS, "--json").stdout)
+    told = json.loads(call("search", out, WORDS, "--rerank", "--json").stdout)
+    rows, trust = told["hits"], told["trust"]
     assert [row["rank"] for row in rows] == list(range(1, 10)) and {"path", "score", "local_rank"} <= set(rows[0])
+    assert told["reranked"] and set(trust) == {"right", "similarity", "margin", "local_rank", "local_gap"}
+    assert trust["similarity"] == pytest.approx(rows[0]["score"])
+    assert trust["margin"] == pytest.approx(rows[0]["score"] - rows[1]["score"])
+    (pictures / "00000.png").rename(tmp_path / "only.png")
+    shutil.rmtree(pictures)
+    pictures.mkdir()
+    (tmp_path / "only.png").rename(pictures / "only.png")
+    assert call("index", pictures, "--out", out).exit_code == 0
+    told = json.loads(call("search", out, WORDS, "--json").stdout)
+    assert told["trust"] is None and len(told["hits"]) == 1 and not told["reranked"]
 
 
 @pytest.mark.parametrize("sign", ["\x1b[31m", "\x1b]0;title\x07", "\n", "\r", "\x9b2J", "\u202e", "\u2028", "\x7f"])
