@@ -188,9 +188,8 @@ class Collection:
             files = [self.file(row) for row in rows.tolist()]
             gone = next((row for row, file in zip(rows.tolist(), files, strict=True) if file is None), None)
             if gone is not None:
-                raise UserError(
-                    f"{self.pictures['path'].iloc[gone]}: is no longer there, or cannot be read; run `vialign index` again"
-                )
+                name = self.pictures["path"].iloc[gone]
+                raise UserError(f"{name}: is no longer there, or cannot be read; run `vialign index` again")
             side = aligner.image_side([file for file in files if file is not None])
         return aligner.scores(side, aligner.text_side([words]))[:, 0]
 
