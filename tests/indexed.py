@@ -6,7 +6,8 @@ from pathlib import Path
 
 from explained import finished_run
 from vialign.aligner.export import aligner_of_run, write_export
-from vialign.collection.searching import Collection, open_aligner
+from vialign.collection.pinning import open_aligner
+from vialign.collection.searching import Collection
 from vialign.collection.store import Head
 from vialign.collection.updating import Updated, update_index
 from vialign.toolkit import draw_example
@@ -38,9 +39,7 @@ def head_of(pictures: Path) -> Head:
 
 def bring(pictures: Path, out: Path) -> Updated:
     """`vialign index` with that model."""
-    backbone = aligner().backbone
-    asked = {"contract": backbone.contract, "dimension": backbone.dimension}
-    return update_index(out, head_of(pictures).model_copy(update=asked), aligner(), batch=4)
+    return update_index(out, head_of(pictures), aligner(), batch=4)
 
 
 @cache

@@ -381,6 +381,20 @@ MARKS = ("<!-- made by `vialign results list`; `make schema` writes it anew -->"
 """Around the list in docs/architecture.md."""
 
 
+def records() -> list[dict[str, str | None]]:
+    """Every file as an object of JSON, with what `listing` says of it."""
+    return [
+        {
+            "name": result.name,
+            "file": result.path,
+            "table": result.table.name,
+            "rule": result.rule or None,
+            "caption": result.caption,
+        }
+        for result in RESULTS_OF_A_RUN
+    ]
+
+
 def listing() -> str:
     """A table in Markdown of every file."""
     lines = ["| file | rows of | made by | what it holds |", "| --- | --- | --- | --- |"]

@@ -492,8 +492,7 @@ def index_folder(folder: Path) -> list[Path]:
     photographs(folder / "pictures", IMAGES[:3])
     for place, name in enumerate(IMAGES[:3]):
         Image.new("RGB", (8, 6), (place, 9, 9)).save(folder / "pictures" / name)
-    contract = indexing().backbone.contract
-    head = Head(pictures=str(folder / "pictures"), model="x", contract=contract, dimension=16)
+    head = Head(pictures=str(folder / "pictures"), model="x", contract={}, dimension=1)
     update_index(folder / "index", head, indexing(), batch=4)
     return [folder / "index" / name for name in ("index.json", "pictures.parquet")] + [
         *(folder / "index/shards").glob("*")

@@ -1,6 +1,9 @@
 """`--json`: a table for programs, and nothing else on stdout; `--html`: the same as a page."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -10,8 +13,10 @@ from explained import FOLDER, finished_run
 from vialign.aligner.export import aligner_of_run, write_export
 from vialign.catalogue import METHODS
 from vialign.cli.app import app
-from vialign.files.artifacts import read_table
+from vialign.files.artifacts import read_table, write_table
+from vialign.results import NAMED
 from vialign.tables.signal import TOOLKIT_SCORES, TRUST
+from vialign.tables.uses import USES
 
 
 def call(*words):
@@ -61,10 +66,28 @@ def test_a_model_must_be_named_where_no_folder_names_it(tmp_path):
 
 def test_methods_provenance_and_sources_are_told_as_json(exported, tmp_path):
     assert {row["name"] for row in rows_of("methods")} == set(METHODS)
+    tables = rows_of("results", "list")
+    assert [row["name"] for row in tables] == list(NAMED)
+    assert {row["file"] for row in tables if row["rule"] is None} == {"analyse/failure_review.parquet"}
+    assert all(f"| `{row['file']}` | `{row['table']}` |" in call("results", "list").stdout for row in tables[::20])
     assert "fit" in rows_of("results", "provenance", exported / "calibration.parquet")
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump({"name": "x"}))
     assert rows_of("data", "check", config)[0]["name"] == "scenes"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
+def test_json_is_json_on_a_console_of_any_encoding(tmp_path, encoding):
+    name, made = "caf\u00e9 \u2192 \U0001f600", tmp_path / "made.parquet"
+    write_table(USES.empty(), USES, made, {"rule": name})
+    benchmarks = ("benchmarks", "--data", tmp_path / "\u00e9")
+    (tmp_path / "\u00e9/vsr").mkdir(parents=True)
+    for words, wanted in ((("results", "provenance", made), name), (benchmarks, str(tmp_path / "\u00e9"))):
+        command = [sys.executable, "-m", "vialign.cli.app", *map(str, words), "--json"]
+        environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+        result = subprocess.run(command, capture_output=True, env=environment, check=True)
+        told = json.loads(result.stdout.decode("ascii"))
+        assert wanted in json.dumps(told, ensure_ascii=False), told
 
 
 def test_no_colour_is_written_where_it_is_not_wanted(monkeypatch):

@@ -32,7 +32,8 @@ class Trust:
     """How much better the local look's own first picture matches the phrases."""
 
     def __str__(self) -> str:
-        said = "not known" if self.right is None else f"{100 * self.right:.0f} % likely right"
+        unknown = "how likely it is right is not known"
+        said = unknown if self.right is None else f"{100 * self.right:.0f} % likely right"
         if self.local_rank is None:
             return said
         agrees = "agrees" if self.local_rank < 0.5 else f"puts {self.local_rank:.0f} other pictures before it"

@@ -248,6 +248,7 @@ def results_list(
     into: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A page whose block of results is written anew.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Print, as Markdown, every table that a run writes, and the rule that makes it.
 
@@ -255,6 +256,9 @@ def results_list(
     """
     from vialign import results
 
+    if as_json:
+        print_object(results.records())
+        return
     _print_or_write(into, results.MARKS, results.listing())
 
 

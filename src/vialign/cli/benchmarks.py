@@ -1,12 +1,12 @@
 """`vialign benchmarks`: every benchmark that can be read, what it measures, and what of it is here."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.printing import print_object
 from vialign.errors import UserError
 
 
@@ -43,6 +43,6 @@ def benchmarks(
             blind = read_table(measured, BLIND) if measured.is_file() else None
         found = list_benchmarks(folders, data, blind)
         if as_json:
-            print(json.dumps([listing_record(listed) for listed in found], indent=2, ensure_ascii=False))
+            print_object([listing_record(listed) for listed in found])
         else:
             print("\n\n".join("\n".join(listing_lines(listed)) for listed in found))

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from vialign.catalogue import REGION_METHODS
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import Json, print_json
+from vialign.cli.printing import JsonObject, json_rows, print_object
 from vialign.config.experiment import Config, digest, read_config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
@@ -22,6 +23,24 @@ Share = Annotated[float, typer.Option(min=0, max=1, help="Share of captions that
 Count = Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")]
 
 
+@dataclass(frozen=True)
+class Largest:
+    """The largest size of a method that the limit on parameters allows."""
+
+    sized: str
+    """What has that size, such as a value of the configuration."""
+    size: int
+    parameters_extra: int
+    limit: float
+    """Share of the backbone's parameters."""
+
+    def __str__(self) -> str:
+        limit = f"{100 * self.limit:g} %"
+        return (
+            f"largest {self.sized} inside the budget ({limit}): {self.size}, {self.parameters_extra:,} extra parameters"
+        )
+
+
 def budget(
     model: Annotated[str, typer.Argument(help="A method (vialign, lora, ...) or package.module:factory.")],
     files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
@@ -31,7 +50,7 @@ def budget(
     rounds: Count = None,
     parsed: Share = 1.0,
     pipeline: Annotated[Path | None, typer.Option(help="Parser to time, such as results/language/pipeline.")] = None,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Measure the ledger of a method at the size of a config's backbone, with random weights.
 
@@ -53,23 +72,25 @@ def budget(
             ledger, sized = _of_pair(model, config, rounds, size)
         else:
             ledger, sized = _of_method(model, config, batch, rounds, parsed, pipeline, size)
-        if as_json:
-            print_json(ledger)
-        else:
-            print(ledger_text(ledger))
-        if model in REGION_METHODS and not as_json:
-            print(f"  regions     {config.data.region_limit} an image, drawn; what finds them is not measured")
-        if sized is not None and not as_json:
-            print(f"\n{sized}")
+        regions = config.data.region_limit if model in REGION_METHODS else None
         if out is not None:
             versions = {"torch": torch.__version__}
             about = {"rule": "vialign budget", "model": model, "config": digest(config), "seed": str(config.seed)}
             write_table(ledger, BUDGET, out, {**about, **versions})
-            if not as_json:
-                print(f"{out}: written")
+        if as_json:
+            largest = None if sized is None else asdict(sized)
+            print_object({"ledger": json_rows(ledger), "largest": largest, "regions_drawn": regions})
+            return
+        print(ledger_text(ledger))
+        if regions is not None:
+            print(f"  regions     {regions} an image, drawn; what finds them is not measured")
+        if sized is not None:
+            print(f"\n{sized}")
+        if out is not None:
+            print(f"{out}: written")
 
 
-def _of_pair(model: str, config: Config, rounds: int | None, size: bool) -> tuple["pd.DataFrame", str | None]:
+def _of_pair(model: str, config: Config, rounds: int | None, size: bool) -> tuple["pd.DataFrame", Largest | None]:
     from vialign.budget import ModulePair, largest_pair_rank, measure_pair
 
     pair = load_factory(model)(config)
@@ -88,7 +109,7 @@ def _of_pair(model: str, config: Config, rounds: int | None, size: bool) -> tupl
     if pair.at_rank is None:
         raise UserError(f"{model}: its ModulePair has no at_rank, so --size does not know what a rank is")
     rank, extra = largest_pair_rank(pair, config.budget, range(1, 4097))
-    return ledger, _sized("rank", rank, extra, config)
+    return ledger, Largest("rank", rank, extra, config.budget.parameters)
 
 
 def _of_method(
@@ -99,7 +120,7 @@ def _of_method(
     parsed: float,
     pipeline: Path | None,
     size: bool,
-) -> tuple["pd.DataFrame", str | None]:
+) -> tuple["pd.DataFrame", Largest | None]:
     from vialign.catalogue import METHODS
     from vialign.training.standalone import find_nlp, largest_allowed, measure_alone, random_backbone
 
@@ -110,14 +131,9 @@ def _of_method(
     sized = None
     if size:
         value, rank, extra = largest_allowed(model, config, backbone, nlp)
-        sized = _sized(value, rank, extra, config)
+        sized = Largest(value, rank, extra, config.budget.parameters)
     ledger = measure_alone(model, config, backbone, nlp, parsed=parsed, batch=batch, rounds=rounds)
     return ledger, sized
-
-
-def _sized(value: str, rank: int, extra: int, config: Config) -> str:
-    limit = 100 * config.budget.parameters
-    return f"largest {value} inside the budget ({limit:g} %): {rank}, {extra:,} extra parameters"
 
 
 def load_factory(name: str) -> Callable[[Config], object]:

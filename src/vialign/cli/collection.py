@@ -2,13 +2,14 @@
 
 import sys
 import webbrowser
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import Json, print_json
+from vialign.cli.errors import one_line_errors, printable
+from vialign.cli.printing import JsonObject, json_rows, print_object
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, Output, check_paths
 
@@ -46,17 +47,17 @@ def index(
         check_paths([Output("--out", out, None)], {"PICTURES": pictures, "--units": units})
         if out.resolve() == pictures.resolve() or out.resolve().is_relative_to(pictures.resolve()):
             raise UserError(f"--out: {out}: lies in the folder of the pictures; choose a place beside it")
-        from vialign.collection.searching import open_aligner
+        from vialign.collection.pinning import open_aligner
+        from vialign.collection.store import check_place
         from vialign.collection.updating import update_index
 
+        check_place(out)
         head = _head(pictures, out, model, pretrained, units)
-        aligner = open_aligner(head, device)
-        head = head.model_copy(update={"contract": aligner.backbone.contract, "dimension": aligner.backbone.dimension})
-        done = update_index(out, head, aligner, batch)
+        done = update_index(out, head, open_aligner(head, device), batch)
         for line in done.skipped.lines():
-            print(f"vialign: skipped: {line}", file=sys.stderr)
+            print(f"vialign: skipped: {printable(line)}", file=sys.stderr)
         for names, text in done.skipped.changes.lines(own=True):
-            print(f"vialign: {len(names)} pictures {text} (such as {names[0]})", file=sys.stderr)
+            print(f"vialign: {len(names)} pictures {text} (such as {printable(names[0])})", file=sys.stderr)
         print(f"{out}: {done}")
 
 
@@ -69,9 +70,11 @@ def search(
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures in it.")] = None,
     device: Device = "cpu",
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Find the pictures that match some words, with the phrases that were found and how far to trust the first.
+
+    How likely the first is right is known with --rerank alone, or where the exported method is the frozen one.
 
     Example: `vialign search index "a dog left of a red car" --rerank --html found.html`
     """
@@ -87,11 +90,12 @@ def search(
 
             write_text(render_search(collection, answer), html)
         if as_json:
-            print_json(hits_table(answer))
+            trust = None if answer.trust is None else asdict(answer.trust)
+            print_object({"reranked": answer.reranked, "trust": trust, "hits": json_rows(hits_table(answer))})
             return
         for place, hit in enumerate(answer.hits, start=1):
             local = "" if hit.local_rank is None else f"  local {hit.local_rank + 1:>6}"
-            print(f"{place:>3}  {hit.score:.3f}{local}  {hit.path}")
+            print(f"{place:>3}  {hit.score:.3f}{local}  {printable(hit.path)}")
         if answer.trust is not None:
             print(f"the first: {answer.trust}")
         if html is not None:

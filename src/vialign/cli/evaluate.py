@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import Json, print_columns, print_json
+from vialign.cli.printing import JsonObject, json_rows, print_columns, print_object
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, TABLE, Output, check_paths
 
@@ -57,7 +57,7 @@ def evaluate(
     tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="Share of broken rows of a kind that is skipped.")
     ] = 0.05,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Measure models on benchmarks: per-item outcomes, metrics in every convention, published values, comparisons.
 
@@ -94,7 +94,7 @@ def evaluate(
         made = evaluation_provenance(models, named, precision.value)
         _write(out, made, results, comparisons, published, problems)
         if as_json:
-            print_json(results)
+            print_object({"results": json_rows(results), "comparisons": json_rows(comparisons)})
             return
         print_columns(_shown(results))
         for row in comparisons.to_dict("records"):

@@ -10,17 +10,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Json = Annotated[bool, typer.Option("--json", help="Print the table as JSON, one object a row, and nothing else.")]
+JsonObject = Annotated[bool, typer.Option("--json", help="Print everything as one object of JSON, and nothing else.")]
+
+
+def json_rows(frame: "pd.DataFrame") -> list[dict[str, object]]:
+    """Rows of a table as objects of JSON; what is missing is None."""
+    rows: list[dict[str, object]] = json.loads(frame.to_json(orient="records", double_precision=12))
+    return rows
 
 
 def print_json(frame: "pd.DataFrame") -> None:
     """Rows of a table as a JSON list of objects on stdout; what is missing is null."""
-    rows = json.loads(frame.to_json(orient="records", double_precision=12))
-    sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    print_object(json_rows(frame))
 
 
 def print_object(value: object) -> None:
-    """Anything else as JSON on stdout."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """Anything else as JSON on stdout, in ASCII alone: a console without some sign would show it as no JSON has it."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
 def print_columns(frame: "pd.DataFrame") -> None:

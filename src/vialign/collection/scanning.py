@@ -4,7 +4,8 @@ import os
 import stat
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -21,6 +22,19 @@ class Seen:
     size: int
     modified: int
     """Nanoseconds since 1970."""
+
+
+class Listing(NamedTuple):
+    """What lies below a folder."""
+
+    pictures: list[Seen]
+    unread: frozenset[str]
+    """Files and folders that could not be looked at, named as `Seen.path`: nothing is known of what lies there now."""
+
+    def may_hold(self, path: str) -> bool:
+        """Whether a file may still be there, as nothing is known of it or of a folder above it."""
+        places = (path, *map(str, PurePosixPath(path).parents)) if self.unread else ()
+        return any(place in self.unread for place in places)
 
 
 @dataclass
@@ -45,19 +59,34 @@ class Skipped:
 NO_PICTURE = "files are in no format of a picture"
 LINK = "links are not followed"
 BROKEN = "files cannot be read as a picture"
+NO_TEXT = "names are not UTF-8"
+UNREAD_FOLDER = "folders cannot be read; what is known of the pictures below them is kept"
+UNREAD_FILE = "files cannot be looked at; what is known of them is kept"
 
 
-def scan(folder: Path, skipped: Skipped) -> list[Seen]:
+def scan(folder: Path, skipped: Skipped) -> Listing:
     """Every picture below a folder, by name; links are left out, and so are hidden files.
 
     A file counts as a picture by its ending, in any format that Pillow reads. Raises UserError where the folder is
-    none.
+    none, or cannot be read itself.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of pictures")
     endings = {ending for ending, format_ in Image.registered_extensions().items() if format_ in Image.OPEN}
-    found = []
-    for place, folders, files in os.walk(folder):
+    found: list[Seen] = []
+    unread: set[str] = set()
+
+    def named(full: str) -> str:
+        return os.path.relpath(full, folder).replace(os.sep, "/")
+
+    def refused(error: OSError) -> None:
+        path = named(error.filename or str(folder))
+        if path == ".":
+            raise UserError(f"{folder}: cannot be read ({error.strerror}); see to the folder of pictures") from None
+        unread.add(path)
+        skipped.add(UNREAD_FOLDER, _shown(path))
+
+    for place, folders, files in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in list(folders):
             if os.path.islink(os.path.join(place, name)):
@@ -65,7 +94,7 @@ def scan(folder: Path, skipped: Skipped) -> list[Seen]:
                 skipped.add(LINK, name)
         for name in sorted(files):
             full = os.path.join(place, name)
-            path = os.path.relpath(full, folder).replace(os.sep, "/")
+            path = named(full)
             if name.startswith("."):
                 continue
             if os.path.islink(full):
@@ -73,14 +102,23 @@ def scan(folder: Path, skipped: Skipped) -> list[Seen]:
             elif os.path.splitext(name)[1].lower() not in endings:
                 skipped.add(NO_PICTURE, path)
             elif not _is_text(path):
-                skipped.add("names are not UTF-8", repr(path))
+                skipped.add(NO_TEXT, _shown(path))
             else:
-                state = os.stat(full)
+                try:
+                    state = os.stat(full)
+                except OSError:
+                    unread.add(path)
+                    skipped.add(UNREAD_FILE, path)
+                    continue
                 if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
                     skipped.add(BROKEN, path)
                     continue
                 found.append(Seen(path, state.st_size, state.st_mtime_ns))
-    return found
+    return Listing(found, frozenset(unread))
+
+
+def _shown(path: str) -> str:
+    return path if _is_text(path) else repr(path)
 
 
 def _is_text(path: str) -> bool:

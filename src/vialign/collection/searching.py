@@ -13,19 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
-from vialign.aligner.opening import is_blip, load
-from vialign.aligner.ranking import Trust
+from vialign.aligner.ranking import Trust, trust_of
 from vialign.aligner.sides import reads_units, side_of, split_data
 from vialign.analysis.explain import Match, phrase_finds, read_phrases
-from vialign.collection.store import (
-    SHARDS,
-    Embedded,
-    Head,
-    picture_file,
-    read_head,
-    read_pictures,
-    read_shard,
-)
+from vialign.collection.pinning import check_units, open_aligner, units_digest
+from vialign.collection.store import SHARDS, Embedded, picture_file, read_head, read_pictures, read_shard
 from vialign.disentangle import Phrases, Prototypes
 from vialign.errors import UserError, reading
 from vialign.progress import track
@@ -64,15 +56,8 @@ class Answer:
     words: str
     hits: tuple[Hit, ...]
     trust: Trust | None
-    """In the first of them."""
+    """In the first of them; how likely it is right only where the trained method ranked them."""
     reranked: bool
-
-
-def open_aligner(head: Head, device: str = "cpu") -> Aligner:
-    """The model that an index was made with. Raises UserError where it cannot be had, or is another."""
-    if Path(head.model).is_dir() and not is_blip(Path(head.model)):
-        return load(head.model, backbone=head.pretrained, device=device)
-    return load(head.model, head.pretrained, signal=head.units, device=device)
 
 
 class Collection:
@@ -93,6 +78,8 @@ class Collection:
             raise UserError(f"{folder}: was made with another backbone; make the index again")
         with reading(self.folder, "make the index again"):
             self.pooled, self.units = self._read()
+        if self.units is not None or self.head.units_digest is not None:
+            check_units(self.head, units_digest(self.aligner), self.folder)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -104,8 +91,12 @@ class Collection:
     def search(self, words: str, top: int = 20, rerank: bool = False, matches: bool = True) -> Answer:
         """The best pictures for some words, best first.
 
-        With `rerank` the method of an exported folder scores the first `CANDIDATES` again, with the exact score that
-        it would give them alone. Raises UserError for words without a token.
+        With `rerank` the method of an exported folder scores the first `CANDIDATES` again. Where it reads prototypes,
+        its score may differ by some thousandths from the one that it gives the file itself: an index holds them in half
+        precision. Raises UserError for words without a token.
+
+        How likely the first is right is said where the method's own scores rank: with `rerank`, or where the method is
+        the frozen one. On such scores the rule was fitted; with `rerank` what it reads comes from the candidates alone.
         """
         words = " ".join(words.split())
         if not words:
@@ -121,7 +112,7 @@ class Collection:
                 judged = self._again(words, order)
                 better = judged.argsort(descending=True, stable=True)
                 order, judged = order[better], judged[better]
-            trust = self._trust(judged if rerank else scores, order if rerank else None, local)
+            trust = self._trust(judged, order, local) if rerank else self._trust(scores, None, local)
             hits = tuple(
                 self._hit(int(row), float(score), scores, local, phrases if matches else None, named)
                 for row, score in zip(order[:top], judged[:top], strict=True)
@@ -141,7 +132,8 @@ class Collection:
         index = torch.from_numpy(rows.astype(np.int64))
         units = [shard.prototypes for shard in shards.values() if shard.prototypes is not None]
         pooled = torch.cat([shard.pooled for shard in shards.values()])
-        if pooled.shape[1:] != (self.head.dimension,) or bool((index >= total).any()):
+        fits = pooled.shape[1:] == (self.head.dimension,) and len(units) in (0, len(shards))
+        if not fits or bool((index >= total).any()):
             raise UserError(f"{self.folder}: its shards do not fit its table; make the index again")
         return pooled[index], Prototypes.concatenate(units).index(index) if units else None
 
@@ -196,16 +188,23 @@ class Collection:
             files = [self.file(row) for row in rows.tolist()]
             gone = next((row for row, file in zip(rows.tolist(), files, strict=True) if file is None), None)
             if gone is not None:
-                raise UserError(f"{self.pictures['path'].iloc[gone]}: is no longer there; run `vialign index` again")
+                name = self.pictures["path"].iloc[gone]
+                raise UserError(f"{name}: is no longer there, or cannot be read; run `vialign index` again")
             side = aligner.image_side([file for file in files if file is not None])
         return aligner.scores(side, aligner.text_side([words]))[:, 0]
 
     def _trust(
         self, scores: Float[Tensor, "picture"], rows: Tensor | None, local: Float[Tensor, "picture"] | None
     ) -> Trust | None:
-        """Trust in the first answer, among all pictures or among those of the second look."""
+        """Trust in the first answer, among all pictures or among those of the second look.
+
+        The rule was fitted on the method's scores, which those of the first stage are for the frozen method alone.
+        """
         own = local if local is None or rows is None else local[rows]
-        return self.aligner.ranking(scores, own, 1).trust
+        aligner = self.aligner
+        rule = aligner.trust if rows is not None or aligner.method.name == "frozen" else None
+        values = None if own is None else own.double().numpy()
+        return trust_of(scores.double().numpy(), aligner.backbone.logit_scale, values, rule)
 
     def _hit(
         self,

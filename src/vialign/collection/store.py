@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,11 +11,13 @@ from typing import Literal
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import safe_open
 from torch import Tensor
 
 from vialign.disentangle import Prototypes
 from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_table, read_tensors, write_table, write_tensors, write_text
+from vialign.files.locks import PART
 from vialign.files.text import read_json
 from vialign.tables.collection import PICTURES
 
@@ -21,8 +25,12 @@ HEAD = "index.json"
 TABLE = "pictures.parquet"
 SHARDS = "shards"
 THUMBNAILS = "thumbnails"
+LOCK = ".lock"
 FORMAT: Literal[1] = 1
 _CONTENT, _SHARD_NAME = r"[0-9a-f]{64}", r"[0-9a-f]{32}\.safetensors"
+_SHARD_FILE = re.compile(rf"{_SHARD_NAME}|\.{_SHARD_NAME}\.[a-z0-9_]{{8}}\.part")
+"""A shard, or an unfinished one of a call that was killed."""
+_THUMBNAIL_FILE = re.compile(rf"{_CONTENT}\.jpg|\.{_CONTENT}\.jpg\.[a-z0-9_]{{8}}\.part")
 
 
 class Head(BaseModel):
@@ -42,6 +50,8 @@ class Head(BaseModel):
     contract: dict[str, str]
     """Of the backbone that made the embeddings."""
     dimension: int
+    units_digest: str | None = None
+    """Of what made the prototypes (`pinning.units_digest`); None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,24 @@ class Embedded:
     """(picture, dim), unit length, float32."""
     prototypes: Prototypes | None
     """With maps; None where the index was made without units."""
+
+    def index(self, positions: Tensor) -> "Embedded":
+        """Those of the pictures at `positions`, in that order."""
+        units = self.prototypes
+        return Embedded(self.pooled[positions], None if units is None else units.index(positions))
+
+
+def check_place(folder: Path) -> None:
+    """Raises UserError where a folder that is to become an index holds anything else, such as a user's files."""
+    if (folder / HEAD).is_file() or not folder.is_dir():
+        return
+    names = (path.name for path in sorted(folder.iterdir()))
+    other = next((name for name in names if name != LOCK and not PART.fullmatch(name)), None)
+    if other is not None:
+        raise UserError(
+            f"{folder}: is no index (it has no {HEAD}) and not empty (it holds {other}); choose a new or an empty "
+            "folder for --out"
+        )
 
 
 def read_head(folder: Path) -> Head:
@@ -116,6 +144,24 @@ def read_shard(path: Path) -> Embedded:
             features = torch.nn.functional.normalize(tensors["features"].float(), dim=-1)
             units = Prototypes(features, tensors["mass"], tensors["maps"].float(), tensors["moments"])
         return Embedded(tensors["pooled"], units)
+
+
+def shard_length(path: Path) -> int:
+    """How many pictures a shard holds, by its header alone. Raises UserError as `read_shard`."""
+    with reading(path, "make the index again"), safe_open(path, framework="np") as file:
+        return int(file.get_slice("pooled").get_shape()[0])
+
+
+def remove_unnamed(folder: Path, shards: Collection[str], contents: Collection[str]) -> None:
+    """Delete the shards that are none of these and the small pictures of other contents, finished or not.
+
+    What no index writes stays, whatever it is.
+    """
+    kept = {*shards, *(thumbnail(folder, content).name for content in contents)}
+    for place, own in ((SHARDS, _SHARD_FILE), (f"{THUMBNAILS}/[0-9a-f][0-9a-f]", _THUMBNAIL_FILE)):
+        for path in folder.glob(f"{place}/*"):
+            if own.fullmatch(path.name) and path.name not in kept and not path.is_dir():
+                path.unlink()
 
 
 def thumbnail(folder: Path, content: str) -> Path:

@@ -18,22 +18,28 @@ from PIL import Image
 from torch import Tensor
 
 from vialign.aligner.aligner import Aligner
-from vialign.collection.scanning import BROKEN, Seen, Skipped, scan
+from vialign.collection.pinning import check_units, pinned
+from vialign.collection.scanning import BROKEN, Listing, Seen, Skipped, scan
 from vialign.collection.store import (
     HEAD,
+    LOCK,
     SHARDS,
+    TABLE,
     Embedded,
     Head,
+    check_place,
     read_head,
     read_pictures,
     read_shard,
+    remove_unnamed,
+    shard_length,
     thumbnail,
     write_head,
     write_pictures,
     write_shard,
 )
 from vialign.disentangle import Prototypes
-from vialign.errors import UserError
+from vialign.errors import UserError, reading
 from vialign.files.artifacts import atomic_path
 from vialign.files.images import WORKERS, open_image
 from vialign.files.locks import take
@@ -77,25 +83,26 @@ class Updated:
 def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Updated:
     """Bring an index up to date with its folder of pictures; a new one is made.
 
-    What has not changed is not touched: a file of the same size and time is taken for the same. Raises UserError where
-    the index was made with another model or of other pictures, while another process is at work on it, and where no
-    picture is left.
+    What has not changed is not touched: a file of the same size and time is taken for the same, and so is one below a
+    folder that cannot be read now. Raises UserError where the folder holds something that is no index, where the index
+    was made with another model or of other pictures, while another process is at work on it, and, leaving all rows as
+    they are, where no picture is left.
     """
+    check_place(folder)
+    head = pinned(head, aligner)
     if (folder / HEAD).is_file():
         _same(read_head(folder), head, folder)
     skipped = Skipped()
-    listed = scan(Path(head.pictures), skipped)
+    listing = scan(Path(head.pictures), skipped)
+    if not listing.pictures and not listing.unread:
+        raise _nothing_left(head, folder, skipped)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         if not (folder / HEAD).is_file():
             write_head(head, folder)
-        before = read_pictures(folder)
-        for path in (folder / SHARDS).glob("*"):
-            if path.name not in set(before["shard"]):
-                path.unlink()  # of a call that was killed
-        stored = cast(list[Row], before.to_dict("records"))
-        known = {str(row["path"]): row for row in stored}
-        rows, changed = _unchanged(listed, known)
+        stored = cast(list[Row], read_pictures(folder).to_dict("records"))
+        known = _by_path(stored)
+        rows, changed = _unchanged(listing, known)
         by_content = {row["content"]: row for row in stored}
         fresh: list[tuple[Seen, str]] = []
         moved = 0
@@ -110,7 +117,7 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
                 moved += 1
             else:
                 fresh.append((seen, digest))
-        encoded = 0
+        encoded, written = 0, stored
         with warnings.catch_warnings():  # of Pillow, which name no file; here, because threads share the filters
             warnings.simplefilter("ignore")
             for added in _encode(fresh, Path(head.pictures), folder, aligner, batch, skipped):
@@ -118,14 +125,15 @@ def update_index(folder: Path, head: Head, aligner: Aligner, batch: int) -> Upda
                 new = len({row["content"] for row in added})
                 encoded, moved = encoded + new, moved + len(added) - new
                 _write(rows, folder)
+                written = list(rows)
+        if not rows:
+            raise _nothing_left(head, folder, skipped)
         forgotten = len(known.keys() - {row["path"] for row in rows})
-        if moved or set(before["content"]) - {row["content"] for row in rows}:
-            _write(_without_gone(rows, before, folder), folder)
-        elif forgotten:
-            _write(rows, folder)
-    if not rows:
-        reason = next(iter(skipped.lines()), "it is empty")
-        raise UserError(f"{head.pictures}: no picture in it can be indexed; {reason}")
+        packed = _packed(rows, folder)
+        if _by_path(packed) != _by_path(written):
+            _write(packed, folder)
+        # Last, and of what lies there, not of what was known: a killed call may have forgotten it already.
+        remove_unnamed(folder, {str(row["shard"]) for row in packed}, {str(row["content"]) for row in packed})
     return Updated(len(rows), encoded, moved, forgotten, skipped)
 
 
@@ -141,12 +149,21 @@ def _same(found: Head, wanted: Head, folder: Path) -> None:
             )
     if found.units != wanted.units or found.model != wanted.model:
         raise UserError(f"{folder}: was made with {found.model}; choose another --out, or delete the index")
+    check_units(found, wanted.units_digest, folder)
 
 
-def _unchanged(listed: Sequence[Seen], known: dict[str, Row]) -> tuple[list[Row], list[Seen]]:
-    """Rows of files that are as they were, and the other files."""
-    rows, changed = [], []
-    for seen in listed:
+def _nothing_left(head: Head, folder: Path, skipped: Skipped) -> UserError:
+    """Of a folder that was emptied, or is not mounted: an index of it stays as it is."""
+    reason = next(iter(skipped.lines()), "it is empty")
+    stays = f"; {folder} stays as it is" if (folder / TABLE).is_file() else ""
+    return UserError(f"{head.pictures}: no picture in it can be indexed; {reason}{stays}")
+
+
+def _unchanged(listing: Listing, known: dict[str, Row]) -> tuple[list[Row], list[Seen]]:
+    """Rows of files that are as they were, or that nothing is known of now, and the other files."""
+    rows = [row for path, row in known.items() if listing.may_hold(path)]
+    changed = []
+    for seen in listing.pictures:
         row = known.get(seen.path)
         if row is not None and (row["size"], row["modified"]) == (seen.size, seen.modified):
             rows.append(row)
@@ -249,43 +266,37 @@ def _write(rows: list[Row], folder: Path) -> None:
     write_pictures(frame.sort_values("path", kind="stable", ignore_index=True), folder)
 
 
-def _without_gone(rows: list[Row], before: pd.DataFrame, folder: Path) -> list[Row]:
-    """Rows whose shards hold nothing of a picture that is gone; small pictures of it are deleted too."""
+def _by_path(rows: Sequence[Row]) -> dict[str, Row]:
+    return {str(row["path"]): row for row in rows}
+
+
+def _packed(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Rows whose shards hold nothing beside them: one that holds more is written again without it, under a new name."""
     kept: dict[str, set[int]] = {}
     for row in rows:
         kept.setdefault(str(row["shard"]), set()).add(int(str(row["row"])))
     places: dict[tuple[str, int], tuple[str, int]] = {}
-    stale: list[Path] = []
-    for shard, count in before.groupby("shard")["row"].nunique().items():
-        own = sorted(kept.get(str(shard), ()))
-        if len(own) == count:
+    for shard, own in kept.items():
+        path = folder / SHARDS / shard
+        if len(own) == shard_length(path):
             continue
-        stale.append(folder / SHARDS / str(shard))
-        if own:
-            embedded = read_shard(stale[-1])
-            name = f"{uuid.uuid4().hex}.safetensors"
-            units = embedded.prototypes
-            index = torch.tensor(own)
-            write_shard(
-                Embedded(embedded.pooled[index], None if units is None else units.index(index)), folder / SHARDS / name
-            )
-            places |= {(str(shard), row): (name, place) for place, row in enumerate(own)}
+        name, index = f"{uuid.uuid4().hex}.safetensors", sorted(own)
+        with reading(path, "make the index again"):
+            embedded = read_shard(path).index(torch.tensor(index))
+        write_shard(embedded, folder / SHARDS / name)
+        places |= {(shard, row): (name, place) for place, row in enumerate(index)}
     result = []
     for row in rows:
         own_place = (str(row["shard"]), int(str(row["row"])))
-        shard_name, place = places.get(own_place, own_place)
-        result.append({**row, "shard": shard_name, "row": place})
-    _write(result, folder)  # before what it no longer names is deleted
-    contents = {row["content"] for row in rows}
-    for path in [*stale, *(thumbnail(folder, name) for name in set(before["content"]) - contents)]:
-        path.unlink(missing_ok=True)
+        name, place = places.get(own_place, own_place)
+        result.append({**row, "shard": name, "row": place})
     return result
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Raises UserError while another process changes the index."""
-    with (folder / ".lock").open("a") as file:
+    with (folder / LOCK).open("a") as file:
         if take(file.fileno()) is False:
             raise UserError(f"{folder}: another `vialign index` is at work on it; wait for it")
         yield

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
+from http.client import HTTP_PORT
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import cast
@@ -31,8 +32,18 @@ _POLICY = (
     "frame-ancestors 'none'"
 )
 _PLACE = re.compile(r"/(thumbnail|picture|explain)/(\d{1,9})")
-_TYPES = {"JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF"}
-"""Formats that browsers show; others come as their small picture."""
+_FIELDS = 8
+"""Of a query, at most."""
+_TYPES = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # what many phones write: a JPEG with another behind it
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "AVIF": "image/avif",
+}
+"""Formats that browsers show, and as what; others come as their small picture."""
 
 
 def search_server(collection: Collection, port: int) -> ThreadingHTTPServer:
@@ -48,6 +59,12 @@ def search_server(collection: Collection, port: int) -> ThreadingHTTPServer:
         raise UserError(
             f"serve: port {port} of {HOST} cannot be had ({error.strerror}); choose another --port"
         ) from None
+
+
+def own_names(port: int) -> frozenset[str]:
+    """What a browser calls a server of this machine; at the port of HTTP itself it leaves the number out."""
+    ports = (f":{port}", "") if port == HTTP_PORT else (f":{port}",)
+    return frozenset(f"{name}{end}" for name in (HOST, "localhost") for end in ports)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -79,11 +96,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         port = cast(ThreadingHTTPServer, self.server).server_port
-        if self.headers.get("Host", "") not in (f"{HOST}:{port}", f"localhost:{port}"):
+        if self.headers.get("Host", "") not in own_names(port):
             self._text("refused: this server answers to 127.0.0.1 alone", HTTPStatus.FORBIDDEN)
             return
-        asked = urlsplit(self.path)
-        query = parse_qs(asked.query, max_num_fields=8)
+        try:
+            asked = urlsplit(self.path)
+            query = parse_qs(asked.query, max_num_fields=_FIELDS)
+        except ValueError as error:
+            raise UserError(f"serve: this address cannot be read ({one_line(error)}); search from the page") from None
         found = _PLACE.fullmatch(asked.path)
         if asked.path == "/":
             self._search(query)
@@ -130,11 +150,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._text("the picture is gone", HTTPStatus.NOT_FOUND)
             return
         with Image.open(file) as image:
-            kind, name = image.get_format_mimetype(), image.format
-        if name in _TYPES and kind is not None:
-            self._send(file.read_bytes(), kind)
-        else:
+            kind = _TYPES.get(image.format or "")
+        if kind is None:
             self._thumbnail(picture, query)
+        else:
+            self._send(file.read_bytes(), kind)
 
     def _text(self, text: str, status: HTTPStatus) -> None:
         self._send(text.encode(), "text/plain; charset=utf-8", status)

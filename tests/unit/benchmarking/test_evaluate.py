@@ -143,8 +143,11 @@ def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(plac
     assert {file for file in files if file.stat().st_mtime_ns == times[file]} == set(files[1:])
     other = evaluate(place, *call, "--limit", 2, "--json")
     assert other.exit_code == 0 and "is done already" not in other.stderr
-    rows = json.loads(other.stdout)
-    assert {row["items"] for row in rows} == {2} and set(rows[0]) == set(RESULTS.columns)
+    told = json.loads(other.stdout)
+    assert {row["items"] for row in told["results"]} == {2} and set(told["results"][0]) == set(RESULTS.columns)
+    compared = read_table(tmp_path / "comparisons.parquet", COMPARISONS)
+    assert len(told["comparisons"]) == len(compared) > 0 and set(told["comparisons"][0]) == set(COMPARISONS.columns)
+    assert [row["difference"] for row in told["comparisons"]] == pytest.approx(compared["difference"].tolist())
 
 
 def test_bf16_changes_little_and_says_so(place, tmp_path):

@@ -91,6 +91,8 @@ def test_a_method_with_regions_says_how_many_and_what_is_not_measured(file):
     result = run(app, ["budget", "vinvl", file, "--rounds", "1"])
     assert result.exit_code == 0, result.output
     assert "regions     36 an image, drawn; what finds them is not measured" in result.stdout
+    told = json.loads(run(app, ["budget", "vinvl", file, "--rounds", "1", "--json"]).stdout)
+    assert told["regions_drawn"] == 36 and told["largest"] is None and told["ledger"]
 
 
 def test_the_full_model_pays_for_the_captions_that_are_parsed(settings, monkeypatch):
@@ -160,6 +162,21 @@ def test_ones_own_pair_is_measured_and_sized(file, tmp_path, monkeypatch):
     assert "128 beyond the backbone, 0.0625 % of it" in result.stdout
     assert "training" not in result.stdout
     assert re.search(r"largest rank inside the budget \(2 %\): 63, 4,032 extra parameters", result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "largest"),
+    [((), None), (("--size",), {"sized": "rank", "size": 63, "parameters_extra": 4032, "limit": 0.02})],
+)
+def test_everything_is_told_as_json(file, tmp_path, monkeypatch, arguments, largest):
+    (tmp_path / "mine_for_budget.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "ledger.parquet"
+    result = run(app, ["budget", "mine_for_budget:make", file, "--json", "--out", str(out), *arguments])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["largest"] == largest and told["regions_drawn"] is None
+    assert [row["measure"] for row in told["ledger"]] == read_table(out, BUDGET)["measure"].tolist()
 
 
 @pytest.mark.parametrize(

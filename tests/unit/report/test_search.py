@@ -7,6 +7,7 @@ from http.client import HTTPConnection
 from threading import Thread
 
 import pytest
+from PIL import Image
 
 from indexed import HOSTILE, collection
 from vialign.errors import UserError
@@ -96,6 +97,50 @@ def test_the_first_page_has_a_form_and_a_bad_query_is_told(served):
     assert status == 400 and "alert" in [own.get("role") for tag, own in Tags(body.decode()).tags]
     status, headers, body = get(served, "/", method="HEAD")
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 100
+
+
+@pytest.mark.parametrize("path", ["/?" + "&".join(f"q={n}" for n in range(9)), "/picture/0?" + "x=1&" * 20, "http://["])
+def test_an_address_that_cannot_be_read_is_a_bad_request(served, path):
+    status, _, body = get(served, path)
+    assert status == 400 and "alert" in [own.get("role") for tag, own in Tags(body.decode()).tags]
+    status, _, _ = get(served, "/?" + "&".join(f"x{n}=1" for n in range(8)))
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("format_", "kind"),
+    [
+        ("JPEG", "image/jpeg"),
+        ("MPO", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("GIF", "image/gif"),
+        ("WEBP", "image/webp"),
+        ("BMP", "image/bmp"),
+        ("TIFF", None),
+    ],
+)
+def test_a_picture_comes_as_what_browsers_show(served, format_, kind):
+    file = collection().file(3)
+    kept, drawn = file.read_bytes(), [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]
+    more = {"save_all": True, "append_images": drawn[1:]} if format_ == "MPO" else {}
+    drawn[0].save(file, format_, **more)
+    try:
+        with Image.open(file) as written:
+            assert written.format == format_
+        status, headers, body = get(served, "/picture/3")
+        assert status == 200 and headers["Content-Type"] == (kind or "image/jpeg")
+        assert (body == file.read_bytes()) == (kind is not None)
+    finally:
+        file.write_bytes(kept)
+
+
+def test_at_the_port_of_http_a_browser_names_none(served, monkeypatch):
+    assert get(served, "/", host="127.0.0.1")[0] == 403
+    monkeypatch.setattr(served, "server_port", 80)
+    for host in ("127.0.0.1", "localhost", "127.0.0.1:80", "localhost:80"):
+        assert get(served, "/", host=host)[0] == 200, host
+    for host in ("evil.example", "evil.example:80", "127.0.0.1:8377", "127.0.0.1:"):
+        assert get(served, "/", host=host)[0] == 403, host
 
 
 @pytest.mark.parametrize(
