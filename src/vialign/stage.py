@@ -1,6 +1,7 @@
 """The adapter between a Snakemake script and one typed function of the package.
 
-A script is: `with stage(snakemake) as run:`, read the named inputs, call one function, write the named outputs.
+A script is: `with stage(snakemake) as run:`, one import, and one call with `run` alone. The function reads the named
+inputs and writes the named outputs.
 """
 
 import os

@@ -1,32 +1,42 @@
 """The make-up of the tree: short files, scripts that only connect, and the counts that docs/measurements.md gives."""
 
-import ast
 import re
 
 import pytest
 
-DECIDES = (
-    *(ast.For, ast.While, ast.If, ast.IfExp, ast.Try, ast.Match, ast.BoolOp, ast.Lambda, ast.FunctionDef),
-    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+SCRIPT = re.compile(
+    r"from vialign\.stage import stage\n\n"
+    r"with stage\(snakemake\) as run:\n"
+    r"    from vialign\.[\w.]+ import (\w+)\n\n"
+    r"    \1\(run\)\n"
 )
+"""The imports and the one call that a script is: no loop, no branch, no function, no file and no value of its own."""
+CONNECTS = """from vialign.stage import stage
+
+with stage(snakemake) as run:
+    from vialign.a.b_job import c
+
+    c(run)
+"""
 
 
-def deciding(source):
-    """Lines of a script that hold a loop, a branch or a function."""
-    return [node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, DECIDES)]
-
-
-def test_no_script_of_a_rule_holds_a_loop_a_branch_or_a_function(repository):
+def test_every_script_of_a_rule_is_imports_and_one_call(repository):
     scripts = sorted((repository / "workflow/scripts").glob("*.py"))
     assert len(scripts) > 40
-    assert {path.name: lines for path in scripts if (lines := deciding(path.read_text()))} == {}
+    assert [path.name for path in scripts if not SCRIPT.fullmatch(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize(
-    "line", ["for i in x: i", "a = 1 if b else 2", "a = [b for b in c]", "a = b or c", "def f(): 1"]
+    "body",
+    [
+        *("for i in run.input: c(i)", "c(run) if run else 1", "[c(i) for i in run]", "run and c(run)", "def d(): 1"),
+        *("c(run)\n    c(run)", "a = 1\n    c(run)", "import d\n    c(run)", "a = c(run)", "c", ""),
+        *("c(run.config)", "c(run, 1)", "c(run=run)", "c()", "d(run)", "c(run).e"),
+    ],
 )
-def test_what_decides_is_noticed(line):
-    assert deciding(line) and not deciding("with a as b:\n    from c import d\n    d(b, e=f[g == h])")
+def test_a_script_of_another_shape_is_noticed(body):
+    assert SCRIPT.fullmatch(CONNECTS)
+    assert not SCRIPT.fullmatch(CONNECTS.replace("c(run)\n", f"{body}\n"))
 
 
 @pytest.fixture(scope="module")

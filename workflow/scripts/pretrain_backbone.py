@@ -1,13 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.backbone.pretrain import pretrain_demo
+    from vialign.backbone.pretrain_job import pretrain_backbone
 
-    pretrain_demo(
-        run.config.backbone,
-        run.config.seed,
-        weights=run.output.weights,
-        merges=run.output.merges,
-        log_table=run.output.log_table,
-        provenance=run.provenance,
-    )
+    pretrain_backbone(run)

@@ -1,18 +1,6 @@
 from vialign.stage import stage
 
 with stage(snakemake) as run:
-    from vialign.backbone import load_backbone
-    from vialign.features import read_images
-    from vialign.features.regions import make_regions
-    from vialign.files.artifacts import read_table
-    from vialign.tables.data import IMAGES, OBJECTS
+    from vialign.features.regions_job import write_regions
 
-    make_regions(
-        run.config.data,
-        read_table(run.input.images, IMAGES),
-        read_table(run.input.objects, OBJECTS),
-        read_images(run.input.features),
-        load_backbone(run.config.backbone, run.config.seed),
-        run.output[0],
-        run.provenance,
-    )
+    write_regions(run)

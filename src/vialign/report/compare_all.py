@@ -1,6 +1,5 @@
 """The page of the full comparison: every method under one recipe."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +17,7 @@ from vialign.report.sections import provenance
 from vialign.report.sections.common import MEASURE_NAMES, words
 from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks
 from vialign.report.sections.training import training
+from vialign.stage import Run
 from vialign.tables.evaluation import COMPARISONS, RESULTS
 from vialign.tables.gates import BUDGET
 
@@ -30,11 +30,12 @@ COMPARED = {
 """The run's tables, with those of the full comparison in the place of the main run's."""
 
 
-def build_compare_all(results: Path, config: Config, output: Path, made_by: Mapping[str, str]) -> None:
+def build_compare_all(run: Run) -> None:
     """Write the page of the full comparison. Raises UserError when a table is broken."""
-    methods = {"methods": config.training.compared, "seeds": config.training.compare_seeds}
-    config = config.model_copy(update={"training": config.training.model_copy(update=methods)})
-    evidence = read_evidence(results, config, COMPARED)
+    output, settings = Path(run.output[0]), run.config.training
+    methods = {"methods": settings.compared, "seeds": settings.compare_seeds}
+    config = run.config.model_copy(update={"training": settings.model_copy(update=methods)})
+    evidence = read_evidence(run.results, config, COMPARED)
     sections = [
         overview(evidence, config),
         guided_rate(evidence, config),
@@ -43,8 +44,8 @@ def build_compare_all(results: Path, config: Config, output: Path, made_by: Mapp
         efficiency(evidence, config),
         provenance(evidence, config),
     ]
-    page = render_page(f"{config.title}: every method", "vialign comparison", sections, made_by)
-    write_text(with_links(page, results, output), output)
+    page = render_page(f"{config.title}: every method", "vialign comparison", sections, run.provenance)
+    write_text(with_links(page, run.results, output), output)
 
 
 def overview(evidence: Evidence, config: Config) -> Section:

@@ -1,6 +1,6 @@
 """The page of C at work in training: noisy captions, curriculum in time, and few labelled images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -29,23 +29,25 @@ from vialign.report.numbers import cite, cite_config, cite_interval
 from vialign.report.sections import provenance
 from vialign.report.sections.common import MEASURE_NAMES, words
 from vialign.report.tables import Show, render_table
+from vialign.stage import Run
 from vialign.tables.uses import USES
 
 GOAL = 0.5
 """Share of what the noise costs that a rule should win back."""
 
 
-def build_uses(results: Path, config: Config, output: Path, made_by: Mapping[str, str]) -> None:
+def build_uses(run: Run) -> None:
     """Write the page. Raises UserError when a table is broken."""
-    evidence = read_evidence(results, config)
+    config, output = run.config, Path(run.output[0])
+    evidence = read_evidence(run.results, config)
     sections = [
         noise(evidence, config),
         order(evidence, config),
         labels(evidence, config),
         provenance(evidence, config),
     ]
-    page = render_page(f"{config.title}: C at work in training", "vialign uses of C", sections, made_by)
-    write_text(with_links(page, results, output), output)
+    page = render_page(f"{config.title}: C at work in training", "vialign uses of C", sections, run.provenance)
+    write_text(with_links(page, run.results, output), output)
 
 
 def noise(evidence: Evidence, config: Config) -> Section:

@@ -6,7 +6,6 @@ answer is in doubt.
 """
 
 from vialign.signal.trust.answers import Answers, gallery_answers
-from vialign.signal.trust.stage import trust_of_run
 from vialign.signal.trust.tables import Settings, trust_tables
 
-__all__ = ["Answers", "Settings", "gallery_answers", "trust_of_run", "trust_tables"]
+__all__ = ["Answers", "Settings", "gallery_answers", "trust_tables"]
