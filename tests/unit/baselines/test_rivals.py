@@ -259,14 +259,16 @@ def test_a_cache_of_like_images_mends_a_noisy_image():
 # ------------------------------------------------------------------------------------------- averages
 
 
-def test_an_average_of_lora_scales_the_change_of_every_weight(backbone, data, batch):
+@pytest.mark.parametrize("name", ["lora", "lora-long", "lora-boxes", "lora-grounding", "fsc-clip"])
+def test_an_average_of_lora_scales_the_change_of_every_weight(name, backbone, data, batch):
     """As if the merged weights themselves were averaged with the frozen ones."""
-    method = build("lora", backbone)
+    method = build(name, backbone)
     start = method.state()
+    method.begin(data)
     tuned = trained(method, data, batch, 5, 3e-2).state()
 
     def merged(share):
-        method.load_state(averaged(start, tuned, share))
+        method.load_state(averaged(start, tuned, share, method.statistics()))
         return dict(method.merged().model.named_parameters())
 
     none, half, whole = merged(0.0), merged(0.5), merged(1.0)
@@ -274,6 +276,34 @@ def test_an_average_of_lora_scales_the_change_of_every_weight(backbone, data, ba
     assert changed
     for name in whole:
         torch.testing.assert_close(half[name], (none[name] + whole[name]) / 2, atol=1e-6, rtol=1e-5)
+
+
+def test_what_was_fitted_is_no_part_of_the_average(backbone, data, batch):
+    """Without any of LoRA's change, LoRA with word grounding is word grounding alone, whole and not a share of it."""
+    method, alone = build("lora-grounding", backbone), build("grounding", backbone)
+    start = method.state()
+    for each in (method, alone):
+        each.begin(data)
+    tuned = trained(method, data, batch, 5, 3e-2).state()
+    moved = score_matrix(method, data, 8)
+    for share in (0.0, 0.5):
+        choose_share(method, start, tuned, (share,), lambda: 0.0)
+        assert all(torch.equal(tensor, tuned[key]) for key, tensor in method.statistics().items())
+        assert float((score_matrix(method, data, 8) - moved).abs().max()) > 1e-3
+    choose_share(method, start, tuned, (0.0,), lambda: 0.0)
+    torch.testing.assert_close(score_matrix(method, data, 8), score_matrix(alone, data, 8), **CLOSE)
+
+
+def test_an_average_of_an_adapter_goes_from_the_frozen_scores_to_the_tuned_ones(backbone, data, batch):
+    method = build("adapter", backbone).eval()
+    start, frozen = method.state(), score_matrix(method, data, 8)
+    tuned = trained(method, data, batch, 5, 3e-3).state()
+    whole = score_matrix(method, data, 8)
+    far = []
+    for share in (0.0, 0.5, 1.0):
+        method.load_state(averaged(start, tuned, share))
+        far.append(float((score_matrix(method, data, 8) - frozen).abs().max()))
+    assert far[0] <= CLOSE["atol"] < far[1] < far[2] == float((whole - frozen).abs().max())
 
 
 def test_an_average_of_all_weights_is_the_mean_of_both():

@@ -78,12 +78,14 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
 
 def _told(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """One line a method that is told more than images and captions: what, and what it costs; none without such."""
-    told = [method for method in methods if method in METHODS and METHODS[method].told]
+    kinds = {method: METHODS[trained_as(method)] for method in methods if trained_as(method) in METHODS}
+    told = {method: kind for method, kind in kinds.items() if kind.told}
     if not told:
         return []
     budget = evidence.get("budget")
     lines = [
-        say("<code>{}</code>: {}. {}", method, METHODS[method].told, _cost(budget, method, config)) for method in told
+        say("<code>{}</code>: {}. {}", method, kind.told, _cost(budget, kind.name, config))
+        for method, kind in told.items()
     ]
     blocks = [heading("What methods are told and cost"), bullets(lines)]
     explained = paragraph(
