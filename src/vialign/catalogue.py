@@ -44,7 +44,7 @@ GIVEN = {
     "parser": "a parser of captions",
 }
 """What a method may be given beyond images and captions. Rule-made negatives are the recipe's: every trained method has
-them."""
+them, or none but those of `BY_NEGATIVES`."""
 
 
 _TOWERS = ("pixels", "token ids")
@@ -353,6 +353,8 @@ TOWER_METHODS = tuple(name for name, method in METHODS.items() if "token ids" in
 """Methods that run the backbone's towers in every step; all others read its frozen features."""
 REGION_METHODS = tuple(name for name, method in METHODS.items() if "regions" in method.reads)
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
+BY_NEGATIVES = ("labclip", "negclip", "fsc-clip")
+"""Methods that hard negatives define: they have them where `training.negatives` leaves them out for the others."""
 BOX_METHODS = tuple(name for name, method in METHODS.items() if "boxes" in method.reads)
 """Methods that are told the labelled boxes of training images themselves, not through the dictionary."""
 _CHANGED = "lora adapter bitfit labclip negclip fsc-clip lora-grounding lora-boxes lora-long"

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.conftest import IMAGES, TEXT
+from vialign.catalogue import BY_NEGATIVES
 from vialign.config.experiment import load_config
 from vialign.evaluation.run import score_matrix
 from vialign.methods.averaging import averaged, choose_share
@@ -111,6 +112,21 @@ def test_negclip_gives_the_weights_of_a_plain_loop_around_open_clip(backbone, da
     after = plain()
     torch.testing.assert_close(method.loss(data, batch)["loss"], after, atol=1e-2, rtol=1e-2)
     assert float(after.detach()) < float(before.detach())
+
+
+@pytest.mark.parametrize("name", ["lora", "lora-boxes", *BY_NEGATIVES])
+def test_what_hard_negatives_define_is_trained_with_them_where_the_recipe_has_none(name, backbone, data, batch):
+    """With weight 1 of them, and any other method as if there were no negative in the batch."""
+
+    def loss(negatives, batch):
+        config = load_config({"training": {"lora_rank": 2, "negatives": negatives}})
+        with torch.no_grad():
+            return build_method(name, config, backbone, CALIBRATION, 0).eval().loss(data, batch)["loss"]
+
+    none = replace(batch, negatives=torch.full_like(batch.negatives, -1))
+    expected = loss(1.0, batch if name in BY_NEGATIVES else none)
+    torch.testing.assert_close(loss(0.0, batch), expected, atol=20 * CLOSE["atol"], rtol=0)
+    assert abs(float(loss(1.0, batch) - loss(1.0, none))) > 1e-3, "the negatives of this batch change the loss"
 
 
 def test_negclip_without_negatives_is_the_plain_loss():

@@ -75,10 +75,12 @@ def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
     assert all(bool(METHODS[name].given) == bool(METHODS[name].told) for name in METHODS)
 
 
-def test_without_negatives_in_the_recipe_no_method_has_them():
+def test_without_negatives_in_the_recipe_no_method_has_them_but_those_that_they_define():
     config = fake_config().model_copy(update={"training": TrainingConfig(negatives=0.0)})
-    page = read_page("".join(supervision(Evidence(Path(), {}, (), None, {}), config, ["lora"])))
-    assert "yes" not in page.text()
+    methods = ["lora", "lora-boxes", "vialign", "labclip", "negclip", "fsc-clip", "negclip-wise"]
+    page = read_page("".join(supervision(Evidence(Path(), {}, (), None, {}), config, methods)))
+    rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
+    assert [row[0] for row in rows if row[4] == "yes"] == methods[3:] and len(rows) == len(methods)
 
 
 def test_the_page_says_how_many_images_the_boxes_are_of(evidence):
