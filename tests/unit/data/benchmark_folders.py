@@ -3,10 +3,17 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
+
+from vialign.data.benchmarks import bivlc as bivlc_reader
+from vialign.data.benchmarks import colorswap as colorswap_reader
 
 NAMES = [f"{number}.jpg" for number in range(1, 7)]
 
@@ -171,6 +178,27 @@ def negbench(folder: Path) -> Path:
         for n, name in enumerate(NAMES)
     ]
     return _csv(folder / "COCO_val_mcq_llama3.1_rephrased.csv", rows)
+
+
+PACKED = {
+    bivlc_reader: {"caption": 'a "red" cat, here', "negative_caption": "a blue cat", "type": "swap", "subtype": "att"},
+    colorswap_reader: {"caption_1": "a red cat", "caption_2": "a blue cat", "image_source": "dalle"},
+}
+"""What a row says of a benchmark that its hub packs, by its reader."""
+
+
+def packed(reader: ModuleType, folder: Path, **changes: Any) -> list[Path]:
+    """The benchmark as its hub packs it, in two parts of three rows; `changes` are those of the fourth."""
+    content = BytesIO()
+    Image.new("RGB", (5, 4)).save(content, format="PNG")
+    pictures = {name: {"bytes": content.getvalue(), "path": "x.png"} for name in reader.PACKED.images}
+    rows = [{**PACKED[reader], **pictures} for _ in range(6)]
+    rows[3] |= changes
+    (folder / "data").mkdir(parents=True)
+    parts = [folder / f"data/test-{part:05d}-of-00002-abc.parquet" for part in range(2)]
+    for place, part in enumerate(parts):
+        pq.write_table(pa.Table.from_pylist(rows[3 * place : 3 * place + 3]), part, write_page_checksum=True)
+    return parts
 
 
 SENTENCE = "[/EN#1/people A man] in [/EN#2/clothing a red hat] looks at [/EN#0/notvisual something] ."
