@@ -13,7 +13,7 @@ import pytest
 from unit.data.benchmark_folders import ANNOTATION, FOLDERS, NAMES, PACKED, SENTENCE, entities, packed
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems, check_references, write_dataset
-from vialign.data.benchmarks import flickr30k_entities, vsr, whatsup
+from vialign.data.benchmarks import eqben, flickr30k_entities, negbench, vsr, whatsup
 from vialign.data.benchmarks.packed import find_parquet, unpack
 from vialign.data.registry import source_note
 from vialign.errors import UserError
@@ -51,6 +51,13 @@ def test_the_published_layout_is_read_even_when_strict(name, folder, tmp_path):
     checked, lines = check_references(tables, name, strict=True)
     assert len(checked.choices) == len(tables.choices) and lines == []
     write_dataset(checked, tmp_path / "tables", {"rule": "prepare_data"})
+
+
+def test_every_file_of_a_benchmark_in_parts_is_written_by_a_folder_here(tmp_path):
+    parts = {part for _, _, counts in FOLDERS.values() for part in counts}
+    assert {*whatsup.CONTROLLED, *whatsup.FOUND, *negbench.FILES} <= parts
+    files = {write(tmp_path / name).name for name, (owner, write, _) in FOLDERS.items() if owner == "eqben"}
+    assert files == set(eqben.FILES[:2]), "the third is the second by another name"
 
 
 def test_every_measure_of_its_items_has_a_chance_level(name, folder):
