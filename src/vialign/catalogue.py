@@ -44,7 +44,7 @@ GIVEN = {
     "parser": "a parser of captions",
 }
 """What a method may be given beyond images and captions. Rule-made negatives are the recipe's: every trained method has
-them."""
+them, or none but those of `BY_NEGATIVES`."""
 
 
 _TOWERS = ("pixels", "token ids")
@@ -353,11 +353,14 @@ TOWER_METHODS = tuple(name for name, method in METHODS.items() if "token ids" in
 """Methods that run the backbone's towers in every step; all others read its frozen features."""
 REGION_METHODS = tuple(name for name, method in METHODS.items() if "regions" in method.reads)
 """Methods that read the regions of the images; the pipeline makes them for these alone."""
+BY_NEGATIVES = ("labclip", "negclip", "fsc-clip")
+"""Methods that hard negatives define: they have them where `training.negatives` leaves them out for the others."""
 BOX_METHODS = tuple(name for name, method in METHODS.items() if "boxes" in method.reads)
 """Methods that are told the labelled boxes of training images themselves, not through the dictionary."""
-AVERAGED = {f"{name}-wise": name for name in ("lora", "bitfit", "labclip", "negclip", "fsc-clip")}
-"""Averages of tuned and frozen weights (WiSE-FT), of every baseline that changes the backbone's own weights, each with
-the method whose trained weights it is made of."""
+_CHANGED = "lora adapter bitfit labclip negclip fsc-clip lora-grounding lora-boxes lora-long"
+AVERAGED = {f"{name}-wise": name for name in _CHANGED.split()}
+"""Averages of tuned and frozen weights (WiSE-FT), each with the method whose trained weights it is made of: of every
+baseline that changes weights of the backbone, in their place or by what can be merged into them."""
 COMPARED = (*BASELINES, *LONG, *AVERAGED, FULL, GUIDED)
 """Default methods of the full comparison: all that there are but the subsets."""
 
@@ -371,7 +374,8 @@ def family(method: str) -> str:
     """What shares one learning rate, one search and one supervision: the curriculum's methods, an average with the
     method that it averages, and a long training with the usual one; any other is alone.
     """
-    return FULL if method == FULL or method.startswith(f"{FULL}-") else LONG.get(method, trained_as(method))
+    name = trained_as(method)
+    return FULL if name == FULL or name.startswith(f"{FULL}-") else LONG.get(name, name)
 
 
 def meaning(method: str) -> tuple[str, str]:
@@ -380,6 +384,6 @@ def meaning(method: str) -> tuple[str, str]:
     if known and method in AVERAGED:
         return (
             f"{known.title}, averaged",
-            f"the tuned weights of {known.title} averaged with the frozen ones (WiSE-FT).",
+            f"the tuned weights of {known.name} averaged with the frozen ones (WiSE-FT).",
         )
     return (known.title, known.meaning) if known else (method, "a method of this run.")

@@ -1,12 +1,17 @@
 """The page of `vialign frontier` in a real browser: whole at 360 px, quiet, and readable in the dark."""
 
+import re
+
 import pytest
 
 from headless import open_page
-from unit.evaluation.test_frontier import BASE, ROWS, write
-from vialign.config.experiment import Config
+from unit.evaluation.test_frontier import BASE, MEASURED, ROWS, results, write
+from unit.report.fake_results import fake_config
 from vialign.evaluation.frontier import read_frontier
+from vialign.files.artifacts import write_table
 from vialign.report.frontier import build_frontier
+from vialign.report.sections.frontier import OWN
+from vialign.tables.evaluation import RESULTS
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +20,9 @@ pytestmark = pytest.mark.browser
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frontier")
     page = folder / "frontier.html"
-    build_frontier(read_frontier(write(folder / "p.csv", *ROWS)), BASE, page, {}, None, Config())
+    write_table(results(MEASURED), RESULTS, folder / "run/compare/results.parquet", {})
+    config = fake_config(data={"dataset": "flickr30k", "folder": str(folder)}, evaluation={"splits": ["test"]})
+    build_frontier(read_frontier(write(folder / "p.csv", *ROWS)), BASE, page, {}, folder / "run", config)
     return page.as_uri()
 
 
@@ -33,5 +40,10 @@ def test_the_page_is_whole_on_a_phone_and_asks_for_nothing(browser, address, sch
         return b.left < box.left - 1 || b.right > box.right + 1 || b.top < box.top - 1
           || b.bottom > box.bottom + 1 }).length }"""
     assert page.locator("figure svg").evaluate_all(f"all => all.map({outside})") == [0] * 5
+    # Measured on Flickr30k with both benchmarks, so two drawings have the methods of the run and a label.
+    own = page.locator("figure svg text").filter(has_text=re.compile(f"^{OWN}$"))
+    assert own.count() == 2 and all(label.is_visible() for label in own.all())
+    shown = [text for text in page.locator("figure").all_inner_texts() if OWN in text]
+    assert len(shown) == 2 and all("Flickr30k against" in text for text in shown)
     page.close()
     assert wrong == []

@@ -19,6 +19,7 @@ from PIL import Image
 
 from captioned import tiny_backbone, tiny_model
 from fuzz.formats import IMAGES, PUBLISHED, Format, csv_rows, labelled_rows, lines_of, photographs, write_winoground
+from unit.data.benchmark_folders import PACKED, packed
 from vialign.aligner.aligner import Aligner
 from vialign.aligner.opening import load_folder
 from vialign.analysis.failures.review import KEYS, LABEL, read_sheet, sheet_text
@@ -32,7 +33,8 @@ from vialign.collection.updating import update_index
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config, read_config
 from vialign.data.benchmarks.aro_order import build_order_file, order_choices, read_order_file
-from vialign.data.benchmarks.winoground import find_parquet, unpack_parquet
+from vialign.data.benchmarks.packed import find_parquet, unpack
+from vialign.data.benchmarks.winoground import unpack_parquet
 from vialign.data.regions.reading import index_regions
 from vialign.data.treebanks.penn import read_trees
 from vialign.data.treebanks.universal_dependencies import read_conllu
@@ -436,6 +438,10 @@ def winoground_parquet(folder: Path) -> Path:
     return folder / "test-00000-of-00001-ab.parquet"
 
 
+def read_packed(reader: Any, folder: Path) -> int:
+    return unpack(reader.PACKED, find_parquet(folder, reader.SPLIT), folder / "out")
+
+
 @cache
 def backbone() -> Any:
     from tempfile import TemporaryDirectory
@@ -570,6 +576,10 @@ ARTIFACTS = [
         winoground_parquet,
         lambda folder: unpack_parquet(find_parquet(folder, "winoground"), folder / "out"),
         same(5),
+    ),
+    *(
+        Format(f"{reader.SPLIT} packed", "bytes", partial(packed, reader), partial(read_packed, reader), same(6))
+        for reader in PACKED
     ),
     Format("units", "bytes", units_folder, read_units, same(2)),
     Format("exported folder", "bytes", exported_folder, read_exported, same(4)),

@@ -39,23 +39,37 @@ def test_a_failure_in_one_of_several_processes_is_told_in_the_log_and_named(tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_negatives_are_left_out_of_the_splits_where_they_have_no_weight(tmp_path, monkeypatch, weight):
+@pytest.mark.parametrize(
+    ("method", "weight", "kept"),
+    [
+        ("frozen", 0.0, []),
+        ("frozen", 0.5, ["train", "selection"]),
+        ("negclip", 0.0, ["train"]),
+        ("negclip", 0.5, ["train", "selection"]),
+    ],
+)
+def test_negatives_are_left_out_of_the_splits_where_they_have_no_weight(tmp_path, monkeypatch, method, weight, kept):
+    """What they define is trained with them in any case, and chosen by them no more than the others are."""
     data = planted_world(Vocabulary(8), 6, 0)
     monkeypatch.setattr("vialign.methods.inputs.read_split", lambda *parts, **options: data)
     write_table(IMAGES.empty(), IMAGES, tmp_path / "images.parquet", {})
     job = TrainingJob(
         config=Config.model_validate({"training": {"negatives": weight}}),
-        method="frozen",
+        method=method,
         seed=0,
         until="early",
-        inputs={"images": str(tmp_path / "images.parquet"), **{f"train_{part}": part for part in SPLIT_PARTS}},
+        inputs={
+            "images": str(tmp_path / "images.parquet"),
+            **{f"{split}_{part}": part for split in ("train", "selection") for part in SPLIT_PARTS},
+        },
         outputs={},
         provenance={},
     )
-    found = read_job_split(job, "train", frozenset(), None)
-    assert found.image_pooled is data.image_pooled and data.negatives.shape[1] > 0
-    assert found.negatives.shape == (len(data.texts), 0 if weight == 0 else data.negatives.shape[1])
+    assert data.negatives.shape[1] > 0
+    for split in ("train", "selection"):
+        found = read_job_split(job, split, frozenset(), None)
+        assert found.image_pooled is data.image_pooled
+        assert found.negatives.shape == (len(data.texts), data.negatives.shape[1] if split in kept else 0)
 
 
 def boxed_job(monkeypatch, kept, **visual):

@@ -212,7 +212,8 @@ def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: 
     page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
     comparisons = read_table(run / "results/compare_all/comparisons.parquet", COMPARISONS)
     assert {"frozen", "clip-adapter", "filip"} <= set(comparisons["reference"])
-    for name in ("CLIP-Adapter", "FILIP", "LABCLIP, averaged", "Tip-Adapter", "Search for the learning rate"):
+    shown = ("CLIP-Adapter", "FILIP", "LABCLIP, averaged", "LoRA, averaged", "Crop matching", "Tip-Adapter")
+    for name in (*shown, "Search for the learning rate"):
         assert name in page
     searches = {path.stem: read_table(path, SEARCH) for path in run.glob("results/search/*.parquet")}
     assert set(searches) == {"lora", "clip-adapter", "filip", "labclip", "vialign"}

@@ -16,6 +16,7 @@ from vialign.backbone.registry import BLIP
 from vialign.errors import UserError
 from vialign.files.artifacts import write_tensors, write_text
 from vialign.methods.baselines.frozen import Frozen
+from vialign.methods.baselines.labclip import LinearAlignment
 from vialign.methods.baselines.tuned import TunedBackbone
 from vialign.methods.curriculum.head import LowRankResidual
 from vialign.methods.curriculum.method import CurriculumMethod
@@ -31,6 +32,8 @@ FOLDED = "open_clip"
 """Folder of a folded checkpoint in an exported folder; open_clip loads it as `local-dir:FOLDER`."""
 _CHECKED = 8
 """Random pictures, and as many random texts, on which a fold is checked."""
+_IMAGE_ENDS, _TEXT_ENDS = ("proj", "head.proj", "head.mlp.fc2"), ("text_projection",)
+"""The last linear map of a tower, by what open_clip's kinds of towers call it."""
 _REASONS = {
     "adapter": "its bottlenecks have a nonlinearity between their layers, which no weight of the model can hold",
     "clip-adapter": "its bottleneck behind each tower has a nonlinearity, which no projection can hold",
@@ -48,9 +51,9 @@ _REASONS = {
 def fold(method: Objective, backbone: "Backbone") -> nn.Module:
     """An open_clip model whose cosines are the method's scores; the backbone and the method stay as they are.
 
-    LoRA and BitFit change weights; the plain head of the curriculum is one more matrix behind each projection, since a
-    unit vector's length is taken last. Raises UserError with the reason where a method is not such a change, or where
-    on random pictures and texts some score differs by more than `TOLERANCE`.
+    LoRA and BitFit change weights; LABCLIP and the plain head of the curriculum are one more matrix behind a
+    projection, since a unit vector's length is taken last. Raises UserError with the reason where a method is not such
+    a change, or where on random pictures and texts some score differs by more than `TOLERANCE`.
     """
     if backbone.contract["architecture"] == BLIP:
         raise UserError(f"fold {method.name}: BLIP is no model of open_clip; export it without --fold")
@@ -58,6 +61,9 @@ def fold(method: Objective, backbone: "Backbone") -> nn.Module:
         model = copy.deepcopy(backbone.model)
     elif isinstance(method, TunedBackbone):
         model = _merged(method, backbone)
+    elif isinstance(method, LinearAlignment):
+        model = copy.deepcopy(backbone.model)
+        _multiply(_text_tower(model), _TEXT_ENDS, method.map.T, method)
     elif isinstance(method, CurriculumMethod):
         model = _with_heads(method, backbone)
     else:
@@ -110,16 +116,24 @@ def _with_heads(method: CurriculumMethod, backbone: "Backbone") -> nn.Module:
             "(curriculum.grounding); export it without --fold"
         )
     model = copy.deepcopy(backbone.model)
-    text = model if hasattr(model, "text_projection") else model.get_submodule("text")
-    with torch.no_grad():
-        _multiply(model.get_submodule("visual"), ("proj", "head.proj", "head.mlp.fc2"), method.head.image, method)
-        _multiply(text, ("text_projection",), method.head.text, method)
+    _multiply(model.get_submodule("visual"), _IMAGE_ENDS, _change(method.head.image), method)
+    _multiply(_text_tower(model), _TEXT_ENDS, _change(method.head.text), method)
     return model
 
 
-def _multiply(tower: nn.Module, names: tuple[str, ...], head: LowRankResidual, method: Objective) -> None:
-    """Put I + D U behind the tower's last linear map, which is the first of `names` that it has."""
-    change = torch.eye(len(head.down), device=head.down.device) + head.down @ head.up
+def _text_tower(model: nn.Module) -> nn.Module:
+    """Where the text tower's projection is."""
+    return model if hasattr(model, "text_projection") else model.get_submodule("text")
+
+
+def _change(head: LowRankResidual) -> Tensor:
+    """I + D U."""
+    return torch.eye(len(head.down), device=head.down.device) + head.down @ head.up
+
+
+@torch.no_grad()
+def _multiply(tower: nn.Module, names: tuple[str, ...], change: Tensor, method: Objective) -> None:
+    """Put a matrix behind the tower's last linear map, which is the first of `names` that it has."""
     for name in names:
         owner, _, last = name.rpartition(".")
         try:

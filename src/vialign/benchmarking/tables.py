@@ -14,6 +14,7 @@ from vialign.data.base import DatasetTables
 from vialign.data.registry import source_note
 from vialign.errors import UserError
 from vialign.evaluation.compare import comparison_table, published_tag_rules, results_table
+from vialign.evaluation.conventions import compared_outcomes
 from vialign.evaluation.reproduction import check_reproduction
 from vialign.files.artifacts import Provenance, read_provenance, read_table, write_table
 from vialign.names import BENCHMARKS
@@ -63,11 +64,10 @@ def results_of(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons_of(outcomes: pd.DataFrame, models: Sequence[Model]) -> pd.DataFrame:
-    """COMPARISONS of every model with every one named before it, paired by item."""
+    """COMPARISONS of every model with every one named before it, paired by item; no measure is compared twice."""
     names = [model.name for model in models]
-    return comparison_table(
-        outcomes, [(later, first) for place, first in enumerate(names) for later in names[place + 1 :]]
-    )
+    pairs = [(later, first) for place, first in enumerate(names) for later in names[place + 1 :]]
+    return comparison_table(compared_outcomes(outcomes), pairs)
 
 
 def published_of(

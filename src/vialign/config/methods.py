@@ -113,7 +113,8 @@ class TrainingConfig(Section):
     """Largest norm of the gradient."""
     negatives: NonNegative = 1.0
     """Weight of the hard-negative term, the same for every trained method; 0 leaves negatives out of the choice of
-    weights, rates and combinations too, which then looks at recall alone."""
+    weights, rates and combinations too, which then looks at recall alone. LABCLIP, NegCLIP and FSC-CLIP, which hard
+    negatives define, are trained with them, weight 1, at 0 too."""
     hardest: Fraction = 0.0
     """Share of the hardest pairs of the batch in that term; the rest are rule-made negatives of the captions."""
     processes: Count = 1

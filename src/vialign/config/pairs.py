@@ -1,6 +1,6 @@
 """How many images with a caption a method is shown, and the recipe that follows where two must be shown as many."""
 
-from vialign.catalogue import CURRICULUM, FULL, LONG, METHODS, UNTRAINED, trained_as
+from vialign.catalogue import BY_NEGATIVES, CURRICULUM, FULL, LONG, METHODS, UNTRAINED, trained_as
 from vialign.config.disentangle import PASSES, TEXT_PASSES
 from vialign.config.experiment import Config
 from vialign.config.methods import TrainingConfig
@@ -8,12 +8,16 @@ from vialign.config.methods import TrainingConfig
 
 def recipe_of(method: str, config: Config) -> TrainingConfig:
     """The recipe of a method: the config's, and for one of `LONG` with so many more steps that it is shown no fewer
-    pairs than `vialign` in its fits and its training together.
+    pairs than `vialign` in its fits and its training together. One of `BY_NEGATIVES` has them with weight 1 where the
+    config's recipe has none.
     """
+    training = config.training
+    if method in BY_NEGATIVES and training.negatives == 0:
+        return training.model_copy(update={"negatives": 1.0})
     if method not in LONG:
-        return config.training
-    further = -(-pairs_before(FULL, config) // config.training.batch)
-    return config.training.model_copy(update={"steps": config.training.steps + further})
+        return training
+    further = -(-pairs_before(FULL, config) // training.batch)
+    return training.model_copy(update={"steps": training.steps + further})
 
 
 def pairs_before(method: str, config: Config) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vialign.evaluation.conventions import RETOLD, TagRule, aro_tag_rules, lenient_outcomes, published_outcomes
+from vialign.evaluation.conventions import TagRule, aro_tag_rules, lenient_outcomes, published_outcomes
 from vialign.evaluation.statistics import holm, wilson_interval
 from vialign.evaluation.two_level import Contrast, Estimates, difference_of, linearised, mean_of, two_level
 from vialign.tables.evaluation import COMPARISONS, RESULTS
@@ -156,10 +156,9 @@ def comparison_table(
     """COMPARISONS: each pair of a method and a reference (`reference_pairs` by default), paired by item and seed.
 
     Intervals, p-values and detectable differences are those of `vialign.evaluation.two_level`; `difference_of` there
-    says how methods with different seeds are held against each other. Micro means only, and not of `RETOLD` measures;
-    Holm's correction is over all rows.
+    says how methods with different seeds are held against each other. Micro means only; Holm's correction is over all
+    rows.
     """
-    outcomes = outcomes[~outcomes["measure"].isin(RETOLD)]
     if pairs is None:
         pairs = reference_pairs(list(dict.fromkeys(outcomes["method"])))
     frames = []

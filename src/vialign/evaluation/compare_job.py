@@ -9,6 +9,7 @@ from vialign.evaluation.compare import (
     reference_pairs,
     results_table,
 )
+from vialign.evaluation.conventions import compared_outcomes
 from vialign.files.artifacts import read_table, write_table
 from vialign.stage import Run
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RANKS, RESULTS
@@ -21,7 +22,7 @@ def compare_methods(run: Run) -> None:
     methods, own = list(dict.fromkeys(outcomes["method"])), run.params.own
     results = results_table(outcomes, settings.level, published_tag_rules())
     comparisons = comparison_table(
-        outcomes,
+        compared_outcomes(outcomes),
         family_pairs(methods, [name for name in own if name in methods]) if own else reference_pairs(methods),
         settings.level,
     )

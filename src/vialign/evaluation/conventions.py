@@ -27,6 +27,11 @@ class TagRule:
     """Fewest items of a tag."""
 
 
+def compared_outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The OUTCOMES of benchmarks that enter a family of comparisons: all but those of `RETOLD` measures."""
+    return outcomes[~outcomes["measure"].isin(RETOLD)]
+
+
 def aro_tag_rules(symmetric: Collection[str]) -> dict[str, TagRule]:
     """The rules of ARO's own macro means, by benchmark (`<split>/<name>`).
 

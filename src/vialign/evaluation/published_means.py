@@ -2,8 +2,10 @@
 
 Its results.csv has one number a benchmark and does not say how it is taken. The numbers of all parts stand beside it in
 individual_results.csv: for each of 201 checkpoints the means below give the published one within its rounding (0.005
-points). What has no mean here cannot be had from a run: EqBen without the frames of YouCook2, SVO-Probes without the
-images that are gone, VL-CheckList in parts that its files do not have, and CREPE.
+points). What has no mean here cannot be had from a run: ARO, the mean of VG-Relation, VG-Attribution, COCO-Order and
+Flickr-Order, of which a run has one order task or the other, since its items show images of the run's own test split;
+EqBen without the frames of YouCook2, SVO-Probes without the images that are gone, VL-CheckList in parts that its files
+do not have, and CREPE.
 """
 
 from dataclasses import dataclass

@@ -16,6 +16,7 @@ from vialign.catalogue import (
 )
 from vialign.config.experiment import Config
 from vialign.config.methods import TrainingConfig
+from vialign.config.pairs import recipe_of
 from vialign.errors import UserError
 from vialign.features import BackboneFacts, read_images
 from vialign.methods.curriculum.method import CurriculumMethod
@@ -50,11 +51,14 @@ def open_backbone(name: str, config: Config, images: str | Path) -> "Backbone | 
 def build_method(
     name: str, config: Config, backbone: "Backbone | BackboneFacts", calibration: SignalCalibration, seed: int
 ) -> Objective:
-    """A method at its start; `seed` decides its random initial values. An average is the method that it averages.
+    """A method at its start, by its own recipe; `seed` decides its random initial values. An average is the method that
+    it averages.
 
     Raises UserError when no method has that name, TypeError when it runs the towers and is given facts alone.
     """
-    method = _build(trained_as(name), config, backbone, calibration, seed)
+    trained = trained_as(name)
+    own = config.model_copy(update={"training": recipe_of(trained, config)})
+    method = _build(trained, own, backbone, calibration, seed)
     method.name = name
     method.hardest_share = config.training.hardest
     return method

@@ -248,7 +248,9 @@ def found_rate(job: TrainingJob) -> float:
 def read_job_split(
     job: TrainingJob, split: str, needs: frozenset[str], backbone: "Backbone | BackboneFacts"
 ) -> "SplitData":
-    """A split with all that the method reads of it, without negatives where they have no weight."""
+    """A split with all that the method reads of it. Negatives are left out of training where they have no weight in
+    the method's recipe, and of the choice of weights and rates where they have none in the config's.
+    """
     from vialign.data.folders import image_folders
     from vialign.device import device_of
     from vialign.methods.inputs import read_split
@@ -266,7 +268,8 @@ def read_job_split(
     )
     if boxed and images is not None:
         data = replace(data, boxes=labelled_boxes(job, data.image_ids, images, backbone))
-    return data if job.config.training.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
+    recipe = recipe_of(job.method, job.config) if split == "train" else job.config.training
+    return data if recipe.negatives > 0 else replace(data, negatives=data.negatives[:, :0])
 
 
 def labelled_boxes(

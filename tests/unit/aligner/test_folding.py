@@ -18,7 +18,7 @@ from vialign.signal.calibration import SignalCalibration
 from vialign.toolkit import draw_example
 
 TEXTS = ["a red circle", "two words of a longer text that nobody wrote before", "a blue square above a ring"]
-EXACT = ("frozen", "lora", "bitfit", "negclip", "fsc-clip", "lora-boxes")
+EXACT = ("frozen", "lora", "bitfit", "negclip", "fsc-clip", "lora-boxes", "labclip")
 EXACT += ("vialign-none", "vialign-reweight", "vialign-regularise")
 
 

@@ -10,8 +10,10 @@ from torch import nn
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.conftest import DIMENSION
+from vialign.aligner.folding import fold
 from vialign.catalogue import (
     AVERAGED,
+    BASELINES,
     BOX_METHODS,
     COMPARED,
     CURRICULUM,
@@ -27,6 +29,7 @@ from vialign.digest import module_closure
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
 from vialign.files.artifacts import read_tensors, write_tensors
+from vialign.methods.baselines.tuned import TunedBackbone
 from vialign.methods.build import build_method, learning_rate
 from vialign.methods.sizing import sized_rank
 from vialign.training.loop import require_gradients
@@ -246,12 +249,28 @@ def test_every_method_has_a_name_a_learning_rate_and_code_that_is_watched():
 
 
 def test_an_average_is_the_method_that_it_averages_under_its_own_name(backbone, data):
-    """Of every baseline that changes the backbone's own weights, in the full comparison."""
     assert set(AVERAGED) < set(COMPARED) and not set(AVERAGED) & set(METHODS)
     for name, averaged in AVERAGED.items():
         method = build(name, backbone)
         assert method.name == name and method.state().keys() == build(averaged, backbone).state().keys()
-        assert family(name) == averaged and averaged in TRAINED
+        assert family(name) == family(averaged) and averaged in TRAINED
+
+
+def changed_weights(name, backbone):
+    """Weights of the backbone that a trained method has changed, or that could hold its change."""
+    method = moved(build(name, backbone))
+    try:
+        model = method.merged().model if isinstance(method, TunedBackbone) else fold(method, backbone)
+    except UserError:  # what it trains is not behind a tower, or no matrix
+        return []
+    there = dict(model.named_parameters())
+    return [key for key, own in backbone.model.named_parameters() if not torch.equal(there.get(key, own), own)]
+
+
+def test_every_baseline_that_changes_weights_of_the_backbone_has_an_average_and_no_other(backbone):
+    expected = {name for name in (*BASELINES, *LONG) if changed_weights(name, backbone)}
+    assert set(AVERAGED.values()) == expected
+    assert {"lora", "lora-long", "adapter", "labclip"} < expected and not {"frozen", "prompt"} & expected
 
 
 def test_regions_are_made_for_the_methods_that_read_them(backbone):

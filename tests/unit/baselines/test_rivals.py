@@ -1,6 +1,5 @@
 """The rivals of composition against plain implementations: loops, open_clip's own model, a closed form."""
 
-import copy
 import math
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.conftest import IMAGES, TEXT
+from vialign.catalogue import BY_NEGATIVES
 from vialign.config.experiment import load_config
 from vialign.evaluation.run import score_matrix
 from vialign.methods.averaging import averaged, choose_share
@@ -82,35 +82,19 @@ def test_labclip_finds_what_a_ridge_regression_finds(data, batch):
 # ------------------------------------------------------------------------------------------- NegCLIP
 
 
-def test_negclip_gives_the_weights_of_a_plain_loop_around_open_clip(backbone, data, batch):
-    """The authors' loss, by loops, on open_clip's model: the same losses, and the same scores after the same steps."""
-    model = copy.deepcopy(backbone.model).eval().requires_grad_(True)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith("logit_"))
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
-    rivals = batch.negatives[batch.negatives >= 0]
-    pixels = backbone.normalise(data.pixels[batch.images])
+@pytest.mark.parametrize("name", ["lora", "lora-boxes", *BY_NEGATIVES])
+def test_what_hard_negatives_define_is_trained_with_them_where_the_recipe_has_none(name, backbone, data, batch):
+    """With weight 1 of them, and any other method as if there were no negative in the batch."""
 
-    def plain():
-        images = F.normalize(model.encode_image(pixels), dim=1)
-        texts = F.normalize(model.encode_text(whole(data.token_ids[torch.cat([batch.texts, rivals])])), dim=1)
-        logits = backbone.logit_scale * images @ texts.T
-        count = len(images)
-        rows = [logits[i].logsumexp(0) - logits[i, i] for i in range(count)]
-        columns = [logits[:, i].logsumexp(0) - logits[i, i] for i in range(count)]
-        return sum(rows) / count / 2 + sum(columns) / count / 2
+    def loss(negatives, batch):
+        config = load_config({"training": {"lora_rank": 2, "negatives": negatives}})
+        with torch.no_grad():
+            return build_method(name, config, backbone, CALIBRATION, 0).eval().loss(data, batch)["loss"]
 
-    method = build("negclip", backbone)
-    before = plain()
-    torch.testing.assert_close(method.loss(data, batch)["loss"], before, atol=1e-4, rtol=1e-4)
-    for _ in range(3):
-        optimiser.zero_grad()
-        plain().backward()
-        optimiser.step()
-    trained(method, data, batch, 3, 1e-3)
-    after = plain()
-    torch.testing.assert_close(method.loss(data, batch)["loss"], after, atol=1e-2, rtol=1e-2)
-    assert float(after.detach()) < float(before.detach())
+    none = replace(batch, negatives=torch.full_like(batch.negatives, -1))
+    expected = loss(1.0, batch if name in BY_NEGATIVES else none)
+    torch.testing.assert_close(loss(0.0, batch), expected, atol=20 * CLOSE["atol"], rtol=0)
+    assert abs(float(loss(1.0, batch) - loss(1.0, none))) > 1e-3, "the negatives of this batch change the loss"
 
 
 def test_negclip_without_negatives_is_the_plain_loss():
@@ -259,14 +243,16 @@ def test_a_cache_of_like_images_mends_a_noisy_image():
 # ------------------------------------------------------------------------------------------- averages
 
 
-def test_an_average_of_lora_scales_the_change_of_every_weight(backbone, data, batch):
+@pytest.mark.parametrize("name", ["lora", "lora-long", "lora-boxes", "lora-grounding", "fsc-clip"])
+def test_an_average_of_lora_scales_the_change_of_every_weight(name, backbone, data, batch):
     """As if the merged weights themselves were averaged with the frozen ones."""
-    method = build("lora", backbone)
+    method = build(name, backbone)
     start = method.state()
+    method.begin(data)
     tuned = trained(method, data, batch, 5, 3e-2).state()
 
     def merged(share):
-        method.load_state(averaged(start, tuned, share))
+        method.load_state(averaged(start, tuned, share, method.statistics()))
         return dict(method.merged().model.named_parameters())
 
     none, half, whole = merged(0.0), merged(0.5), merged(1.0)
@@ -274,6 +260,34 @@ def test_an_average_of_lora_scales_the_change_of_every_weight(backbone, data, ba
     assert changed
     for name in whole:
         torch.testing.assert_close(half[name], (none[name] + whole[name]) / 2, atol=1e-6, rtol=1e-5)
+
+
+def test_what_was_fitted_is_no_part_of_the_average(backbone, data, batch):
+    """Without any of LoRA's change, LoRA with word grounding is word grounding alone, whole and not a share of it."""
+    method, alone = build("lora-grounding", backbone), build("grounding", backbone)
+    start = method.state()
+    for each in (method, alone):
+        each.begin(data)
+    tuned = trained(method, data, batch, 5, 3e-2).state()
+    moved = score_matrix(method, data, 8)
+    for share in (0.0, 0.5):
+        choose_share(method, start, tuned, (share,), lambda: 0.0)
+        assert all(torch.equal(tensor, tuned[key]) for key, tensor in method.statistics().items())
+        assert float((score_matrix(method, data, 8) - moved).abs().max()) > 1e-3
+    choose_share(method, start, tuned, (0.0,), lambda: 0.0)
+    torch.testing.assert_close(score_matrix(method, data, 8), score_matrix(alone, data, 8), **CLOSE)
+
+
+def test_an_average_of_an_adapter_goes_from_the_frozen_scores_to_the_tuned_ones(backbone, data, batch):
+    method = build("adapter", backbone).eval()
+    start, frozen = method.state(), score_matrix(method, data, 8)
+    tuned = trained(method, data, batch, 5, 3e-3).state()
+    whole = score_matrix(method, data, 8)
+    far = []
+    for share in (0.0, 0.5, 1.0):
+        method.load_state(averaged(start, tuned, share))
+        far.append(float((score_matrix(method, data, 8) - frozen).abs().max()))
+    assert far[0] <= CLOSE["atol"] < far[1] < far[2] == float((whole - frozen).abs().max())
 
 
 def test_an_average_of_all_weights_is_the_mean_of_both():

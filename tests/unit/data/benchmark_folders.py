@@ -3,10 +3,17 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
+
+from vialign.data.benchmarks import bivlc as bivlc_reader
+from vialign.data.benchmarks import colorswap as colorswap_reader
 
 NAMES = [f"{number}.jpg" for number in range(1, 7)]
 
@@ -90,22 +97,41 @@ def bivlc(folder: Path) -> Path:
     return _csv(folder / "bivlc.csv", rows)
 
 
-def whatsup(folder: Path) -> Path:
-    names = [f"controlled_images/mug_{place}_table.jpeg" for place in ("left_of", "right_of", "on", "under")]
-    names += ["controlled_images/pillow_left_of_chair.jpeg"]
-    photographs(folder, names)
-    places = ["left of", "right of", "on", "under"]
-    rows = []
-    for number, name in enumerate(names):
-        turned = places[number % 4 :] + places[: number % 4]
-        rows.append({"image_path": f"data/{name}", "caption_options": [f"A mug {place} a table" for place in turned]})
-    return _json(folder / "controlled_images_dataset.json", rows)
+STAGED = {
+    "a": ("controlled_images_dataset.json", "controlled_images", ("left of", "right of", "on", "under")),
+    "b": ("controlled_clevr_dataset.json", "controlled_clevr", ("left of", "right of", "in front of", "behind")),
+}
+"""Part of What'sUp to its file, its folder and the places of a pair of things."""
 
 
-def whatsup_found(folder: Path) -> Path:
-    photographs(folder, [f"val2017/{number:012d}.jpg" for number in range(1, 7)])
-    rows = [[n, "A photo of a dog on the left", "A photo of a dog on the right"] for n in range(1, 7)]
-    return _json(folder / "coco_qa_one_obj.json", rows)
+def whatsup(part: str, *more: str) -> Callable[[Path], Path]:
+    """A part of staged photographs, four of a pair of things, and `more` of its folder."""
+    file, place, words = STAGED[part]
+
+    def write(folder: Path) -> Path:
+        names = [f"{place}/mug_{word.replace(' ', '_')}_table.jpeg" for word in words]
+        names += [f"{place}/{name}" for name in more]
+        photographs(folder, names)
+        turned = [[*words[n % 4 :], *words[: n % 4]] for n in range(len(names))]
+        rows = [
+            {"image_path": f"data/{name}", "caption_options": [f"A mug {word} a table" for word in own]}
+            for name, own in zip(names, turned, strict=True)
+        ]
+        return _json(folder / file, rows)
+
+    return write
+
+
+def whatsup_found(file: str, image: str) -> Callable[[Path], Path]:
+    """A part of found photographs: one thing or two, of COCO or Visual Genome."""
+    end = " of a cat" if "two" in file else ""
+
+    def write(folder: Path) -> Path:
+        photographs(folder, [image.format(number) for number in range(1, 7)])
+        said = [f"A photo of a dog {'to' if end else 'on'} the {side}{end}" for side in ("left", "right")]
+        return _json(folder / file, [[n, *said] for n in range(1, 7)])
+
+    return write
 
 
 def colorswap(folder: Path) -> Path:
@@ -128,15 +154,20 @@ def mmvp_vlm(folder: Path) -> Path:
     return _csv(folder / "Questions.csv", rows)
 
 
-def eqben(folder: Path) -> Path:
-    names = [f"eqbenkubric_loc/{n}_{place}.png" for n in range(6) for place in (0, 1)]
-    photographs(folder / "image_subset", names)
-    rows = [
-        {"image0": one, "image1": other, "caption0": "left of the cup", "caption1": ["right of the cup"]}
-        for one, other in zip(names[::2], names[1::2], strict=True)
-    ]
-    frames = {"image0": "eqbenyoucook2/a.npy", "image1": "eqbenyoucook2/b.npy", "caption0": "cut", "caption1": "stir"}
-    return _json(folder / "eqben_subset_10percent_final.json", [*rows, frames])
+def eqben(file: str, place: str) -> Callable[[Path], Path]:
+    """The open tenth or the whole, with its folder of images."""
+
+    def write(folder: Path) -> Path:
+        names = [f"eqbenkubric_loc/{n}_{side}.png" for n in range(6) for side in (0, 1)]
+        photographs(folder / place, names)
+        rows: list[dict[str, Any]] = [
+            {"image0": one, "image1": other, "caption0": "left of the cup", "caption1": ["right of the cup"]}
+            for one, other in zip(names[::2], names[1::2], strict=True)
+        ]
+        frames = {"image0": "eqbenyoucook2/a.npy", "image1": "eqbenyoucook2/b.npy"}
+        return _json(folder / file, [*rows, {**frames, "caption0": "cut", "caption1": "stir"}])
+
+    return write
 
 
 def svo_probes(folder: Path) -> Path:
@@ -159,18 +190,44 @@ def svo_probes(folder: Path) -> Path:
     return _csv(folder / "svo_probes.csv", rows)
 
 
-def negbench(folder: Path) -> Path:
-    photographs(folder / "images")
-    rows = [
-        {
-            "image_path": f"data/coco/images/val2017/{name}",
-            "correct_answer": n % 4,
-            **{f"caption_{place}": f"There is a cat but no dog, {place}." for place in range(4)},
-            "correct_answer_template": "hybrid",
-        }
-        for n, name in enumerate(NAMES)
-    ]
-    return _csv(folder / "COCO_val_mcq_llama3.1_rephrased.csv", rows)
+def negbench(part: str, place: str) -> Callable[[Path], Path]:
+    """One of its files, which names its images by where they lie on the authors' machines."""
+
+    def write(folder: Path) -> Path:
+        photographs(folder / "images")
+        rows = [
+            {
+                "image_path": f"{place}/{name}",
+                "correct_answer": n % 4,
+                **{f"caption_{number}": f"There is a cat but no dog, {number}." for number in range(4)},
+                "correct_answer_template": "hybrid",
+            }
+            for n, name in enumerate(NAMES)
+        ]
+        return _csv(folder / f"{part}_mcq_llama3.1_rephrased.csv", rows)
+
+    return write
+
+
+PACKED = {
+    bivlc_reader: {"caption": 'a "red" cat, here', "negative_caption": "a blue cat", "type": "swap", "subtype": "att"},
+    colorswap_reader: {"caption_1": "a red cat", "caption_2": "a blue cat", "image_source": "dalle"},
+}
+"""What a row says of a benchmark that its hub packs, by its reader."""
+
+
+def packed(reader: ModuleType, folder: Path, **changes: Any) -> list[Path]:
+    """The benchmark as its hub packs it, in two parts of three rows; `changes` are those of the fourth."""
+    content = BytesIO()
+    Image.new("RGB", (5, 4)).save(content, format="PNG")
+    pictures = {name: {"bytes": content.getvalue(), "path": "x.png"} for name in reader.PACKED.images}
+    rows = [{**PACKED[reader], **pictures} for _ in range(6)]
+    rows[3] |= changes
+    (folder / "data").mkdir(parents=True)
+    parts = [folder / f"data/test-{part:05d}-of-00002-abc.parquet" for part in range(2)]
+    for place, part in enumerate(parts):
+        pq.write_table(pa.Table.from_pylist(rows[3 * place : 3 * place + 3]), part, write_page_checksum=True)
+    return parts
 
 
 SENTENCE = "[/EN#1/people A man] in [/EN#2/clothing a red hat] looks at [/EN#0/notvisual something] ."
@@ -200,6 +257,7 @@ def entities(target: str) -> Callable[[Path], Path]:
     return write
 
 
+_COCO = "val2017/{:012d}.jpg"
 FOLDERS: dict[str, tuple[str, Callable[[Path], Path], dict[str, int]]] = {
     "sugarcrepe_pp": ("sugarcrepe_pp", sugarcrepe_pp, {"sugarcrepe_pp_swap_att": 6}),
     "valse": ("valse", valse, {"valse_counting_hard": 5}),
@@ -207,12 +265,19 @@ FOLDERS: dict[str, tuple[str, Callable[[Path], Path], dict[str, int]]] = {
     "vsr whole": ("vsr", vsr_whole, {"vsr_all": 39, "vsr_all_dev": 1}),
     "cola": ("cola", cola, {"cola": 5}),
     "bivlc": ("bivlc", bivlc, {"bivlc": 5}),
-    "whatsup": ("whatsup", whatsup, {"whatsup_a": 5}),
-    "whatsup found": ("whatsup", whatsup_found, {"whatsup_coco_one": 6}),
+    "whatsup": ("whatsup", whatsup("a", "pillow_left_of_chair.jpeg"), {"whatsup_a": 5}),
+    "whatsup b": ("whatsup", whatsup("b"), {"whatsup_b": 4}),
+    "whatsup found": ("whatsup", whatsup_found("coco_qa_one_obj.json", _COCO), {"whatsup_coco_one": 6}),
+    "whatsup coco two": ("whatsup", whatsup_found("coco_qa_two_obj.json", _COCO), {"whatsup_coco_two": 6}),
+    "whatsup vg one": ("whatsup", whatsup_found("vg_qa_one_obj.json", "vg_images/{}.jpg"), {"whatsup_vg_one": 6}),
+    "whatsup vg two": ("whatsup", whatsup_found("vg_qa_two_obj.json", "vg_images/{}.jpg"), {"whatsup_vg_two": 6}),
     "colorswap": ("colorswap", colorswap, {"colorswap": 6}),
     "mmvp_vlm": ("mmvp_vlm", mmvp_vlm, {"mmvp_vlm": 3}),
-    "eqben": ("eqben", eqben, {"eqben": 6}),
+    "eqben": ("eqben", eqben("eqben_subset_10percent_final.json", "image_subset"), {"eqben": 6}),
+    "eqben whole": ("eqben", eqben("private_info_global.json", "image"), {"eqben": 6}),
     "svo_probes": ("svo_probes", svo_probes, {"svo_probes": 5}),
-    "negbench": ("negbench", negbench, {"negbench_coco": 6}),
+    "negbench": ("negbench", negbench("COCO_val", "data/coco/images/val2017"), {"negbench_coco": 6}),
+    "negbench voc": ("negbench", negbench("VOC2007", "data/VOCdevkit/VOC2007/JPEGImages"), {"negbench_voc2007": 6}),
+    "negbench synthetic": ("negbench", negbench("synthetic", "data/synthetic"), {"negbench_synthetic": 6}),
 }
 """What a folder is called to its reader, what writes it, and how many items of each benchmark it holds."""

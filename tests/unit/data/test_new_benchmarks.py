@@ -3,21 +3,17 @@
 import json
 from collections import Counter
 from importlib import import_module
-from io import BytesIO
 from math import isnan
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from unit.data.benchmark_folders import ANNOTATION, FOLDERS, NAMES, SENTENCE, entities
+from unit.data.benchmark_folders import ANNOTATION, FOLDERS, NAMES, PACKED, SENTENCE, entities, packed
 from vialign.config.data import BenchmarkConfig
 from vialign.data.base import Problems, check_references, write_dataset
-from vialign.data.benchmarks import bivlc, colorswap, flickr30k_entities, vsr, whatsup
+from vialign.data.benchmarks import eqben, flickr30k_entities, negbench, vsr, whatsup
 from vialign.data.benchmarks.packed import find_parquet, unpack
 from vialign.data.registry import source_note
 from vialign.errors import UserError
@@ -55,6 +51,13 @@ def test_the_published_layout_is_read_even_when_strict(name, folder, tmp_path):
     checked, lines = check_references(tables, name, strict=True)
     assert len(checked.choices) == len(tables.choices) and lines == []
     write_dataset(checked, tmp_path / "tables", {"rule": "prepare_data"})
+
+
+def test_every_file_of_a_benchmark_in_parts_is_written_by_a_folder_here(tmp_path):
+    parts = {part for _, _, counts in FOLDERS.values() for part in counts}
+    assert {*whatsup.CONTROLLED, *whatsup.FOUND, *negbench.FILES} <= parts
+    files = {write(tmp_path / name).name for name, (owner, write, _) in FOLDERS.items() if owner == "eqben"}
+    assert files == set(eqben.FILES[:2]), "the third is the second by another name"
 
 
 def test_every_measure_of_its_items_has_a_chance_level(name, folder):
@@ -209,39 +212,21 @@ def test_a_statement_stands_behind_the_published_prompt_and_pairs_need_both_rows
     assert len(items) == 2 and "has no second row" in problems.frame()["problem"].item()
 
 
-def packed(folder, module, said, **changes):
-    """The benchmark as its hub packs it, in two parts."""
-    content = BytesIO()
-    Image.new("RGB", (5, 4)).save(content, format="PNG")
-    pictures = {name: {"bytes": content.getvalue(), "path": "x.png"} for name in module.PACKED.images}
-    (folder / "data").mkdir()
-    for part in range(2):
-        rows = [{**said, **pictures} for _ in range(3)]
-        rows[0] |= changes if part == 1 else {}
-        pq.write_table(pa.Table.from_pylist(rows), folder / f"data/test-{part:05d}-of-00002-abc.parquet")
-
-
-SAID = {
-    bivlc: {"caption": 'a "red" cat, here', "negative_caption": "a blue cat", "type": "swap", "subtype": "att"},
-    colorswap: {"caption_1": "a red cat", "caption_2": "a blue cat", "image_source": "dalle"},
-}
-
-
-@pytest.mark.parametrize("module", SAID, ids=lambda module: module.SPLIT)
+@pytest.mark.parametrize("module", PACKED, ids=lambda module: module.SPLIT)
 def test_a_packed_benchmark_is_read_once_it_is_unpacked(tmp_path, module):
-    packed(tmp_path, module, SAID[module])
+    packed(module, tmp_path)
     with pytest.raises(UserError, match=f"run `vialign data unpack {module.SPLIT}"):
         module.read(config(tmp_path), 0)
     assert unpack(module.PACKED, find_parquet(tmp_path, module.SPLIT), tmp_path) == 6
     tables = module.read(config(tmp_path, strict=True), 0)
     assert len(tables.choices) == 6 and len(tables.images) == 12
-    assert list(tables.choices["texts"][5]) == list(SAID[module].values())[:2]
+    assert list(tables.choices["texts"][5]) == list(PACKED[module].values())[:2]
 
 
-@pytest.mark.parametrize("module", SAID, ids=lambda module: module.SPLIT)
+@pytest.mark.parametrize("module", PACKED, ids=lambda module: module.SPLIT)
 def test_a_broken_packed_benchmark_leaves_no_folder_that_looks_whole(tmp_path, module):
     image = module.PACKED.images[0]
-    packed(tmp_path, module, SAID[module], **{image: {"bytes": b"no image", "path": "x.png"}})
+    packed(module, tmp_path, **{image: {"bytes": b"no image", "path": "x.png"}})
     with pytest.raises(UserError, match=rf"test-00001-of-00002-abc\.parquet: row 0: field {image}: is no image"):
         unpack(module.PACKED, find_parquet(tmp_path, module.SPLIT), tmp_path)
     assert not (tmp_path / module.PACKED.file).exists()

@@ -1,11 +1,17 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from vialign.config.experiment import Config
 from vialign.evaluation.compare import comparison_table, results_table
+from vialign.evaluation.compare_job import compare_methods
 from vialign.evaluation.two_level import two_level
-from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.files.artifacts import read_table, write_table
+from vialign.stage import Run
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RANKS, RESULTS
 
 
 def outcomes_of(method, seed, values, *, benchmark="test/aro", tags=None, images=None, ties=None):
@@ -150,6 +156,22 @@ def test_the_spread_of_a_methods_seeds_counts_against_the_frozen_backbone():
     assert table.loc["even", "df"] == 999 and table.loc["uneven", "df"] < 5
     # Over images alone, for these very seeds, both are as sure.
     assert (table["item_low"] > 0.07).all()
+
+
+def test_a_run_compares_no_measure_that_tells_the_items_of_another_again(tmp_path):
+    parts = [
+        outcomes_of(method, 0, [1, 0, 0, won], benchmark="winoground/winoground").assign(measure=measure)
+        for method, won in (("frozen", 0), ("lora", 1))
+        for measure in ("group", "match")
+    ]
+    write_table(pd.concat(parts, ignore_index=True), OUTCOMES, tmp_path / "outcomes.parquet", {})
+    write_table(RANKS.empty(), RANKS, tmp_path / "own_ranks.parquet", {})
+    files = {name: tmp_path / f"{name}.parquet" for name in ("results", "ranks", "comparisons")}
+    given = SimpleNamespace(outcomes=[tmp_path / "outcomes.parquet"], ranks=[tmp_path / "own_ranks.parquet"])
+    params, output = SimpleNamespace(own=[]), SimpleNamespace(**files)
+    compare_methods(Run(given, output, params, None, 1, Config(), {}))
+    assert set(read_table(files["results"], RESULTS)["measure"]) == {"group", "match"}
+    assert read_table(files["comparisons"], COMPARISONS)["measure"].tolist() == ["group"]
 
 
 def test_holm_spans_the_whole_table():

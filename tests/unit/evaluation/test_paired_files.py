@@ -100,6 +100,27 @@ def test_shares_of_an_item_are_compared_without_mcnemar(tmp_path):
     assert np.isnan(found["p_mcnemar"][0]) and np.isnan(found["p_mcnemar_holm"][0]) and found["p_value"][0] < 1e-9
 
 
+@pytest.mark.parametrize("own", [("match",), ("match", "correct"), ("correct", "match")])
+def test_a_column_may_be_called_as_a_measure_of_a_benchmark_is(files, tmp_path, own):
+    """`match` of Winoground is no test of its own; a column of that name is what its owner says it is."""
+    paths = []
+    for name, file in zip("ab", files, strict=True):
+        table = pd.read_csv(file)
+        paths.append(tmp_path / f"named/{name}.csv")
+        paths[0].parent.mkdir(exist_ok=True)
+        table.assign(match=1 - table["correct"]).to_csv(paths[-1], index=False)
+    found = compare_paired(read_paired(paths, Columns(item=("filename", "caption"), correct=own)))[1]
+    expected = compare_paired(read_paired(files, Columns(correct=("correct",))))[1].iloc[0]
+    assert sorted(found["measure"]) == sorted(own)
+    rows = found.set_index("measure")
+    for name, sign in zip(own, (-1 if name == "match" else 1 for name in own), strict=True):
+        assert rows.loc[name, "difference"] == pytest.approx(sign * expected["difference"])
+        assert rows.loc[name, "p_mcnemar"] == expected["p_mcnemar"]
+    words = ["compare", *map(str, paths), *(word for name in own for word in ("--correct", name))]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0 and re.search(r"all +match +[+-]\d+\.\d\d", shown.output), shown.output + shown.stderr
+
+
 def test_items_of_one_image_widen_the_interval(tmp_path):
     """Twelve items of each image that all change together are five independent ones, not sixty."""
     together = np.repeat([1, 1, 1, 0, 1], 12)

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from vialign.evaluation import published_means
 from vialign.evaluation.published_means import MEANS, METRIC
-from vialign.evaluation.published_values import WIDE
+from vialign.evaluation.published_values import WIDE, shipped_values
 from vialign.evaluation.reproduction import check_reproduction
 from vialign.names import BENCHMARKS
 
@@ -21,6 +22,30 @@ VALSE = {
     "counting_adversarial": 55.5, "relations": 70.0, "action_replacement": 75.0, "actant_swap": 45.0,
     "coreference_standard": 52.0, "coreference_hard": 44.0, "foil_it": 92.0,
 }  # fmt: skip
+
+
+NOT_READ = {
+    "aro": "ARO",
+    "eqben": "EqBen",
+    "svo_probes": "SVO-Probes",
+    "vl_checklist": "VL-CheckList",
+    "crepe": "CREPE",
+}
+"""Columns of results.csv on composition that are compared with nothing, and what they are about."""
+
+
+def test_what_is_not_read_of_the_published_file_is_said_with_its_reason(repository):
+    told = [published_means.__doc__, (repository / "docs/compare.md").read_text()]
+    assert all(name in text for name in NOT_READ.values() for text in told) and not set(NOT_READ) & set(WIDE)
+
+
+@pytest.mark.parametrize(("checkpoint", "published"), [("openai", 57.55), ("laion2b_s34b_b79k", 44.92)])
+def test_aro_as_published_is_the_mean_of_two_tasks_and_both_orders(checkpoint, published):
+    """As results.csv has it, of the parts that individual_results.csv has, which the package holds."""
+    values = shipped_values()
+    parts = values[(values["checkpoint"] == checkpoint) & values["benchmark"].str.startswith("aro_")]
+    assert sorted(parts["benchmark"]) == ["aro_coco_order", "aro_flickr_order", "aro_vg_attribution", "aro_vg_relation"]
+    assert parts["percent"].mean() == pytest.approx(published, abs=0.0051)
 
 
 def results(split, parts, items=None):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from vialign.backbone import load_backbone
 from vialign.config.data import BackboneConfig
@@ -20,11 +21,11 @@ COUNTS = {"test images": IMAGES, "test captions": IMAGES * CAPTIONS, "validation
 CONTRACT = {"activation": "gelu", "preprocessing": "size 32, bicubic, resize shortest"}
 
 
-def tower(tmp_path, quick):
-    """The same small tower with one activation or the other."""
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
+def tower(tmp_path, quick, side=32):
+    """The same small tower with one activation or the other, for pictures of one size or another."""
+    vision = {"image_size": side, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
     text = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
-    name = f"causes-{'quick' if quick else 'plain'}"
+    name = f"causes-{'quick' if quick else 'plain'}" + ("" if side == 32 else f"-{side}")
     path = tmp_path / f"{name}.json"
     told = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text, "quick_gelu": quick}
     path.write_text(json.dumps(told))
@@ -150,17 +151,42 @@ def test_a_benchmark_without_its_hard_items_is_missed_for_their_number(published
 # ------------------------------------------------------------------- what the tag says and the backbone does not do
 
 WORDS = ["Red", "blue", "Green", "small", "Large", "dog", "Cat", "man", "Ball", "tree", "Sky", "car"]
-TEXTS = {"lower": {}, "clean": {"tokenizer_kwargs": {"clean": "whitespace"}}, "context": {"context_length": 6}}
+FROM_FILE = {"hf_tokenizer_name": "anybody/words", "vocab_size": 40}
+TEXTS = {
+    "lower": {},
+    "definition": {"tokenizer_kwargs": {"clean": "whitespace"}},
+    "context": {"context_length": 6},
+    "file": FROM_FILE,
+    "clean": {**FROM_FILE, "tokenizer_kwargs": {"clean": "lower"}},
+}
 """What is changed in the definition of the text tower."""
+PUBLISHED_WITH = {"lower": "lower", "definition": "lower", "context": "lower", "file": "file", "clean": "file"}
+"""The tower that is right where another is wrong in one way."""
 
 
 def text_tower(folder, change):
-    """A small tower, the same weights for every change but those of the places beyond a shorter context."""
+    """A small tower, the same weights for every change but those of places and words that a smaller one lacks."""
     vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
     text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2, **TEXTS[change]}
     path = folder / f"causes-{change}.json"
     path.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
-    return load_backbone(BackboneConfig(architecture=path.stem, definition=str(path), checkpoint=None), 0)
+    words = str(word_file(folder)) if "hf_tokenizer_name" in text else None
+    return load_backbone(
+        BackboneConfig(architecture=path.stem, definition=str(path), checkpoint=None, tokenizer=words), 0
+    )
+
+
+def word_file(folder):
+    """A tokenizer of whole words, which tells capitals apart; its end token is the last."""
+    said = ["[PAD]", "[UNK]", *dict.fromkeys([*WORDS, *map(str.lower, WORDS)]), "[SEP]"]
+    places = {word: place for place, word in enumerate(said)}
+    tokenizer = Tokenizer(models.WordLevel(places, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    end = ("[SEP]", places["[SEP]"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A [SEP]", special_tokens=[end])
+    tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
 
 
 @pytest.fixture(scope="module")
@@ -179,35 +205,44 @@ def said(tmp_path_factory):
             embedded = own.encode_text(own.tokenize(texts).ids)
         found[change] = embedded
         contracts[change] = {"activation": "gelu", **{part: own.contract[part] for part in ("definition", "tokenizer")}}
-    centre = found["lower"].mean(dim=0)
-    return {name: (value - centre).unflatten(0, (IMAGES, CAPTIONS)) for name, value in found.items()}, contracts
+    centres = {change: found[right].mean(dim=0) for change, right in PUBLISHED_WITH.items()}
+    return {name: (value - centres[name]).unflatten(0, (IMAGES, CAPTIONS)) for name, value in found.items()}, contracts
+
+
+MEAN, DEVIATION = (0.48, 0.45, 0.4), (0.26, 0.26, 0.27)
 
 
 @pytest.fixture(scope="module")
 def seen(world, tmp_path_factory):
     """Embeddings of larger pictures, made small and normalised as published, or otherwise in one way."""
-    backbone = tower(tmp_path_factory.mktemp("seen"), False)
+    folder = tmp_path_factory.mktemp("seen")
+    backbone, smaller = tower(folder, False), tower(folder, False, side=16)
+    old = backbone.model.state_dict()
+    places = {name: tuple(map(slice, value.shape)) for name, value in smaller.model.state_dict().items()}
+    smaller.model.load_state_dict({name: old[name][place] for name, place in places.items()})
     stream = torch.Generator().manual_seed(1)
     large = torch.randint(0, 256, (IMAGES, 3, 96, 96), generator=stream, dtype=torch.uint8).float()
 
-    def embedded(mode="bicubic", antialias=True, mean=None):
+    def embedded(mode="bicubic", antialias=True, mean=MEAN, deviation=DEVIATION, own=backbone):
         options = {} if mode == "nearest" else {"antialias": antialias}
-        shown = F.interpolate(large, size=(32, 32), mode=mode, **options).round().clamp(0, 255) / 255
-        given = backbone.normalise(shown) if mean is None else (shown - mean) / 0.5
+        size = (own.image_size, own.image_size)
+        shown = F.interpolate(large, size=size, mode=mode, **options).round().clamp(0, 255) / 255
+        mean, deviation = (torch.tensor(three).view(1, 3, 1, 1) for three in (mean, deviation))
         with torch.no_grad():
-            found = backbone.encode_image(given)
+            found = own.encode_image((shown - mean) / deviation)
         return found - found.mean(dim=0)
 
     right = embedded()
     noise = torch.randn(IMAGES, CAPTIONS, 16, generator=stream)
-    # A mean far off one channel: an even shift of all of them hardly turns an embedding of noise.
-    shifted = embedded(mean=torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1))
     return {
         "captions": F.normalize(right, dim=1)[:, None] + 0.35 * noise,
         "right": right,
         "interpolation": embedded("nearest"),
         "antialias": embedded(antialias=False),
-        "mean": shifted,
+        # Far off in single channels: an even change of all of them hardly turns an embedding of noise.
+        "mean": embedded(mean=(0.9, 0.5, 0.1)),
+        "deviation": embedded(deviation=(0.1, 0.26, 0.9)),
+        "size": embedded(own=smaller),
     }
 
 
@@ -224,23 +259,30 @@ def written(tmp_path, table):
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ("clean", "definition: it is not open_clip's own of this name, whose tokenizer may differ too"),
+        ("clean", "tokenizer: texts are cleaned by `lower`, not by `whitespace`; definition: it is not"),
+        ("definition", "definition: it is not open_clip's own of this name, whose tokenizer may differ too"),
         ("context", "context: 6 tokens instead of 12, so long captions are read otherwise; definition: it is not"),
     ],
 )
 def test_captions_that_are_read_otherwise_miss_for_what_reads_them(said, tmp_path, change, cause):
     embedded, contracts = said
-    images = F.normalize(embedded["lower"].mean(dim=1), dim=1)
-    published = written(tmp_path, measured(images, embedded["lower"]))
-    terms = contracts["lower"]
-    assert checked(published, measured(images, embedded["lower"]), terms, terms=terms)["passed"].all()
+    right = PUBLISHED_WITH[change]
+    images = F.normalize(embedded[right].mean(dim=1), dim=1)
+    published = written(tmp_path, measured(images, embedded[right]))
+    terms = contracts[right]
+    assert checked(published, measured(images, embedded[right]), terms, terms=terms)["passed"].all()
     found = checked(published, measured(images, embedded[change]), contracts[change], terms=terms)
     missed = found[~found["passed"].astype(bool)]
     assert len(missed) and all(told.startswith(cause) for told in missed["cause"])
 
 
-FITTED = "size 32, bicubic, resize shortest, mean (0.48, 0.45, 0.4), std (0.26, 0.26, 0.27)"
+FITTED = f"size 32, bicubic, resize shortest, mean {MEAN}, std {DEVIATION}"
 OTHERWISE = {
+    "size": (FITTED.replace("size 32", "size 16"), "image size: 16 pixels instead of 32"),
+    "deviation": (
+        FITTED.replace("(0.26, 0.26, 0.27)", "(0.1, 0.26, 0.9)"),
+        "normalisation: deviation (0.1, 0.26, 0.9) instead of (0.26, 0.26, 0.27)",
+    ),
     "mean": (FITTED.replace("(0.48, 0.45, 0.4)", "(0.9, 0.5, 0.1)"), "normalisation: mean (0.9, 0.5, 0.1) instead of"),
     "interpolation": (FITTED.replace("bicubic", "nearest"), "interpolation: images are resized nearest, not bicubic"),
 }

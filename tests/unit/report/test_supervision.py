@@ -35,9 +35,10 @@ def page_of(evidence, methods):
 
 
 def test_a_method_with_regions_stands_beside_its_supervision_and_its_cost(evidence):
-    page = page_of(evidence, ["frozen", "vinvl", "uniter", "vialign-correct"])
+    page = page_of(evidence, ["frozen", "vinvl", "uniter", "vialign-correct", "lora-boxes-wise"])
     lines = [" ".join(line.text().split()) for line in page.all("li")]
-    assert [line.partition(":")[0] for line in lines] == ["vinvl", "uniter", "vialign-correct"]
+    assert [line.partition(":")[0] for line in lines] == ["vinvl", "uniter", "vialign-correct", "lora-boxes-wise"]
+    assert "boxes with labels of some training images" in lines[3], "an average is told what the method is told"
     assert "boxes with labels of every image, those that it is tested on included" in lines[0]
     assert "31.0 [29.0, 33.0] % more time to score pairs, 7.0 [5.0, 9.0] % more time in a training step" in lines[0]
     assert lines[0].endswith("What finds the regions is not in that.")
@@ -58,13 +59,14 @@ def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
     evidence.frames["search"] = pd.DataFrame({"method": tried})
     config = fake_config().model_copy(update={"training": TrainingConfig(batch=10, steps=7, early_steps=2)})
     fits = {"visual": VisualConfig(steps=3, batch=5), "text": TextConfig(steps=2, batch=4)}
-    methods = ["frozen", "lora-wise", "lora-long", "lora-boxes", "vinvl", "tip-adapter", "vialign"]
+    methods = ["frozen", "lora-wise", "lora-long", "lora-long-wise", "lora-boxes", "vinvl", "tip-adapter", "vialign"]
     page = read_page("".join(supervision(evidence, config.model_copy(update=fits), methods)))
     rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
     assert rows == [
         ["frozen", "no", "no", "no", "no", "0", "0", "0"],
         ["lora-wise", "no", "no", "no", "yes", "0", "70", "60"],
         ["lora-long", "no", "no", "no", "yes", "0", "100", "60"],
+        ["lora-long-wise", "no", "no", "no", "yes", "0", "100", "60"],
         ["lora-boxes", "yes", "no", "no", "yes", "0", "70", "0"],
         ["vinvl", "no", "yes", "no", "yes", "0", "70", "40"],
         ["tip-adapter", "no", "no", "no", "no", "0", "1,000", "0"],
@@ -73,10 +75,12 @@ def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
     assert all(bool(METHODS[name].given) == bool(METHODS[name].told) for name in METHODS)
 
 
-def test_without_negatives_in_the_recipe_no_method_has_them():
+def test_without_negatives_in_the_recipe_no_method_has_them_but_those_that_they_define():
     config = fake_config().model_copy(update={"training": TrainingConfig(negatives=0.0)})
-    page = read_page("".join(supervision(Evidence(Path(), {}, (), None, {}), config, ["lora"])))
-    assert "yes" not in page.text()
+    methods = ["lora", "lora-boxes", "vialign", "labclip", "negclip", "fsc-clip", "negclip-wise"]
+    page = read_page("".join(supervision(Evidence(Path(), {}, (), None, {}), config, methods)))
+    rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
+    assert [row[0] for row in rows if row[4] == "yes"] == methods[3:] and len(rows) == len(methods)
 
 
 def test_the_page_says_how_many_images_the_boxes_are_of(evidence):

@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from vialign.catalogue import GIVEN, METHODS, REGION_METHODS, UNTRAINED, family, trained_as
 from vialign.config.experiment import Config
-from vialign.config.pairs import pairs_before, pairs_in_training
+from vialign.config.pairs import pairs_before, pairs_in_training, recipe_of
 from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_config, cite_interval
@@ -28,7 +28,6 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
     if not listed:
         return []
     training = config.training
-    made = training.negatives > 0 and training.hardest < 1
     search = evidence.get("search")
     candidates = {} if search is None else search["method"].value_counts().to_dict()
     rows = []
@@ -37,12 +36,12 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         marks = {name: "yes" if name in given else "no" for name in GIVEN}
         learns = trained_as(method) not in UNTRAINED
         searched = candidates.get(family(method), 0) if learns else 0
-        negatives = "yes" if learns and made else "no"
+        made = recipe_of(trained_as(method), config).negatives > 0 and training.hardest < 1
         rows.append(
             {
                 "method": method,
                 **marks,
-                "negatives": negatives,
+                "negatives": "yes" if learns and made else "no",
                 "before": pairs_before(method, config),
                 "pairs": pairs_in_training(method, config),
                 "searched": searched * training.early_steps * training.batch,
@@ -78,12 +77,14 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
 
 def _told(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
     """One line a method that is told more than images and captions: what, and what it costs; none without such."""
-    told = [method for method in methods if method in METHODS and METHODS[method].told]
+    kinds = {method: METHODS[trained_as(method)] for method in methods if trained_as(method) in METHODS}
+    told = {method: kind for method, kind in kinds.items() if kind.told}
     if not told:
         return []
     budget = evidence.get("budget")
     lines = [
-        say("<code>{}</code>: {}. {}", method, METHODS[method].told, _cost(budget, method, config)) for method in told
+        say("<code>{}</code>: {}. {}", method, kind.told, _cost(budget, kind.name, config))
+        for method, kind in told.items()
     ]
     blocks = [heading("What methods are told and cost"), bullets(lines)]
     explained = paragraph(
