@@ -384,14 +384,8 @@ MARKS = ("<!-- made by `vialign results list`; `make schema` writes it anew -->"
 def records() -> list[dict[str, str | None]]:
     """Every file as an object of JSON, with what `listing` says of it."""
     return [
-        {
-            "name": result.name,
-            "file": result.path,
-            "table": result.table.name,
-            "rule": result.rule or None,
-            "caption": result.caption,
-        }
-        for result in RESULTS_OF_A_RUN
+        {"name": one.name, "file": one.path, "table": one.table.name, "rule": one.rule or None, "caption": one.caption}
+        for one in RESULTS_OF_A_RUN
     ]
 
 
