@@ -6,8 +6,8 @@ written only when the section changes. So a change is seen by the digest and by 
 
 Where something is computed must not change what is computed, so the device is no part of a section: any rule may read
 it, and a change of it runs nothing again. Which methods and seeds a run has decides which jobs there are, not what one
-of them computes, so these are no part of theirs either: one more method in a comparison trains that method alone. A rule
-that reads them declares each by its own name.
+of them computes, so these are no part of theirs either: one more method in a comparison trains that method alone. A
+rule that reads them declares each by its own name.
 """
 
 import hashlib
