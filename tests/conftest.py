@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import vialign.backbone  # noqa: F401  so that a file that imports open_clip first can be run alone (torchvision_shim)
 from checking import begin_checks
 from documentation import build as build_site
 from warm_python import warm_python
