@@ -14,7 +14,7 @@ from vialign.backbone.byte_pairs import DEMO_MERGES
 from vialign.backbone.checkpoint import SUFFIXES
 from vialign.backbone.loading import weights_file
 from vialign.backbone.registry import ASSETS, BLIP, DEMO
-from vialign.backbone.tokenizer_file import BESIDE, FILE
+from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.config.data import BackboneConfig
 from vialign.data.base import safe_join
 from vialign.errors import UserError
@@ -71,15 +71,11 @@ def _called(config: BackboneConfig) -> str | None:
 
 def _write_tokenizer(backbone: "Backbone", folder: Path) -> str | None:
     """Copy the tokenizer's own file, where it has one; open_clip's byte pairs come with open_clip."""
-    source = getattr(getattr(backbone, "tokenizer", None), "_path", None)
-    if source is None:
+    tokenizer = getattr(backbone, "tokenizer", None)
+    if not isinstance(tokenizer, FileTokenizer):
         return None
     (folder / TOKENIZER).mkdir()
-    for name in (FILE, BESIDE):
-        if (Path(source).parent / name).is_file():
-            shutil.copyfile(Path(source).parent / name, folder / TOKENIZER / name)
-    if Path(source).name != FILE:
-        shutil.copyfile(source, folder / TOKENIZER / FILE)
+    tokenizer.copy_to(folder / TOKENIZER)
     return TOKENIZER
 
 
