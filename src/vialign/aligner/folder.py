@@ -13,6 +13,7 @@ from vialign.backbone.adopting import adopt_model, tensors_digest
 from vialign.backbone.byte_pairs import DEMO_MERGES
 from vialign.backbone.checkpoint import SUFFIXES
 from vialign.backbone.loading import weights_file
+from vialign.backbone.openclip import lacks_decoder
 from vialign.backbone.registry import ASSETS, BLIP, DEMO
 from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.config.data import BackboneConfig
@@ -85,7 +86,7 @@ def _write_weights(backbone: "Backbone", config: BackboneConfig, folder: Path) -
         name = f"{BACKBONE}{file.suffix}"
         shutil.copyfile(file, folder / name)
         return name
-    if any(isinstance(part, nn.Identity) for name, part in backbone.model.named_children() if name == "text_decoder"):
+    if lacks_decoder(backbone.model):
         raise UserError(
             f"{config.architecture}: its decoder of captions is not kept in memory, so the weights cannot be written; "
             "leave the weights out and keep their file"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vialign.aligner.sides import image_data, side_of, text_data
 from vialign.backbone import OpenClipBackbone
 from vialign.backbone.byte_pairs import BytePairTokenizer
+from vialign.backbone.openclip import lacks_decoder
 from vialign.backbone.registry import BLIP
 from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.errors import UserError
@@ -72,9 +73,17 @@ def fold(method: Objective, backbone: "Backbone") -> nn.Module:
 
 
 def write_folded(model: nn.Module, backbone: "Backbone", settings: Mapping[str, Any], folder: Path) -> None:
-    """Write a folded model as open_clip's own kind of folder: its config, weights and tokenizer, and how to open it."""
+    """Write a folded model as open_clip's own kind of folder: its config, weights and tokenizer, and how to open it.
+
+    Raises UserError for a CoCa, of which open_clip would miss the decoder of captions.
+    """
     import open_clip
 
+    if lacks_decoder(model):
+        raise UserError(
+            f"fold: {backbone.contract['architecture']}: its decoder of captions is not kept in memory, and open_clip "
+            "loads no checkpoint without it; export it without --fold"
+        )
     assert isinstance(backbone, OpenClipBackbone)
     folder.mkdir(parents=True)
     text = {**settings["text_cfg"], **_write_tokenizer(backbone, settings["text_cfg"], folder)}

@@ -98,6 +98,15 @@ def test_a_tokenizer_of_its_own_file_comes_along(place, tmp_path):
     assert MERGES not in (tmp_path / FOLDED / "README.md").read_text()
 
 
+def test_a_checkpoint_that_open_clip_cannot_load_is_not_written(place, tmp_path):
+    """CoCa's decoder of captions is dropped when a backbone is loaded."""
+    model = copy.deepcopy(place[1].model)
+    model.add_module("text_decoder", torch.nn.Identity())
+    with pytest.raises(UserError, match="decoder of captions is not kept in memory, and open_clip loads no checkpoint"):
+        write_folded(model, place[1], model_definition("toolkit-tiny"), tmp_path / FOLDED)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", [name for name in (*BASELINES, *SUBSETS) if name not in EXACT])
 def test_every_other_method_is_refused_with_its_reason(place, name):
     if name == "vialign-reweight-regularise":
