@@ -141,7 +141,7 @@ def _weights(folder: Path, about: About, given: str | Path | None) -> str:
         digest = about.contract.get("checkpoint", "")[:12]
         raise UserError(
             f"{folder}: refers to the backbone's weights {named} (sha256 {digest}...), which are not in it; give their "
-            "file (backbone=FILE in Python, --backbone FILE on the command line), or export --with-backbone"
+            "file (backbone=FILE in Python, --pretrained FILE on the command line), or export --with-backbone"
         )
     return named
 
