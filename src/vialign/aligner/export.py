@@ -189,7 +189,7 @@ def _measured(results: Path, method: str) -> list[Measured]:
 
 def _costs(results: Path, method: str) -> list[Cost]:
     table = _first(results, ("budget/ledger.parquet", "compare_all/ledger.parquet"), BUDGET, method)
-    rows = table[(table["method"] == method) & table["measure"].isin(_COSTS) & table["value"].notna()]
+    rows = table[(table["method"] == method) & table["measure"].isin(_COSTS)]
     return [
         Cost(
             name=row["measure"],
