@@ -1,8 +1,9 @@
-"""What an export says of a method: trust in first answers, measured numbers, costs and verdicts."""
+"""What an export says of a method, and of which weights: trust in first answers, measured numbers, costs, verdicts."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -12,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 import vialign
 from explained import finished_run
 from measured import GALLERY, measured_run, pictures, selection
-from vialign.aligner.about import Cost, Measured, read_about
+from vialign.aligner.about import About, Cost, Measured, read_about
 from vialign.aligner.export import aligner_of_run, write_export
 from vialign.aligner.ranking import PREDICTORS, fit_trust
 from vialign.random import derive_seed
@@ -157,3 +158,38 @@ def test_a_method_of_the_full_comparison_alone_has_its_numbers_from_there():
     numbers = {"value": 0.33, "low": 0.28, "high": 0.38, "frozen": 0.29, "count": 200, "seeds": 1}
     assert about.measured == [Measured(name="test/text_to_image, r1", **numbers)]
     assert about.costs == [] and about.trust is not None
+
+
+def train_on(aligner, paths):
+    captions = [f"a red circle number {place}" for place in range(len(paths))]
+    optimiser = torch.optim.Adam(aligner.method.trainable().values(), 0.01)
+    aligner.loss(paths, captions)["loss"].backward()
+    optimiser.step()
+
+
+def test_numbers_of_other_weights_are_left_out_after_further_training(exported, tmp_path):
+    paths = sorted(pictures().glob("*.png"))[:5]
+    aligner = vialign.load(exported)
+    before = read_about(exported)
+    aligner.score(paths, ["a red circle"])
+    aligner.save_pretrained(tmp_path / "same")
+    assert read_about(tmp_path / "same") == before and before.measured and before.costs and before.trust
+    train_on(aligner, paths)
+    aligner.save_pretrained(tmp_path / "further")
+    loaded = vialign.load(tmp_path / "further")
+    for folder in ("further", "again"):
+        about = read_about(tmp_path / folder)
+        assert (about.measured, about.costs, about.trust, about.changed) == ([], [], None, True)
+        assert (about.gates, about.seed, about.method) == (before.gates, before.seed, before.method)
+        card = (tmp_path / folder / "README.md").read_text()
+        assert "numbers, costs and trust do not belong to these weights" in card
+        assert "41.0" not in card and "AUROC" not in card and "saved from memory" not in card
+        if folder == "further":
+            assert loaded.rank(paths, "a red circle").trust.right is None
+            loaded.save_pretrained(tmp_path / "again")
+
+
+def test_a_method_without_numbers_that_is_trained_on_loses_none():
+    plain = About(method="bitfit", backbone={"architecture": "x"}, contract={"architecture": "x"}, tensors="0")
+    assert plain.without_numbers() == plain
+    assert plain.model_copy(update={"name": "run"}).without_numbers().changed
