@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vialign.config.experiment import Config, digest
-from vialign.config.sections import Reads, UndeclaredSection, behind_wall
+from vialign.config.sections import Reads, UndeclaredSection, guarded
 from vialign.errors import UserError
 from vialign.stage import Run, machine, stage
 from vialign.training.job import TrainingJob
@@ -105,9 +105,9 @@ def test_a_section_that_the_rule_does_not_declare_is_an_error_and_what_is_read_i
         assert f'add "{name}" to section(...)' in said
 
 
-def test_the_processes_of_a_training_stand_before_the_same_wall():
-    walled = behind_wall(Config(seed=3), Reads("train_early", ["seed", "evaluation.splits"]))
-    job = TrainingJob(config=walled, method="lora", seed=0, until="early", inputs={}, outputs={}, provenance={})
+def test_the_processes_of_a_training_stand_under_the_same_guard():
+    view = guarded(Config(seed=3), Reads("train_early", ["seed", "evaluation.splits"]))
+    job = TrainingJob(config=view, method="lora", seed=0, until="early", inputs={}, outputs={}, provenance={})
     other = TrainingJob.model_validate_json(job.model_dump_json()).config
     assert (other.seed, other.evaluation.splits) == (3, Config().evaluation.splits)
     for read in (lambda: other.budget, lambda: other.evaluation.level):
