@@ -92,7 +92,7 @@ def test_the_configuration_page_is_the_generated_one_and_explains_every_key(repo
     page = (repository / "docs/configuration.md").read_text(encoding="utf-8")
     assert page == reference_page(), "run `make schema`"
     rows = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in page.splitlines() if line.startswith("| `")]
-    assert [row[0] for row in rows if len(row) != 4] == [], "a key without a docstring under it in config.py"
+    assert [row[0] for row in rows if len(row) != 4] == [], "a key without a docstring under it in vialign.config"
     keys = {row[0].strip("`"): row[1:] for row in rows}
     assert len(keys) == len(rows)
     assert keys["signal.bootstrap"][:2] == ["integer ≥ 1", "`2000`"]
