@@ -1,4 +1,4 @@
-"""What the docstrings of the toolkit find in their folder: `pytest --doctest-modules src/vialign/signal/toolkit`."""
+"""What the docstrings of the toolkit find in their folder: `pytest --doctest-modules src/vialign/toolkit`."""
 
 from collections.abc import Iterator
 from pathlib import Path

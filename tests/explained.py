@@ -17,6 +17,7 @@ from vialign.files.artifacts import write_table
 from vialign.language.pipeline import save_pipeline
 from vialign.methods.build import build_method
 from vialign.methods.checkpoint import Checkpoint, save_checkpoint
+from vialign.methods.objective import Objective
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables.language import QUALITY
 from vialign.tables.signal import SIGNAL_CALIBRATION
@@ -57,11 +58,13 @@ def finished_run():
     calibration = SignalCalibration.from_table(signal.calibration)
     for name, seeds in (("frozen", SEEDS[:1]), ("vialign", SEEDS)):
         for seed in seeds:
-            method = build_method(name, config, backbone, calibration, seed)
-            random = torch.Generator().manual_seed(seed)
-            state = {
-                key: value + 0.2 * torch.randn(value.shape, generator=random) for key, value in method.state().items()
-            }
-            checkpoint = Checkpoint(1, state, state, 0.5, 1, {})
-            save_checkpoint(checkpoint, results / f"train/{name}/{seed}/final.safetensors", {})
+            train_at_random(build_method(name, config, backbone, calibration, seed), seed, results)
     return open_run(config), signal, FOLDER / "shapes/images/00000.png"
+
+
+def train_at_random(method: Objective, seed: int, results: Path) -> None:
+    """The last checkpoint of a training whose weights were moved at random."""
+    random = torch.Generator().manual_seed(seed)
+    state = {key: value + 0.2 * torch.randn(value.shape, generator=random) for key, value in method.state().items()}
+    checkpoint = Checkpoint(1, state, state, 0.5, 1, {})
+    save_checkpoint(checkpoint, results / f"train/{method.name}/{seed}/final.safetensors", {})

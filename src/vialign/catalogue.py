@@ -200,7 +200,7 @@ BASELINES = {
             "fsc-clip",
             "vialign.methods.baselines.fsc_clip",
             "FSC-CLIP",
-            "LoRA with local hard negatives and a calibrated loss (Oh et al.).",
+            "LoRA with local hard negatives and a focal loss with smoothed labels (Oh et al.).",
             "as LoRA; negatives are told apart by tokens and patches too, with a focal, smoothed loss",
             "Oh et al. 2024, arXiv:2410.05210",
             1e-3,

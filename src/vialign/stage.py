@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vialign.config.experiment import Config, digest, load_config
-from vialign.config.sections import Reads, behind_wall
+from vialign.config.sections import Reads, guarded
 from vialign.errors import UserError, unforeseen
 from vialign.files.artifacts import Provenance
 from vialign.files.locks import ending_cleanly, join_run
@@ -122,7 +122,7 @@ def _open(snakemake: Any, reads: Reads) -> Run:
         params=snakemake.params,
         wildcards=snakemake.wildcards,
         threads=snakemake.threads,
-        config=behind_wall(config, reads),
+        config=guarded(config, reads),
         provenance=provenance,
     )
 

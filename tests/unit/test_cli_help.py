@@ -1,5 +1,6 @@
 """Every command tells what it does, with an example that its own parser accepts."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -12,6 +13,17 @@ import vialign
 from vialign.cli.app import app
 
 EXAMPLE = re.compile(r"Example: `(vialign [^`]+)`")
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
+OTHERS = {
+    "snakemake": {"--cores", "--configfile", "--workflow-profile"},
+    "torchrun": {"--nproc-per-node", "--standalone", "--nnodes", "--master-addr", "--master-port"},
+    "srun": {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--kill-on-bad-exit"},
+    "pytest": {"--doctest-modules"},
+    "the code of FSC-CLIP's authors": {"--sim-sparsify"},
+    "colours of a page": {"--ink", "--muted", "--grid", "--series"},
+}
+"""Options of other programs that the sources name, and what else looks like one."""
 
 
 def commands(command, path=()):
@@ -51,6 +63,35 @@ def test_the_help_says_what_it_does_and_ends_in_an_example_that_parses(words, re
 def test_every_argument_and_option_is_explained(words):
     unexplained = [parameter.name for parameter in COMMANDS[words].params if not getattr(parameter, "help", None)]
     assert unexplained == []
+
+
+def options_of(command):
+    """Every option of a command and of the commands below it."""
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*(options_of(inner) for inner in getattr(command, "commands", {}).values()))
+
+
+def options_told(source):
+    """Every option that a text in some source names."""
+    texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return {option for text in texts if isinstance(text, str) for option in OPTION.findall(text)}
+
+
+def test_every_option_that_a_message_names_is_one_of_some_command(repository):
+    known = options_of(get_command(app)) | {"--help"}
+    others = set().union(*OTHERS.values())
+    told = {}
+    for path in sorted((repository / "src").rglob("*.py")):
+        for option in options_told(path.read_text(encoding="utf-8")):
+            told.setdefault(option, path.relative_to(repository).as_posix())
+    assert {"--out", "--pretrained", "--with-backbone"} <= set(told) & known
+    assert {option: place for option, place in told.items() if option not in known | others} == {}
+    assert others <= set(told) and not others & known, "an option that nothing names any more, or that vialign has"
+
+
+def test_an_option_is_found_where_a_text_names_it():
+    source = 'raise E(f"{x}: give --no-such FILE, or " "--other-one")  # --remark\nstyle("a--b")'
+    assert options_told(source) == {"--no-such", "--other-one"}
 
 
 def test_the_first_page_names_every_tool_and_how_to_complete_it():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vialign.config.experiment import Config, load_config
-from vialign.config.sections import WHERE, Reads, UndeclaredSection, behind_wall, section_digests
+from vialign.config.sections import WHERE, Reads, UndeclaredSection, guarded, section_digests
 from vialign.device import CPU, OnDevice, autocast, device_of, to_device, within_memory
 from vialign.errors import UserError
 
@@ -65,11 +65,11 @@ def test_a_device_that_is_not_there_is_one_line(device, there, rank, message, gp
 def test_every_rule_may_read_where_and_none_runs_again_for_it():
     for names in ((), ("signal",), ("backbone.precision",), ("backbone",), tuple(Config.model_fields)):
         reads = Reads("encode_split", names)
-        assert behind_wall(on("cpu"), reads).backbone.device == "cpu", names
+        assert guarded(on("cpu"), reads).backbone.device == "cpu", names
         assert WHERE not in reads.seen
-    walled = behind_wall(on("cpu"), Reads("encode_split", ()))
+    view = guarded(on("cpu"), Reads("encode_split", ()))
     with pytest.raises(UndeclaredSection, match="read `backbone.precision` of the configuration"):
-        _ = walled.backbone.precision
+        _ = view.backbone.precision
     before = section_digests(on("cpu").model_dump(mode="json"), "backbone")
     assert section_digests(on("cuda").model_dump(mode="json"), "backbone") == before
     other = load_config({"backbone": {"precision": "bfloat16"}}).model_dump(mode="json")

@@ -92,7 +92,7 @@ def test_the_configuration_page_is_the_generated_one_and_explains_every_key(repo
     page = (repository / "docs/configuration.md").read_text(encoding="utf-8")
     assert page == reference_page(), "run `make schema`"
     rows = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in page.splitlines() if line.startswith("| `")]
-    assert [row[0] for row in rows if len(row) != 4] == [], "a key without a docstring under it in config.py"
+    assert [row[0] for row in rows if len(row) != 4] == [], "a key without a docstring under it in vialign.config"
     keys = {row[0].strip("`"): row[1:] for row in rows}
     assert len(keys) == len(rows)
     assert keys["signal.bootstrap"][:2] == ["integer ≥ 1", "`2000`"]
@@ -238,16 +238,16 @@ def test_the_map_is_drawn_from_the_rules_as_they_are(repository, tmp_path):
     assert rules - shown <= stages | {"all", "search"}, "only targets without a file are left out"
 
 
-CITED = re.compile(r"docs/method\.md#([\w-]+)")
+CITED = re.compile(r"docs/method\.md(?:#([\w-]+))?")
 TREES = ("src", "tests", "workflow", "docs", "configs")
 
 
 def cited_sections(repository):
-    """Sections of docs/method.md that anything in the tree names, with the file that does."""
+    """Sections of docs/method.md that anything in the tree names, with the file that does; empty for the whole page."""
     kinds = {".py", ".smk", ".md", ".yaml", ".rst", ".json"}
     files = [path for tree in TREES for path in (repository / tree).rglob("*") if path.suffix in kinds]
     found = {}
-    for path in files:
+    for path in (path for path in files if path.name != "test_docs.py"):
         for anchor in CITED.findall(path.read_text(encoding="utf-8")):
             found.setdefault(anchor, path.relative_to(repository).as_posix())
     return found
@@ -258,6 +258,11 @@ def test_every_section_of_the_method_that_is_cited_is_there(repository, site):
     assert len(cited) > 6 and "src/vialign/signal/score.py" in cited.values()
     there = read_page(site / "method.html").anchors
     assert {anchor: file for anchor, file in cited.items() if anchor not in there} == {}
+
+
+def test_every_citation_of_the_method_names_a_section(repository):
+    assert cited_sections(repository).get("") is None, "a citation of the whole page, which shows nobody the place"
+    assert CITED.findall("docs/method.md#24-sizes, (docs/method.md) and docs/method.md.") == ["24-sizes", "", ""]
 
 
 def test_nothing_cites_a_document_that_is_not_in_the_repository(repository):

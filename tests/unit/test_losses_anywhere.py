@@ -23,7 +23,7 @@ from vialign.disentangle.types import TokenStructure
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.methods.baselines.crops import mean_best_match
 from vialign.methods.baselines.filip import late_interaction, reduce_matches
-from vialign.methods.baselines.fsc_clip import calibrated_loss, local_score
+from vialign.methods.baselines.fsc_clip import focal_smoothed_loss, local_score
 from vialign.methods.baselines.negclip import negclip_loss
 from vialign.methods.baselines.tip_adapter import cached
 from vialign.methods.baselines.uniter import added
@@ -97,7 +97,7 @@ def cases():
         "negatives": Case(negative_losses, (logits[0], logits[1]), 10),
         "hardest": Case(hardest_losses, (logits,), 10),
         "negclip": Case(negclip_loss, (logits, logits[:, :2]), 10),
-        "calibrated": Case(calibrated_loss, (logits[:, :2], 2.0, 0.02), 10),
+        "focal, smoothed": Case(focal_smoothed_loss, (logits[:, :2], 2.0, 0.02), 10),
         "local score": Case(local_score, (patches, tokens, present, 10.0), 20, 3 * DIM),
         "late interaction": Case(late_interaction, (patches, tokens, present)),
         "reduced matches": Case(reduce_matches, (patches @ tokens.transpose(1, 2), present)),

@@ -1,4 +1,4 @@
-"""The rehearsal: its layouts are what the readers of the paper's experiments read, and its projection is a line."""
+"""The rehearsal: its layouts are what the readers of the full-size experiments read, and its projection is a line."""
 
 import sys
 

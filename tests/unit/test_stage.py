@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vialign.config.experiment import Config, digest, load_config
-from vialign.config.sections import EVERYTHING, WHO, Reads, UndeclaredSection, behind_wall, section_digests
+from vialign.config.sections import EVERYTHING, WHO, Reads, UndeclaredSection, guarded, section_digests
 from vialign.errors import UserError
 from vialign.stage import Run, machine, stage
 from vialign.training.job import TrainingJob
@@ -105,9 +105,9 @@ def test_a_section_that_the_rule_does_not_declare_is_an_error_and_what_is_read_i
         assert f'add "{name}" to section(...)' in said
 
 
-def test_the_processes_of_a_training_stand_before_the_same_wall():
-    walled = behind_wall(Config(seed=3), Reads("train_early", ["seed", "evaluation.splits"]))
-    job = TrainingJob(config=walled, method="lora", seed=0, until="early", inputs={}, outputs={}, provenance={})
+def test_the_processes_of_a_training_stand_under_the_same_guard():
+    view = guarded(Config(seed=3), Reads("train_early", ["seed", "evaluation.splits"]))
+    job = TrainingJob(config=view, method="lora", seed=0, until="early", inputs={}, outputs={}, provenance={})
     other = TrainingJob.model_validate_json(job.model_dump_json()).config
     assert (other.seed, other.evaluation.splits) == (3, Config().evaluation.splits)
     for read in (lambda: other.budget, lambda: other.evaluation.level):
@@ -118,19 +118,19 @@ def test_the_processes_of_a_training_stand_before_the_same_wall():
 def test_who_is_trained_belongs_to_no_section_and_is_declared_by_name():
     """So one more method in a comparison, or one more seed, does not train all others again."""
     reads = Reads("train_final", ["training"])
-    walled = behind_wall(Config(), reads)
+    walled = guarded(Config(), reads)
     assert walled.training.batch == Config().training.batch and reads.seen == {"training"}
     for key in WHO:
         with pytest.raises(UndeclaredSection, match=f"read `{key}` of the configuration"):
             getattr(walled.training, key.rpartition(".")[2])
         told = Reads("compare", [key])
-        assert getattr(behind_wall(Config(), told).training, key.rpartition(".")[2]) is not False
+        assert getattr(guarded(Config(), told).training, key.rpartition(".")[2]) is not False
         assert told.seen == {key}
     with pytest.raises(UndeclaredSection, match="training.compare"):
         _ = walled.training.compared
     whole = Config(seed=4)
-    assert behind_wall(whole, Reads("report", EVERYTHING)) is whole
-    assert behind_wall(whole, Reads("report", Config.model_fields)) is not whole
+    assert guarded(whole, Reads("report", EVERYTHING)) is whole
+    assert guarded(whole, Reads("report", Config.model_fields)) is not whole
     before, other, longer = (
         section_digests(load_config(given).model_dump(mode="json"), "training", "training.compare")
         for given in ({}, {"training": {"compare": ["lora"], "seeds": [7]}}, {"training": {"steps": 300}})

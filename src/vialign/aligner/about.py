@@ -94,6 +94,13 @@ class About(BaseModel):
     costs: list[Cost] = []
     gates: dict[str, str] = {}
     """Verdict of each gate of the run."""
+    changed: bool = False
+    """Whether the weights were trained on after the run: what was measured of those before is then left out."""
+
+    def without_numbers(self) -> "About":
+        """What is still true of a method whose weights were trained on: nothing that was measured, cost or trust."""
+        changed = self.changed or bool(self.name or self.trust or self.measured or self.costs)
+        return self.model_copy(update={"trust": None, "measured": [], "costs": [], "changed": changed})
 
     def settings(self) -> Config:
         """The configuration that the method is built with, everything else at its default."""

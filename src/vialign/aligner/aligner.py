@@ -16,7 +16,7 @@ from vialign.aligner.folder import CARD, METHOD, write_backbone
 from vialign.aligner.folding import fold
 from vialign.aligner.ranking import Ranking, TrustRule, trust_of
 from vialign.aligner.sides import image_data, opened, reads_units, side_of, split_data, text_data
-from vialign.backbone.adopting import tensors_digest
+from vialign.backbone.adopting import state_digest, tensors_digest
 from vialign.budget.counting import count_parameters
 from vialign.config.experiment import Config
 from vialign.disentangle import Prototypes
@@ -68,6 +68,7 @@ class Aligner(nn.Module):
         self.model = backbone.model
         self.method = method
         self.backbone, self.config, self.signal, self.about = backbone, config, signal, about
+        self._measured_state = None if about is None else state_digest(method.state())
         self.method.to(backbone.device)
 
     @property
@@ -77,7 +78,7 @@ class Aligner(nn.Module):
 
     @property
     def trust(self) -> TrustRule | None:
-        """The rule that judges first answers, where the folder has one."""
+        """The rule that judges first answers, where the folder has one; it was fitted on the weights of the folder."""
         return None if self.about is None else self.about.trust
 
     def score(
@@ -221,8 +222,9 @@ class Aligner(nn.Module):
     def save_pretrained(self, folder: str | Path, with_backbone: bool = False) -> None:
         """Write the aligner as a new folder, from which `vialign.load` makes the same scores again.
 
-        The backbone is referred to by the digest of its tensors, or goes along. Raises UserError when the folder
-        exists or cannot be written.
+        The backbone is referred to by the digest of its tensors, or goes along. Where the method was trained on since
+        it was loaded, the numbers and the trust of the weights before are left out, and the model card says so. Raises
+        UserError when the folder exists or cannot be written.
         """
         with new_folder(folder, "the aligner") as temporary:
             self.write(temporary, with_backbone)
@@ -237,7 +239,7 @@ class Aligner(nn.Module):
         reference = write_backbone(self.backbone, settings, seed, folder, with_backbone)
         if self.backbone.contract["checkpoint"].startswith("tensors:"):
             reference.checkpoint = None
-        said = {} if self.about is None else self.about.model_dump(exclude={"backbone", "vialign"})
+        said = {} if self.about is None else self._still_true(self.about).model_dump(exclude={"backbone", "vialign"})
         about = About.model_validate(
             {
                 "method": self.method.name,
@@ -263,6 +265,10 @@ class Aligner(nn.Module):
     def merge(self) -> nn.Module:
         """A plain open_clip model whose cosines are this aligner's scores. Raises UserError where that is not exact."""
         return fold(self.method, self.backbone)
+
+    def _still_true(self, about: About) -> About:
+        """What was said of the method, without what was measured of other weights than it has now."""
+        return about if state_digest(self.method.state()) == self._measured_state else about.without_numbers()
 
     @property
     def _encoder(self) -> Encoder | None:

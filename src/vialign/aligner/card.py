@@ -24,7 +24,7 @@ def model_card(about: About, signal: bool) -> str:
     parts = [
         _head(about),
         f"# {method.title} on {about.contract['architecture']}",
-        f"{method.title}: {method.meaning} " + (f"Trained in the run *{_plain(about.name)}*." if about.name else ""),
+        f"{method.title}: {method.meaning} {_trained(about)}",
         _use(about),
         _backbone(about),
         _table("Measured on the test splits, percent", about.measured, _measured_row, _MEASURED_HEAD),
@@ -37,6 +37,12 @@ def model_card(about: About, signal: bool) -> str:
 
 
 _MEASURED_HEAD = ("split/benchmark, measure", "this method", "95 % interval", "frozen backbone", "items", "seeds")
+
+
+def _trained(about: About) -> str:
+    if not about.name:
+        return ""
+    return f"Trained in the run *{_plain(about.name)}*" + (", and then trained on." if about.changed else ".")
 
 
 def _head(about: About) -> str:
@@ -113,7 +119,12 @@ def _limits(about: About, signal: bool) -> str:
     lines = ["## Limits", "- It ranks and compares; its scores are no probabilities, and no two methods share a scale."]
     for gate, action in about.gates.items():
         lines.append(f"- The {gate} gate of its run {_SAID.get(action, action)}.")
-    if not about.measured:
+    if about.changed:
+        lines.append(
+            "- Nothing was measured of it: it was trained on after its run, whose numbers, costs and trust do not "
+            "belong to these weights and are left out."
+        )
+    elif not about.measured:
         lines.append("- Nothing was measured of it: it was saved from memory, or its run was not compared.")
     if signal:
         lines.append(

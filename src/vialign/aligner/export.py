@@ -189,7 +189,7 @@ def _measured(results: Path, method: str) -> list[Measured]:
 
 def _costs(results: Path, method: str) -> list[Cost]:
     table = _first(results, ("budget/ledger.parquet", "compare_all/ledger.parquet"), BUDGET, method)
-    rows = table[(table["method"] == method) & table["measure"].isin(_COSTS) & table["value"].notna()]
+    rows = table[(table["method"] == method) & table["measure"].isin(_COSTS)]
     return [
         Cost(
             name=row["measure"],
@@ -225,7 +225,7 @@ def _verdicts(results: Path) -> dict[str, str]:
 def write_export(aligner: Aligner, folder: Path, with_backbone: bool, folded: bool) -> None:
     """Write an aligner as a new folder and, with `folded`, an open_clip checkpoint in it.
 
-    Raises UserError as `fold`; then nothing is written.
+    Raises UserError as `fold` and `write_folded`; then nothing is written.
     """
     model = fold(aligner.method, aligner.backbone) if folded else None
     with new_folder(folder, "the export") as temporary:

@@ -13,8 +13,9 @@ from vialign.backbone.adopting import adopt_model, tensors_digest
 from vialign.backbone.byte_pairs import DEMO_MERGES
 from vialign.backbone.checkpoint import SUFFIXES
 from vialign.backbone.loading import weights_file
+from vialign.backbone.openclip import lacks_decoder
 from vialign.backbone.registry import ASSETS, BLIP, DEMO
-from vialign.backbone.tokenizer_file import BESIDE, FILE
+from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.config.data import BackboneConfig
 from vialign.data.base import safe_join
 from vialign.errors import UserError
@@ -71,15 +72,11 @@ def _called(config: BackboneConfig) -> str | None:
 
 def _write_tokenizer(backbone: "Backbone", folder: Path) -> str | None:
     """Copy the tokenizer's own file, where it has one; open_clip's byte pairs come with open_clip."""
-    source = getattr(getattr(backbone, "tokenizer", None), "_path", None)
-    if source is None:
+    tokenizer = getattr(backbone, "tokenizer", None)
+    if not isinstance(tokenizer, FileTokenizer):
         return None
     (folder / TOKENIZER).mkdir()
-    for name in (FILE, BESIDE):
-        if (Path(source).parent / name).is_file():
-            shutil.copyfile(Path(source).parent / name, folder / TOKENIZER / name)
-    if Path(source).name != FILE:
-        shutil.copyfile(source, folder / TOKENIZER / FILE)
+    tokenizer.copy_to(folder / TOKENIZER)
     return TOKENIZER
 
 
@@ -89,7 +86,7 @@ def _write_weights(backbone: "Backbone", config: BackboneConfig, folder: Path) -
         name = f"{BACKBONE}{file.suffix}"
         shutil.copyfile(file, folder / name)
         return name
-    if any(isinstance(part, nn.Identity) for name, part in backbone.model.named_children() if name == "text_decoder"):
+    if lacks_decoder(backbone.model):
         raise UserError(
             f"{config.architecture}: its decoder of captions is not kept in memory, so the weights cannot be written; "
             "leave the weights out and keep their file"
@@ -144,7 +141,7 @@ def _weights(folder: Path, about: About, given: str | Path | None) -> str:
         digest = about.contract.get("checkpoint", "")[:12]
         raise UserError(
             f"{folder}: refers to the backbone's weights {named} (sha256 {digest}...), which are not in it; give their "
-            "file (backbone=FILE in Python, --backbone FILE on the command line), or export --with-backbone"
+            "file (backbone=FILE in Python, --pretrained FILE on the command line), or export --with-backbone"
         )
     return named
 

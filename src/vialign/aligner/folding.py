@@ -2,8 +2,9 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 
 from vialign.aligner.sides import image_data, side_of, text_data
 from vialign.backbone import OpenClipBackbone
+from vialign.backbone.byte_pairs import BytePairTokenizer
+from vialign.backbone.openclip import lacks_decoder
 from vialign.backbone.registry import BLIP
+from vialign.backbone.tokenizer_file import FileTokenizer
 from vialign.errors import UserError
 from vialign.files.artifacts import write_tensors, write_text
 from vialign.methods.baselines.frozen import Frozen
@@ -30,6 +34,8 @@ TOLERANCE = 1e-5
 """Largest difference of a score that counts as rounding."""
 FOLDED = "open_clip"
 """Folder of a folded checkpoint in an exported folder; open_clip loads it as `local-dir:FOLDER`."""
+MERGES = "merges.txt.gz"
+"""Byte-pair merges of a model's own, in the folder of a folded checkpoint."""
 _CHECKED = 8
 """Random pictures, and as many random texts, on which a fold is checked."""
 _IMAGE_ENDS, _TEXT_ENDS = ("proj", "head.proj", "head.mlp.fc2"), ("text_projection",)
@@ -72,16 +78,63 @@ def fold(method: Objective, backbone: "Backbone") -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def write_folded(model: nn.Module, backbone: "Backbone", settings: dict[str, object], folder: Path) -> None:
-    """Write a folded model as open_clip's own kind of folder: `open_clip_config.json` and its weights."""
+def write_folded(model: nn.Module, backbone: "Backbone", settings: Mapping[str, Any], folder: Path) -> None:
+    """Write a folded model as open_clip's own kind of folder: its config, weights and tokenizer, and how to open it.
+
+    Raises UserError for a CoCa, of which open_clip would miss the decoder of captions.
+    """
     import open_clip
 
+    if lacks_decoder(model):
+        raise UserError(
+            f"fold: {backbone.contract['architecture']}: its decoder of captions is not kept in memory, and open_clip "
+            "loads no checkpoint without it; export it without --fold"
+        )
+    assert isinstance(backbone, OpenClipBackbone)
     folder.mkdir(parents=True)
+    text = {**settings["text_cfg"], **_write_tokenizer(backbone, settings["text_cfg"], folder)}
     preprocessing = {name: value for name, value in open_clip.get_model_preprocess_cfg(model).items()}
-    config = {"model_cfg": settings, "preprocess_cfg": preprocessing}
+    config = {"model_cfg": {**settings, "text_cfg": text}, "preprocess_cfg": preprocessing}
     write_text(json.dumps(config, indent=1, default=list) + "\n", folder / "open_clip_config.json")
     header = {"activation": backbone.contract["activation"]}
     write_tensors(model.state_dict(), folder / "open_clip_model.safetensors", header)
+    write_text(_how_to_open((folder / MERGES).is_file()), folder / "README.md")
+
+
+def _write_tokenizer(backbone: OpenClipBackbone, text: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Put the tokenizer into the folder, where it is not open_clip's own; what `text_cfg` then says of it.
+
+    Without the name of the merges open_clip would take its own, which give other tokens, so that name stands there: who
+    leaves the place of the file out of the call is told that there is no such file.
+    """
+    tokenizer = backbone.tokenizer
+    if isinstance(tokenizer, FileTokenizer):
+        tokenizer.copy_to(folder)
+        return {"hf_tokenizer_name": text.get("hf_tokenizer_name") or backbone.contract["architecture"]}
+    if not isinstance(tokenizer, BytePairTokenizer) or tokenizer.merges is None:
+        return {}
+    (folder / MERGES).write_bytes(tokenizer.merges)
+    return {"tokenizer_kwargs": {**(text.get("tokenizer_kwargs") or {}), "bpe_path": MERGES}}
+
+
+def _how_to_open(merges: bool) -> str:
+    """`README.md` of the folder of a folded checkpoint."""
+    named = f', bpe_path=f"{{folder}}/{MERGES}"' if merges else ""
+    lines = [
+        "# A trained method inside the weights of an open_clip model",
+        "Written by `vialign export ... --fold`. The cosines of this model are the scores of the method in the folder "
+        "above, whose card says what it is. Any program that loads open_clip reads it:",
+        "```python\nimport open_clip\n",
+        f'folder = "exported/{FOLDED}"',
+        'model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")',
+        f'tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}"{named})\n```',
+    ]
+    if merges:
+        lines.append(
+            f"The model has byte-pair merges of its own, in `{MERGES}`. open_clip looks for them where it is run, so "
+            "the call says where they are."
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _not_exact(method: Objective) -> UserError:

@@ -1,10 +1,11 @@
 """A model that a user holds in memory as a backbone, known by its tensors instead of by a file."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vialign.backbone.checkpoint_fits import fitting_architectures
 from vialign.backbone.openclip import OpenClipBackbone
@@ -14,15 +15,17 @@ from vialign.errors import UserError
 
 
 def tensors_digest(model: nn.Module) -> str:
-    """sha256 of a model's tensors by name, type and shape: the same for one set of weights, whatever file they lie in.
+    """`state_digest` of a model's tensors: the same for one set of weights, whatever file they lie in."""
+    return state_digest(model.state_dict())
 
-    Takes about a second a gigabyte.
-    """
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 of tensors by name, type and shape. Takes about a second a gigabyte."""
     total = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         plain = tensor.detach().cpu().contiguous()
         total.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        total.update(memoryview(plain.reshape(-1).view(torch.uint8).numpy()) if plain.numel() else b"")
+        total.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
     return total.hexdigest()
 
 

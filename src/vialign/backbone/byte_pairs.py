@@ -28,8 +28,10 @@ class BytePairTokenizer(SimpleTokenizer):
 
     padding = 0
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, merges: bytes | None = None, **settings: Any) -> None:
+        super().__init__(**settings if merges is None else {**settings, "bpe_path": io.BytesIO(merges)})
+        self.merges = merges
+        """Of a model's own, as open_clip reads them from a file; None where they are open_clip's."""
         self.start, self.end = (self.sot_token_id,), (self.eot_token_id,)
         self.description = (
             f"SimpleTokenizer, {vocabulary_size(self)} tokens, context {self.context_length}, "
@@ -51,12 +53,12 @@ def byte_pair_tokenizer(
     """
     options = dict(text.get("tokenizer_kwargs") or {})
     merges = options.pop("bpe_path", DEMO_MERGES if architecture == DEMO else None)
-    source = "open_clip's merges"
+    source, own = "open_clip's merges", None
     if merges is not None:
         folder = Path(definition).parent if definition is not None else ASSETS
         source = str(folder / merges)
-        options["bpe_path"] = _packed(read_merges(folder / merges))
-    tokenizer = BytePairTokenizer(context_length=text.get("context_length", 77), **options)
+        own = _packed(read_merges(folder / merges))
+    tokenizer = BytePairTokenizer(own, context_length=text.get("context_length", 77), **options)
     expected, found = text.get("vocab_size", 49408), vocabulary_size(tokenizer)
     if found > expected:
         raise UserError(
@@ -103,6 +105,6 @@ def read_merges(path: str | Path) -> list[tuple[str, str]]:
     return merges
 
 
-def _packed(merges: Iterable[tuple[str, str]]) -> io.BytesIO:
+def _packed(merges: Iterable[tuple[str, str]]) -> bytes:
     """Merges as open_clip reads them: gzip, first line dropped, and no last newline, which would become a token."""
-    return io.BytesIO(gzip.compress("\n".join([_HEADER, *(" ".join(pair) for pair in merges)]).encode()))
+    return gzip.compress("\n".join([_HEADER, *(" ".join(pair) for pair in merges)]).encode(), mtime=0)

@@ -12,6 +12,11 @@ from vialign.backbone.text_tower import text_tower
 from vialign.backbone.tokenizers import TextTokenizer
 
 
+def lacks_decoder(model: nn.Module) -> bool:
+    """Whether CoCa's decoder of captions was left out, so that its weights are not those of a whole checkpoint."""
+    return isinstance(getattr(model, "text_decoder", None), nn.Identity)
+
+
 class OpenClipBackbone(DualEncoder):
     """A frozen open_clip model of any family whose towers give patch and token embeddings.
 

@@ -1,6 +1,7 @@
 """A tokenizer that lies in one local `tokenizer.json`, the form in which model hubs serve them (SigLIP, BLIP)."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,12 @@ class FileTokenizer:
                 at = spans[-1][1] if spans else 0
                 spans.append((at, at))
         return found.ids, spans
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the file under its usual name into a folder, with what stands beside it."""
+        if (beside := self._path.with_name(BESIDE)).is_file():
+            shutil.copyfile(beside, folder / BESIDE)
+        shutil.copyfile(self._path, folder / FILE)
 
 
 def download_tokenizer(architecture: str, name: str | None) -> Path:

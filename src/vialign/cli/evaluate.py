@@ -43,7 +43,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for the outcomes, the tables and index.html.")],
     pretrained: Annotated[
         list[str] | None,
-        typer.Option(help="Weights of each --model that is no exported folder, in order: a file, a tag, or `random`."),
+        typer.Option(
+            help="Weights of each --model that has none of its own, in order: a file, a tag, or `random`; an exported "
+            "folder takes one that later models leave it."
+        ),
     ] = None,
     images: Annotated[
         list[str] | None,

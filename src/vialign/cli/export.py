@@ -33,7 +33,8 @@ def export(
 
     The backbone is referred to by its digest unless --with-backbone. Use the folder with `vialign.load` in Python, or
     as the units of `vialign signal score`. With --fold the folder `open_clip` in it is what any program that loads
-    open_clip reads (`local-dir:FOLDER/open_clip`); a method that is no linear change of the weights is refused.
+    open_clip reads (`local-dir:FOLDER/open_clip`), with its tokenizer; a method that is no linear change of the
+    weights is refused.
 
     Example: `vialign export results --method vialign --out exported`
     """
@@ -48,4 +49,7 @@ def export(
         write_export(aligner, out, with_backbone, fold)
         print(f"{out}: {method}, ready for vialign.load({str(out)!r})")
         if fold:
-            print(f"{out}/open_clip: the same inside the weights of an open_clip model, checked on random inputs")
+            print(
+                f"{out}/open_clip: the same inside the weights of an open_clip model, checked on random inputs; its "
+                "README.md says how to open it"
+            )

@@ -24,7 +24,7 @@ class VisualConfig(Section):
 
     atoms: Count | Literal["auto"] = 40
     """Concepts in the dictionary; `auto`: one for each label that at least 20 of the images have, 40 to 512
-    (docs/method.md)."""
+    (docs/method.md#24-sizes)."""
     prototypes: Count | Literal["auto"] = 8
     """K, prototypes kept an image; `auto`: as many as nine tenths of the images have labels at most, 8 to 16."""
     steps: Count | Literal["auto"] = 400

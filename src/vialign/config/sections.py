@@ -1,4 +1,4 @@
-"""Which parts of the configuration a rule reads: what it declares is handed to its job, and all else is a wall.
+"""Which parts of the configuration a rule reads: what it declares is handed to its job, and all else is refused.
 
 A name is a field of the configuration (`signal`) or, with dots, a part of one (`evaluation.reproduction`). Snakemake is
 told of each twice: by its digest, which is a parameter of the rule, and by a small file, which is an input of it and is
@@ -79,7 +79,7 @@ class UndeclaredSection(RuntimeError):
 
 
 class Reads:
-    """The wall of one rule: what it may read, and what of that was read."""
+    """The guard of one rule: what it may read, and what of that was read."""
 
     def __init__(self, rule: str, names: Iterable[str]) -> None:
         self.rule = rule
@@ -112,7 +112,7 @@ def _parts(name: str) -> list[str]:
     return [part for part in (f"{name}.{field}" for field in section.model_fields) if part not in left]
 
 
-def behind_wall(config: Config, reads: Reads) -> Config:
+def guarded(config: Config, reads: Reads) -> Config:
     """The configuration with its declared sections, and the device, alone: reading another raises UndeclaredSection.
 
     It is a Config to whoever takes one, with its properties and `model_copy`. A rule that declares every section gets
@@ -121,31 +121,31 @@ def behind_wall(config: Config, reads: Reads) -> Config:
     if reads.declared >= set(EVERYTHING):
         reads.seen |= reads.declared
         return config
-    return _walled(config, reads, "")
+    return _guarded(config, reads, "")
 
 
 def dump_declared(config: Config) -> dict[str, Any]:
-    """A configuration, behind a wall or not, as JSON values that `load_declared` reads."""
-    reads: Reads | None = getattr(type(config), "wall", None)
+    """A configuration, guarded or not, as JSON values that `load_declared` reads."""
+    reads: Reads | None = getattr(type(config), "guard", None)
     if reads is None:
         return {"values": config.model_dump(mode="json")}
     return {"values": _plain(config), "rule": reads.rule, "names": sorted(reads.declared)}
 
 
 def load_declared(dumped: dict[str, Any]) -> Config:
-    """What `dump_declared` wrote, in another process, behind the same wall."""
+    """What `dump_declared` wrote, in another process, with the same guard."""
     config = Config.model_validate(dumped["values"])
-    return behind_wall(config, Reads(dumped["rule"], dumped["names"])) if "rule" in dumped else config
+    return guarded(config, Reads(dumped["rule"], dumped["names"])) if "rule" in dumped else config
 
 
-def _walled(model: Model, reads: Reads, at: str) -> Model:
+def _guarded(model: Model, reads: Reads, at: str) -> Model:
     kept = {}
     for field in type(model).model_fields:
         value = getattr(model, field)
         if f"{at}{field}" in reads.names or f"{at}{field}" == WHERE:
             kept[field] = value
         elif reads.some(f"{at}{field}"):
-            kept[field] = _walled(value, reads, f"{at}{field}.")
+            kept[field] = _guarded(value, reads, f"{at}{field}.")
     kind = _kind(type(model), reads, at)
     view = cast(Model, object.__new__(kind))
     # What pydantic keeps of a model; made without its own constructor, which would put defaults in the places left out.
@@ -157,7 +157,7 @@ def _walled(model: Model, reads: Reads, at: str) -> Model:
 
 @lru_cache(maxsize=256)
 def _kind(base: type[Model], reads: Reads, at: str) -> type[Model]:
-    """A subclass whose fields are asked for at the wall."""
+    """A subclass whose fields are asked of the guard."""
     fields = frozenset(base.model_fields)
 
     def read(self: Model, name: str) -> Any:
@@ -167,9 +167,9 @@ def _kind(base: type[Model], reads: Reads, at: str) -> type[Model]:
 
     namespace = {
         "__module__": base.__module__,
-        "__annotations__": {"wall": ClassVar[Reads]},
+        "__annotations__": {"guard": ClassVar[Reads]},
         "__getattribute__": read,
-        "wall": reads,
+        "guard": reads,
         "model_config": {"defer_build": True},
     }
     made: Any = type(base)
@@ -177,9 +177,9 @@ def _kind(base: type[Model], reads: Reads, at: str) -> type[Model]:
 
 
 def _plain(view: BaseModel) -> dict[str, Any]:
-    """The values behind a wall, in nested mappings."""
+    """The values of a guarded configuration, in nested mappings."""
     values = {}
     for name, value in view.__dict__.items():
-        walled = isinstance(value, BaseModel) and hasattr(type(value), "wall")
-        values[name] = _plain(value) if walled else to_jsonable_python(value)
+        inner = isinstance(value, BaseModel) and hasattr(type(value), "guard")
+        values[name] = _plain(value) if inner else to_jsonable_python(value)
     return values

@@ -1,6 +1,6 @@
 """Sizes of the disentanglers where the config says `auto`: from the labels and the images that they are fitted on.
 
-The rule stands with its reasons in docs/method.md.
+The rule stands with its reasons in docs/method.md#24-sizes.
 """
 
 import math

@@ -16,7 +16,7 @@ from vialign.config.experiment import load_config
 from vialign.evaluation.run import score_matrix
 from vialign.methods.averaging import averaged, choose_share
 from vialign.methods.baselines.crops import crops, pieces
-from vialign.methods.baselines.fsc_clip import calibrated_loss, local_score
+from vialign.methods.baselines.fsc_clip import focal_smoothed_loss, local_score
 from vialign.methods.baselines.labclip import LinearAlignment
 from vialign.methods.baselines.negclip import negclip_loss
 from vialign.methods.baselines.tip_adapter import TipAdapter, cached
@@ -127,14 +127,14 @@ def test_the_local_score_equals_loops():
 
 
 @pytest.mark.parametrize(("focus", "smoothing"), [(0.0, 0.0), (2.0, 0.02), (1.0, 0.3)])
-def test_the_calibrated_loss_equals_loops_and_is_the_cross_entropy_without_both(focus, smoothing):
+def test_the_focal_smoothed_loss_equals_loops_and_is_the_cross_entropy_without_both(focus, smoothing):
     logits = drawn(6, 2)
     total = 0.0
     for row in logits.double().tolist():
         shares = [math.exp(value) / sum(map(math.exp, row)) for value in row]
         labels = [1 - smoothing + smoothing / 2, smoothing / 2]
         total -= sum(y * (1 - p) ** focus * math.log(p) for y, p in zip(labels, shares, strict=True)) / 6
-    assert float(calibrated_loss(logits, focus, smoothing)) == pytest.approx(total, abs=1e-5)
+    assert float(focal_smoothed_loss(logits, focus, smoothing)) == pytest.approx(total, abs=1e-5)
     if not focus and not smoothing:
         own = torch.zeros(6, dtype=torch.long)
         assert total == pytest.approx(float(F.cross_entropy(logits, own)), abs=1e-5)

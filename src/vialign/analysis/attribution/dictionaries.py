@@ -1,4 +1,4 @@
-"""Local parts that are not as shipped: of few labelled boxes or none, of random atoms, and of the true boxes."""
+"""Local parts that are not as shipped: of few labelled boxes or none, of random atoms, and of ground-truth boxes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

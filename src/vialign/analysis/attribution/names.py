@@ -29,7 +29,7 @@ MEANINGS = {
     "agreement": "the product of both similarities",
     "consistency": "C",
     "oracle": "whether the pair is aligned, which nothing may know",
-    "best match only": "S_local as docs/method.md defines it first: each phrase's best prototype, without geometry",
+    "best match only": "S_local of each phrase's best prototype, without geometry (docs/method.md#1-the-signal)",
     "geometry alone": "where the arguments of a relation lie, without what prototypes and phrases look like",
     "without boxes": "a dictionary and phrase units fitted without a labelled box",
     "shuffled prototypes": "the prototypes of another image",

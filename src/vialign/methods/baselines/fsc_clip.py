@@ -1,12 +1,12 @@
-"""FSC-CLIP (Oh et al. 2024, arXiv:2410.05210): LoRA, with hard negatives seen locally and a loss that is calibrated.
+"""FSC-CLIP (Oh et al. 2024, arXiv:2410.05210): LoRA, with hard negatives seen locally and a focal, smoothed loss.
 
 A negative caption is told from the true one twice: by the embeddings, and by its tokens, each against the patches that
 it looks at. Both losses weigh down what is told apart already (focal) and leave the negative some share of the truth
-(label smoothing), since a rule-made negative is at times as right as its caption. What differs from the paper: one
-negative a caption, by the rules of the run; the adapters of `lora`, which lie on attention projections alone; and the
-shared recipe. The authors' code (https://github.com/ytaek-oh/fsc-clip) leaves out the start token, which takes part
-here, and reads patches without the tower's last norm; it keeps small weights unless it is told to drop them
-(`--sim-sparsify`).
+(label smoothing), since a rule-made negative is at times as right as its caption; the paper calls such a loss
+calibrated. What differs from the paper: one negative a caption, by the rules of the run; the adapters of `lora`, which
+lie on attention projections alone; and the shared recipe. The authors' code (https://github.com/ytaek-oh/fsc-clip)
+leaves out the start token, which takes part here, and reads patches without the tower's last norm; it keeps small
+weights unless it is told to drop them (`--sim-sparsify`).
 """
 
 from typing import TYPE_CHECKING
@@ -63,7 +63,7 @@ class FscClip(LocalLora):
                 local_score(own["patches"], side["tokens"], side["present"], self.logit_scale) for side in (true, wrong)
             ]
             for weight, choices in ((self.settings.whole, whole), (self.settings.local, local)):
-                told = calibrated_loss(torch.stack(choices, dim=1), self.settings.focus, self.settings.smoothing)
+                told = focal_smoothed_loss(torch.stack(choices, dim=1), self.settings.focus, self.settings.smoothing)
                 negative = negative + weight * told
         return self.total(contrastive_loss(self.logit_scale * scores), negative)
 
@@ -87,7 +87,7 @@ def local_score(
     return torch.logsumexp((scale * (seen * tokens).sum(dim=-1)).masked_fill(~present, -torch.inf), dim=1)
 
 
-def calibrated_loss(logits: Float[Tensor, "pair choice"], focus: float, smoothing: float) -> Float[Tensor, ""]:
+def focal_smoothed_loss(logits: Float[Tensor, "pair choice"], focus: float, smoothing: float) -> Float[Tensor, ""]:
     """Focal cross-entropy with smoothed labels, the first choice being the true one: mean of -Σ y (1 - p)^γ log p.
 
     `focus` is γ; without it and without smoothing this is the cross-entropy.
