@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import Json, print_json
+from vialign.cli.options import Device, Index, Json, TowerBatch
+from vialign.cli.printing import print_json
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, Output, check_paths
 
 if TYPE_CHECKING:
     from vialign.collection.store import Head
-
-Index = Annotated[Path, typer.Argument(help="Folder that `vialign index` wrote.")]
-Device = Annotated[str, typer.Option(help="Where the towers run, such as cpu or cuda.")]
 
 
 def index(
@@ -33,7 +31,7 @@ def index(
         Path | None,
         typer.Option(help="Units of a name, from `vialign signal fit`: phrases are then found in pictures."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that go through the tower together.")] = 32,
+    batch: TowerBatch = 32,
     device: Device = "cpu",
 ) -> None:
     """Make a folder of pictures searchable, or bring its index up to date: only new pictures are encoded.
