@@ -46,6 +46,7 @@ def counted(repository):
         ("a data set", "dataset"),
         ("a benchmark", "benchmark"),
         ("a stage with its part of the report", "stage"),
+        ("a change of the signal C", "signal"),
         ("a column", "column"),
     ],
 )
