@@ -16,7 +16,7 @@ QUICK = Config(
     language=LanguageConfig(sentences=300, epochs=2),
     visual=VisualConfig(steps=12, batch=16, atoms=12, background=2, prototypes=4),
     text=TextConfig(steps=12, batch=16),
-    signal=SignalConfig(pairs=200, permutations=999, bootstrap=200, folds=3),
+    signal=SignalConfig(pairs=200, permutations=1199, bootstrap=200, folds=3),
 )
 """Every step of a fit, and few of each."""
 

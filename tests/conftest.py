@@ -105,7 +105,7 @@ def extended(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     if shutil.which("git") is None:
         pytest.skip("git is not installed, and the diffs are applied by it")
     tree = tmp_path_factory.mktemp("extended")
-    for name in ("src", "tests", "workflow", "configs", "docs", "profiles"):
+    for name in ("src", "tests", "workflow", "configs", "docs", "profiles", "envs"):
         leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.png")
         shutil.copytree(repository / name, tree / name, ignore=leave)
     for name in ("pyproject.toml", "Snakefile", "config.yaml"):

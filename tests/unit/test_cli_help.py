@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import tomllib
+from collections import Counter, defaultdict
 
 import pytest
 from typer.main import get_command
@@ -92,6 +93,34 @@ def test_every_option_that_a_message_names_is_one_of_some_command(repository):
 def test_an_option_is_found_where_a_text_names_it():
     source = 'raise E(f"{x}: give --no-such FILE, or " "--other-one")  # --remark\nstyle("a--b")'
     assert options_told(source) == {"--no-such", "--other-one"}
+
+
+OWN_MEANINGS = {"--batch", "--config", "--data", "--html", "--images", "--model", "--out", "--pipeline", "--pretrained"}
+OWN_MEANINGS |= {"--results", "--seed", "--units"}
+"""Options that mean different things to different commands; every other means the same wherever it stands."""
+
+
+def test_an_option_means_the_same_wherever_it_stands():
+    meant = defaultdict(set)
+    for command in COMMANDS.values():
+        for parameter in command.params:
+            for flag in parameter.opts if parameter.param_type_name == "option" else ():
+                meant[flag].add(parameter.help)
+    assert {flag for flag, texts in meant.items() if len(texts) > 1} == OWN_MEANINGS
+    assert {"--device", "--json", "--strict", "--tolerance"} <= set(meant)
+
+
+def declared(source):
+    """Every declaration of an argument or option in a module."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [ast.unparse(call) for call in calls if ast.unparse(call.func) in ("typer.Option", "typer.Argument")]
+
+
+def test_nothing_is_declared_twice(repository):
+    sources = [path.read_text(encoding="utf-8") for path in (repository / "src/vialign/cli").glob("*.py")]
+    counted = Counter(call for source in sources for call in declared(source))
+    assert len(counted) > 60 and [call for call, count in counted.items() if count > 1] == []
+    assert declared("A = Annotated[int, typer.Option(min=1)]\n" * 2) == ["typer.Option(min=1)"] * 2
 
 
 def test_the_first_page_names_every_tool_and_how_to_complete_it():

@@ -302,9 +302,9 @@ def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_pat
 def test_what_the_worked_diffs_add_passes_its_tests(extended):
     chosen = ["unit/baselines/test_conformance.py", "unit/data/test_own.py", "unit/data/test_checking.py"]
     chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py", "unit/data/test_pairs.py"]
-    chosen += ["unit/analysis/test_lengths.py", "unit/evaluation/test_agreement_rho.py"]
+    chosen += ["unit/analysis/test_lengths.py", "unit/evaluation/test_agreement_rho.py", "unit/signal/test_harmonic.py"]
     names = "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper"
-    names += " or test_pairs or test_lengths or test_agreement_rho or output_of_the_rule"
+    names += " or test_pairs or test_lengths or test_agreement_rho or test_harmonic or output_of_the_rule"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     command += [*(f"tests/{path}" for path in chosen), "-k", names]
     settings = environment(PYTHONPATH=str(extended / "src"))
@@ -316,7 +316,7 @@ def test_what_the_worked_diffs_add_passes_its_tests(extended):
 def test_the_new_code_of_the_diffs_is_in_the_house_style(extended):
     diffs = "".join(path.read_text(encoding="utf-8") for path in (extended / "docs/extending").glob("*.diff"))
     new = re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+\.py)$", diffs, re.MULTILINE)
-    assert len(new) == 11
+    assert len(new) == 12
     for check in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *check, *new]
         done = subprocess.run(command, cwd=extended, capture_output=True, text=True, check=False)

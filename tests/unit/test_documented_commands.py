@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections import defaultdict
 
+import pandas as pd
 import pytest
 import yaml
 from snakemake.cli import parse_args
@@ -69,11 +70,13 @@ def _executor(arguments):
 
 
 def dry_run(python, folder, options, targets, source):
-    command = [python, "-m", "snakemake", "--executor", "local", "--quiet", "all", "-n", *options]
+    return run(python, folder, ["-n", *options], targets, source)
+
+
+def run(python, folder, options, targets, source):
+    command = [python, "-m", "snakemake", "--executor", "local", "--quiet", "all", *options, "--", *sorted(targets)]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
-    return subprocess.run(
-        [*command, "--", *sorted(targets)], cwd=folder, env=settings, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False)
 
 
 def test_every_snakemake_command_of_the_pages_can_be_run(told, repository, warm, tmp_path):
@@ -95,6 +98,19 @@ def test_every_command_of_the_worked_extensions_can_be_run_once_they_are_made(to
     for options, targets in asked.items():
         done = dry_run(warm, tmp_path, options, targets, extended / "src")
         assert done.returncode == 0, f"{options} -- {targets}: {(done.stdout + done.stderr)[-2000:]}"
+
+
+def test_the_stage_of_the_worked_extensions_counts_the_captions_of_a_run(extended, warm, tmp_path):
+    linked(extended, tmp_path)
+    tiny = load_config(yaml.safe_load((extended / "configs/tiny.yaml").read_text(encoding="utf-8")))
+    sizes = {split: 6 + place for place, split in enumerate(tiny.data.sizes)}
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump({"data": {"sizes": sizes}}), encoding="utf-8")
+    options = ["--cores", "1", "--configfile", "configs/tiny.yaml", "few.yaml"]
+    done = run(warm, tmp_path, options, ["lengths"], extended / "src")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    table = pd.read_parquet(tmp_path / "results/lengths/captions.parquet").set_index("split")
+    assert len(sizes) == 10 and table["captions"].to_dict() == {split: 5 * size for split, size in sizes.items()}
+    assert (table["mean"] > 5).all() and (table["longest"] > table["mean"]).all()
 
 
 def test_a_target_that_is_taken_for_a_configuration_is_noticed(repository, warm, tmp_path):

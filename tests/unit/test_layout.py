@@ -56,6 +56,7 @@ def counted(repository):
         ("a data set", "dataset"),
         ("a benchmark", "benchmark"),
         ("a stage with its part of the report", "stage"),
+        ("a change of the signal C", "signal"),
         ("a column", "column"),
     ],
 )

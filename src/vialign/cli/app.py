@@ -20,7 +20,8 @@ from vialign.cli.export import export
 from vialign.cli.failures import app as failures_app
 from vialign.cli.frontier import frontier
 from vialign.cli.init import init
-from vialign.cli.printing import Json, print_object
+from vialign.cli.options import Files, Into, Json
+from vialign.cli.printing import print_object
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
 from vialign.config.experiment import Config, digest, read_config
@@ -82,9 +83,7 @@ def main(
 
 
 @config_app.command("check")
-def config_check(
-    files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
-) -> None:
+def config_check(files: Files) -> None:
     """Check configuration files as one experiment and print its digest.
 
     Example: `vialign config check config.yaml configs/paper.yaml`
@@ -115,10 +114,7 @@ def config_reference() -> None:
 
 
 @data_app.command("check")
-def data_check(
-    files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
-    as_json: Json = False,
-) -> None:
+def data_check(files: Files, as_json: Json = False) -> None:
     """Read every data set that a configuration names: what is there, how much of it, what is wrong, how to get it.
 
     Exit status 1 when one is missing.
@@ -143,12 +139,7 @@ def data_check(
 
 
 @data_app.command("notes")
-def data_notes(
-    into: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A page whose block of notes is written anew instead."),
-    ] = None,
-) -> None:
+def data_notes(into: Into = None) -> None:
     """Print, as Markdown, every data set that can be read: how to get it, its files, its published counts.
 
     Example: `vialign data notes --into docs/data.md`
@@ -224,12 +215,7 @@ def data_order(
 
 
 @app.command("methods")
-def methods(
-    into: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A page whose block of methods is written anew.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+def methods(into: Into = None, as_json: Json = False) -> None:
     """Print, as Markdown, every method that can be trained: what it trains, reads and is told.
 
     Example: `vialign methods --into docs/methods.md`
@@ -244,12 +230,7 @@ def methods(
 
 
 @results_app.command("list")
-def results_list(
-    into: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A page whose block of results is written anew.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+def results_list(into: Into = None, as_json: Json = False) -> None:
     """Print, as Markdown, every table that a run writes, and the rule that makes it.
 
     Example: `vialign results list --into docs/architecture.md`

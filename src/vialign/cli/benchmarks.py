@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.options import Json
 from vialign.cli.printing import print_object
 from vialign.errors import UserError
 
@@ -18,7 +19,7 @@ def benchmarks(
         Path | None,
         typer.Option(help="A folder with a folder for each benchmark, named as here."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List every benchmark: what it measures, what guessing reaches, counts, licence, what is here, what text solves.
 

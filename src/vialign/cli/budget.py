@@ -11,7 +11,8 @@ import typer
 
 from vialign.catalogue import REGION_METHODS
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import JsonObject, json_rows, print_object
+from vialign.cli.options import Count, Files, Json
+from vialign.cli.printing import json_rows, print_object
 from vialign.config.experiment import Config, digest, read_config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Share = Annotated[float, typer.Option(min=0, max=1, help="Share of captions that `vialign` hands to its parser.")]
-Count = Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")]
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Largest:
 
 def budget(
     model: Annotated[str, typer.Argument(help="A method (vialign, lora, ...) or package.module:factory.")],
-    files: Annotated[list[Path], typer.Argument(help="YAML files, later ones over earlier ones.")],
+    files: Files,
     out: Annotated[Path | None, typer.Option(help="Parquet file to write: the table BUDGET.")] = None,
     size: Annotated[bool, typer.Option("--size", help="Also the largest rank that the budget allows.")] = False,
     batch: Count = None,
     rounds: Count = None,
     parsed: Share = 1.0,
     pipeline: Annotated[Path | None, typer.Option(help="Parser to time, such as results/language/pipeline.")] = None,
-    as_json: JsonObject = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the ledger of a method at the size of a config's backbone, with random weights.
 

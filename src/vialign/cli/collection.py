@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors, printable
-from vialign.cli.printing import JsonObject, json_rows, print_object
+from vialign.cli.options import Device, Index, Json, TowerBatch
+from vialign.cli.printing import json_rows, print_object
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, Output, check_paths
 
 if TYPE_CHECKING:
     from vialign.collection.store import Head
-
-Index = Annotated[Path, typer.Argument(help="Folder that `vialign index` wrote.")]
-Device = Annotated[str, typer.Option(help="Where the towers run, such as cpu or cuda.")]
 
 
 def index(
@@ -34,7 +32,7 @@ def index(
         Path | None,
         typer.Option(help="Units of a name, from `vialign signal fit`: phrases are then found in pictures."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that go through the tower together.")] = 32,
+    batch: TowerBatch = 32,
     device: Device = "cpu",
 ) -> None:
     """Make a folder of pictures searchable, or bring its index up to date: only new pictures are encoded.
@@ -70,7 +68,7 @@ def search(
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures in it.")] = None,
     device: Device = "cpu",
-    as_json: JsonObject = False,
+    as_json: Json = False,
 ) -> None:
     """Find the pictures that match some words, with the phrases that were found and how far to trust the first.
 

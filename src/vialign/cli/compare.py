@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors, printable
+from vialign.cli.options import Json
 from vialign.files.paths import ANY, Output, check_paths
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def compare(
         str | None, typer.Option(help="Column of the image: items of one image are not independent.")
     ] = None,
     level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="1 minus the coverage of intervals.")] = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: Json = False,
     out: Annotated[Path | None, typer.Option(help="CSV file to write: the items that changed sides.")] = None,
 ) -> None:
     """Compare the results of several models item by item: difference, interval, McNemar's test, items that changed.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import JsonObject, json_rows, print_columns, print_object
+from vialign.cli.options import Device, Json, Strict, Tolerance, TowerBatch
+from vialign.cli.printing import json_rows, print_columns, print_object
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, TABLE, Output, check_paths
 
@@ -53,14 +54,12 @@ def evaluate(
         typer.Option(help="BENCHMARK=FOLDER: where its images lie, when not in its own folder; may be repeated."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each benchmark at most, drawn by seed.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images that a tower sees at a time.")] = 64,
+    batch: TowerBatch = 64,
     precision: Annotated[Precision, typer.Option(help="Of the towers; published numbers want fp32.")] = Precision.fp32,
-    device: Annotated[str, typer.Option(help="Where the towers run, such as cpu or cuda.")] = "cpu",
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first broken row.")] = False,
-    tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of broken rows of a kind that is skipped.")
-    ] = 0.05,
-    as_json: JsonObject = False,
+    device: Device = "cpu",
+    strict: Strict = False,
+    tolerance: Tolerance = 0.05,
+    as_json: Json = False,
 ) -> None:
     """Measure models on benchmarks: per-item outcomes, metrics in every convention, published values, comparisons.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.options import ConfigFiles
 from vialign.config.experiment import read_config
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, PNG, Output, check_paths
@@ -22,10 +23,7 @@ def explain(
     results: Annotated[
         Path | None, typer.Option(help="Results of the run to use; without it those that the configuration names.")
     ] = None,
-    config: Annotated[
-        list[Path] | None,
-        typer.Option(help="A YAML file of that run's configuration; repeat it for overlays, later ones over earlier."),
-    ] = None,
+    config: ConfigFiles = None,
 ) -> None:
     """Draw what each phrase of a caption matches in an image, with every number of the signal, as HTML and PNG.
 

@@ -6,19 +6,17 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.options import ConfigFiles, Results
 from vialign.files.folders import check_free
 from vialign.files.paths import Output, check_paths
 
 
 def export(
-    results: Annotated[Path, typer.Argument(help="Results of a finished run.")],
+    results: Results,
     out: Annotated[Path, typer.Option(help="New folder.")],
     method: Annotated[str, typer.Option(help="A method that the run trained (docs/methods.md).")] = "vialign",
     seed: Annotated[int | None, typer.Option(help="Seed of the training; without it the run's first.")] = None,
-    config: Annotated[
-        list[Path] | None,
-        typer.Option(help="A YAML file of the run's configuration, where its results hold no copy; may be repeated."),
-    ] = None,
+    config: ConfigFiles = None,
     with_backbone: Annotated[
         bool, typer.Option("--with-backbone", help="Put the backbone's weights into the folder too.")
     ] = False,
@@ -30,6 +28,8 @@ def export(
     ] = False,
 ) -> None:
     """Write a trained method as a folder that stands alone: weights, tokenizer, parser, calibration and a model card.
+
+    Without --config the configuration is the copy that the results hold.
 
     The backbone is referred to by its digest unless --with-backbone. Use the folder with `vialign.load` in Python, or
     as the units of `vialign signal score`. With --fold the folder `open_clip` in it is what any program that loads

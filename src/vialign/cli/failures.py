@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import Json, print_json
+from vialign.cli.options import ConfigFiles, Json, Results
+from vialign.cli.printing import print_json
 from vialign.config.experiment import Config, read_config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
@@ -15,12 +16,6 @@ app = typer.Typer(
     help="Export failed queries for review by people, and read their labels back (docs/failures.md).",
     no_args_is_help=True,
 )
-
-Results = Annotated[Path, typer.Argument(help="Results folder of a finished run.")]
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option("--config", help="YAML of the run, where it is not the default; repeat it for overlays."),
-]
 
 
 @app.command("export")
@@ -32,6 +27,8 @@ def failures_export(
     config: ConfigFiles = None,
 ) -> None:
     """Write a review sheet: a CSV and a page with the images, which do not show what class the rules gave.
+
+    Without --config the run is taken to have the default configuration.
 
     Example: `vialign failures export results --out review --per-class 25`
     """
@@ -68,7 +65,8 @@ def failures_import(
 ) -> None:
     """Read filled-in sheets back: Cohen's kappa between rules and people, written for the report.
 
-    Writes analyse/failure_review.parquet into the results; the next report shows it.
+    Writes analyse/failure_review.parquet into the results; the next report shows it. Without --config the run is taken
+    to have the default configuration.
 
     Example: `vialign failures import results ada.csv grace.csv`
     """

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.options import PageOut
 from vialign.cli.report import config_of, provenance_of
 from vialign.config.experiment import Config
 from vialign.files.paths import PAGE, Output, check_paths
@@ -16,7 +17,7 @@ def frontier(
     results: Annotated[
         Path | None, typer.Option(help="Results folder of a run whose methods are drawn where benchmarks are the same.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="HTML file to write; it needs nothing beside it.")] = Path("frontier.html"),
+    out: PageOut = Path("frontier.html"),
     base: Annotated[
         str, typer.Option(help="What the tuned checkpoints started from: `architecture, checkpoint`.")
     ] = "ViT-B-32, openai",

@@ -2,15 +2,10 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Json = Annotated[bool, typer.Option("--json", help="Print the table as JSON, one object a row, and nothing else.")]
-JsonObject = Annotated[bool, typer.Option("--json", help="Print everything as one object of JSON, and nothing else.")]
 
 
 def json_rows(frame: "pd.DataFrame") -> list[dict[str, object]]:

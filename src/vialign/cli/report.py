@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
+from vialign.cli.options import PageOut
 from vialign.config.experiment import Config, read_config
 from vialign.errors import UserError
 from vialign.files.paths import PAGE, Output, check_paths
 
 app = typer.Typer(help="Draw the report of a finished run again, or two runs side by side.", no_args_is_help=True)
-
-Out = Annotated[Path, typer.Option(help="HTML file to write; it needs nothing beside it.")]
 
 
 @app.command("build")
@@ -22,7 +21,7 @@ def report_build(
         list[Path] | None,
         typer.Argument(help="The run's YAML files, later ones over earlier ones; without any, its own record of them."),
     ] = None,
-    out: Out = Path("report.html"),
+    out: PageOut = Path("report.html"),
 ) -> None:
     """Draw the report from the tables of a run, without Snakemake.
 
@@ -42,7 +41,7 @@ def report_build(
 def report_compare(
     run_a: Annotated[Path, typer.Argument(help="Results folder of the first run, A.")],
     run_b: Annotated[Path, typer.Argument(help="Results folder of the second run, B.")],
-    out: Out = Path("comparison.html"),
+    out: PageOut = Path("comparison.html"),
 ) -> None:
     """Set two runs side by side: configuration, gates, results with differences, budget and signal.
 

@@ -6,15 +6,16 @@ from typing import Annotated
 import typer
 
 from vialign.cli.errors import one_line_errors
-from vialign.cli.printing import Json
-from vialign.cli.signal_options import (
+from vialign.cli.options import (
     Batch,
     CaptionsFile,
     Definition,
     Device,
+    Driver,
     FitImages,
     Html,
     Images,
+    Json,
     Model,
     Pipeline,
     Pretrained,
@@ -26,6 +27,8 @@ from vialign.cli.signal_options import (
     Tolerance,
     Treebank,
     Units,
+)
+from vialign.cli.signal_shared import (
     backbone_of,
     captions_of,
     fit_units,
@@ -152,9 +155,7 @@ def signal_diagnose(
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a signal and kind of wrong caption.")],
     model: Model = None,
     pretrained: Pretrained = None,
-    driver: Annotated[
-        str | None, typer.Option(help="Signal to judge: consistency (C), consistency_raw or agreement.")
-    ] = None,
+    driver: Driver = None,
     units: Units = None,
     save_units: SaveUnits = None,
     html: Html = None,
@@ -250,9 +251,7 @@ def signal_stress(
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a disturbance, strength, signal and kind.")],
     model: Model = None,
     pretrained: Pretrained = None,
-    driver: Annotated[
-        str | None, typer.Option(help="Signal to test: consistency (C), consistency_raw or agreement.")
-    ] = None,
+    driver: Driver = None,
     stress_images: Annotated[
         int, typer.Option(min=1, help="Images to disturb; each is encoded some sixty times.")
     ] = 60,

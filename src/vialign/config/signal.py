@@ -1,16 +1,20 @@
 """Configuration of the signal."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from vialign.config.section import Count, Percent, Positive, Section
 
+DriverName = Literal["consistency", "consistency_raw", "agreement"]
+DRIVERS: tuple[str, ...] = get_args(DriverName)
+"""Signals that may be judged and may drive the modules."""
+
 
 class SignalConfig(Section):
     """Consistency, its calibration, and the tests it must pass before use."""
 
-    driver: Literal["consistency", "consistency_raw", "agreement"] = "consistency"
+    driver: DriverName = "consistency"
     """The signal that the gate judges and that drives the modules. `agreement` is the product of both calibrated
     similarities: unlike C it is low where both similarities are low."""
     temperature: Positive = 0.05

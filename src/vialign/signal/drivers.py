@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vialign.signal.score import agreement, consistency
+from vialign.signal.score import COMBINED, consistency
 
 if TYPE_CHECKING:
     from vialign.signal.calibration import SignalCalibration
@@ -22,7 +22,7 @@ Driver = Callable[
 ]
 """(s_global, s_local, same) to the signal, of the same shape; differentiable where the signal is."""
 
-SIGNALS = ("consistency", "consistency_raw", "agreement", "s_global", "s_local", "s_sum")
+SIGNALS = (*COMBINED, "consistency_raw", "s_global", "s_local", "s_sum")
 """Drivers that are functions of both similarities. The sum is halved, so that all lie in [0, 1] once calibrated."""
 BLIND = ("constant", "shuffled", "noise")
 """Drivers that cannot know which pair is which."""
@@ -30,7 +30,7 @@ BLIND = ("constant", "shuffled", "noise")
 
 @dataclass(frozen=True)
 class SignalDriver:
-    """A signal of both similarities: C (calibrated or raw), their product, their mean, or one of them, calibrated."""
+    """A signal of both similarities: what `COMBINED` makes of them, C of the raw ones, their mean, or one of them."""
 
     name: str
     calibration: "SignalCalibration"
@@ -49,15 +49,11 @@ class SignalDriver:
         if self.name == "consistency_raw":
             return consistency(s_global, s_local)
         seen, found = self.calibration.s_global.torch(s_global), self.calibration.s_local.torch(s_local)
-        match self.name:
-            case "consistency":
-                return consistency(seen, found)
-            case "agreement":
-                return agreement(seen, found)
-            case "s_sum":
-                return (seen + found) / 2
-            case _:
-                return seen if self.name == "s_global" else found
+        if self.name in COMBINED:
+            return COMBINED[self.name](seen, found)
+        if self.name == "s_sum":
+            return (seen + found) / 2
+        return seen if self.name == "s_global" else found
 
 
 @dataclass(frozen=True)

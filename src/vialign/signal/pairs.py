@@ -16,7 +16,7 @@ from vialign.errors import UserError
 from vialign.progress import track
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration, fit_calibration
-from vialign.signal.score import agreement, consistency, local_similarity, match_entropy, relation_queries
+from vialign.signal.score import COMBINED, consistency, local_similarity, match_entropy, relation_queries
 from vialign.tables.signal import CONTROLS, SIGNAL_CONTROLS, SIGNAL_SCORES
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ def derived_signals(
     return {
         "s_global_calibrated": mapped_global,
         "s_local_calibrated": mapped_local,
-        "consistency": consistency(mapped_global, mapped_local),
+        **{name: combine(mapped_global, mapped_local) for name, combine in COMBINED.items()},
         "consistency_raw": consistency(s_global, s_local),
-        "agreement": agreement(mapped_global, mapped_local),
         "s_sum": mapped_global + mapped_local,
     }
 

@@ -6,6 +6,7 @@ whose `mass` is zero are absent: no phrase matches them.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -119,6 +120,13 @@ def agreement(
     above C, and low wherever either similarity is.
     """
     return s_global * s_local
+
+
+COMBINED: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "consistency": consistency,
+    "agreement": agreement,
+}
+"""What the two calibrated similarities may be combined to, by its column of `SIGNAL_SCORES`; each may be the driver."""
 
 
 def relation_queries(phrases: "Phrases") -> RelationQueries | None:

@@ -75,9 +75,10 @@ def test_a_planted_reference_signal_is_found_and_the_same_shuffled_is_not(scores
 
 
 def test_more_signals_ask_for_more_permutations(scores, small_config):
-    enough = small_config.model_copy(update={"permutations": 500})
+    tests = len(SIGNALS) * len(KINDS)
+    enough = small_config.model_copy(update={"permutations": 20 * tests})
     diagnose(scores, enough, 0.05, 0)
-    with pytest.raises(UserError, match="cannot show 33 tests"):
+    with pytest.raises(UserError, match=f"cannot show {tests + 3 * len(KINDS)} tests"):
         diagnose(scores.assign(s_token=0.0, s_words=0.0, blind=0.0), enough, 0.05, 0)
 
 

@@ -1,9 +1,7 @@
-"""What all commands of `vialign signal` share: their options, and what is made of them."""
+"""What all commands of `vialign signal` make of their options."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
-
-import typer
+from typing import TYPE_CHECKING, Any, cast
 
 from vialign.cli.printing import print_json
 from vialign.config.experiment import Config, read_config
@@ -20,46 +18,6 @@ if TYPE_CHECKING:
 
 EXPORTED = "config.json"
 """What an exported folder has and a folder of units has not."""
-
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="An open_clip architecture, such as ViT-B-32; vialign-scenes is the demo. Not needed where --units is an "
-        "exported folder, which names its own."
-    ),
-]
-Pretrained = Annotated[
-    str | None,
-    typer.Option(
-        help="A safetensors or pt file of its weights, an open_clip tag, `package` (the demo's own weights), or "
-        "`random` to try the tool out."
-    ),
-]
-Definition = Annotated[Path | None, typer.Option(help="An open_clip JSON that defines --model.")]
-Images = Annotated[Path, typer.Option(help="Folder of images.")]
-CaptionsFile = Annotated[Path, typer.Option(help="CSV with columns image, caption and, if wanted, caption_id.")]
-Pipeline = Annotated[Path | None, typer.Option(help="Folder of an English spaCy pipeline with tagger and parser.")]
-Treebank = Annotated[
-    Path | None, typer.Option(help="Universal Dependencies or Penn Treebank folder to train the parser on.")
-]
-Units = Annotated[
-    Path | None,
-    typer.Option(help="Folder that `signal fit` or `vialign export` wrote; without it the units are fitted now."),
-]
-SaveUnits = Annotated[Path | None, typer.Option(help="New folder for the units fitted now.")]
-Settings = Annotated[
-    Path | None, typer.Option(help="YAML with the sections visual, text, signal, language or features, for the fit.")
-]
-Readout = Annotated[str | None, typer.Option(help="Patch readout of the fit: final, value, self_self or early.")]
-FitImages = Annotated[int, typer.Option(min=1, help="Images to fit the units on, at most; never over half of all.")]
-Seed = Annotated[int, typer.Option(help="Seed of the division of the images and of the fit.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images that are held in memory at a time, with four texts each.")]
-Tolerance = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of the images that may be missing or broken and is skipped.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at an image that is missing or broken.")]
-Html = Annotated[Path | None, typer.Option(help="Also write what is printed, and the table, as a page.")]
-Device = Annotated[str, typer.Option(help="Where the backbone runs, such as cpu or cuda.")]
 
 
 def inputs_of(
