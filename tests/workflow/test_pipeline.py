@@ -185,7 +185,7 @@ def test_an_exported_method_has_the_same_outcome_on_every_item_of_every_form(
     tables["captions"] = tables["captions"][shown].reset_index(drop=True)
     data = run / "results/data"
     embedded = SimpleNamespace(name="test", folders=image_folders(config.data, data))
-    measured = measure(aligner, embedded, DatasetTables(**tables, image_folder=data), "m", 64, "fp32")  # type: ignore[arg-type]
+    measured = measure(aligner, embedded, DatasetTables(**tables, image_folder=data), "m", 64)  # type: ignore[arg-type]
     expected = outcomes_of(run, method, "test")
     measures = set(expected.index.get_level_values("measure"))
     assert measures == {*MEASURES, *RECALLS} and len(expected) > 400

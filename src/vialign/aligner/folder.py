@@ -1,13 +1,14 @@
 """The exported folder on disk: what is written, and how the backbone is found and checked when it is read."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from torch import nn
 
-from vialign.aligner.about import About, Reference
+from vialign.aligner.about import CONFIG, About, Reference
 from vialign.backbone import load_backbone, model_definition
 from vialign.backbone.adopting import adopt_model, tensors_digest
 from vialign.backbone.byte_pairs import DEMO_MERGES
@@ -20,9 +21,14 @@ from vialign.config.data import BackboneConfig
 from vialign.data.base import safe_join
 from vialign.errors import UserError
 from vialign.files.artifacts import write_tensors, write_text
+from vialign.toolkit.images import content_digest
+from vialign.toolkit.signal import CALIBRATION, PARSER, TEXT, VISUAL
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
+    from vialign.backbone.dual_encoder import DualEncoder
+
+Checked = TypeVar("Checked", bound="Backbone")
 
 METHOD = "method.safetensors"
 CARD = "README.md"
@@ -96,14 +102,15 @@ def _write_weights(backbone: "Backbone", config: BackboneConfig, folder: Path) -
     return name
 
 
-def open_folder_backbone(folder: Path, about: About, given: "nn.Module | str | Path | None") -> "Backbone":
+def open_folder_backbone(folder: Path, about: About, given: "nn.Module | str | Path | None") -> "DualEncoder":
     """The backbone of an exported folder: `given` (a model in memory, a file or tag of weights), its own, or named.
 
     Raises UserError when it cannot be found, and naming what differs when it is another than the folder was made with.
     """
     named = named_backbone(folder, about)
     if isinstance(given, nn.Module):
-        return checked(adopt_model(given, named.architecture, named.definition, named.tokenizer), about, folder)
+        adopted = adopt_model(given, named.architecture, named.definition, named.tokenizer)
+        return checked(adopted.in_precision(named.precision), about, folder)
     random = about.contract.get("checkpoint", "").startswith("random:")
     checkpoint = None if random and given is None else _weights(folder, about, given)
     config = named.model_copy(update={"checkpoint": checkpoint})
@@ -146,7 +153,7 @@ def _weights(folder: Path, about: About, given: str | Path | None) -> str:
     return named
 
 
-def checked(backbone: "Backbone", about: About, folder: Path) -> "Backbone":
+def checked(backbone: Checked, about: About, folder: Path) -> Checked:
     """The backbone, if it is the one that the folder was made with; it then carries the folder's contract.
 
     Raises UserError naming the first field that differs. Weights are compared by file, else tensor by tensor.
@@ -168,3 +175,15 @@ def checked(backbone: "Backbone", about: About, folder: Path) -> "Backbone":
             )
     cast(Any, backbone).contract = dict(wanted)
     return backbone
+
+
+def method_digest(folder: Path) -> str:
+    """sha256 of the files of an exported folder that its scores follow from, by their contents.
+
+    That is `config.json`, which holds the contract of the backbone, the method's weights, and the units, calibration
+    and parser of the signal. The card, the backbone's own files and a folded checkpoint are none of them.
+    """
+    named = [folder / name for name in (CONFIG, METHOD, VISUAL, TEXT, CALIBRATION)]
+    files = [file for file in (*named, *sorted((folder / PARSER).rglob("*"))) if file.is_file()]
+    said = [f"{file.relative_to(folder).as_posix()} {content_digest(file)}\n" for file in files]
+    return hashlib.sha256("".join(said).encode()).hexdigest()

@@ -107,12 +107,20 @@ def named_aligner(config: BackboneConfig, signal: "str | Path | None" = None) ->
     return Aligner(found, method.eval(), whole, None if signal is None else load_signal(signal, found))
 
 
-def load_folder(folder: Path, backbone: "nn.Module | str | Path | None" = None) -> Aligner:
-    """An aligner from an exported folder. Raises UserError as `load`."""
+def load_folder(
+    folder: Path, backbone: "nn.Module | str | Path | None" = None, precision: str | None = None
+) -> Aligner:
+    """An aligner from an exported folder; with a `precision` its towers run in that, whatever it was made with.
+
+    Raises UserError as `load`.
+    """
     about = read_about(folder)
     found = open_folder_backbone(folder, about, backbone)
     settings = about.settings().model_copy(update={"backbone": named_backbone(folder, about)})
     signal = load_signal(folder, found) if (folder / VISUAL).is_file() else None
+    if precision is not None:
+        # Once the units are known to be of the contract, and before a method copies the towers.
+        found.in_precision(precision)
     calibration = _FLAT if signal is None else SignalCalibration.from_table(signal.calibration)
     method = build_method(about.method, settings, _for_method(about.method, found), calibration, about.seed)
     path = folder / METHOD
@@ -137,8 +145,9 @@ def wrap(
     The model is frozen, set to evaluation and otherwise left as it is. `signal` is what a method of the curriculum
     reads: a folder of `vialign signal fit` or of `vialign export` that was made with these weights. Without one its
     disentanglers are unfitted and its parser knows drawn captions alone: the score then starts as the plain cosine,
-    and nothing local in it means anything. `config` holds sizes and the recipe. Raises UserError for an unknown
-    method, a model that is not found by its sizes, and a signal of another model.
+    and nothing local in it means anything. `config` holds sizes and the recipe. Without an `architecture` the model is
+    recognised by its sizes, where exactly one of open_clip's has them. Raises UserError for an unknown method, a model
+    that is not recognised, and a signal of another model.
 
     >>> import vialign
     >>> model = vialign.load("vialign-scenes").model

@@ -16,7 +16,7 @@ from vialign.errors import UserError
 from vialign.files.images import as_rgb, open_image
 from vialign.methods.ground import word_summary
 from vialign.methods.objective import Objective, Side, SplitData
-from vialign.progress import track
+from vialign.progress import track_blocks
 from vialign.tables.language import TEXTS
 from vialign.toolkit.encoder import Encoder, TextTokens, image_features, prototypes_of, read_tokens, to_pixels
 
@@ -58,7 +58,7 @@ def image_data(
     refuse_regions(method)
     parts = [
         _image_part(backbone, method, encoder, [opened(picture) for picture in some])
-        for some in track(blocks(pictures, batch), f"{method.name}: images", total=-(-len(pictures) // batch))
+        for some in track_blocks(blocks(pictures, batch), f"{method.name}: images", len(pictures))
     ]
     return split_data(backbone, **joined(parts, backbone.device))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vialign.backbone.checkpoint_fits import fitting_architectures
+from vialign.backbone.checkpoint_fits import SHOWN, architectures_of
 from vialign.backbone.openclip import OpenClipBackbone
 from vialign.backbone.registry import definition_digest, model_definition
 from vialign.backbone.tokenizers import make_tokenizer
@@ -38,8 +38,8 @@ def adopt_model(
     """An open_clip model as a frozen backbone; the model itself is set to evaluation and frozen.
 
     `architecture` is its open_clip name, and `definition` its JSON where open_clip does not know that name; without a
-    name it is found by the sizes of the tensors, where one model alone has them. Raises UserError where none or
-    several have, and as `vialign.backbone.load_backbone`.
+    name it is found by its sizes, where one model alone has them. Raises UserError where none or several have, and as
+    `vialign.backbone.load_backbone`.
     """
     if architecture is None:
         architecture = _architecture_of(model)
@@ -54,10 +54,10 @@ def adopt_model(
 
 
 def _architecture_of(model: nn.Module) -> str:
-    found = fitting_architectures(model.state_dict())
-    quick = any(type(part).__name__ == "QuickGELU" for part in model.modules())
-    fitting = [name for name in found if name.endswith("-quickgelu") == quick]
+    fitting = architectures_of(model)
     if len(fitting) != 1:
-        named = f"several models have its sizes ({', '.join(fitting)})" if fitting else "no model has its sizes"
-        raise UserError(f"wrap: {named}; say which it is: architecture='ViT-B-32'")
+        several = f"several models have its sizes ({', '.join(fitting[:SHOWN])})"
+        raise UserError(
+            f"wrap: {several if fitting else 'no model has its sizes'}; say which it is: architecture='ViT-B-32'"
+        )
     return fitting[0]

@@ -144,8 +144,9 @@ class DualEncoder:
         return self
 
     def in_precision(self, precision: str) -> "DualEncoder":
-        """Run the towers in another number format, which the contract then names; returns itself."""
+        """Run the towers in another number format, which the contract names unless it is float32; returns itself."""
         self.precision = precision
+        self.contract.pop("precision", None)
         if precision != "float32":
             self.contract["precision"] = precision
         return self

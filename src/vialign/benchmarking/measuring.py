@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 import torch
@@ -30,8 +29,6 @@ from vialign.methods.objective import SplitData
 from vialign.names import BENCHMARKS, DATASETS, EMBEDDED
 from vialign.tables.language import TEXTS
 
-Precision = Literal["fp32", "fp16", "bf16"]
-_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _SHARD = 2000
 _UNREAD = ("calibration", "diagnosis", "confirmation")
 """Splits of a data set that a run would take from its training images; nothing here reads them."""
@@ -83,17 +80,15 @@ def named_benchmark(
     )
 
 
-def measure(
-    aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int, precision: Precision
-) -> pd.DataFrame:
+def measure(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int) -> pd.DataFrame:
     """OUTCOMES of one model on one benchmark, as the pipeline's; `name` is the model's in the table.
 
-    Features lie on disk while it runs. Raises UserError for a method that reads regions, and where an image cannot be
-    read.
+    The towers run in the backbone's precision; what they give is compared in single precision, as in a run. Features
+    lie on disk while it runs. Raises UserError for a method that reads regions, and where an image cannot be read.
     """
     refuse_regions(aligner.method)
     split = benchmark.name
-    with tempfile.TemporaryDirectory(prefix="vialign-") as folder, precise(aligner, precision), evaluating(aligner):
+    with tempfile.TemporaryDirectory(prefix="vialign-") as folder, evaluating(aligner):
         data = _split(aligner, benchmark, tables, Path(folder), batch)
         return evaluate(aligner.method, data, tables.choices, tables.questions, split, name, 0, batch)
 
@@ -127,16 +122,6 @@ def _nothing(images: int, texts: int, dimension: int) -> tuple[Prototypes, Phras
     seen, said = torch.zeros(images, 1), torch.zeros(texts, 1, dtype=torch.long)
     prototypes = Prototypes(torch.zeros(images, 1, dimension), seen, None, torch.zeros(images, 1, 5))
     return prototypes, Phrases(torch.zeros(texts, 1, dimension), said.float(), said, said, said, None)
-
-
-@contextmanager
-def precise(aligner: Aligner, precision: Precision) -> Iterator[None]:
-    """The towers in the precision that is asked for."""
-    if precision == "fp32":
-        yield
-        return
-    with torch.autocast(aligner.device.type, dtype=_TYPES[precision]):
-        yield
 
 
 @contextmanager

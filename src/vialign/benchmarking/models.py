@@ -1,19 +1,28 @@
 """The models that a user names on the command line, and their opening."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from vialign.aligner.about import CONFIG
+from vialign.aligner.about import CONFIG, read_about
 from vialign.aligner.aligner import Aligner
+from vialign.aligner.folder import method_digest
 from vialign.aligner.opening import is_blip, load_folder, named_aligner, named_config, own_weights
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 from vialign.evaluation.reproduction import published_values
 from vialign.names import BLIP
 from vialign.toolkit.models import moved
+
+Precision = Literal["fp32", "fp16", "bf16"]
+FORMATS: dict[Precision, Literal["float32", "float16", "bfloat16"]] = {
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
+"""`backbone.precision` of each."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +54,26 @@ class Model:
         found = next((tag for tag in tags if tag in self.config.checkpoint), None)
         return None if found is None else (self.config.architecture, found)
 
-    def open(self, device: str) -> Aligner:
-        """The model, ready. Raises UserError as `vialign.load`."""
-        found = load_folder(self.folder, self.backbone) if self.folder is not None else named_aligner(self.config)
-        return moved(found, device)
+    def precision(self, asked: Precision | None) -> Precision:
+        """Number format of its towers: what is asked for, else that of the export; a plain model runs in fp32.
+
+        Raises UserError as `read_about`.
+        """
+        if asked is not None or self.folder is None:
+            return asked or "fp32"
+        own = read_about(self.folder).contract.get("precision", "float32")
+        return next((name for name, called in FORMATS.items() if called == own), "fp32")
+
+    def open(self, device: str, precision: Precision | None) -> Aligner:
+        """The model, ready, in `precision`. Raises UserError as `vialign.load`."""
+        wanted = FORMATS[self.precision(precision)]
+        if self.folder is not None:
+            return moved(load_folder(self.folder, self.backbone, wanted), device)
+        return moved(named_aligner(self.config.model_copy(update={"precision": wanted})), device)
 
     def described(self) -> str:
-        """What it is, as text that differs where the model may."""
-        return json.dumps([str(self.folder), self.config.model_dump(), self.backbone], sort_keys=True)
+        """What it is, as text that differs where the model may: an exported folder by what is in it."""
+        return self.config.model_dump_json() if self.folder is None else method_digest(self.folder)
 
 
 def named_models(models: Sequence[str], pretrained: Sequence[str]) -> list[Model]:

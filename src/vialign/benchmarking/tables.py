@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.aligner.aligner import Aligner
-from vialign.benchmarking.measuring import Benchmark, Precision, measure
-from vialign.benchmarking.models import Model, slug
+from vialign import __version__
+from vialign.benchmarking.measuring import Benchmark, measure
+from vialign.benchmarking.models import Model, Precision, slug
 from vialign.data.base import DatasetTables
 from vialign.data.registry import source_note
 from vialign.errors import UserError
@@ -31,29 +31,31 @@ def outcomes_of(
     folder: Path,
     *,
     batch: int,
-    precision: Precision,
+    precision: Precision | None,
     device: str,
 ) -> tuple[pd.DataFrame, Mapping[str, DatasetTables]]:
     """OUTCOMES of every model on every benchmark, and what was read of each benchmark.
 
     Each pair is a Parquet file of its own in `folder`, written when it is done; one that is there and was made of the
-    same model, data and settings is taken as it is, so that an interrupted call goes on. Raises UserError as `measure`.
+    same model, data, precision and version is taken as it is, so that an interrupted call goes on. Images are known by
+    where they lie and not by their bytes; the batch and the device change no more than rounding. Without a `precision`
+    each model runs in its own. Raises UserError as `measure`.
     """
     read = {benchmark.name: benchmark.read() for benchmark in benchmarks}
-    digests = {name: _digest_of(tables) for name, tables in read.items()}
+    digests = {benchmark.name: _digest_of(benchmark, read[benchmark.name]) for benchmark in benchmarks}
     frames = []
     for model in models:
-        opened: Aligner | None = None
+        opened, own = model.open(device, precision), model.precision(precision)
+        made = {"vialign": __version__, "contract": opened.backbone.contract, "precision": own}
+        made |= {"name": model.name, "model": model.described()}
         for benchmark in benchmarks:
             file = folder / "outcomes" / slug(model.name) / f"{benchmark.name}.parquet"
-            opened = opened or model.open(device)
-            made = {"contract": opened.backbone.contract, "model": model.described(), "precision": precision}
             digest = _digest([made, digests[benchmark.name]])
             if file.is_file() and read_provenance(file).get(_MADE) == digest:
                 warn(f"{model.name}, {benchmark.name}: is done already ({file})")
             else:
-                found = measure(opened, benchmark, read[benchmark.name], model.name, batch, precision)
-                write_table(found, OUTCOMES, file, {_MADE: digest, "model": model.name, "precision": precision})
+                found = measure(opened, benchmark, read[benchmark.name], model.name, batch)
+                write_table(found, OUTCOMES, file, {_MADE: digest, "model": model.name, "precision": own})
             frames.append(read_table(file, OUTCOMES))
     return pd.concat(frames, ignore_index=True), read
 
@@ -102,15 +104,16 @@ def published_of(
     return PUBLISHED.check(found[list(PUBLISHED.columns)])
 
 
-def evaluation_provenance(models: Sequence[Model], benchmarks: Sequence[Benchmark], precision: str) -> Provenance:
-    """What made the tables and the page."""
-    from vialign import __version__
-
+def evaluation_provenance(
+    models: Sequence[Model], benchmarks: Sequence[Benchmark], precision: Precision | None
+) -> Provenance:
+    """What made the tables and the page; of models that run in several precisions that of each, in their order."""
+    own = [model.precision(precision) for model in models]
     return {
         "models": ", ".join(model.name for model in models),
         "benchmarks": ", ".join(benchmark.name for benchmark in benchmarks),
         "limit": str(benchmarks[0].limit or "all items"),
-        "precision": precision,
+        "precision": own[0] if len(set(own)) == 1 else ", ".join(own),
         "vialign": __version__,
     }
 
@@ -123,9 +126,11 @@ def check_models(models: Sequence[Model]) -> None:
         raise UserError(f"--model: the name {twice!r} differs from another one only in signs; rename its folder")
 
 
-def _digest_of(tables: DatasetTables) -> str:
+def _digest_of(benchmark: Benchmark, tables: DatasetTables) -> str:
+    """Of what was read, and of where the images lie."""
     parts = [getattr(tables, name) for name in ("images", "captions", "choices", "questions")]
-    return _digest([part.to_json(orient="split") for part in parts])
+    places = {source: str(benchmark.folders[source].resolve()) for source in sorted(set(tables.images["source"]))}
+    return _digest([*(part.to_json(orient="split") for part in parts), places])
 
 
 def _digest(value: object) -> str:

@@ -55,7 +55,12 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each benchmark at most, drawn by seed.")] = None,
     batch: TowerBatch = 64,
-    precision: Annotated[Precision, typer.Option(help="Of the towers; published numbers want fp32.")] = Precision.fp32,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="Of the towers; by default that of an exported folder, else fp32, which published numbers want."
+        ),
+    ] = None,
     device: Device = "cpu",
     strict: Strict = False,
     tolerance: Tolerance = 0.05,
@@ -63,8 +68,8 @@ def evaluate(
 ) -> None:
     """Measure models on benchmarks: per-item outcomes, metrics in every convention, published values, comparisons.
 
-    What is done already in --out, of the same model, data and settings, is taken as it is: an interrupted call goes
-    on. A docs/data.md entry says how to get each benchmark and what its folder holds.
+    What is done already in --out, of the same model, data, precision and version, is taken as it is: an interrupted
+    call goes on. A docs/data.md entry says how to get each benchmark and what its folder holds.
 
     Example: `vialign evaluate --model ViT-B-32 --pretrained weights.safetensors --benchmark winoground --benchmark aro
     --data benchmarks --out evaluated`
@@ -87,13 +92,13 @@ def evaluate(
         models = named_models(model, pretrained or [])
         check_models(models)
         named = [named_benchmark(name, data, places.get(name), limit, strict, tolerance) for name in asked]
-        settings = {"batch": batch, "precision": precision.value, "device": device}
-        outcomes, read = outcomes_of(models, named, out, **settings)  # type: ignore[arg-type]
+        asked_for = None if precision is None else precision.value
+        outcomes, read = outcomes_of(models, named, out, batch=batch, precision=asked_for, device=device)
         results = results_of(outcomes)
         comparisons = comparisons_of(outcomes, models)
         published = published_of(results, models, read, limit is not None)
         problems = {name: tables.problems["problem"].head(5).tolist() for name, tables in read.items()}
-        made = evaluation_provenance(models, named, precision.value)
+        made = evaluation_provenance(models, named, asked_for)
         _write(out, made, results, comparisons, published, problems)
         if as_json:
             print_object({"results": json_rows(results), "comparisons": json_rows(comparisons)})

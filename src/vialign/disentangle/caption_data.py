@@ -16,7 +16,7 @@ from vialign.disentangle.structure import align_units
 from vialign.disentangle.types import TokenStructure
 from vialign.errors import UserError
 from vialign.language.typos import with_typos
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.random import generator
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TypedCaptions:
 def read_captions(features: "TextFeatures", units: pd.DataFrame, rows: np.ndarray) -> CaptionData:
     """Rows of a store, with the parser's reading as the target."""
     blocks = []
-    for start in track(range(0, len(features.ids), _READ), "read token states"):
+    for start in track_starts(len(features.ids), _READ, "read token states"):
         inside = torch.from_numpy(rows[(rows >= start) & (rows < start + _READ)] - start)
         if len(inside):
             states, mask, offsets = features.block(start, min(start + _READ, len(features.ids)))

@@ -19,7 +19,7 @@ from vialign.disentangle.units_in_order import UnitsInMemory, UnitsInOrder, in_o
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
-from vialign.progress import track
+from vialign.progress import track_starts
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
@@ -65,7 +65,7 @@ def image_blocks(
 ) -> Iterator[Prototypes]:
     """The prototypes of `encode_images`, `batch` images at a time, none of which is held."""
     device = visual.mean.device
-    for start in track(range(0, len(features.ids), batch), "image prototypes"):
+    for start in track_starts(len(features.ids), batch, "image prototypes"):
         patches = features.patches(start, min(start + batch, len(features.ids)))
         block = visual(to_device(patches, device)).to(CPU)
         yield replace(block, maps=block.maps if keep_maps else None)
@@ -81,7 +81,7 @@ def text_blocks(
 ) -> Iterator[Phrases]:
     """The phrases of `encode_texts`, `batch` texts at a time, none of which is held."""
     ids, device = features.ids, text.mean.device
-    for start in track(range(0, len(ids), batch), "phrase units"):
+    for start in track_starts(len(ids), batch, "phrase units"):
         here = ids[start : start + batch]
         states, mask, offsets = features.block(start, start + len(here))
         require_tokens(mask, here)

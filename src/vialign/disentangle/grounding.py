@@ -19,7 +19,7 @@ from torch import Tensor
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.features.readout import cluster_interval, measure_readouts, pointing_targets
 from vialign.features.store import ImageFeatures
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.random import generator
 from vialign.tables.language import QUALITY
 
@@ -83,7 +83,7 @@ def prototype_hits(
     row = {name: number for number, name in enumerate(features.ids)}
     rows = np.array([row[name] for name in targets["image_id"]])
     hits = np.zeros(len(targets), bool)
-    for start in track(range(0, len(features.ids), batch), "phrases pointed at by prototypes"):
+    for start in track_starts(len(features.ids), batch, "phrases pointed at by prototypes"):
         here = np.flatnonzero((rows >= start) & (rows < start + batch))
         with torch.no_grad():
             prototypes = visual(features.patches(start, min(start + batch, len(features.ids))))

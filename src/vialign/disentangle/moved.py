@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vialign.device import to_device
-from vialign.progress import track
+from vialign.progress import track_blocks
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -90,7 +90,7 @@ FITTED_MOVES = ("flip", "shift")
 @torch.no_grad()
 def patches_of(backbone: "Backbone", pixels: Pixels, readout: str, batch: int = 32) -> Float[Tensor, "image patch dim"]:
     """Patch tokens of pixels in memory, in half precision as the feature store keeps them; on the CPU."""
-    blocks = track(pixels.split(batch), "patches of moved images", total=-(-len(pixels) // batch))
+    blocks = track_blocks(pixels.split(batch), "patches of moved images", len(pixels))
     shown = (backbone.normalise(to_device(block, backbone.device)) for block in blocks)
     return torch.cat([backbone.image_tokens(block, readout)[1].half().cpu() for block in shown])
 

@@ -12,7 +12,7 @@ from vialign.disentangle.measured import Measured
 from vialign.disentangle.structure import align_units, group_tokens
 from vialign.disentangle.text import Path, TextDisentangler
 from vialign.disentangle.types import ATTRIBUTE, NONE, RELATION, TokenStructure
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.tables.language import UNIT_KINDS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def text_quality(
     """
     paths: tuple[Path, ...] = ("main", "fallback", "mixed")
     counts: dict[str, list[Tensor]] = {path: [] for path in paths}
-    for start in track(range(0, len(features.ids), batch), "text quality"):
+    for start in track_starts(len(features.ids), batch, "text quality"):
         stop = min(start + batch, len(features.ids))
         states, mask, offsets = features.block(start, stop)
         truth = align_units(gold, features.ids[start:stop], offsets, mask)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.types import TokenStructure
 from vialign.language.units import extract_units
-from vialign.progress import track
+from vialign.progress import track_starts
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -52,7 +52,7 @@ def read_states(backbone: "Backbone", texts: list[str], batch: int = 128) -> Tok
     """Token states of texts in memory; texts of like length go through the tower together."""
     order = np.argsort([len(text) for text in texts], kind="stable")
     found = []
-    for start in track(range(0, len(order), batch), "read texts"):
+    for start in track_starts(len(order), batch, "read texts"):
         tokens = backbone.tokenize([texts[row] for row in order[start : start + batch]])
         _, states = backbone.text_tokens(tokens.ids.to(backbone.device))
         found.append(((states.cpu() * tokens.mask[..., None]).half(), tokens.mask, tokens.offsets))

@@ -18,7 +18,7 @@ from vialign.data.base import image_table
 from vialign.disentangle import Phrases, Prototypes, fit_visual
 from vialign.disentangle.visual import chosen_maps
 from vialign.features import extract_texts, read_texts
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.signal.trust.gallery import all_local
 from vialign.tables.data import OBJECTS
 from vialign.tables.language import TEXTS
@@ -225,6 +225,6 @@ def _distinct(
 
 
 def _prototypes(encoder: "Encoder", pictures: "Sequence[Image.Image | str | Path]") -> Prototypes:
-    starts = track(range(0, len(pictures), _BATCH), "pictures")
+    starts = track_starts(len(pictures), _BATCH, "pictures")
     parts = [encoder.images([opened(picture) for picture in pictures[start : start + _BATCH]]) for start in starts]
     return Prototypes.concatenate([part.prototypes for part in parts])

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vialign.evaluation.retrieval import LEVELS, Ranks
-from vialign.progress import track
+from vialign.progress import track_blocks
 
 _CELLS = 1 << 21
 """Scores of a block of queries with the whole gallery, at most; with more candidates the block has fewer queries."""
@@ -56,7 +56,7 @@ def rerank(
     block = max(1, min(block, _CELLS // max(1, len(group_of_candidate))))
     parts = [
         _ranked(part, cheap, exact, group_of_query[part][:, None] == group_of_candidate[None, :], k)
-        for part in track(chosen.split(block), f"re-rank {k} of {len(group_of_candidate)}")
+        for part in track_blocks(chosen.split(block), f"re-rank {k} of {len(group_of_candidate)}", len(chosen))
     ]
     above, level, rival, first = (torch.cat(columns) for columns in zip(*parts, strict=True))
     return Ranking(Ranks(chosen, above, level, rival), first)

@@ -20,7 +20,7 @@ from vialign.evaluation.retrieval import retrieval_outcomes, retrieval_ranks
 from vialign.evaluation.vqa import vqa_outcomes
 from vialign.files.mapped import gathered
 from vialign.methods.objective import Objective, Side, SplitData
-from vialign.progress import track
+from vialign.progress import track_blocks
 from vialign.random import generator
 from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.evaluation import OUTCOMES, RERANKING
@@ -156,7 +156,7 @@ class _Sides:
 
     def _encode(self, encode: Callable[[SplitData, Tensor], Side], count: int, name: str) -> Side:
         def encoded() -> Iterator[Side]:
-            for index in track(torch.arange(count).split(self.batch), f"{self.objective.name}: {name}"):
+            for index in track_blocks(torch.arange(count).split(self.batch), f"{self.objective.name}: {name}", count):
                 side = encode(self.data, index)
                 self._device = next(iter(side.values())).device
                 yield side
@@ -176,7 +176,8 @@ class _Sides:
         block within `_CELLS`.
         """
         size = max(1, min(self.batch, _CELLS // max(1, len(captions))))
-        for rows in track(torch.arange(len(self.data.image_ids)).split(size), f"{self.objective.name}: gallery"):
+        every = torch.arange(len(self.data.image_ids))
+        for rows in track_blocks(every.split(size), f"{self.objective.name}: gallery", len(every)):
             images = self.images(rows)
             parts = captions.split(self.batch * _TEXT_FACTOR)
             yield torch.cat([self.objective.scores(images, self.texts(part)).cpu() for part in parts], dim=1)

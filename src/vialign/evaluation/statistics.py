@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.random import generator
 
 _CELLS = 4_000_000
@@ -37,7 +37,7 @@ def replicate_means(
     flat = sums.reshape(clusters, -1).astype(np.float32)
     counts = counts.astype(np.float32)
     means = np.empty((replicates, columns, tags))
-    for start in track(range(0, replicates, chunk), "bootstrap"):
+    for start in track_starts(replicates, chunk, "bootstrap"):
         rows = min(chunk, replicates - start)
         draws = random.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
         weights = np.bincount(draws.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float32)

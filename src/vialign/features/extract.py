@@ -15,7 +15,7 @@ from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import PixelFiles
 from vialign.features.store import Layout, StoreWriter, contract_provenance
 from vialign.files.paths import check_space
-from vialign.progress import track
+from vialign.progress import track_starts
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -58,7 +58,7 @@ def extract_images(
     check_space(output, size, f"features of {len(images)} images")
     facts = _facts(backbone, "images", provenance) | {"readout": readout}
     writer = StoreWriter(output, facts)
-    starts = iter(track(range(0, len(images), batch), f"image features, {readout} readout"))
+    starts = iter(track_starts(len(images), batch, f"image features, {readout} readout"))
     files, done = PixelFiles(images, folders, backbone), 0
     for shard_rows in _split(images, _multiple(shard, batch)):
         with writer.shard(shard_rows["image_id"].tolist(), layout) as file:
@@ -98,7 +98,7 @@ def extract_texts(
     padding = cast(Any, backbone).tokenizer.padding
     writer = StoreWriter(output, _facts(backbone, "texts", provenance) | {"padding": str(padding)})
     cut = 0
-    bar = iter(track(range(0, len(texts), batch), "text features"))
+    bar = iter(track_starts(len(texts), batch, "text features"))
     for rows in _split(texts, _multiple(shard, batch)):
         captions = rows["text"].tolist()
         order = np.argsort([len(text) for text in captions], kind="stable")

@@ -22,7 +22,7 @@ from vialign.data.base import object_phrase
 from vialign.device import within_memory
 from vialign.errors import UserError
 from vialign.features.pixels import boxes_in_crop, load_pixels
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.random import generator
 from vialign.tables.language import QUALITY
 
@@ -118,7 +118,7 @@ def measure_readouts(
     rows = targets["image_id"].map(row_of_image).to_numpy()
     inside = torch.from_numpy(np.stack(targets["inside"].tolist()))
     hits = {name: np.zeros(len(targets), bool) for name in backbone.readouts}
-    for start in track(range(0, len(images), batch), "pointing accuracy of the readouts"):
+    for start in track_starts(len(images), batch, "pointing accuracy of the readouts"):
         pixels = load_pixels(images.iloc[start : start + batch], folders, backbone).to(backbone.device)
         with torch.inference_mode():
             patches = backbone.image_outputs(backbone.normalise(pixels), backbone.readouts).patches

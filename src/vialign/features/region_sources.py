@@ -16,7 +16,7 @@ from vialign.errors import UserError
 from vialign.features.boxes import box_coverage, embed_labels, object_labels
 from vialign.features.pixels import boxes_in_crop
 from vialign.features.store import ImageFeatures
-from vialign.progress import track
+from vialign.progress import track, track_starts
 
 if TYPE_CHECKING:
     from vialign.backbone import Backbone
@@ -76,7 +76,7 @@ def _pooled(
     """The regions of every image, in order; an image without a box has none."""
     groups = {row: group for row, group in boxes.groupby("row", sort=False)}
     nothing = boxes.iloc[:0]
-    for start in track(range(0, len(features), _ROWS), "regions from labelled boxes"):
+    for start in track_starts(len(features), _ROWS, "regions from labelled boxes"):
         patches = features.patches(start, min(start + _ROWS, len(features))).numpy()
         for offset, tokens in enumerate(patches):
             own = groups.get(start + offset, nothing)

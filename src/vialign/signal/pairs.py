@@ -13,7 +13,7 @@ from torch import Tensor
 from vialign.config.signal import SignalConfig
 from vialign.disentangle.types import reordered
 from vialign.errors import UserError
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration, fit_calibration
 from vialign.signal.score import COMBINED, consistency, local_similarity, match_entropy, relation_queries
@@ -166,7 +166,7 @@ def _similarities(pairs: pd.DataFrame, features: SplitFeatures, config: SignalCo
     block = _pairs_in_a_block(features)
     parts = []
     with torch.no_grad():
-        for start in track(range(0, len(pairs), block), "signal of image-text pairs"):
+        for start in track_starts(len(pairs), block, "signal of image-text pairs"):
             images, texts = image_positions[start : start + block], text_positions[start : start + block]
             prototypes, phrases = features.prototypes.index(images), features.phrases.index(texts)
             local = (prototypes.features, phrases.features, phrases.weight)

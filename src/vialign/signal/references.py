@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vialign.errors import UserError
 from vialign.features import ImageFeatures, TextFeatures
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.signal.blind import BlindClassifier
 from vialign.signal.pairs import PAIR_COLUMNS, positions
 from vialign.tables.signal import REFERENCE_SIGNALS, REFERENCES
@@ -85,7 +85,7 @@ def token_scores(pairs: pd.DataFrame, images: ImageFeatures, texts: TextFeatures
     for first in range(0, len(wanted), most):
         known = wanted[first : first + most]
         patches, inside = images.rows("patches")[torch.from_numpy(known)].float(), np.isin(image_rows, known)
-        for start in track(range(0, len(texts), _TEXTS), "token-wise similarity"):
+        for start in track_starts(len(texts), _TEXTS, "token-wise similarity"):
             stop = min(start + _TEXTS, len(texts))
             here = np.flatnonzero(inside & (text_rows >= start) & (text_rows < stop))
             if not len(here):
@@ -142,7 +142,7 @@ def nouns_of(sentences: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
 @torch.no_grad()
 def encode_words(backbone: "Backbone", words: Sequence[str], batch: int = 256) -> Float[Tensor, "word dim"]:
     """Unit embeddings of words, each as a text of its own, in batches."""
-    starts = track(range(0, len(words), batch), "words of the captions")
+    starts = track_starts(len(words), batch, "words of the captions")
     parts = [backbone.encode_text(backbone.tokenize(words[start : start + batch]).ids) for start in starts]
     return torch.cat(parts).cpu().float()
 

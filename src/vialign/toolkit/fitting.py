@@ -24,7 +24,7 @@ from vialign.disentangle.moved import FITTED_MOVES, MOVES
 from vialign.errors import UserError
 from vialign.features import contract_provenance, extract_texts, read_texts
 from vialign.files.artifacts import Provenance
-from vialign.progress import track
+from vialign.progress import track_blocks
 from vialign.signal.pairs import SplitFeatures, build_pairs, calibrate_signal
 from vialign.stage import make_provenance
 from vialign.tables.data import OBJECTS
@@ -174,7 +174,7 @@ def fit_phrases(
 def _read_patches(backbone: "Backbone", folder: Path, images: Sequence[str], readout: str, batch: int) -> _Patches:
     plain: list[Tensor] = []
     moved: dict[str, list[Tensor]] = {move: [] for move in FITTED_MOVES}
-    for names in track(blocks(images, batch), "patches of the images to fit on", total=-(-len(images) // batch)):
+    for names in track_blocks(blocks(images, batch), "patches of the images to fit on", len(images)):
         pixels = to_pixels(backbone, [read_own(folder, name).picture for name in names])
         plain.append(image_features(backbone, pixels, readout)[1].half())
         for move, found in moved.items():
@@ -200,11 +200,11 @@ def _calibrate(encoder: Encoder, captions: Captions, parts: pd.DataFrame, config
     batch = config.features.batch
     seen = [
         encoder.images([read_own(captions.folder, name).picture for name in names])
-        for names in track(blocks(images, batch), "calibration images", total=-(-len(images) // batch))
+        for names in track_blocks(blocks(images, batch), "calibration images", len(images))
     ]
     said = [
         encoder.texts(some)
-        for some in track(blocks(texts["text"].tolist(), batch), "calibration texts", total=-(-len(texts) // batch))
+        for some in track_blocks(blocks(texts["text"].tolist(), batch), "calibration texts", len(texts))
     ]
     features = SplitFeatures(
         image_ids=images,

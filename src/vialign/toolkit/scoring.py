@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vialign.errors import UserError
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.tables.signal import TOOLKIT_SCORES
 from vialign.toolkit.captions import Captions, warn
 from vialign.toolkit.encoder import ImageSide
@@ -93,8 +93,7 @@ def stream_pairs(
     codes, names = pd.factorize(pairs["image_id"])
     order = np.argsort(codes, kind="stable")
     pairs, codes = pairs.iloc[order], codes[order]
-    starts = range(0, len(names), batch)
-    for start in track(starts, f"signal of {len(pairs)} pairs, {batch} images a step", total=len(starts)):
+    for start in track_starts(len(names), batch, f"images of {len(pairs)} pairs"):
         read = {name: broken.read(folder, name) for name in names[start : start + batch]}
         pictures = {name: picture for name, picture in read.items() if picture is not None}
         if not pictures:

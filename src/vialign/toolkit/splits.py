@@ -9,7 +9,7 @@ from torch import Tensor
 from vialign.disentangle.types import Phrases
 from vialign.errors import UserError
 from vialign.methods.objective import SplitData, assemble
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.toolkit.captions import Captions
 from vialign.toolkit.diagnosing import with_negatives
 from vialign.toolkit.encoder import image_features, prototypes_of, to_pixels
@@ -28,7 +28,7 @@ def encode_split(
     encoder = signal.encoder
     names: list[str] = []
     pooled, patches = [], []
-    for start in track(range(0, len(images), batch), "images"):
+    for start in track_starts(len(images), batch, "images"):
         read = {name: broken.read(captions.folder, name) for name in images[start : start + batch]}
         pictures = {name: picture for name, picture in read.items() if picture is not None}
         if pictures:
@@ -45,7 +45,7 @@ def encode_split(
     words, ids = texts["text"].tolist(), texts["text_id"].tolist()
     sides = [
         encoder.texts(words[start : start + 4 * batch], ids[start : start + 4 * batch])
-        for start in track(range(0, len(ids), 4 * batch), "captions and negatives")
+        for start in track_starts(len(ids), 4 * batch, "captions and negatives")
     ]
     data = assemble(
         texts,

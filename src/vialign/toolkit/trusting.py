@@ -11,7 +11,7 @@ import torch
 from vialign.disentangle import Phrases, Prototypes
 from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, atomic_path, write_table
-from vialign.progress import track
+from vialign.progress import track_blocks, track_starts
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures
 from vialign.signal.trust import Settings, gallery_answers, trust_tables
@@ -61,7 +61,7 @@ def trust_signal(signal: Signal, captions: Captions, *, images: int = 1000, seed
     broken = Broken(captions.strict, len(unused), captions.tolerance)
     names: list[str] = []
     seen: list[ImageSide] = []
-    for some in track(blocks(unused, batch), "images", total=-(-len(unused) // batch)):
+    for some in track_blocks(blocks(unused, batch), "images", len(unused)):
         read = {name: broken.read(captions.folder, name) for name in some}
         pictures = {name: picture for name, picture in read.items() if picture is not None}
         if pictures:
@@ -75,10 +75,9 @@ def trust_signal(signal: Signal, captions: Captions, *, images: int = 1000, seed
         )
     texts = texts_of(captions.table, names)
     ids, size = texts["text_id"].tolist(), TEXTS * batch
-    starts = range(0, len(texts), size)
     said = [
         signal.encoder.texts(texts["text"].iloc[start : start + size].tolist(), ids[start : start + size])
-        for start in track(starts, "captions", total=len(starts))
+        for start in track_starts(len(texts), size, "captions")
     ]
     features = SplitFeatures(
         image_ids=names,

@@ -14,9 +14,11 @@ import vialign
 from captioned import QUICK, tiny_model
 from explained import CAPTION, finished_run
 from vialign.aligner.export import aligner_of_run, write_export
+from vialign.aligner.opening import unfitted_signal
 from vialign.aligner.sides import opened
 from vialign.analysis.explain import _words_said, explain_pair
 from vialign.backbone import create_model
+from vialign.backbone.adopting import adopt_model
 from vialign.errors import UserError
 from vialign.methods.build import build_method
 from vialign.methods.checkpoint import load_best
@@ -240,7 +242,24 @@ def test_every_light_method_wraps_trains_and_is_saved(wrapped, pictures, method,
     assert (again.score(pictures, captions) - aligner.score(pictures, captions)).abs().max() <= CLOSE
 
 
-def test_a_model_whose_sizes_several_have_must_be_named():
+def test_a_model_of_open_clip_is_wrapped_without_its_name(pictures, tmp_path):
+    """The call of the documentation: a plain model, a method, and units that know its weights."""
+    import open_clip  # not before vialign's own shim is there
+
+    model, _, preprocess = open_clip.create_model_and_transforms("ViT-S-32-alt")
+    save_signal(unfitted_signal(adopt_model(model, "ViT-S-32-alt"), QUICK, 0), tmp_path / "units")
+    aligner = vialign.wrap(model, method="vialign-correct", signal=tmp_path / "units")
+    assert aligner.config.backbone.architecture == "ViT-S-32-alt"
+    with torch.no_grad():
+        seen = model.encode_image(torch.stack([preprocess(opened(picture)) for picture in pictures]), normalize=True)
+        said = model.encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(TEXTS), normalize=True)
+    assert (aligner.score(pictures, TEXTS) - seen @ said.T).abs().max() <= 1e-5
+    aligner.loss(pictures[:2], TEXTS[:2])["loss"].backward()
+    plain = vialign.wrap(model, method="bitfit").merge()
+    assert type(plain) is type(model)
+
+
+def test_a_model_whose_sizes_none_has_must_be_named():
     with pytest.raises(UserError, match="no model has its sizes; say which it is"):
         vialign.wrap(torch.nn.Linear(2, 2))
 

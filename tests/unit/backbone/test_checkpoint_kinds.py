@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from vialign.backbone import create_model
+from vialign.backbone.adopting import adopt_model
 from vialign.backbone.checkpoint import load_weights, read_state
-from vialign.backbone.checkpoint_fits import fitting_architectures
+from vialign.backbone.checkpoint_fits import architectures_of, fitting_architectures
 from vialign.errors import UserError
 
 
@@ -186,6 +187,27 @@ def test_the_architectures_of_a_size_are_found_and_no_others():
     assert fitting_architectures({"x": torch.zeros(1)}) == []
     named = {f"text.{k}" if not k.startswith("visual.") else k: v for k, v in vision_transformer().items()}
     assert fitting_architectures(named)[0] == "ViT-B-32"
+
+
+OWN = ("ViT-B-32", "ViT-B-32-quickgelu", "ViT-S-16-alt", "RN50", "RN50-quickgelu", "coca_ViT-B-32", "ViT-L-14-CLIPA")
+TRUNKS = ("convnext_base", "EVA02-B-16", "ViT-B-16-SigLIP", "ViT-B-16-SigLIP2", "ViT-SO400M-16-SigLIP-i18n-256")
+"""Models whose image tower is of timm."""
+
+
+@pytest.mark.parametrize("name", (*OWN, *TRUNKS))
+def test_a_model_in_memory_is_known_by_its_sizes(name):
+    with torch.device("meta"):  # sizes without numbers
+        model = create_model(name, device="meta")
+    assert architectures_of(model) == [name]
+
+
+def test_models_that_nothing_tells_apart_are_all_named():
+    with torch.device("meta"):
+        model = create_model("MobileCLIP-B", device="meta")
+    assert architectures_of(model) == ["MobileCLIP-B", "MobileCLIP2-B"]
+    with pytest.raises(UserError, match=r"several models have its sizes \(MobileCLIP-B, MobileCLIP2-B\); say which"):
+        adopt_model(model)
+    assert architectures_of(torch.nn.Linear(2, 2)) == []
 
 
 def test_a_wrong_shape_names_both_shapes_and_what_would_fit(tmp_path, define):

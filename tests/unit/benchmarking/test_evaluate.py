@@ -1,7 +1,9 @@
 """`vialign evaluate`: each item by itself gives the same outcome, in a loop over items that shares no code with it."""
 
 import json
+import math
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -13,28 +15,21 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 import vialign
-from benchmark_layouts import FORMS, write_layouts
-from captioned import tiny_model
+from benchmark_layouts import FORMS
 from explained import FOLDER, finished_run
+from recorded_bars import recorded_bars
 from tiny_blip import own_blip, write_blip
 from vialign.aligner.export import aligner_of_run, write_export
+from vialign.aligner.folder import method_digest
+from vialign.aligner.opening import load_folder, named_aligner
 from vialign.benchmarking.measuring import measure, named_benchmark
 from vialign.benchmarking.models import named_models
 from vialign.cli.app import app
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 from vialign.evaluation.vqa import soft_accuracy
-from vialign.files.artifacts import read_table
+from vialign.files.artifacts import read_provenance, read_table
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RESULTS
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("evaluate")
-    data, images = write_layouts(folder)
-    run = finished_run()[0]
-    write_export(aligner_of_run(run.config, "vialign"), folder / "tuned", with_backbone=False, folded=False)
-    tiny_model(folder, "explain-tiny")
-    return folder, data, images
 
 
 def benchmark(place, name, limit=None):
@@ -50,13 +45,39 @@ def picture_of(asked, row):
     return picture
 
 
+def closest(aligner, texts):
+    """Whether the first two of three texts are closer to each other than either is to the third, for the method."""
+    first, second, wrong = (aligner.text_side([text])["pooled"][0].double() for text in texts)
+    cosine = torch.nn.functional.cosine_similarity
+    return cosine(first, second, dim=0) > max(cosine(first, wrong, dim=0), cosine(second, wrong, dim=0))
+
+
+def threshold(said):
+    """What parts true from false statements best, every gap between two scores tried; of several the middle one."""
+    levels = sorted({score for score, _, _ in said})
+    tried = [-math.inf, *((low + high) / 2 for low, high in pairwise(levels)), math.inf]
+    right = [sum((score > one) == true for score, true, _ in said) for one in tried]
+    best = [one for one, count in zip(tried, right, strict=True) if count == max(right)]
+    return best[(len(best) - 1) // 2]
+
+
 def expected(aligner, asked, tables):
     """Outcomes by benchmark, measure and item: one item at a time."""
     pictures = {row["image_id"]: picture_of(asked, row) for row in tables.images.to_dict("records")}
-    found = {}
+    found, said = {}, {}
     for item in tables.choices.to_dict("records"):
         own, name = f"{asked.name}/{item['benchmark']}", item["item_id"]
         scores = aligner.score([pictures[image] for image in item["images"]], list(item["texts"])).numpy()
+        if len(item["texts"]) == 1 and len(item["images"]) == 1:
+            said.setdefault(own, []).append((float(scores[0, 0]), bool(item["right"]), name))
+            continue
+        if len(item["texts"]) == 1:
+            found[own, "image_choice", name] = float(scores[0, 0] > max(scores[1:, 0]))
+            continue
+        if not pd.isna(item["right"]):
+            found[own, "both_right", name] = float(min(scores[0, :2]) > scores[0, 2])
+            found[own, "text_only", name] = float(closest(aligner, item["texts"]))
+            continue
         if len(item["images"]) == 1:
             found[own, "accuracy", name] = float(scores[0, 0] > max(scores[0, 1:]))
             continue
@@ -65,6 +86,9 @@ def expected(aligner, asked, tables):
         match = scores[0, 0] + scores[1, 1] > scores[0, 1] + scores[1, 0]
         for measured, won in (("text", text), ("image", image), ("group", text and image), ("match", match)):
             found[own, measured, name] = float(won)
+    for own in [own for own in said if f"{own}_dev" in said]:
+        limit = threshold(said[f"{own}_dev"])
+        found |= {(own, "statement", name): float((score > limit) == true) for score, true, name in said[own]}
     for item in tables.questions.to_dict("records"):
         scores = aligner.score([pictures[item["image_id"]]], list(item["statements"]))[0].numpy()
         value = soft_accuracy(item["candidates"][int(scores.argmax())], item["answers"])
@@ -87,6 +111,21 @@ def expected(aligner, asked, tables):
     return found
 
 
+class Shaken:
+    """An aligner whose scores are off by about as much as another order of the same sums gives."""
+
+    def __init__(self, aligner, seed):
+        self.aligner, self.text_side = aligner, aligner.text_side
+        self.random = torch.Generator().manual_seed(seed)
+
+    def score(self, pictures, texts):
+        scores = self.aligner.score(pictures, texts)
+        return scores + ROUNDING * torch.randn(scores.shape, generator=self.random)
+
+
+ROUNDING = 1e-5
+
+
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("source", ["frozen", "tuned"])
 def test_each_item_by_itself_has_the_same_outcome(place, name, source):
@@ -98,13 +137,17 @@ def test_each_item_by_itself_has_the_same_outcome(place, name, source):
     )
     asked = benchmark(place, name)
     tables = asked.read()
-    outcomes = measure(aligner, asked, tables, "m", 3, "fp32")
+    outcomes = measure(aligner, asked, tables, "m", 3)
     OUTCOMES.check(outcomes)
     wanted = expected(aligner, asked, tables)
     keys = zip(outcomes["benchmark"], outcomes["measure"], outcomes["item_id"], strict=True)
     values = dict(zip(keys, outcomes["value"].tolist(), strict=True))
     assert len(values) >= 2 and values.keys() == wanted.keys()
-    assert {key for key in values if values[key] != pytest.approx(wanted[key])} == set()
+    different = {key for key in values if values[key] != pytest.approx(wanted[key])}
+    # Two scores that are the same but for rounding fall either way, by the processor and by the size of a batch.
+    shaken = [expected(Shaken(aligner, seed), asked, tables) for seed in range(6)] if different else []
+    close = {key for key in different if any(other[key] != wanted[key] for other in shaken)}
+    assert different - close == set() and len(close) <= len(values) / 20
 
 
 def evaluate(place, *arguments, names=("winoground", "aro")):
@@ -150,11 +193,133 @@ def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(plac
     assert [row["difference"] for row in told["comparisons"]] == pytest.approx(compared["difference"].tolist())
 
 
+def done_again(result):
+    """How many measurements a call took as they were."""
+    assert result.exit_code == 0, result.output
+    return result.stderr.count("is done already")
+
+
+def test_what_is_exported_again_to_the_same_folder_is_measured_again(place, tmp_path):
+    config, folder = finished_run()[0].config, tmp_path / "tuned"
+    call = ("--model", folder, "--out", tmp_path / "out")
+    file = tmp_path / "out/outcomes/tuned/winoground.parquet"
+    found = []
+    for method, seed in (("vialign", 0), ("vialign", 1), ("frozen", 0)):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_export(aligner_of_run(config, method, seed), folder, with_backbone=False, folded=False)
+        assert done_again(evaluate(place, *call, names=("winoground",))) == 0
+        found.append(read_provenance(file)["evaluation"])
+        assert done_again(evaluate(place, *call, names=("winoground",))) == 1
+    assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "method.safetensors", "visual.safetensors", "calibration.parquet", "pipeline/meta.json"]
+)
+def test_an_exported_folder_is_known_by_what_its_scores_follow_from(place, tmp_path, name):
+    shutil.copytree(place[0] / "tuned", tmp_path / "tuned")
+    before = method_digest(tmp_path / "tuned")
+    assert before == method_digest(place[0] / "tuned")
+    (tmp_path / "tuned/README.md").write_text("another card")
+    assert method_digest(tmp_path / "tuned") == before
+    (tmp_path / "tuned" / name).write_bytes((tmp_path / "tuned" / name).read_bytes() + b" ")
+    assert method_digest(tmp_path / "tuned") != before
+
+
+def test_images_elsewhere_and_another_version_are_measured_again(place, tmp_path, monkeypatch):
+    plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random", "--out", tmp_path / "out")
+    call = (*plain, "--images", f"sugarcrepe={place[2]['sugarcrepe']}")
+    assert [done_again(evaluate(place, *call, names=("sugarcrepe",))) for _ in range(2)] == [0, 1]
+    shutil.copytree(place[2]["sugarcrepe"], tmp_path / "coco")
+    moved = (*plain, "--images", f"sugarcrepe={tmp_path / 'coco'}")
+    assert [done_again(evaluate(place, *moved, names=("sugarcrepe",))) for _ in range(2)] == [0, 1]
+    monkeypatch.setattr("vialign.benchmarking.tables.__version__", "99")
+    assert [done_again(evaluate(place, *moved, names=("sugarcrepe",))) for _ in range(2)] == [0, 1]
+
+
 def test_bf16_changes_little_and_says_so(place, tmp_path):
     plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random", "--precision", "bf16")
     result = evaluate(place, *plain, "--out", tmp_path, names=("winoground",))
     assert result.exit_code == 0, result.output
     assert "<dd><code>bf16</code></dd>" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("source", ["plain", "tuned"])
+def test_half_the_precision_of_the_towers_makes_no_ties(place, monkeypatch, source):
+    """Scores of half precision have eight bits: of these pictures and captions most would be the same number."""
+    given = [place[0] / "explain-tiny.json"] if source == "plain" else [place[0] / "tuned"]
+    (model,) = named_models([str(given[0])], ["random"] if source == "plain" else [])
+    asked = benchmark(place, "captioned")
+    tables = asked.read()
+    kept = {}
+    for precision in ("fp32", "bf16"):
+        aligner = model.open("cpu", precision)
+        scores = aligner.method.scores
+        seen = kept[precision] = []
+        monkeypatch.setattr(
+            aligner.method, "scores", lambda *given, own=scores, to=seen: to.append(own(*given)) or to[-1]
+        )
+        outcomes = measure(aligner, asked, tables, "m", 64)
+        assert {block.dtype for block in seen} == {torch.float32}
+        matrix = torch.cat(seen)
+        distinct = len(matrix.T.unique(dim=0))
+        assert len(matrix.unique()) > 0.95 * len(matrix) * distinct
+        kept[precision] = outcomes["tie"].sum(), matrix
+    assert kept["bf16"][0] <= kept["fp32"][0]
+    difference = (kept["bf16"][1] - kept["fp32"][1]).abs().max()
+    assert 0 < difference < 0.05
+
+
+def test_an_export_is_measured_in_its_own_precision_and_labelled_with_it(place, tmp_path):
+    config = BackboneConfig(
+        architecture="explain-tiny",
+        definition=str(place[0] / "explain-tiny.json"),
+        checkpoint=None,
+        precision="bfloat16",
+    )
+    aligner = named_aligner(config)
+    aligner.save_pretrained(tmp_path / "halved")
+    again = vialign.Aligner.from_pretrained(tmp_path / "halved", aligner.model)
+    assert again.backbone.precision == "bfloat16"
+    plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random", "--model", tmp_path / "halved")
+    page = tmp_path / "out/index.html"
+    for asked, label, own in (((), "fp32, bf16", "bf16"), (("--precision", "fp32"), "fp32", "fp32")):
+        result = evaluate(place, *plain, *asked, "--out", tmp_path / "out", names=("winoground",))
+        assert result.exit_code == 0, result.output
+        assert f"<dd><code>{label}</code></dd>" in page.read_text()
+        said = read_provenance(tmp_path / "out/outcomes/halved/winoground.parquet")
+        assert said["precision"] == own
+    (model,) = named_models([str(tmp_path / "halved")], [])
+    assert model.open("cpu", "fp32").backbone.contract.get("precision") is None
+    assert model.open("cpu", None).backbone.contract["precision"] == "bfloat16"
+
+
+def test_a_method_that_runs_the_towers_runs_them_in_the_precision_asked_for(place, tmp_path):
+    plain = vialign.load(place[0] / "tuned")
+    named = {"architecture": "explain-tiny", "definition": place[0] / "explain-tiny.json"}
+    vialign.wrap(plain.model, "bitfit", **named).save_pretrained(tmp_path / "tuned")
+    for precision in (None, "bfloat16"):
+        found = load_folder(tmp_path / "tuned", plain.model, precision)
+        assert found.method.backbone.precision == (precision or "float32")
+
+
+def test_bars_count_images_and_texts(place, monkeypatch):
+    aligner, asked = vialign.load(place[0] / "tuned"), benchmark(place, "flickr8k")
+    tables = asked.read()
+    bars = recorded_bars(monkeypatch)
+    measure(aligner, asked, tables, "m", 3)
+    images, texts = len(tables.images), len(tables.captions)
+    assert (images, texts) == (5, 10)
+    counted = {bar.desc: (bar.n, bar.total) for bar in bars}
+    named = {
+        "image features": images,
+        "image prototypes": images,
+        "vialign: images": images,
+        "vialign: gallery": images,
+    }
+    named |= {"text features": texts, "phrase units": texts, "vialign: texts": texts}
+    found = {short: numbers for short in named for name, numbers in counted.items() if name.startswith(short)}
+    assert found == {short: (count, count) for short, count in named.items()}
 
 
 def test_published_values_stand_beside_a_model_whose_weights_are_named_after_their_tag():

@@ -17,7 +17,7 @@ from vialign.disentangle.stage import VisualInputs, fit_and_measure_text, unboxe
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.disentangle.visual import VisualDisentangler, VisualParts
 from vialign.disentangle.visual_fitting import fit_visual
-from vialign.progress import track
+from vialign.progress import track_starts
 
 if TYPE_CHECKING:
     from vialign.features import ImageFeatures, TextFeatures
@@ -114,7 +114,7 @@ def encode_true_boxes(
         rows = ordered.loc[list(store.ids)].reset_index()
         own = objects[objects["image_id"].isin(rows["image_id"])]
         coverage = box_targets(own, rows, fitted.grid, merge=False, resize_mode=resize_mode).coverage
-        starts = track(range(0, len(rows), _BLOCK), f"prototypes of the labelled boxes of {split}")
+        starts = track_starts(len(rows), _BLOCK, f"prototypes of the labelled boxes of {split}")
         blocks = (slice(start, min(start + _BLOCK, len(rows))) for start in starts)
         pooled = (_pooled(fitted, store.patches(part.start, part.stop), coverage[part].float()) for part in blocks)
         found[split] = (Prototypes.gathered(pooled, len(rows)), phrases[split])

@@ -26,7 +26,7 @@ from vialign.data.published_files import Record, SourceNote
 from vialign.errors import UserError, not_the_file, reading
 from vialign.files.artifacts import write_text
 from vialign.files.text import decode_text, unix_ends
-from vialign.progress import track
+from vialign.progress import track_blocks
 from vialign.random import generator
 from vialign.tables.data import CHOICES
 
@@ -95,7 +95,7 @@ def build_order_file(captions: pd.DataFrame, path: Path, seed: int, name: str, t
     left_out: Counter[str] = Counter({kind: 0 for kind in ("captions", *KINDS)})
     ordered = captions.sort_values("caption_id")
     blocks = [ordered.iloc[start : start + _BLOCK] for start in range(0, len(ordered), _BLOCK)]
-    for block in track(blocks, f"shuffle {name}"):
+    for block in track_blocks(blocks, f"shuffle {name}", len(ordered)):
         tagged = tags(block["text"].tolist())
         for caption, words in zip(block.to_dict("records"), tagged, strict=True):
             kept = plain_words(words)

@@ -17,7 +17,7 @@ from vialign.data.base import Problems
 from vialign.data.published_files import Record, find_file, records
 from vialign.errors import UserError, not_the_file, reading
 from vialign.files.artifacts import atomic_path, write_text
-from vialign.progress import track
+from vialign.progress import track_blocks
 
 _PART = re.compile(r"test-(\d{5})-of-(\d{5})")
 """How the hub names the parts of a split, from 0."""
@@ -130,8 +130,8 @@ def parquet_rows(path: Path, columns: Sequence[str], name: str) -> Iterator[tupl
             if missing:
                 raise UserError(f"{name}: {path}: has no column {missing[0]}; this is not the published file")
             number = 0
-            batches = -(-file.metadata.num_rows // _BATCH)
-            for batch in track(file.iter_batches(_BATCH, columns=list(columns)), f"unpack {name}", total=batches):
+            batches = file.iter_batches(_BATCH, columns=list(columns))
+            for batch in track_blocks(batches, f"unpack {name}", file.metadata.num_rows):
                 for row in batch.to_pylist():
                     yield f"row {number}", row
                     number += 1

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
-from vialign.progress import track
+from vialign.progress import track_blocks
 from vialign.random import generator
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures, positions
@@ -133,8 +133,11 @@ class _Sides:
     def look(self, direction: str) -> _Look:
         """Every item of one side searches the other one, block by block."""
         to_image = direction == "text_to_image"
-        blocks = torch.arange(len(self.rows if to_image else self.features.image_ids)).split(self._block(to_image))
-        parts = [self._part(block, to_image) for block in track(blocks, f"trust: {direction.replace('_', ' ')}")]
+        queries = torch.arange(len(self.rows if to_image else self.features.image_ids))
+        blocks = track_blocks(
+            queries.split(self._block(to_image)), f"trust: {direction.replace('_', ' ')}", len(queries)
+        )
+        parts = [self._part(block, to_image) for block in blocks]
         return _Look(
             answer=np.concatenate([part.answer for part in parts]),
             wrong=np.concatenate([part.wrong for part in parts]),

@@ -11,7 +11,7 @@ from vialign.config.signal import SignalConfig
 from vialign.device import to_device
 from vialign.disentangle import Phrases, TextDisentangler, align_units
 from vialign.language.units import extract_units
-from vialign.progress import track
+from vialign.progress import track_starts
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.inputs import ImageSide
 from vialign.signal.pairs import SplitFeatures, score_pairs
@@ -68,7 +68,7 @@ def encode_statements(
     units, _ = extract_units(texts, nlp)
     order = np.argsort(texts["text"].str.len().to_numpy(), kind="stable")
     pooled, blocks = [], []
-    for start in track(range(0, len(texts), _BATCH), "encode texts"):
+    for start in track_starts(len(texts), _BATCH, "encode texts"):
         part = texts.iloc[order[start : start + _BATCH]]
         tokens = backbone.tokenize(part["text"].tolist())
         embedding, states = backbone.text_tokens(to_device(tokens.ids, backbone.device))
