@@ -53,9 +53,10 @@ def encode_texts(
     no token.
     """
     ordered: UnitsInOrder | UnitsInMemory | None = None
-    if units is not None:
-        table = isinstance(units, pd.DataFrame)
-        ordered = UnitsInOrder([in_order(units, features.ids)]) if table else UnitsInMemory(units)
+    if isinstance(units, pd.DataFrame):
+        ordered = UnitsInOrder([in_order(units, features.ids)])
+    elif units is not None:
+        ordered = UnitsInMemory(units)
     return Phrases.gathered(text_blocks(text, features, ordered, batch, path), len(features.ids))
 
 
