@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -92,7 +92,7 @@ def evaluate(
         models = named_models(model, pretrained or [])
         check_models(models)
         named = [named_benchmark(name, data, places.get(name), limit, strict, tolerance) for name in asked]
-        asked_for = None if precision is None else cast('Literal["fp32", "fp16", "bf16"]', precision.value)
+        asked_for: Literal["fp32", "fp16", "bf16"] | None = None if precision is None else precision.value
         outcomes, read = outcomes_of(models, named, out, batch=batch, precision=asked_for, device=device)
         results = results_of(outcomes)
         comparisons = comparisons_of(outcomes, models)
