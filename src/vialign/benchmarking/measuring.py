@@ -113,7 +113,12 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
     counts = len(tables.images), len(texts)
     write_encoded(in_blocks(prototypes), in_blocks(phrases), counts, places[3], {})
     return read_split(
-        *places, needs=aligner.method.needs, images=tables.images, folders=benchmark.folders, backbone=backbone
+        *places,
+        needs=aligner.method.needs,
+        images=tables.images,
+        folders=benchmark.folders,
+        backbone=backbone,
+        device=backbone.device,
     )
 
 
