@@ -28,6 +28,7 @@ NOTE = SourceNote(
     licence="CC BY 4.0; the images belong to their authors",
     obtain=f"{FILE} in https://github.com/google-deepmind/svo_probes; {IMAGES_FROM}.",
     files=(FILE, "images/"),
+    expected={"svo_probes items": 36841, "images": 14102},
     measures="whether a sentence prefers its image to one with another subject, verb or object",
     chance={"image_choice": 1 / 2},
 )
