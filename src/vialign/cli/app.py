@@ -24,7 +24,7 @@ from vialign.cli.options import Files, Into, Json
 from vialign.cli.printing import print_object
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
-from vialign.config.experiment import Config, digest, read_config
+from vialign.config.experiment import digest, read_config
 from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance, write_text
 from vialign.files.locks import end_cleanly
@@ -274,7 +274,9 @@ def results_provenance(
 
 def schema_text() -> str:
     """The JSON schema as it is kept in `workflow/schemas/config.schema.json`."""
-    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+    from vialign.config.reference import config_schema
+
+    return json.dumps(config_schema(), indent=2) + "\n"
 
 
 if __name__ == "__main__":

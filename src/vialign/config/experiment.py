@@ -182,7 +182,3 @@ def digest(config: BaseModel) -> str:
     """sha256 of a configuration or one of its sections, independent of key order."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-if __name__ == "__main__":
-    print(json.dumps(Config.model_json_schema(), indent=2))

@@ -1,10 +1,16 @@
-"""The page docs/configuration.md: every key of the configuration, from the JSON schema of the config model."""
+"""Every key of the configuration with its meaning: as JSON schema, and as the page docs/configuration.md."""
 
+import ast
+import functools
+import importlib
+import inspect
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vialign.config.experiment import Config
+from vialign.config.section import Section
 
 Node = Mapping[str, Any]
 """A part of a JSON schema."""
@@ -29,9 +35,21 @@ schema, for editors.
 """
 
 
+def config_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration, with the text that stands under each key as its description."""
+    schema = Config.model_json_schema()
+    for section in _subclasses(Section):
+        node = schema if section is Config else schema["$defs"].get(section.__name__, {"properties": {}})
+        for key, meaning in _meanings(section).items():
+            if key in node["properties"]:
+                described = {**node["properties"][key], "description": meaning}
+                node["properties"][key] = dict(sorted(described.items()))
+    return schema
+
+
 def reference_page() -> str:
     """The page as Markdown: a heading a section, a row a key with its type, its default and what it means."""
-    schema = Config.model_json_schema()
+    schema = config_schema()
     return INTRODUCTION + "".join(_sections(schema, schema, ""))
 
 
@@ -67,6 +85,40 @@ def _bounds(node: Node) -> str:
     if lower:
         return f"{'≥' if lower[0] == '[' else '>'} {lower[1:]}"
     return f"{'≤' if upper[-1] == ']' else '<'} {upper[:-1]}" if upper else ""
+
+
+def _subclasses(section: type[Section]) -> Iterator[type[Section]]:
+    for inner in section.__subclasses__():
+        yield inner
+        yield from _subclasses(inner)
+
+
+def _meanings(section: type[Section]) -> dict[str, str]:
+    """Key to the text under it, inherited keys among them."""
+    found: dict[str, str] = {}
+    for part in reversed(section.__mro__):
+        if issubclass(part, Section):
+            found |= _texts_under_keys(part.__module__).get(part.__name__, {})
+    return found
+
+
+@functools.cache
+def _texts_under_keys(module: str) -> dict[str, dict[str, str]]:
+    """Of every class of a module: the texts that stand right under its annotated names."""
+    source = inspect.getsource(importlib.import_module(module))
+    return {
+        part.name: {
+            key.target.id: inspect.cleandoc(text.value.value)
+            for key, text in itertools.pairwise(part.body)
+            if isinstance(key, ast.AnnAssign)
+            and isinstance(key.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        }
+        for part in ast.parse(source).body
+        if isinstance(part, ast.ClassDef)
+    }
 
 
 def _sections(section: Node, schema: Node, path: str) -> Iterator[str]:

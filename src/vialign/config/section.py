@@ -29,6 +29,10 @@ Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """A part of the configuration; frozen, and closed to keys it does not know."""
+    """A part of the configuration; frozen, and closed to keys it does not know.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    The text under a key is its meaning. `vialign.config.reference` reads it from the source: pydantic would at every
+    start, which takes up to a second where many modules are loaded.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
