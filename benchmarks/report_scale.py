@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from unit.report.fake_results import PROVENANCE
 from unit.report.large_results import large_config, write_large_results
-from vialign.report import build_report
+from vialign.report.build import build_report
 
 
 def main() -> None:

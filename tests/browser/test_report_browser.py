@@ -11,7 +11,7 @@ from headless import open_page
 from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fake_results
 from vialign.analysis.failures.review import LABEL_MEANINGS, read_sheet, sample_failures
 from vialign.files.artifacts import write_text
-from vialign.report import build_report
+from vialign.report.build import build_report
 from vialign.report.failure_sheet import review_page
 from vialign.report.pictures import open_album
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -61,6 +62,20 @@ def test_checking_a_config_imports_no_torch(repository):
         command, capture_output=True, text=True, env={"PYTHONPATH": str(repository / "src"), "PATH": ""}
     )
     assert run.stdout == "[]\n", run.stderr
+
+
+def test_planning_a_run_imports_no_torch(repository):
+    """A call of Snakemake, and every job on a cluster, begins with what the rules import."""
+    rules = [path.read_text(encoding="utf-8") for path in (repository / "workflow/rules").glob("*.smk")]
+    needed = sorted(set(re.findall(r"^(?:from|import) (vialign\S*)", "\n".join(rules), re.MULTILINE)))
+    code = f"import sys, {', '.join(needed)}; print([x for x in ('torch', 'scipy', 'matplotlib') if x in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(repository / "src"), "PATH": ""},
+    )
+    assert len(needed) > 8 and run.stdout == "[]\n", run.stderr
 
 
 SCENES = ", ".join(names.EMBEDDED_SPLITS)

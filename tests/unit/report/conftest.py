@@ -6,7 +6,7 @@ import pytest
 
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
 from unit.report.page import Element, read_page
-from vialign.report import build_report
+from vialign.report.build import build_report
 
 
 @pytest.fixture(scope="session")

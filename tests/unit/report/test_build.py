@@ -16,8 +16,7 @@ from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fak
 from unit.report.page import Element, read_page
 from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance
-from vialign.report import build_report
-from vialign.report.build import with_links
+from vialign.report.build import build_report, with_links
 from vialign.report.evidence import read_evidence
 from vialign.report.review import going_on
 from vialign.report.sections import design_review, opening

@@ -10,7 +10,7 @@ import pytest
 
 from unit.report.fake_results import PROVENANCE
 from unit.report.large_results import large_config, write_large_results
-from vialign.report import build_report
+from vialign.report.build import build_report
 from vialign.report.evidence import FILE, ROW
 from vialign.report.figures import curve_plot, distribution_plot, interval_plot
 
