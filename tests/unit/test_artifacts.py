@@ -2,6 +2,7 @@ import errno
 import os
 import signal
 import stat
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -136,20 +137,25 @@ def test_tensors_written_part_by_part_are_the_same_file_as_read(tmp_path):
     assert torch.equal(read_tensors(path)["boxes"], found["boxes"]) and os.listdir(tmp_path) == [path.name]
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """A limit on the size of files stands for a disk that fills up: writing beyond it is the system's error."""
+    """A limit on the size of files stands for a disk that fills up: writing beyond it is the system's error.
+
+    No longer than the write that is tested: pytest's own output may be a file that is longer.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize("kind", ["text", "table", "tensors", "parts", "stream"])
-def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, full_disk, kind):
+def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, kind):
     path, noise = tmp_path / f"x.{kind}", [os.urandom(20).hex() for _ in range(2000)]
     frame = pd.DataFrame({"file": noise, "row": noise, "problem": noise})
 
@@ -167,7 +173,10 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, full_disk
             with tensors_in_parts({"w": (np.float32, (9000,))}, path, {}) as arrays:
                 arrays["w"][:] = 1
 
-    with pytest.raises(UserError, match=rf"^{path}: cannot be written \(.*too large.*\); make room or") as error:
+    with (
+        pytest.raises(UserError, match=rf"^{path}: cannot be written \(.*too large.*\); make room or") as error,
+        full_disk(),
+    ):
         write()
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
