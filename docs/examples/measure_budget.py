@@ -56,8 +56,8 @@ class PatchMatch(Cosine):
 # lower; without it nothing is said about training. Rounds run both modules back to back, in an order drawn by seed.
 
 # %%
-pixels = backbone.normalise(torch.randint(0, 256, (16, 3, backbone.image_size, backbone.image_size), dtype=torch.uint8))
-ids = backbone.tokenize(["a red circle above a small blue square"] * 16).ids
+pixels = backbone.normalise(torch.randint(0, 256, (4, 3, backbone.image_size, backbone.image_size), dtype=torch.uint8))
+ids = backbone.tokenize(["a red circle above a small blue square"] * 4).ids
 pair = ModulePair(
     reference=Cosine(backbone),
     method=PatchMatch(backbone, rank=16),
@@ -65,7 +65,7 @@ pair = ModulePair(
     loss=lambda scores: (1 - scores).square().mean(),
     at_rank=lambda rank: PatchMatch(backbone, rank),
 )
-ledger = measure_pair(pair, name="patch match", backbone="the demo CLIP", rounds=20)
+ledger = measure_pair(pair, name="patch match", backbone="the demo CLIP", rounds=4)
 print(ledger_text(ledger))
 
 # %% [markdown]
@@ -91,7 +91,7 @@ print(f"largest rank inside the budget: {rank}, with {extra:,} extra parameters"
 
 # %%
 large = ModulePair(pair.reference, PatchMatch(backbone, rank=8 * rank), pair.inputs)
-share = measure_pair(large, name="patch match, large", backbone="the demo CLIP", rounds=3).set_index("measure")
+share = measure_pair(large, name="patch match, large", backbone="the demo CLIP", rounds=2).set_index("measure")
 row = share.loc["parameters_extra_share"]
 print(f"{100 * row['value']:.1f} % extra parameters, limit {100 * row['limit']:.0f} %: it is {row['outcome']}")
 

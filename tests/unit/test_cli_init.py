@@ -19,8 +19,8 @@ def init(folder):
     return CliRunner().invoke(app, ["init", str(folder)])
 
 
-def snakemake(folder, *words):
-    command = [sys.executable, "-m", "snakemake", *words]
+def snakemake(folder, *words, python=sys.executable):
+    command = [python, "-m", "snakemake", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -57,7 +57,7 @@ def test_config_yaml_is_the_default_experiment_and_says_where_to_write_ones_own(
         assert getattr(mine, section) != getattr(load_config({}), section), section
 
 
-def test_a_run_on_ones_own_pictures_is_planned_and_reads_them(made, tmp_path):
+def test_a_run_on_ones_own_pictures_is_planned_and_reads_them(made, warm, tmp_path):
     """As the comments say: pictures and captions in `data`, a `#` deleted here and there."""
     folder = tmp_path / "run"
     shutil.copytree(made, folder)
@@ -67,18 +67,18 @@ def test_a_run_on_ones_own_pictures_is_planned_and_reads_them(made, tmp_path):
     (folder / "config.yaml").write_text(text.replace("\n#data:", "\ndata:"))
     checked = CliRunner().invoke(app, ["config", "check", str(folder / "config.yaml")])
     assert checked.exit_code == 0, checked.output
-    planned = snakemake(folder, "-n", "--quiet", "host", "--", "all")
+    planned = snakemake(folder, "-n", "--quiet", "host", "--", "all", python=warm)
     assert planned.returncode == 0 and "signal_gate" in planned.stdout, planned.stdout + planned.stderr
-    read = snakemake(folder, "--cores", "1", "--", "data")
+    read = snakemake(folder, "--cores", "1", "--", "data", python=warm)
     assert read.returncode == 0, read.stdout + read.stderr
     images = read_table(folder / "results/data/images.parquet", IMAGES)
     assert len(images) == 30 and set(images["split"]) >= {"train", "gate", "selection", "confirmation", "test"}
 
 
-def test_snakemake_plans_the_run_that_config_yaml_there_asks_for(made):
+def test_snakemake_plans_the_run_that_config_yaml_there_asks_for(made, warm):
     with (made / "config.yaml").open("a", encoding="utf-8") as file:
         file.write("results: elsewhere\n")
-    result = snakemake(made, "-n", "--quiet", "host")
+    result = snakemake(made, "-n", "--quiet", "host", python=warm)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "elsewhere/data/images.parquet" in result.stdout
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout, flags=re.MULTILINE))

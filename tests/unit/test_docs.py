@@ -46,7 +46,7 @@ def environment(**changes):
 
 
 @pytest.fixture(scope="module")
-def rendered(repository, tmp_path_factory):
+def rendered(repository, warm, tmp_path_factory):
     """The page of an example script, made now."""
     made = {}
 
@@ -54,7 +54,7 @@ def rendered(repository, tmp_path_factory):
         if name not in made:
             page = tmp_path_factory.mktemp("examples") / f"{name}.md"
             folder = repository / "docs" / "examples"
-            command = [sys.executable, str(folder / "render.py"), str(folder / f"{name}.py"), str(page)]
+            command = [warm, str(folder / "render.py"), str(folder / f"{name}.py"), str(page)]
             done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
             assert done.returncode == 0, done.stderr[-3000:]
             made[name] = page.read_text(encoding="utf-8")
@@ -224,14 +224,14 @@ def test_formulas_are_drawn_without_a_script_and_a_wrong_one_breaks_the_build(si
     assert done.returncode == 1 and "theory.md: the formula" in done.stderr and "nosuchcommand" in done.stderr
 
 
-def test_the_map_is_drawn_from_the_rules_as_they_are(repository, tmp_path):
+def test_the_map_is_drawn_from_the_rules_as_they_are(repository, warm, tmp_path):
     script = repository / "docs/tools/draw_map.py"
     subprocess.run([sys.executable, str(script), str(tmp_path / "map.svg")], check=True)
     drawn = (tmp_path / "map.svg").read_text(encoding="utf-8")
     assert drawn == (repository / "docs/images/map.svg").read_text(encoding="utf-8"), "run `make examples`"
     shown = set(", ".join(re.findall(r'class="rule">([^<]*?),?<', drawn)).split(", "))
     stages = set(re.findall(r'class="stage">([^<]*)<', drawn))
-    command = [sys.executable, "-m", "snakemake", "--list-rules", "--config", f"results={tmp_path}/results"]
+    command = [warm, "-m", "snakemake", "--list-rules", "--config", f"results={tmp_path}/results"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=True)
     rules = set(done.stdout.split())
     assert len(shown) > 30 and shown <= rules
@@ -281,11 +281,11 @@ def test_nothing_cites_a_document_that_is_not_in_the_repository(repository):
     assert found == []
 
 
-def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_path):
+def test_a_profile_named_as_the_page_says_sets_its_resources(repository, warm, tmp_path):
     page = (repository / "docs/cluster.md").read_text(encoding="utf-8")
     assert "snakemake --workflow-profile profiles/slurm -- all" in page
     profile = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text())
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--executor", "local"]
+    command = [warm, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--executor", "local"]
     command += ["--dry-run", "--config", f"results={tmp_path}", "--", f"{tmp_path}/features/train/images"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -299,13 +299,13 @@ def test_a_profile_named_as_the_page_says_sets_its_resources(repository, tmp_pat
     assert of["extract_features"]["mem_mb"] == str(profile["set-resources"]["extract_features"]["mem_mb"])
 
 
-def test_what_the_worked_diffs_add_passes_its_tests(extended):
+def test_what_the_worked_diffs_add_passes_its_tests(extended, warm):
     chosen = ["unit/baselines/test_conformance.py", "unit/data/test_own.py", "unit/data/test_checking.py"]
     chosen += ["unit/curriculum/test_temper.py", "unit/test_docs.py", "unit/data/test_pairs.py"]
     chosen += ["unit/analysis/test_lengths.py", "unit/evaluation/test_agreement_rho.py", "unit/signal/test_harmonic.py"]
     names = "linear or vialign-temper or correct-temper or test_own or (data and own) or test_temper"
     names += " or test_pairs or test_lengths or test_agreement_rho or test_harmonic or output_of_the_rule"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+    command = [warm, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     command += [*(f"tests/{path}" for path in chosen), "-k", names]
     settings = environment(PYTHONPATH=str(extended / "src"))
     done = subprocess.run(command, cwd=extended, capture_output=True, text=True, env=settings, check=False)

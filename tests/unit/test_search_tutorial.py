@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 
@@ -11,11 +10,11 @@ from vialign.tables.signal import DIAGNOSIS
 
 
 @pytest.fixture(scope="module")
-def tutorial(repository, tmp_path_factory):
+def tutorial(repository, warm, tmp_path_factory):
     """The folder in which every block of the page was run, and what the blocks printed."""
     folder = tmp_path_factory.mktemp("tutorial")
     page = repository / "docs" / "search-tutorial.md"
-    command = [sys.executable, str(repository / "tests" / "run_page.py"), str(page)]
+    command = [warm, str(repository / "tests" / "run_page.py"), str(page)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return folder, json.loads(result.stdout.splitlines()[-1])

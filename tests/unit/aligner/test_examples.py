@@ -1,14 +1,13 @@
 """The examples in the docstrings of the aligner, run as pytest finds them."""
 
 import subprocess
-import sys
 
 from vialign import aligner
 
 
-def test_all_of_them_run(repository):
+def test_all_of_them_run(repository, warm):
     # Without the run-time checks of types and shapes, which other tests make.
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+    command = [warm, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     command += ["--doctest-modules", *aligner.__path__]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

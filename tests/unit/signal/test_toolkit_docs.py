@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 
 import pytest
 
@@ -17,10 +16,10 @@ def page(repository):
 
 
 @pytest.fixture(scope="module")
-def example(repository, page, tmp_path_factory):
+def example(repository, page, warm, tmp_path_factory):
     """The folder in which every block of the page was run, and what the blocks printed."""
     folder = tmp_path_factory.mktemp("example")
-    command = [sys.executable, str(repository / "tests" / "run_page.py"), str(page)]
+    command = [warm, str(repository / "tests" / "run_page.py"), str(page)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return folder, json.loads(result.stdout.splitlines()[-1])
