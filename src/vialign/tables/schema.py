@@ -60,21 +60,19 @@ class Table:
         return frame
 
     def _check_column(self, name: str, column: Column, series: pd.Series) -> None:
-        null = series.isna()
-        bad = None
+        null = series.isna().to_numpy()
+        bad, why = None, ""
         if not column.optional and null.any():
             bad, why = null, "is missing"
-        present = series[~null]
-        if bad is None and (column.low is not None or column.high is not None):
-            numbers = present.astype(float)
+        elif column.low is not None or column.high is not None:
+            numbers = series.to_numpy(dtype=float, na_value=np.nan)  # a missing one is outside of nothing
             low = -np.inf if column.low is None else column.low
             high = np.inf if column.high is None else column.high
-            outside = (numbers < low) | (numbers > high)
-            bad, why = outside, f"is outside [{low}, {high}]"
-        if bad is None and column.values is not None:
-            bad, why = ~present.isin(column.values), f"is not one of {column.values}"
+            bad, why = (numbers < low) | (numbers > high), f"is outside [{low}, {high}]"
+        elif column.values is not None:
+            bad, why = ~series.isin(column.values).to_numpy() & ~null, f"is not one of {column.values}"
         if bad is not None and bad.any():
-            row = bad.index[bad][0]
+            row = int(np.flatnonzero(bad)[0])
             raise ValueError(f"table {self.name}, row {row}: {name} = {series[row]!r} {why}")
 
     def schema(self) -> pa.Schema:
