@@ -5,6 +5,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: setup browser run check types style workflow test fuzz cluster-test storage-test bench schema examples docs wheel format clean
 
+# A run and the tests start hundreds of processes: what Python compiles, and what is read off the sources, is kept.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready

@@ -7,11 +7,15 @@ read, never imported, so this costs no import of torch.
 
 import ast
 import hashlib
+import json
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 PACKAGE = "vialign"
 CONFIGURATION = f"{PACKAGE}.config"
@@ -37,6 +41,7 @@ def code_digest(*modules: str, root: Path | None = None) -> str:
     folders = {os.path.dirname(package.modules[module][0]) for module in closure}
     for name, identity in sorted(item for folder in folders for item in package.data.get(folder, {}).items()):
         total.update(f"{name} {_file_digest(*identity)}\n".encode())
+    _keep()
     return total.hexdigest()
 
 
@@ -119,54 +124,64 @@ def _closure(modules: Iterable[str], package: _Package) -> list[str]:
     return sorted(found)
 
 
-class _Source:
-    """What a module's source says: a digest of its syntax, what of the package it may import, and what it names.
+class _Source(NamedTuple):
+    """What a module's source says."""
 
-    One walk for all, since this is most of what a call of Snakemake does before its first job.
-    """
+    digest: str
+    """Of its syntax."""
+    names: tuple[str, ...]
+    """What of the package it may import."""
+    named: tuple[str, ...]
+    """Strings that could be the full name of a module, with `:attribute` or without."""
+    loads: bool
+    """Whether it imports by name."""
+
+
+class _Reading:
+    """One walk through a syntax tree for all of that, since this is most of what planning a run takes."""
 
     def __init__(self, tree: ast.Module) -> None:
         imported: set[str] = set()
         self.loads = False
-        """Whether it imports by name."""
         self._named: set[str] = set()
         self._words: list[str] = []
         self._read(tree, imported)
-        self.names = tuple(sorted(name for name in imported if name.split(".")[0] in ("", PACKAGE)))
-        self.named = tuple(sorted(self._named))
-        """Strings that could be the full name of a module, with `:attribute` or without."""
-        self.digest = hashlib.sha256("\n".join(self._words).encode("utf-8", "surrogatepass")).hexdigest()
+        words = "\n".join(self._words).encode("utf-8", "surrogatepass")
+        names = sorted(name for name in imported if name.split(".")[0] in ("", PACKAGE))
+        self.source = _Source(hashlib.sha256(words).hexdigest(), tuple(names), tuple(sorted(self._named)), self.loads)
 
-    def _read(self, node: ast.AST, imported: set[str]) -> None:
+    def _read(self, node: Any, imported: set[str]) -> None:
         """Write down a node's kind and fields and those below it, and what an import could mean.
 
         Left out are strings that stand alone as a statement: docstrings, and the sentences under fields; and what the
         columns of a declared table mean: words for people, which change nothing that is computed. In what is imported,
         a leading dot stands for a level of relative import.
         """
-        if isinstance(node, ast.Constant):
+        kind = type(node)
+        if kind is ast.Constant:
             self._words.append(f"Constant {node.value!r}")
             if isinstance(node.value, str) and node.value.startswith(f"{PACKAGE}."):
                 name = node.value.partition(":")[0]
                 if all(part.isidentifier() for part in name.split(".")):
                     self._named.add(name)
             return
-        if isinstance(node, ast.Import):
+        typing_only = False
+        if kind is ast.Import:
             imported.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        elif kind is ast.ImportFrom:
             base = "." * node.level + (node.module or "")
             joint = "" if base.endswith(".") else "."
             imported.update([base, *(f"{base}{joint}{alias.name}" for alias in node.names)])
-        elif isinstance(node, ast.Name) and node.id == "import_module":
+        elif kind is ast.Name and node.id == "import_module":
             self.loads = True
-        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        _drop_meanings(node)
-        self._words.append(type(node).__name__)
-        for name in node._fields:
+        elif kind is ast.If:
+            typing_only = "TYPE_CHECKING" in ast.dump(node.test)
+        elif kind is ast.Call:
+            _drop_meanings(node)
+        self._words.append(kind.__name__)
+        for name in kind._fields:
             value = getattr(node, name)
-            if isinstance(value, ast.AST):
-                self._read(value, imported)
-            elif isinstance(value, list):
+            if type(value) is list:
                 self._words.append("[")
                 for item in value:
                     if not isinstance(item, ast.AST):
@@ -174,6 +189,8 @@ class _Source:
                     elif not _is_text(item):
                         self._read(item, set() if typing_only and name == "body" else imported)
                 self._words.append("]")
+            elif isinstance(value, ast.AST):
+                self._read(value, imported)
             else:
                 self._words.append(repr(value))
 
@@ -184,7 +201,57 @@ def _identity(status: os.stat_result, path: str) -> Identity:
 
 @lru_cache(maxsize=4096)
 def _parse(path: str, modified: int, size: int) -> _Source:
-    return _Source(ast.parse(Path(path).read_bytes(), filename=path))
+    """What a file says; read off its syntax once, and kept by its contents beside what Python compiled of this one."""
+    content = Path(path).read_bytes()
+    key, known = hashlib.sha256(content).hexdigest(), _known()
+    if key not in known:
+        known[key] = _Reading(ast.parse(content, filename=path)).source
+        _unsaved.add(key)
+    return known[key]
+
+
+_unsaved = set[str]()
+"""Keys of what was read in this process and is not in the file yet."""
+MOST_KEPT = 4000
+"""Sources in the file, after which it begins anew."""
+
+
+@cache
+def _kept_in() -> Path | None:
+    """The file; its name holds the contents of this one, which decides what is read off. None where nothing is kept."""
+    if sys.dont_write_bytecode:
+        return None
+    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    return Path(__file__).parent / "__pycache__" / f"digests-{own}.json"
+
+
+@cache
+def _known() -> dict[str, _Source]:
+    place = _kept_in()
+    with suppress(OSError, ValueError, TypeError):
+        if place is not None:
+            kept = json.loads(place.read_text(encoding="utf-8"))
+            return {
+                key: _Source(digest, tuple(names), tuple(named), loads) for key, (digest, names, named, loads) in kept
+            }
+    return {}
+
+
+def _keep() -> None:
+    """Write down what was read for the first time. A folder that cannot be written keeps nothing, which only takes
+    longer.
+    """
+    place, known = _kept_in(), _known()
+    if place is None or not _unsaved:
+        return
+    if len(known) > MOST_KEPT:
+        known = {key: known[key] for key in _unsaved}
+    part = place.with_suffix(f".{os.getpid()}.part")
+    with suppress(OSError):
+        place.parent.mkdir(exist_ok=True)
+        part.write_text(json.dumps(list(known.items())), encoding="utf-8")
+        part.replace(place)
+    _unsaved.clear()
 
 
 @lru_cache(maxsize=4096)
@@ -203,9 +270,9 @@ def _resolve(name: str, module: str, is_package: bool) -> str:
     return ".".join([*parents[: len(parents) - level + 1], *filter(None, [name[level:]])])
 
 
-def _drop_meanings(node: ast.AST) -> None:
-    """Remove what the columns of a declared table mean, where the node declares one."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table":
+def _drop_meanings(node: ast.Call) -> None:
+    """Remove what the columns of a declared table mean, where the call declares one."""
+    if isinstance(node.func, ast.Name) and node.func.id == "Table":
         for column in (keyword.value for keyword in node.keywords):
             if isinstance(column, ast.Call):
                 column.args = [argument for argument in column.args if not _is_words(argument)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import vialign
+from vialign import digest
 from vialign.digest import code_digest, module_closure, script_digest
 
 TREE = {
@@ -200,3 +201,40 @@ def test_an_edit_reruns_the_scripts_that_use_it_and_no_others(repository, tmp_pa
         print(f"{what:<34} {len(changed)}")
         assert count <= len(changed) <= count + bool(count) * (len(scripts) - SCRIPTS), (what, changed)
         path.write_text(content)
+
+
+def test_what_a_source_says_is_kept_by_its_contents_and_read_off_it_once(tree, tmp_path, monkeypatch):
+    place = tmp_path / "kept" / "digests.json"
+    monkeypatch.setattr(digest, "_kept_in", lambda: place)
+    monkeypatch.setattr(digest, "_unsaved", set())
+
+    def found():
+        """As a new process finds it."""
+        digest._known.cache_clear()
+        digest._parse.cache_clear()
+        return code_digest("vialign.room.registry", root=tree)
+
+    read_anew = found()
+    kept = place.read_text()
+    monkeypatch.setattr(digest.ast, "parse", lambda *arguments, **named: pytest.fail("read again"))
+    assert found() == read_anew and place.read_text() == kept
+    (tree / "vialign/base.py").write_text("VALUE = 2\n")
+    with pytest.raises(pytest.fail.Exception, match="read again"):
+        found()
+    monkeypatch.undo()
+    monkeypatch.setattr(digest, "_kept_in", lambda: place)
+    assert found() != read_anew
+    (tree / "vialign/base.py").write_text(TREE["base.py"])
+    for broken in ("", "{}", "[[1, 2]]", '[["a", 1]]'):
+        place.write_text(broken)
+        assert found() == read_anew
+    digest._known.cache_clear()
+    digest._parse.cache_clear()
+
+
+def test_nothing_is_kept_where_python_keeps_nothing(monkeypatch):
+    for kept in (True, False):
+        monkeypatch.setattr(sys, "dont_write_bytecode", not kept)
+        digest._kept_in.cache_clear()
+        assert (digest._kept_in() is not None) == kept
+    digest._kept_in.cache_clear()
