@@ -334,7 +334,9 @@ def require_images(tables: DatasetTables, dataset: str) -> None:
 
 def _why(tables: DatasetTables) -> str:
     reasons = [_place(*row) for row in tables.problems.itertuples(index=False, name=None)]
-    return f"; problems of the files: {frequent_reasons(reasons)}" if reasons else "; no row of the files is broken"
+    said = f"; problems of the files: {frequent_reasons(reasons)}" if reasons else "; no row of the files is broken"
+    out = tables.shared.loc[tables.shared["source"] == "data", "kept_out"].sum()
+    return (f"; {out} images are photographs of a benchmark" if out else "") + said
 
 
 def require_splits(tables: DatasetTables, dataset: str) -> None:
