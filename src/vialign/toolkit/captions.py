@@ -96,6 +96,12 @@ def warn(message: str) -> None:
     print(f"vialign: {message}", file=sys.stderr, flush=True)
 
 
+def tell_cut(what: str, cut: bool) -> None:
+    """One line on stderr where a text is longer than the model's context."""
+    if cut:
+        warn(f"{what}: longer than the model reads; the end is cut off")
+
+
 def shorten(names: Sequence[str]) -> str:
     """The first few names, and dots where there are more."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
