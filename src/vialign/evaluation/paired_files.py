@@ -250,7 +250,7 @@ def _order(first: Path, wanted: pd.MultiIndex, path: Path, key: pd.MultiIndex) -
     """The rows of a file in the order of the first."""
     for one, other, has, lacks in ((wanted, key, first, path), (key, wanted, path, first)):
         missing = one[~one.isin(other)]
-        if len(missing) and (turn := int(missing[0][-1])):
+        if len(missing) and (turn := int(str(missing[0][-1]))):
             raise UserError(
                 f"{has}: has {_shown(pd.Series(missing[0][:-1]))} {turn + 1} times, and {lacks} {turn} times; compare "
                 "results on the same items, or name more columns with --item"
