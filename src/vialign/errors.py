@@ -14,6 +14,13 @@ _HEAD = 512
 """Bytes that are looked at to tell what a file is in place of what it should be."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE)
+_NO_TEXT = {
+    b"\x1f\x8b": "is packed with gzip; unpack it first",
+    b"PK\x03\x04": "is a zip archive or a workbook of Excel; unpack it, or save the table as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save the table as CSV in UTF-8",
+    b"PAR1": "is a Parquet file; name it so that it ends in .parquet, or save it as text",
+}
+"""How a file begins that is no text, and what it is."""
 _LONG_WORD = re.compile(r"\S{512,}")
 _LONGEST = 4000
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f]+")
@@ -72,6 +79,12 @@ def not_the_file(path: str | Path) -> str | None:
     return None
 
 
+def is_utf_16(raw: bytes) -> bool:
+    """Whether text is UTF-16, with or without its mark: then every other byte of Latin letters is zero."""
+    begins = raw[:4]
+    return raw.startswith((b"\xff\xfe", b"\xfe\xff")) or (begins.count(0) == 2 and begins[::2].count(0) in (0, 2))
+
+
 @contextmanager
 def reading(file: str | Path, mend: str = "get it again", dataset: str = "") -> Iterator[None]:
     """Around all that reads or parses `file`: whatever is raised inside becomes a UserError with one line.
@@ -93,8 +106,11 @@ def reading(file: str | Path, mend: str = "get it again", dataset: str = "") -> 
 
 def _reason(error: Exception, mend: str) -> str:
     if isinstance(error, UnicodeDecodeError):
-        if error.object.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if is_utf_16(error.object):
             return "is UTF-16 text; save it as UTF-8"
+        packed = next((said for magic, said in _NO_TEXT.items() if error.object.startswith(magic)), None)
+        if packed is not None:
+            return packed
         before = error.object[: error.start]
         line = before.count(b"\n" if b"\n" in error.object else b"\r") + 1
         return f"is not UTF-8 text ({error.reason} at byte {error.start}, line {line}); save it as UTF-8"

@@ -67,6 +67,45 @@ def test_variables_come_from_the_environment_or_their_default(monkeypatch):
         load_config({"data": {"folder": "${VIALIGN_TEST_NONE}"}})
 
 
+def test_the_home_folder_is_found_and_what_is_no_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert load_config({"results": "~/out"}).results == "/home/ada/out"
+    for text in ("$HOME/out", "${HOME", "${no pe}/x"):
+        with pytest.raises(UserError, match=r"is no variable; write \$\{NAME\}"):
+            load_config({"results": text})
+    assert load_config({"title": "5 $ a picture"}).title == "5 $ a picture"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {sizes: {train: yes}}", "`data.sizes.train`: True is no number"),
+        ("seed: on", "`seed`: True is no number"),
+        ("training: {seeds: [0, off]}", "`training.seeds.1`: False is no number"),
+        ("data: {sizes: {train: 0100}}", "'0100' is another number in YAML"),
+        ("data: {sizes: {train: 1:30}}", "'1:30' is another number in YAML"),
+        ("training:", "`training`: must be a section of keys and values"),
+        ("training: {methods: lora}", "`training.methods`: must be a list"),
+        ("name: no", "`name`: must be text; .* stands in quotes"),
+        ("no: 1", "is no name of a key; .* stands in quotes"),
+    ],
+)
+def test_what_yaml_takes_for_something_else_is_refused_in_words_of_yaml(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        read_config(path)
+
+
+def test_numbers_and_truths_of_yaml_are_still_themselves(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "seed: 0\ndata: {strict: yes, tolerance: 0.10, sizes: {train: 1_000}}\nvisual: {learning_rate: 1e-3}\n"
+    )
+    found = read_config(path)
+    assert found.data.strict and found.data.sizes == {"train": 1000} and found.visual.learning_rate == 0.001
+
+
 def test_files_are_laid_over_each_other_key_by_key(tmp_path):
     base, overlay = tmp_path / "base.yaml", tmp_path / "overlay.yaml"
     base.write_text("seed: 1\ndata: {sizes: {train: 10, test: 5}}\n")

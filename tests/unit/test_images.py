@@ -42,6 +42,31 @@ def test_pictures_of_the_users_own_are_turned_upright_and_annotated_ones_are_not
     assert (known.width, known.height) == (9, 6) and "orientation" in known.changes
 
 
+def test_a_tiff_is_turned_by_its_reader_and_that_is_told(tmp_path):
+    file = saved(tmp_path, "a.tif", Image.fromarray(COLOURS), exif=tagged(6))
+    np.testing.assert_array_equal(pixels(file), np.rot90(COLOURS, -1))
+    assert (open_image(file, True).changes, open_image(file, False).changes) == ({"orientation"}, {"turned"})
+    assert next(check_images([file])) == Checked(6, 9, frozenset({"turned"}))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>Not found", "it is a web page"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is in HEIC, the format of phones; save it as JPEG"),
+        (b"<svg/>", "it is in no known image format"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_picture_is_named(tmp_path, content, said):
+    file = tmp_path / "a.png"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"cannot be read as an image \\({said}"):
+        open_image(file, True)
+    assert said in next(check_images([file]))
+
+
 @pytest.mark.parametrize(
     ("name", "stored"),
     [

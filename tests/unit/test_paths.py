@@ -70,6 +70,7 @@ def test_what_replaces_nothing_is_let_through_and_leaves_no_trace(folder):
         ("n" * 250, b"PAR1", "File name too long"),
         ("n" * 300 + "/x", ANY, "File name too long"),
         ("photos", None, "is --images too"),
+        ("scores.csv", b"PAR1", "is written as Parquet; name it scores.parquet"),
     ],
 )
 def test_a_place_that_cannot_work_is_one_line_that_names_it(folder, name, begins, message):
@@ -81,6 +82,11 @@ def test_a_place_that_cannot_work_is_one_line_that_names_it(folder, name, begins
         check(folder, name, begins)
     assert "\n" not in str(error.value)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_tilde_that_the_shell_left_is_refused():
+    with pytest.raises(UserError, match=r"~/x.parquet: begins with a `~` that the shell left .* write \$HOME"):
+        check_paths([Output("--out", Path("~/x.parquet"))], {})
 
 
 def test_a_folder_without_the_right_to_write_is_refused(folder, monkeypatch):

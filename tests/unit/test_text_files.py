@@ -1,4 +1,5 @@
 import ast
+import gzip
 import io
 import json
 import os
@@ -54,10 +55,11 @@ def test_text_that_is_not_utf_8_is_one_line_with_byte_and_line(tmp_path, name, e
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("form", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("name", READERS)
-def test_utf_16_is_named(tmp_path, name):
+def test_utf_16_is_named(tmp_path, name, form):
     path = tmp_path / "wide.txt"
-    path.write_bytes(READERS[name][0].encode("utf-16"))
+    path.write_bytes(READERS[name][0].encode(form))
     with pytest.raises(UserError, match="wide.txt: is UTF-16 text; save it as UTF-8"):
         READERS[name][1](path)
 
@@ -107,6 +109,22 @@ def test_what_is_no_number_of_json_is_refused_in_settings_and_left_to_the_row_in
     assert not parse_json(f"[{number}]")[0] < 1e308 or number == "-Infinity"
     with pytest.raises(NotJson, match=f"holds {number}, which is no number of JSON"):
         parse_json(f"[{number}]", finite=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"image,caption"), "is packed with gzip"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0\xff", "is a zip archive or a workbook of Excel"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook of Excel; save the table as CSV"),
+        (b"PAR1\x15\x04\x15\xff", "is a Parquet file"),
+    ],
+)
+def test_a_packed_table_in_place_of_text_is_named(tmp_path, content, said):
+    path = tmp_path / "captions.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        read_text(path)
 
 
 def test_a_pointer_or_a_page_in_place_of_text_is_named(tmp_path):

@@ -71,7 +71,7 @@ def write_backbone(
 
 def _called(config: BackboneConfig) -> str | None:
     """The name of the weights, without the place that they had on this machine."""
-    if config.checkpoint is None or Path(config.checkpoint).suffix not in SUFFIXES:
+    if config.checkpoint is None or Path(config.checkpoint).suffix.lower() not in SUFFIXES:
         return config.checkpoint
     return Path(config.checkpoint).name
 
@@ -144,7 +144,7 @@ def _weights(folder: Path, about: About, given: str | Path | None) -> str:
         raise UserError(
             f"{folder}: was saved from a model in memory, without its weights; give that model: backbone=MODEL"
         )
-    if Path(named).suffix in SUFFIXES and not Path(named).is_file():
+    if Path(named).suffix.lower() in SUFFIXES and not Path(named).is_file():
         digest = about.contract.get("checkpoint", "")[:12]
         raise UserError(
             f"{folder}: refers to the backbone's weights {named} (sha256 {digest}...), which are not in it; give their "

@@ -33,6 +33,7 @@ from vialign.signal.pairs import SplitFeatures, score_pairs
 from vialign.signal.score import phrase_matches, relation_queries
 from vialign.stage import make_provenance
 from vialign.tables.language import UNIT_KINDS
+from vialign.toolkit.captions import tell_cut
 from vialign.toolkit.diagnosing import with_negatives
 from vialign.toolkit.encoder import Encoder, TextTokens, image_features, parse, read_tokens, to_pixels
 
@@ -194,6 +195,7 @@ def _caption_row(caption: str) -> pd.DataFrame:
 def _read_texts(encoder: Encoder, texts: pd.DataFrame) -> tuple[Float[Tensor, "text dim"], Phrases, list[str], bool]:
     """Pooled embeddings and phrases of all texts; the words of the caption's phrases, and whether it was parsed."""
     phrases, words, parsed, read = read_phrases(encoder, texts["text"].tolist(), texts["text_id"].tolist())
+    tell_cut("explain: the caption", read.cut[0])
     return read.pooled, replace(phrases, assign=None), words[0], parsed[0]
 
 

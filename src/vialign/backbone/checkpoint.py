@@ -18,13 +18,16 @@ from vialign.backbone.checkpoint_kinds import (
     python_objects,
     refuse_other_files,
     refuse_other_library,
+    refuse_other_types,
     refuse_other_weights,
+    torch_reason,
     without_wrappers,
 )
-from vialign.errors import UserError, one_line, reading
+from vialign.errors import UserError, reading
 from vialign.files.artifacts import read_provenance, read_tensors
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+"""Of files of weights, in small or capital letters."""
 
 
 def sha256(path: str | Path) -> str:
@@ -72,6 +75,7 @@ def fill(
             f"{path}: not a checkpoint of {architecture}: {difference}; "
             f"set backbone.architecture to the model it was made with{named}"
         )
+    refuse_other_types(state, expected, path)
     model.load_state_dict({name: state[published(name)] for name in model.state_dict()})
 
 
@@ -98,7 +102,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     with reading(path, "download it again"):
         refuse_other_files(path)
-        state = read_tensors(path) if path.suffix == ".safetensors" else named_tensors(_unpickled(path), path)
+        state = read_tensors(path) if path.suffix.lower() == ".safetensors" else named_tensors(_unpickled(path), path)
     state = without_wrappers(state)
     refuse_other_weights(state, path)
     return state
@@ -119,7 +123,7 @@ def _unpickled(path: Path) -> Any:
                 "(torch.save(model.state_dict(), ...) or safetensors), or get such a file"
             ) from error
         raise UserError(
-            f"{path}: not a checkpoint of plain tensors, or cut off ({one_line(error, 80)}); download it again, or "
+            f"{path}: not a checkpoint of plain tensors, or cut off ({torch_reason(error)}); download it again, or "
             "save the state_dict as safetensors"
         ) from error
 
@@ -139,7 +143,7 @@ def declared_activation(path: str | Path) -> str | None:
     nothing is said.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         refuse_other_files(path)
         declared = read_provenance(path).get("activation")
         if declared is not None:

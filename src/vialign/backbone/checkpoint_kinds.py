@@ -1,7 +1,6 @@
 """Files that are handed around as checkpoints and are none, or not of this kind: each is recognised and named."""
 
 import re
-import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vialign.errors import UserError, not_the_file
+from vialign.errors import UserError, not_the_file, one_line
 
 NESTED = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which training programs keep the named tensors of a model."""
-_WRAPPERS = ("module.", "_orig_mod.")
-"""Put before every name by data-parallel training and by torch.compile."""
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""Put before every name by data-parallel training, by torch.compile, and by programs that keep the model in a field."""
+_HEAD = 512
+"""Bytes that are looked at."""
+_TAR = 257, b"ustar"
+"""Where a tar archive says what it is."""
 _MAGIC = {
     b"\x1f\x8b": "is packed with gzip; unpack it first",
     b"GGUF": "is a GGUF file, whose weights are quantised; use the model's weights in float32 or float16",
@@ -47,14 +50,30 @@ def refuse_other_files(path: Path) -> None:
             "as one file"
         )
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(_HEAD)
     said = next((said for magic, said in _MAGIC.items() if head.startswith(magic)), "")
     if said:
         raise UserError(f"{path}: {said}")
     if head.startswith(b"PK\x03\x04"):
         _refuse_other_archives(path)
-    elif path.suffix != ".safetensors" and tarfile.is_tarfile(path):
+    if head.startswith(_TAR[1], _TAR[0]):
         raise UserError(f"{path}: is a tar archive; unpack it and name the file of weights in it")
+    _refuse_text(path, head)
+    if head[8:9] == b"{" and path.suffix.lower() != ".safetensors":
+        raise UserError(f"{path}: is a safetensors file under another name; rename it to end in .safetensors")
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    """What a server or a program wrote in place of weights, or beside them."""
+    text = head.decode("utf-8", "ignore").strip()
+    if len(text.encode()) + 4 < len(head.strip()) or not all(sign.isprintable() or sign.isspace() for sign in text):
+        return
+    if '"weight_map"' in text or path.name.endswith(".index.json"):
+        raise UserError(
+            f"{path}: is the list of the parts of a checkpoint; save the state_dict of the whole model as one file"
+        )
+    wanted = "a safetensors file" if path.suffix.lower() == ".safetensors" else "a checkpoint"
+    raise UserError(f"{path}: is text that begins {text[:40]!r}, not {wanted}; download it again")
 
 
 def _refuse_other_archives(path: Path) -> None:
@@ -72,7 +91,7 @@ def _refuse_other_archives(path: Path) -> None:
     if not any(name.endswith("data.pkl") for name in names):
         few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise UserError(f"{path}: is a zip archive ({few}); unpack it and name the file of weights in it")
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         raise UserError(f"{path}: is a file of torch.save under the name of safetensors; rename it to end in .pt")
 
 
@@ -106,7 +125,9 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def refuse_other_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raises UserError for an adapter, for quantised weights, and for weights that are not numbers."""
+    """Raises UserError for no weights at all, an adapter, quantised weights, and weights that are not real numbers."""
+    if not state:
+        raise UserError(f"{path}: holds no tensor; save the model's state_dict")
     adapter = next((name for name in state if _ADAPTER.search(name)), None)
     if adapter is not None:
         raise UserError(
@@ -120,6 +141,8 @@ def refuse_other_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
             raise UserError(
                 f"{path}: is quantised (tensor {name} has {kind}); use the weights in float32, float16 or bfloat16"
             )
+        if tensor.is_complex():
+            raise UserError(f"{path}: tensor {name} has complex numbers; use the weights in real ones")
         if tensor.layout != torch.strided:
             raise UserError(f"{path}: tensor {name} is sparse; save the state_dict of dense tensors")
         if tensor.dtype in _SIZES and not bool(torch.isfinite(tensor).all()):
@@ -148,6 +171,25 @@ def refuse_other_library(state: Mapping[str, Tensor], path: str | Path) -> None:
             f"{next(iter(state))}, ...), not of open_clip; use the same model's open_clip weights "
             "(for openai/clip-vit-base-patch32: architecture ViT-B-32-quickgelu with checkpoint `openai`)"
         )
+
+
+def refuse_other_types(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raises UserError for whole numbers where the model has fractions: they were rounded, or are something else."""
+    for name, tensor in expected.items():
+        if tensor.is_floating_point() and not state[name].is_floating_point():
+            kinds = (str(found.dtype).removeprefix("torch.") for found in (state[name], tensor))
+            raise UserError(
+                f"{path}: tensor {name} has {' in the file and '.join(kinds)} in the model; use weights in float32, "
+                "float16 or bfloat16"
+            )
+
+
+def torch_reason(error: Exception) -> str:
+    """Why torch could not read a file, in a few words, without the offer that its message makes."""
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    found = re.search(r"WeightsUnpickler error:\s*(.+)", said)
+    reason = found[1] if found is not None else "" if "weights_only" in said else said
+    return one_line(Exception(reason) if reason else type(error)(), 80)
 
 
 def python_objects(reason: str) -> str | None:

@@ -84,7 +84,9 @@ def _find(architecture: str, checkpoint: str, activation: str) -> _Source:
         _check_activation(architecture, activation, checkpoint, trained)
         return _Source(_download(architecture, checkpoint, tag), tag)
     path = ASSETS / f"{PACKAGED[checkpoint]}.safetensors" if checkpoint in PACKAGED else Path(checkpoint)
-    if path.suffix not in SUFFIXES:
+    if path.is_dir():
+        raise UserError(f"backbone.checkpoint: {path}: is a folder; name the file of weights in it")
+    if not path.is_file() and path.suffix.lower() not in SUFFIXES:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise UserError(
             f"backbone.checkpoint: {checkpoint!r} is neither a file ({', '.join(SUFFIXES)}) nor a tag that open_clip "

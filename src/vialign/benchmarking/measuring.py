@@ -28,6 +28,7 @@ from vialign.methods.inputs import read_split
 from vialign.methods.objective import SplitData
 from vialign.names import BENCHMARKS, DATASETS, EMBEDDED
 from vialign.tables.language import TEXTS
+from vialign.toolkit.captions import warn
 
 _SHARD = 2000
 _UNREAD = ("calibration", "diagnosis", "confirmation")
@@ -103,7 +104,9 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
     places = [folder / "texts.parquet", folder / "images", folder / "texts", folder / "encoded.safetensors"]
     images = tables.images, benchmark.folders, places[1], readout
     extract_images(backbone, *images, batch=batch, shard=_SHARD, pixels="decode", provenance={})
-    extract_texts(backbone, texts, places[2], batch=batch, shard=_SHARD, provenance={})
+    cut = extract_texts(backbone, texts, places[2], batch=batch, shard=_SHARD, provenance={})
+    if cut:
+        warn(f"{split}: {cut} of {len(texts)} texts are longer than the model reads; their end is cut off")
     if signal is not None and reads_units(aligner.method):
         units, _ = extract_units(texts, signal.encoder.parser)
         prototypes = encode_images(signal.encoder.visual, read_images(places[1]), batch)

@@ -57,7 +57,7 @@ class Skipped:
 
 
 NO_PICTURE = "files are in no format of a picture"
-LINK = "links are not followed"
+LINK = "links are not followed; index the folder that they lead to, or put copies in their place"
 BROKEN = "files cannot be read as a picture"
 NO_TEXT = "names are not UTF-8"
 UNREAD_FOLDER = "folders cannot be read; what is known of the pictures below them is kept"

@@ -24,6 +24,7 @@ from vialign.progress import track
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.score import agreement
 from vialign.signal.trust.gallery import all_local
+from vialign.toolkit.captions import tell_cut
 
 CANDIDATES = 100
 """Pictures of the first stage that the method looks at again."""
@@ -93,7 +94,7 @@ class Collection:
 
         With `rerank` the method of an exported folder scores the first `CANDIDATES` again. Where it reads prototypes,
         its score may differ by some thousandths from the one that it gives the file itself: an index holds them in half
-        precision. Raises UserError for words without a token.
+        precision. Words beyond the model's context are told on stderr. Raises UserError for words without a token.
 
         How likely the first is right is said where the method's own scores rank: with `rerank`, or where the method is
         the frozen one. On such scores the rule was fitted; with `rerank` what it reads comes from the candidates alone.
@@ -144,8 +145,10 @@ class Collection:
             tokens = self.aligner.backbone.tokenize([words])
             if not bool(tokens.mask.any()):
                 raise UserError(f"search: {words!r} has no word that the model reads; write others")
+            tell_cut("search: the words", bool(tokens.cut[0]))
             return self.aligner.backbone.encode_text(tokens.ids.to(self.aligner.device))[0].float().cpu(), None, []
         phrases, named, _, read = read_phrases(signal.encoder, [words], ["words"])
+        tell_cut("search: the words", read.cut[0])
         return read.pooled[0], phrases, named[0]
 
     def _scores(self, text: Float[Tensor, "dim"]) -> Float[Tensor, "picture"]:

@@ -1,6 +1,6 @@
 """What no type can say of a configuration: whether the names in it are names of something, and none stands twice."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 def problems(config: "Config") -> list[str]:
     """A line for every name that is wrong; empty where all are right."""
     return [*_data(config), *_backbone(config.backbone), *_methods(config), *_lists(config), *_expected(config)]
+
+
+def truths(given: object, found: object, key: str = "") -> Iterator[str]:
+    """A line for every yes or no, as it was given, in whose place a number was found: it would count as 1 or 0."""
+    if isinstance(given, bool):
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            yield f"config: `{key}`: {given} is no number; YAML reads yes, no, on, off, true and false so"
+    elif isinstance(given, Mapping):
+        for name, value in given.items():
+            inner = found.get(name) if isinstance(found, Mapping) else getattr(found, str(name), None)
+            yield from truths(value, inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(given, Sequence) and not isinstance(given, str) and isinstance(found, Sequence):
+        for place, (value, inner) in enumerate(zip(given, found, strict=False)):
+            yield from truths(value, inner, f"{key}.{place}")
 
 
 def _data(config: "Config") -> Iterator[str]:

@@ -78,12 +78,22 @@ class Config(Section):
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_NO_VARIABLE = re.compile(r"\$\{[^}]*\}?|^\$\w+(?=/|$)")
+"""What looks like a variable and would be the name of a folder."""
+_MEANT = {
+    "model_type": "must be a section of keys and values",
+    "dict_type": "must be a section of keys and values",
+    "tuple_type": "must be a list, such as [a, b]",
+    "string_type": "must be text; what YAML takes for a number, a date, yes or no stands in quotes",
+    "invalid_key": "is no name of a key; what YAML takes for a number, yes or no stands in quotes",
+}
+"""In the words of YAML, what pydantic says in those of Python."""
 
 
 def expand_variables(text: str) -> str:
-    """Replace `${NAME}` and `${NAME:-default}` from the environment.
+    """Replace `${NAME}` and `${NAME:-default}` from the environment, and `~/` in front by the home folder.
 
-    Raises UserError when a variable without default is not set.
+    Raises UserError when a variable without default is not set, or is written otherwise.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -94,7 +104,11 @@ def expand_variables(text: str) -> str:
             raise UserError(f"config: environment variable {name} is not set; set it to the folder it stands for")
         return default
 
-    return _VARIABLE.sub(value, text)
+    odd = _NO_VARIABLE.search(_VARIABLE.sub("", text))
+    if odd is not None:
+        raise UserError(f"config: {odd[0]!r} in {text!r} is no variable; write ${{NAME}} or ${{NAME:-default}}")
+    found = _VARIABLE.sub(value, text)
+    return os.path.expanduser(found) if found.startswith("~/") else found
 
 
 def _expand(node: Any) -> Any:
@@ -112,7 +126,7 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
 
     Raises UserError with one line a wrong key or name: its dotted path, what is wrong with it and what there is.
     """
-    from vialign.config.checks import problems
+    from vialign.config.checks import problems, truths
 
     try:
         config = _own_splits(Config.model_validate(_expand(mapping)))
@@ -125,9 +139,10 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
             if problem["type"] == "extra_forbidden":
                 lines.append(f"config: unknown key `{key}`; {_meant(problem['loc'])}remove it or check its spelling")
             else:
-                lines.append(f"config: `{key or 'config'}`: {problem['msg']} (got {problem['input']!r})"[:300])
+                said = _MEANT.get(problem["type"], problem["msg"])
+                lines.append(f"config: `{key or 'config'}`: {said} (got {problem['input']!r})"[:300])
         raise UserError("\n".join(lines)) from None
-    wrong = problems(config)
+    wrong = [*truths(mapping, config), *problems(config)]
     if wrong:
         raise UserError("\n".join(wrong))
     return config

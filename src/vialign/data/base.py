@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unicodedata import category
+from unicodedata import category, normalize
 
 import pandas as pd
 
@@ -193,9 +193,54 @@ def safe_join(folder: str | Path, name: str) -> Path:
     absolute or leads out of the folder by `..`.
     """
     plain = os.path.normpath(name) if name else ""
+    if os.path.isabs(plain) and Path(plain).is_relative_to(os.path.abspath(folder)):
+        raise UserError(f"{folder}: the name {name!r} begins at the root; write it relative to the folder")
     if not name or "\0" in name or os.path.isabs(plain) or plain.split(os.sep, 1)[0] == os.pardir:
         raise UserError(f"{folder}: the name {name!r} leads out of the folder; remove it from the data")
     return Path(folder) / plain
+
+
+def found_name(folder: Path, name: str) -> str:
+    """The name under which a file is in the folder: itself, or its other Unicode form.
+
+    macOS takes names apart (`u` and two dots), and tables have them in one; they look the same. Where neither is
+    there, the name as it is.
+    """
+    forms = (name, *(normalize(form, name) for form in ("NFC", "NFD"))) if not name.isascii() else (name,)
+    return next((form for form in forms if is_there(folder / form)), name)
+
+
+def near_name(folder: Path, name: str) -> str | None:
+    """A file of the folder that may be meant by a name that is not there: the same but for capitals, the ending, zeros
+    in front, or the strokes of Windows. None where there is none.
+    """
+    wanted = name.replace("\\", "/")
+    if wanted != name and is_there(folder / wanted):
+        return wanted
+    if wanted != name and is_there(folder / wanted.rpartition("/")[2]):
+        return wanted.rpartition("/")[2]
+    place = Path(wanted).parent
+    try:
+        there = sorted(os.listdir(folder / place))
+    except (OSError, ValueError):
+        return None
+    for key in (str.casefold, _plain_stem):
+        found = next((file for file in there if key(file) == key(Path(wanted).name)), None)
+        if found is not None:
+            return (place / found).as_posix()
+    return None
+
+
+def _plain_stem(name: str) -> str:
+    return Path(name).stem.casefold().strip().lstrip("0")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path is a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_references(
@@ -289,7 +334,9 @@ def require_images(tables: DatasetTables, dataset: str) -> None:
 
 def _why(tables: DatasetTables) -> str:
     reasons = [_place(*row) for row in tables.problems.itertuples(index=False, name=None)]
-    return f"; problems of the files: {frequent_reasons(reasons)}" if reasons else "; no row of the files is broken"
+    said = f"; problems of the files: {frequent_reasons(reasons)}" if reasons else "; no row of the files is broken"
+    out = tables.shared.loc[tables.shared["source"] == "data", "kept_out"].sum()
+    return (f"; {out} images are photographs of a benchmark" if out else "") + said
 
 
 def require_splits(tables: DatasetTables, dataset: str) -> None:

@@ -16,13 +16,23 @@ import pandas as pd
 
 from vialign.config.data import DataConfig
 from vialign.config.experiment import Config
-from vialign.data.base import DatasetTables, Problems, require_splits
+from vialign.data.base import TABLES, DatasetTables, Problems
 from vialign.data.folders import EMBEDDED
 from vialign.data.published_files import SourceNote
 from vialign.data.regions import reading as regions
-from vialign.data.registry import BENCHMARKS, DATASETS, checked, known, read_benchmark, read_own, source_note
+from vialign.data.registry import (
+    BENCHMARKS,
+    DATASETS,
+    apart,
+    checked,
+    known,
+    read_benchmark,
+    read_own,
+    source_note,
+    whole,
+)
 from vialign.data.sources import Source, read_sources, together
-from vialign.errors import UserError, reading
+from vialign.errors import UserError, one_line, reading
 from vialign.tables.data import DATA_CHECK, IMAGES
 
 TREEBANKS = {
@@ -61,7 +71,7 @@ class SourceReport:
     key: str
     """Where the config names it."""
     note: SourceNote | None
-    """None for an embedded world, which needs nothing."""
+    """None for an embedded world, which needs nothing, and for all sources together."""
     missing: str | None
     """Why it could not be read; None when it was."""
     counts: Mapping[str, int]
@@ -75,7 +85,7 @@ class SourceReport:
 
 def check_sources(config: Config) -> Iterator[SourceReport]:
     """Read every source that the config names as a run does, one after the other."""
-    data, seen = config.data, [IMAGES.empty()]
+    data, seen = config.data, Seen()
     lacks = partial(probe_lacks, folds=config.signal.folds)
     if data.dataset in EMBEDDED:
         yield SourceReport(data.dataset, "data.dataset", None, None, {}, None)
@@ -89,11 +99,15 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
         read = partial(_benchmark, data, name, config.seed, seen)
         found = _report(name, f"data.benchmarks.{name}.folder", read, benchmark.items is not None)
         yield found if found.missing is None else replace(found, counts=annotated(module, name, Path(benchmark.folder)))
+    seen.put_apart(data)
     for source in together(data):
         read = partial(_labels, source, data, config.seed, seen)
         remark = lacks if "probe" in source.keys else no_remark
         key = f"data.{source.keys[0]}.folder"
         yield replace(_report(source.dataset, key, read, True, remark), name=f"{source.dataset} for {source.label}")
+    fault = seen.fault(data)
+    if fault:
+        yield SourceReport("all of it together", "data", None, fault, {}, None)
     language = config.language
     if language.treebank in TREEBANKS:
         yield _treebank(language.treebank, language.folder, "language.folder")
@@ -102,24 +116,59 @@ def check_sources(config: Config) -> Iterator[SourceReport]:
         yield replace(found, name=f"domain {name}")
 
 
-def _own(config: DataConfig, seed: int, seen: list[pd.DataFrame]) -> DatasetTables:
+class Seen:
+    """What was read so far, for what a run asks of all of it together."""
+
+    def __init__(self) -> None:
+        self.parts: list[DatasetTables] = []
+        self.own = False
+        """Whether the data set itself is the first of them."""
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """IMAGES of all of it."""
+        return pd.concat([IMAGES.empty(), *(part.images for part in self.parts)])
+
+    def put_apart(self, config: DataConfig) -> None:
+        """Leave out what a benchmark tests on, as a run does before it looks for labels."""
+        if self.own:
+            self.parts = apart(self.parts[0], self.parts[1:], config)
+
+    def fault(self, config: DataConfig) -> str:
+        """Why a run cannot take all of it together, though each part is right; empty where it can."""
+        if not self.own:
+            return ""
+        try:
+            tables = whole(self.parts, config)
+            for name, table in TABLES.items():
+                table.check(getattr(tables, name))
+        except UserError as error:
+            return str(error)
+        except ValueError as error:
+            return f"{one_line(error)}; mend the data set"
+        return ""
+
+
+def _own(config: DataConfig, seed: int, seen: Seen) -> DatasetTables:
     # Only an embedded data set, which is not read here, writes anything to the folder of the run.
-    tables = checked([read_own(config, seed, "")], config)
-    require_splits(tables, config.dataset)
-    seen.append(tables.images)
+    found = read_own(config, seed, "")
+    tables = whole([found], config)
+    seen.parts.append(found)
+    seen.own = True
     return tables
 
 
-def _benchmark(config: DataConfig, name: str, seed: int, seen: list[pd.DataFrame]) -> DatasetTables:
-    tables = checked([read_benchmark(config, name, seed)], config)
-    seen.append(tables.images)
-    return tables
-
-
-def _labels(source: Source, config: DataConfig, seed: int, seen: list[pd.DataFrame]) -> DatasetTables:
-    (found,) = read_sources(config, seed, pd.concat(seen), [source])
+def _benchmark(config: DataConfig, name: str, seed: int, seen: Seen) -> DatasetTables:
+    found = read_benchmark(config, name, seed)
     tables = checked([found], config)
-    seen.append(tables.images)
+    seen.parts.append(found)
+    return tables
+
+
+def _labels(source: Source, config: DataConfig, seed: int, seen: Seen) -> DatasetTables:
+    (found,) = read_sources(config, seed, seen.images, [source])
+    tables = checked([found], config)
+    seen.parts.append(found)
     return tables
 
 
@@ -169,7 +218,7 @@ def check_lines(report: SourceReport, most: int = 5) -> list[str]:
     """One source in readable lines: its counts, its first problems, and, where it is missing, how to get it."""
     title = report.name if report.note is None else f"{report.name}: {report.note.title}"
     if report.note is None:
-        return [title, "  drawn by the project, needs no files"]
+        return [title, f"  BROKEN   {report.missing}" if report.missing else "  drawn by the project, needs no files"]
     lines = [title]
     if report.missing is not None:
         lines += [f"  MISSING  {report.missing}", f"  get it:  {report.note.obtain}"]

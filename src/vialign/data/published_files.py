@@ -1,7 +1,5 @@
 """Reading files as their authors publish them: every error names the file, the row and the field."""
 
-import csv
-import io
 import os
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vialign.data.base import Problems, image_table, safe_join
 from vialign.errors import UserError
 from vialign.files.images import MISSING, Changes, Checked, check_images
-from vialign.files.text import NotJson, parse_json, read_text
+from vialign.files.separated import other_separator, read_separated
+from vialign.files.text import NotJson, parse_json
 from vialign.files.text import read_json as read_json
 from vialign.files.text import text_lines as text_lines
 from vialign.progress import track
@@ -82,23 +81,27 @@ def json_list(value: Any, path: Path, dataset: str, key: str | None = None) -> l
     return found
 
 
-def csv_rows(path: Path, columns: Sequence[str], dataset: str) -> list[tuple[str, dict[str, Any]]]:
+def csv_rows(path: Path, columns: Sequence[str], dataset: str) -> list[tuple[str, dict[Any, Any]]]:
     """Rows of a CSV file with a header, each with its label (`row 1` stands below the header).
 
-    A field that a row lacks is missing from its dictionary. Raises UserError when the file is no text, cannot be taken
-    apart, or lacks one of these columns.
+    A field that a row lacks is missing from its dictionary; what a row has beyond the header stands under None, and
+    `records` counts it as broken. Raises UserError when the file is no text, cannot be taken apart, or lacks one of
+    these columns or has it twice.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path, dataset), newline=""), strict=True)
+    header, found = read_separated(path, dataset=dataset)
+    for name in columns:
+        if header.count(name) > 1:
+            raise UserError(f"{dataset}: {path}: has column {name} twice; name each column once")
+        if name not in header:
+            other = other_separator(header)
+            said = f"is separated by {other}, not by commas" if other else "is not the published file"
+            raise UserError(f"{dataset}: {path}: has no column {name}; this {said}")
     rows = []
-    try:
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{dataset}: {path}: has no column {missing[0]}; this is not the published file")
-        for number, row in enumerate(reader, start=1):
-            told = {name: value for name, value in row.items() if name is not None and value is not None}
-            rows.append((f"row {number}", told))
-    except csv.Error as error:
-        raise UserError(f"{dataset}: {path}: line {reader.line_num}: is not CSV ({error}); get it again") from None
+    for row in found:
+        told: dict[Any, Any] = dict(zip(header, row.fields, strict=False))
+        if len(row.fields) > len(header):
+            told[None] = row.fields[len(header) :]
+        rows.append((f"row {row.number}", told))
     return rows
 
 
@@ -136,6 +139,10 @@ def records(
     """
     for label, row in rows:
         problems.saw(kind)
+        if isinstance(row, dict) and None in row:
+            wide, many = len(row) - 1, len(row) - 1 + len(row[None])
+            problems.add(kind, file, label, f"has {many} fields, the header has {wide}; text with commas needs quotes")
+            continue
         try:
             yield label, model.model_validate(row)
         except ValidationError as error:

@@ -1,7 +1,7 @@
 """Data sets and benchmarks by name. A new one is a reader in its own file and one line in `vialign.names`."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -39,9 +39,19 @@ def read_dataset(config: DataConfig, seed: int, output: str | Path) -> DatasetTa
     without a caption, and, when `config.strict`, the first broken row.
     """
     own, benchmarks = read_own(config, seed, output), [read_benchmark(config, name, seed) for name in config.benchmarks]
-    numbers = published_numbers(config.dataset, config.folder)
-    parts = [without_tested(own, benchmarks, config.dataset, numbers), *benchmarks]
+    parts = apart(own, benchmarks, config)
     parts += read_sources(config, seed, pd.concat([part.images for part in parts]), together(config))
+    return whole(parts, config)
+
+
+def apart(own: DatasetTables, benchmarks: Sequence[DatasetTables], config: DataConfig) -> list[DatasetTables]:
+    """The data set without what a benchmark tests on, and the benchmarks."""
+    numbers = published_numbers(config.dataset, config.folder)
+    return [without_tested(own, benchmarks, config.dataset, numbers), *benchmarks]
+
+
+def whole(parts: list[DatasetTables], config: DataConfig) -> DatasetTables:
+    """All that a run reads as one data set, checked. Raises UserError as `read_dataset`."""
     tables = checked(parts, config)
     require_splits(tables, config.dataset)
     return tables

@@ -1,7 +1,5 @@
 """Files of anybody's results, item by item: CSV or TSV, JSON lines, Parquet; every cell as text, then as an outcome."""
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +10,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from vialign.errors import UserError, reading
-from vialign.files.text import NotJson, parse_json, read_text, text_lines
+from vialign.files.separated import read_separated
+from vialign.files.text import NotJson, parse_json, text_lines
 
 ITEM_IDS = ("item_id", "question_id", "sample_id", "uid", "id")
 """Columns that name an item by themselves, together with `PLACES`."""
@@ -95,20 +94,16 @@ def outcomes_of(path: Path, table: pd.DataFrame, column: str, *, yes_no: bool) -
 
 def _read_separated(separator: str) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
-        reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator, strict=True)
-        try:
-            header = _header(path, next(reader, []))
-            rows: list[list[str]] = []
-            for fields in filter(None, reader):
-                if len(fields) != len(header):
-                    raise UserError(
-                        f"{path}, row {len(rows) + 1} (line {reader.line_num}): has {len(fields)} fields, the header "
-                        f"has {len(header)}; put text that holds a separator in double quotes"
-                    )
-                rows.append(fields)
-        except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}; correct its quotes") from None
-        return pd.DataFrame(rows, columns=header, dtype=str)
+        header, found = read_separated(path, separator)
+        rows: list[list[str]] = []
+        for number, line, fields in found:
+            if len(fields) != len(header):
+                raise UserError(
+                    f"{path}, row {number} (line {line}): has {len(fields)} fields, the header "
+                    f"has {len(header)}; put text that holds a separator in double quotes"
+                )
+            rows.append(fields)
+        return pd.DataFrame(rows, columns=_header(path, header), dtype=str)
 
     return read
 

@@ -17,6 +17,8 @@ from vialign.evaluation.compare import comparison_table, results_table
 from vialign.evaluation.item_files import (
     CORRECT,
     IMAGES,
+    ITEM_IDS,
+    PARTS,
     SCORES,
     found_columns,
     has_addresses,
@@ -25,6 +27,7 @@ from vialign.evaluation.item_files import (
     read_item_file,
 )
 from vialign.evaluation.statistics import holm
+from vialign.files.separated import other_separator
 
 ALL = "all"
 """The group of every item."""
@@ -187,9 +190,10 @@ def _named_items(
     for name in empty:
         notes.append(f"column `{name}` holds addresses of objects, which name nothing, and is left out")
     if not names:
+        path, there = _poorest(paths, tables, (*ITEM_IDS, *PARTS))
         raise UserError(
-            f"{paths[0]}: no column that names an item in every file, only {', '.join(tables[0].columns)}; name the "
-            "columns that do so together with --item"
+            f"{path}: no column that names an item in every file, only {there}; name the columns that do so together "
+            "with --item"
         )
     return tuple(names)
 
@@ -202,11 +206,19 @@ def _measures(paths: Sequence[Path], tables: Sequence[pd.DataFrame], columns: Co
     correct = found_columns(common, CORRECT)
     found = dict.fromkeys(correct, True) or dict.fromkeys(found_columns(common, SCORES), False)
     if not found:
+        path, there = _poorest(paths, tables, (*CORRECT, *SCORES))
         raise UserError(
-            f"{paths[0]}: no column says in every file whether an item was solved, only "
-            f"{', '.join(tables[0].columns)}; name it with --correct (0 or 1) or --score (a number from 0 to 1)"
+            f"{path}: no column says in every file whether an item was solved, only {there}; name it with --correct "
+            "(0 or 1) or --score (a number from 0 to 1)"
         )
     return found
+
+
+def _poorest(paths: Sequence[Path], tables: Sequence[pd.DataFrame], names: Sequence[str]) -> tuple[Path, str]:
+    """The file that has the fewest of these columns, and its own in words."""
+    path, table = min(zip(paths, tables, strict=True), key=lambda pair: len(found_columns(pair[1].columns, names)))
+    other = other_separator(list(table.columns), "\t" if path.suffix.lower() == ".tsv" else ",")
+    return path, ", ".join(table.columns) + (f" (it is separated by {other})" if other else "")
 
 
 def _keys(path: Path, table: pd.DataFrame, names: Sequence[str], notes: list[str]) -> pd.MultiIndex:
@@ -238,6 +250,11 @@ def _order(first: Path, wanted: pd.MultiIndex, path: Path, key: pd.MultiIndex) -
     """The rows of a file in the order of the first."""
     for one, other, has, lacks in ((wanted, key, first, path), (key, wanted, path, first)):
         missing = one[~one.isin(other)]
+        if len(missing) and (turn := int(str(missing[0][-1]))):
+            raise UserError(
+                f"{has}: has {_shown(pd.Series(missing[0][:-1]))} {turn + 1} times, and {lacks} {turn} times; compare "
+                "results on the same items, or name more columns with --item"
+            )
         if len(missing):
             raise UserError(
                 f"{lacks}: lacks {len(missing):,} of the {len(one):,} items that {has} has, such as "

@@ -120,7 +120,7 @@ def read_table_in_parts(path: str | Path, table: Table, rows: int = 1 << 12) -> 
 
 def read_provenance(path: str | Path) -> Provenance:
     """What made the Parquet or safetensors file at `path`."""
-    if Path(path).suffix == ".safetensors":
+    if Path(path).suffix.lower() == ".safetensors":
         return _read_header(path)
     with reading(path, "delete it and run again"):
         return _metadata(_open_parquet(path).schema_arrow.metadata)

@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vialign.errors import UserError
+from vialign.errors import UserError, not_the_file
 
 CHANGES = {
     "orientation": (
         "are turned upright as their orientation tag says",
         "have an orientation tag, not applied",
     ),
+    "turned": ("are TIFF files whose orientation tag is applied, which their boxes may not know",) * 2,
     "depth": ("have more than 8 bits a channel and are scaled to 8",) * 2,
     "transparency": ("are partly transparent and are laid on white",) * 2,
     "frames": ("have several frames, of which the first is read",) * 2,
@@ -36,6 +37,9 @@ MISSING = "no such file"
 """What is wrong with a file that is not there."""
 
 _ORIENTATION = 0x0112
+_HEAD = 12
+_PHONES = (b"heic", b"heix", b"mif1", b"hevc")
+"""Kinds of HEIC, as the file itself says after its first eight bytes."""
 WORKERS = 4
 """Files that are decoded at a time, at most: decoding and waiting for a disk go on side by side."""
 _WAITING = 64
@@ -88,7 +92,7 @@ def open_image(file: Path, own: bool) -> Decoded:
             with Image.open(file) as image:
                 return as_rgb(image, own)
     except Exception as error:
-        raise UserError(f"{file}: {_reason(error)}") from None
+        raise UserError(f"{file}: {_reason(error, file)}") from None
 
 
 def as_rgb(image: Image.Image, own: bool) -> Decoded:
@@ -97,6 +101,8 @@ def as_rgb(image: Image.Image, own: bool) -> Decoded:
     A picture that was through here comes back as it is. Raises ValueError for numbers without a known range.
     """
     changes = _header_changes(image)
+    if image.format == "TIFF" and _orientation(image) != 1:  # Pillow turns it itself when it is loaded
+        changes.add("orientation" if own else "turned")
     image.load()
     if _orientation(image) != 1:
         changes.add("orientation")
@@ -119,7 +125,7 @@ def header_size(file: Path) -> tuple[int, int] | str:
         with _quiet(), Image.open(file) as image:
             return image.size
     except Exception as error:
-        return _reason(error)
+        return _reason(error, file)
 
 
 def check_images(files: Sequence[Path]) -> Iterator[Checked | str]:
@@ -151,7 +157,7 @@ def _check(file: Path) -> Checked | str:
                 changes |= as_rgb(image, own=False).changes
             return Checked(*size, frozenset(changes))
     except Exception as error:
-        return _reason(error)
+        return _reason(error, file)
 
 
 def _header_changes(image: Image.Image) -> set[str]:
@@ -198,13 +204,21 @@ def _require_file(file: Path) -> None:
         raise OSError("it is not a file") if file.exists() else FileNotFoundError
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, file: Path) -> str:
     if isinstance(error, FileNotFoundError):
         return MISSING
     if isinstance(error, UnidentifiedImageError):
-        return "cannot be read as an image (it is in no known image format)"
+        return f"cannot be read as an image (it {_instead(file)})"
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"cannot be read as an image ({' '.join(said.split()) or type(error).__name__})"
+
+
+def _instead(file: Path) -> str:
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD)
+    if head[4:8] == b"ftyp" and head[8:12] in _PHONES:
+        return "is in HEIC, the format of phones; save it as JPEG"
+    return not_the_file(file) or "is in no known image format"
 
 
 @contextmanager

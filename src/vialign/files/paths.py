@@ -14,6 +14,8 @@ TABLE, PAGE, PNG, ANY = b"PAR1", b"<!doctype html", b"\x89PNG", b""
 """How a Parquet file begins, an HTML page (in any case), a picture, and a file of which nothing is asked."""
 
 _GIB = 2**30
+_OTHER_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx")
+"""Endings of tables in other forms than that of `TABLE`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def check_paths(outputs: Sequence[Output], inputs: Mapping[str, Path | str | Non
                     _check_apart(output, name, Path(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{output.name}: {output.path}: cannot be written ({_said(error)}); {_ELSE}") from None
+        if output.begins == TABLE and output.path.suffix.lower() in _OTHER_TABLES:
+            raise UserError(f"{output.name}: {output.path}: is written as Parquet; name it {output.path.stem}.parquet")
         place = os.path.realpath(output.path)
         if place in seen:
             raise UserError(f"{output.name}: {output.path}: is {seen[place]} too; give each its own name")
@@ -69,6 +73,8 @@ _ELSE = "choose another place"
 def _check_place(output: Output) -> None:
     """Raises UserError or OSError where nothing can be written."""
     path, start = output.path, f"{output.name}: {output.path}"
+    if path.parts[:1] == ("~",):
+        raise UserError(f"{start}: begins with a `~` that the shell left as it is; write $HOME in its place")
     mode = path.stat().st_mode if path.exists() else None
     if output.begins is None and mode is not None and not stat.S_ISDIR(mode):
         raise UserError(f"{start}: is a file, and a folder is wanted; choose another name")

@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
-from vialign.errors import UserError, not_the_file, one_line, reading
+from vialign.errors import UserError, is_utf_16, not_the_file, one_line, reading
 
 MARK = b"\xef\xbb\xbf"
 """The byte order mark that editors of Windows put in front of UTF-8 text."""
 CUT_OFF = "the file may be cut off, download it again"
 _SHOWN = 60
+_OTHER_NUMBER = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-9_]+)+(?:\.[0-9_]*)?)")
 
 
 class NotJson(ValueError):
@@ -31,6 +32,8 @@ class NotJson(ValueError):
 
 def decode_text(raw: bytes) -> str:
     """Text of UTF-8 bytes, without the mark that may stand in front. Raises UnicodeDecodeError."""
+    if is_utf_16(raw):
+        raise UnicodeDecodeError("utf-8", raw, 0, 2, "UTF-16")
     return raw.decode("utf-8").removeprefix("\ufeff")
 
 
@@ -112,8 +115,21 @@ def parse_json(text: str | bytes, *, unique: bool = True, finite: bool = False) 
         raise NotJson("does not fit into memory") from error
 
 
-class _KeysOnce(yaml.SafeLoader):
-    """YAML in which no key may stand twice in one mapping: the last one would win in silence."""
+class _NothingSilent(yaml.SafeLoader):
+    """YAML in which no key may stand twice in one mapping, as the last one would win, and no number may be another.
+
+    YAML 1.1 reads 0100 as 64 and 1:30 as 90.
+    """
+
+    def construct_plain_number(self, node: yaml.ScalarNode) -> int | float:
+        if _OTHER_NUMBER.fullmatch(node.value):
+            said = (
+                f"{node.value!r} is another number in YAML (a zero in front is octal, colons are sixties); write it out"
+            )
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        if node.tag.endswith(":int"):
+            return self.construct_yaml_int(node)
+        return self.construct_yaml_float(node)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -125,6 +141,10 @@ class _KeysOnce(yaml.SafeLoader):
             if earlier is not key:
                 raise _Twice(key.value, earlier.start_mark.line + 1, key.start_mark.line + 1)
         return node
+
+
+for _kind in ("int", "float"):
+    _NothingSilent.add_constructor(f"tag:yaml.org,2002:{_kind}", _NothingSilent.construct_plain_number)
 
 
 class _Twice(Exception):
@@ -139,7 +159,7 @@ def read_yaml(path: str | Path, what: str = "config") -> Any:
     text = read_text(path, what)
     with reading(path, "correct it", what):
         try:
-            return yaml.load(text, _KeysOnce)
+            return yaml.load(text, _NothingSilent)
         except _Twice as error:
             key, first, again = error.args
             raise UserError(

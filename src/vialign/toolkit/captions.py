@@ -1,7 +1,5 @@
 """Captions of a folder of images, from a CSV file, and which of those images can be read."""
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vialign.data.base import TOLERANCE, has_words, safe_join, too_many
+from vialign.data.base import TOLERANCE, found_name, has_words, is_there, near_name, safe_join, too_many
 from vialign.errors import UserError
-from vialign.files.text import read_text
+from vialign.files.separated import other_separator, read_separated
 
 COLUMNS = ("image", "caption")
 """Columns that the file must have; `caption_id` is optional, every other column is left alone."""
@@ -49,9 +47,9 @@ def read_captions(
     """Read a CSV file of captions (columns `image`, `caption` and, where wanted, `caption_id`) of a folder of images.
 
     Captions of images that are not in the folder, and captions in which cleaning leaves no word (`&nbsp;`), are
-    skipped, with a line on stderr; with `strict`, or where the share of missing images is over `tolerance`, they are
-    an error. Raises UserError naming file, row and field when the file is missing or is no such CSV, a field is empty,
-    a name leads out of the folder, a caption id comes twice, or no image is left.
+    skipped, with a line on stderr; with `strict`, or where the share of such images or captions is over `tolerance`,
+    they are an error. Raises UserError naming file, row and field when the file is missing or is no such CSV, a field
+    is empty, a name leads out of the folder, a caption id comes twice, or no image is left.
 
     >>> captions = read_captions("shapes/images", "shapes/captions.csv")
     >>> len(captions.table), captions.image_ids[:2]
@@ -60,7 +58,7 @@ def read_captions(
     folder, file = Path(images), Path(captions)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of images")
-    rows = list(_rows(folder, file, strict))
+    rows = list(_rows(folder, file, strict, tolerance))
     if not rows:
         raise UserError(
             f"{file}: has a header but no captions that can be used; add rows with the fields image and caption"
@@ -69,11 +67,22 @@ def read_captions(
     number = table.groupby("image_id", sort=False).cumcount().astype(str)
     table.insert(2, "text_id", table["image_id"] + "#" + number)
     table["caption_id"] = table["caption_id"].where(table["caption_id"] != "", table["text_id"])
+    again = table[table["caption_id"].duplicated()]
+    if len(again):
+        position, named = again[["position", "caption_id"]].iloc[0]
+        raise UserError(
+            f"{file}, row {position}: field `caption_id`: {named!r} comes twice, once as what a caption without an id "
+            "is called; give each caption its own"
+        )
     names = table["image_id"].drop_duplicates().tolist()
-    missing = [name for name in names if not _is_file(folder / name)]
+    missing = [name for name in names if not is_there(folder / name)]
     if missing:
         lost = int(table["image_id"].isin(missing).sum())
-        what = f"{file}: names {len(missing)} of {len(names)} images that are not in {folder} ({shorten(missing)})"
+        near = near_name(folder, missing[0])
+        there = f"; it has {near} in the place of {missing[0]}" if near else ""
+        what = (
+            f"{file}: names {len(missing)} of {len(names)} images that are not in {folder} ({shorten(missing)}){there}"
+        )
         if strict or len(missing) == len(names):
             raise UserError(f"{what}; put them there or correct the field `image`")
         if too_many(len(missing), len(names), tolerance):
@@ -82,16 +91,15 @@ def read_captions(
     return Captions(folder, file, table[~table["image_id"].isin(missing)].reset_index(drop=True), strict, tolerance)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
 def warn(message: str) -> None:
     """One line on stderr."""
     print(f"vialign: {message}", file=sys.stderr, flush=True)
+
+
+def tell_cut(what: str, cut: bool) -> None:
+    """One line on stderr where a text is longer than the model's context."""
+    if cut:
+        warn(f"{what}: longer than the model reads; the end is cut off")
 
 
 def shorten(names: Sequence[str]) -> str:
@@ -99,38 +107,40 @@ def shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def _rows(folder: Path, file: Path, strict: bool) -> Iterator[tuple[int, str, str, str]]:
+def _rows(folder: Path, file: Path, strict: bool, tolerance: float) -> Iterator[tuple[int, str, str, str]]:
     """Row number, name of the image, caption id (empty where there is none) and caption of every row, checked."""
     if not file.exists():
         raise UserError(f"{file}: no such file of captions")
-    try:
-        with io.StringIO(read_text(file), newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            _check_header(file, header)
-            ids: set[str] = set()
-            wordless: list[str] = []
-            for position, fields in enumerate(filter(None, reader), start=1):
-                where = f"{file}, row {position} (line {reader.line_num})"
-                if len(fields) != len(header):
-                    raise UserError(
-                        f"{where}: has {len(fields)} fields, the header has {len(header)}; put a caption with commas "
-                        "in double quotes"
-                    )
-                row = dict(zip(header, fields, strict=True))
-                image, name = row["image"].strip(), row.get("caption_id", "").strip()
-                _check_row(folder, where, image, row["caption"])
-                if name and name in ids:
-                    raise UserError(f"{where}: field `caption_id`: {name!r} comes twice; give each caption its own")
-                ids.add(name)
-                if not has_words(row["caption"]):
-                    wordless.append(_without_words(where, row["caption"], name, strict))
-                    continue
-                yield position, os.path.normpath(image), name, row["caption"]
-            if wordless:
-                warn(f"{wordless[0]}; {len(wordless)} captions without words skipped (strict stops here instead)")
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: not CSV: {error}; correct its quotes") from None
+    header, found = read_separated(file)
+    _check_header(file, header)
+    ids: set[str] = set()
+    wordless: list[str] = []
+    position = 0
+    for position, line, fields in found:
+        where = f"{file}, row {position} (line {line})"
+        if len(fields) != len(header):
+            raise UserError(
+                f"{where}: has {len(fields)} fields, the header has {len(header)}; put a caption with commas "
+                "in double quotes"
+            )
+        row = dict(zip(header, fields, strict=True))
+        image, name = row["image"].strip(), row.get("caption_id", "").strip()
+        _check_row(folder, where, image, row["caption"])
+        if name and name in ids:
+            raise UserError(f"{where}: field `caption_id`: {name!r} comes twice; give each caption its own")
+        ids.add(name)
+        if not has_words(row["caption"]):
+            wordless.append(_without_words(where, row["caption"], name, strict))
+            continue
+        yield position, found_name(folder, os.path.normpath(image)), name, row["caption"]
+    if not wordless:
+        return
+    if too_many(len(wordless), position, tolerance):
+        raise UserError(
+            f"{wordless[0]}, and so have {len(wordless)} of {position} captions, more than --tolerance "
+            f"({tolerance:g}); give them words, or raise it to go on"
+        )
+    warn(f"{wordless[0]}; {len(wordless)} captions without words skipped (strict stops here instead)")
 
 
 def _without_words(where: str, caption: str, name: str, strict: bool) -> str:
@@ -153,11 +163,12 @@ def _check_row(folder: Path, where: str, image: str, caption: str) -> None:
 
 
 def _check_header(file: Path, header: Sequence[str]) -> None:
+    other = other_separator(header)
     for column in COLUMNS:
         if column not in header:
             raise UserError(
                 f"{file}, line 1: no column `{column}`, only {', '.join(header) or 'nothing'}; the first line must "
-                "name the columns image and caption, separated by commas"
+                f"name the columns image and caption, separated by commas{f', not by {other}' if other else ''}"
             )
-    if len(set(header)) < len(header):
+    if any(header.count(column) > 1 for column in (*COLUMNS, "caption_id")):
         raise UserError(f"{file}, line 1: a column comes twice ({', '.join(header)}); name each column once")

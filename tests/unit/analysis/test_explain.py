@@ -11,7 +11,7 @@ from PIL import Image
 
 from explained import CAPTION, SEEDS, finished_run
 from tolerance import close, transformer
-from vialign.analysis.explain import _words, explain_pair, open_run
+from vialign.analysis.explain import _read_texts, _words, explain_pair, open_run
 from vialign.errors import UserError
 from vialign.methods.build import build_method
 from vialign.methods.checkpoint import load_checkpoint
@@ -46,6 +46,12 @@ def test_numbers_are_those_of_the_toolkit(explanation, picture):
     expected = signal.score([picture] * len(texts), texts)
     for column in expected.columns:
         assert np.allclose(explanation.scores[column], expected[column], atol=SCORES), column
+
+
+def test_a_caption_beyond_the_context_is_told(run, capsys):
+    texts = pd.DataFrame({"text_id": ["0"], "text": ["red circle " * 50]})
+    _read_texts(run.encoder, texts)
+    assert "explain: the caption: longer than the model reads" in capsys.readouterr().err
 
 
 def test_the_caption_comes_first_and_then_itself_made_wrong(explanation):

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import pickle
 import tarfile
 import zipfile
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vialign.backbone import create_model
+from vialign.backbone import create_model, load_backbone
 from vialign.backbone.adopting import adopt_model
 from vialign.backbone.checkpoint import load_weights, read_state
 from vialign.backbone.checkpoint_fits import architectures_of, fitting_architectures
+from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 
 
@@ -36,6 +38,7 @@ WRAPPED = {
     "model": lambda s: {"model": s},
     "nested": lambda s: {"model": {"state_dict": s}},
     "data parallel": lambda s: {f"module.{name}": tensor for name, tensor in s.items()},
+    "a field of a program": lambda s: {"state_dict": {f"model.{name}": tensor for name, tensor in s.items()}},
     "compiled data parallel": lambda s: {f"module._orig_mod.{name}": tensor for name, tensor in s.items()},
 }
 
@@ -74,6 +77,7 @@ def test_other_precisions_are_taken(tmp_path, kind):
         ({"a.weight": torch.tensor([[1.0, float("nan")]])}, "tensor a.weight has 1 of 2 numbers that are nan"),
         ({"a.weight": torch.full((3,), float("inf"), dtype=torch.float16)}, "3 of 3 numbers"),
         ({"a.weight": torch.eye(2).to_sparse()}, "tensor a.weight is sparse"),
+        ({"a.weight": torch.zeros(2, dtype=torch.complex64)}, "tensor a.weight has complex numbers"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
@@ -101,13 +105,17 @@ def tar(path):
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull"),
         (lambda path: path.write_text("<!DOCTYPE html><html>Not found"), "is a web page"),
+        (lambda path: path.write_text('{"error":"Invalid username or password."}'), "is text that begins '{\"error"),
+        (lambda path: path.write_text("Entry not found"), "is text that begins 'Entry not found'"),
+        (lambda path: path.write_text('{"weight_map": {"a": "b"}}'), "is the list of the parts of a checkpoint"),
+        (tar, "is a tar archive"),
         (lambda path: path.write_bytes(b"\x1f\x8b\x08\0\0\0\0\0"), "gzip"),
         (lambda path: path.write_bytes(b"GGUF\3\0\0\0"), "GGUF"),
         (lambda path: path.write_bytes(b"PK\3\4 and no end"), "without its end"),
         (lambda path: archive(path, config_json="{}"), "is a zip archive (config_json)"),
         (lambda path: archive(path, m__constants_pkl="", m__data_pkl=""), "TorchScript archive"),
     ],
-    ids=["empty", "lfs", "html", "gzip", "gguf", "half zip", "zip", "torchscript"],
+    ids=["empty", "lfs", "html", "json", "text", "index", "tar", "gzip", "gguf", "half zip", "zip", "torchscript"],
 )
 def test_another_file_under_the_name_of_a_checkpoint_is_recognised(tmp_path, write, words, suffix):
     path = tmp_path / f"w{suffix}"
@@ -115,13 +123,21 @@ def test_another_file_under_the_name_of_a_checkpoint_is_recognised(tmp_path, wri
     assert words in refusal(path)
 
 
-def test_a_tar_archive_a_renamed_file_and_a_part_of_several_are_recognised(tmp_path):
-    tar(tmp_path / "w.bin")
-    assert "is a tar archive" in refusal(tmp_path / "w.bin")
+def test_a_renamed_file_and_a_part_of_several_are_recognised(tmp_path):
+    save_file(state(), tmp_path / "w.pt")
+    assert "rename it to end in .safetensors" in refusal(tmp_path / "w.pt")
     torch.save(state(), tmp_path / "w.safetensors")
     assert "rename it to end in .pt" in refusal(tmp_path / "w.safetensors")
     save_file(state(), tmp_path / "model-00002-of-00003.safetensors")
     assert "is part 2 of 3" in refusal(tmp_path / "model-00002-of-00003.safetensors")
+
+
+def test_no_weights_at_all_and_words_of_torch_are_not_handed_on(tmp_path):
+    save_file({}, tmp_path / "w.safetensors")
+    assert "holds no tensor" in refusal(tmp_path / "w.safetensors")
+    (tmp_path / "w.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    said = refusal(tmp_path / "w.pt")
+    assert "PyTorch" not in said and "(Unsupported operand 149)" in said
 
 
 @pytest.mark.parametrize("legacy", [True, False])
@@ -141,6 +157,32 @@ def test_a_model_of_transformers_is_named_not_called_the_wrong_architecture(tmp_
     with pytest.raises(UserError, match="a model of the transformers library .*CLIPModel") as caught:
         load_weights(model, tmp_path / "pytorch_model.bin", "kinds-clip")
     assert "backbone.architecture" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.bool])
+def test_whole_numbers_in_the_place_of_fractions_are_refused(tmp_path, kind):
+    save_file({"weight": torch.ones(2, 2, dtype=kind), "bias": torch.zeros(2)}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=f"tensor weight has {str(kind)[6:]} in the file and float32 in the model"):
+        load_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors", "linear")
+
+
+@pytest.mark.parametrize("name", ["W.SAFETENSORS", "last.ckpt", "weights"])
+def test_a_file_is_taken_for_what_it_holds_whatever_its_ending(tmp_path, define, name):
+    model = create_model(*define("kinds-named"))
+    path = tmp_path / name
+    save = save_file if name.endswith("SAFETENSORS") else torch.save
+    save(model.state_dict(), path)
+    found = load_backbone(
+        BackboneConfig(architecture="kinds-named", definition=str(define("kinds-named")[1]), checkpoint=str(path))
+    )
+    assert torch.equal(found.model.state_dict()["ln_final.bias"], model.state_dict()["ln_final.bias"])
+
+
+def test_a_folder_of_weights_is_named(tmp_path, define):
+    with pytest.raises(UserError, match="is a folder; name the file of weights in it"):
+        load_backbone(
+            BackboneConfig(architecture="kinds-clip", definition=str(define("kinds-clip")[1]), checkpoint=str(tmp_path))
+        )
 
 
 def zeros(**shapes):

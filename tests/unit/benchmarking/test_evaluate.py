@@ -310,11 +310,13 @@ def test_a_method_that_runs_the_towers_runs_them_in_the_precision_asked_for(plac
         assert found.method.backbone.precision == (precision or "float32")
 
 
-def test_bars_count_images_and_texts(place, monkeypatch):
+def test_bars_count_images_and_texts_and_what_is_cut_is_told(place, monkeypatch, capsys):
     aligner, asked = vialign.load(place[0] / "tuned"), benchmark(place, "flickr8k")
     tables = asked.read()
+    tables.captions.loc[0, "text"] = "red circle " * 50
     bars = recorded_bars(monkeypatch)
     measure(aligner, asked, tables, "m", 3)
+    assert "flickr8k: 1 of 10 texts are longer than the model reads" in capsys.readouterr().err
     images, texts = len(tables.images), len(tables.captions)
     assert (images, texts) == (5, 10)
     counted = {bar.desc: (bar.n, bar.total) for bar in bars}

@@ -207,7 +207,7 @@ def test_what_is_no_picture_is_counted_and_links_are_not_followed(pictures, tmp_
     done = bring(pictures, tmp_path / "index")
     assert done.pictures == 11
     assert done.skipped.counts == {
-        "links are not followed": 2,
+        "links are not followed; index the folder that they lead to, or put copies in their place": 2,
         "files are in no format of a picture": 1,
         "files cannot be read as a picture": 2,
     }
@@ -538,7 +538,7 @@ def test_a_wrong_call_is_one_line(tmp_path, words, message):
     assert result.exit_code == 1 and message in result.stderr.splitlines()[-1], result.output
 
 
-def test_a_plain_model_finds_pictures_without_phrases(pictures, tmp_path):
+def test_a_plain_model_finds_pictures_without_phrases(pictures, tmp_path, capsys):
     made = call("index", pictures, "--out", tmp_path / "index")
     assert made.exit_code == 0, made.output
     head = tmp_path / "index/index.json"
@@ -548,4 +548,7 @@ def test_a_plain_model_finds_pictures_without_phrases(pictures, tmp_path):
     found = Collection(tmp_path / "index")  # without units an earlier index says as much
     answer = found.search(WORDS, rerank=True)
     assert not answer.reranked and answer.hits[0].matches == () and answer.trust.right is None
+    capsys.readouterr()
+    found.search("red circle " * 50)
+    assert "search: the words: longer than the model reads; the end is cut off" in capsys.readouterr().err
     assert HOSTILE not in found.pictures["path"].tolist()

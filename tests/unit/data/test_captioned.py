@@ -1,6 +1,7 @@
 """A folder of one's own as a data set: what is kept, how it is dealt, and what is said of broken rows."""
 
 import csv
+import unicodedata
 
 import pytest
 from PIL import Image
@@ -72,6 +73,23 @@ def test_broken_rows_are_listed_by_number_and_a_strict_config_stops(folder):
     assert len(tables.captions) == 40
     with pytest.raises(UserError, match="row 41: names image gone.png, which is not in images"):
         read(folder, strict=True)
+
+
+def test_a_caption_with_commas_and_no_quotes_is_broken_not_cut(folder):
+    with (folder / "captions.csv").open("a", encoding="utf-8") as file:
+        file.write("0.png,a dog, a cat, and a bird\n1.png,a dog,,\n")
+    tables = read(folder)
+    assert [tuple(row[1:]) for row in tables.problems.itertuples(index=False)] == [
+        ("row 81", "has 4 fields, the header has 2; text with commas needs quotes")
+    ]
+    assert len(tables.captions) == 81
+
+
+def test_pictures_behind_links_are_read_and_in_either_unicode_form(folder, tmp_path):
+    (folder / "images/below").rename(tmp_path / "disk")
+    (folder / "images/below").symlink_to(tmp_path / "disk")
+    write(folder, [(unicodedata.normalize("NFD", name), "a dog") for name in NAMES])
+    assert sorted(read(folder, strict=True).images["image_id"]) == sorted(NAMES)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -91,6 +92,30 @@ def test_a_data_set_is_counted_by_split_with_what_was_cut_from_its_training_imag
     )
     assert counts["train captions"] == 60
     assert counts["aro_relation items"] > 0
+
+
+@pytest.mark.parametrize(
+    ("shared", "broken"), [(5, ""), (60, "split train has no image; 48 images are photographs of a benchmark")]
+)
+def test_what_only_all_sources_together_show_is_found_as_the_run_finds_it(tmp_path, shared, broken):
+    own, benchmark = tmp_path / "own", tmp_path / "benchmark"
+    names = [f"{number:012}.jpg" for number in range(60)]
+    for name in names:
+        for folder in (own / "images", benchmark / "images"):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8)).save(folder / name)
+    (own / "captions.csv").write_text("image,caption\n" + "".join(f"{name},a dog\n" for name in names))
+    rows = "".join(f"a dog,a cat,{a},{b}\n" for a, b in itertools.pairwise(names[:shared]))
+    (benchmark / "test.csv").write_text(f"caption_1,caption_2,image_1,image_2\n{rows}")
+    data = {"dataset": "captioned", "folder": str(own), "benchmarks": {"colorswap": {"folder": str(benchmark)}}}
+    config = load_config({"data": data})
+    found = [report.missing for report in check_sources(config)]
+    if not broken:
+        assert found == [None, None] and len(read_dataset(config.data, 0, tmp_path).images)
+        return
+    with pytest.raises(UserError) as told:
+        read_dataset(config.data, 0, tmp_path)
+    assert found == [None, None, str(told.value)] and broken in str(told.value)
 
 
 def test_the_embedded_world_needs_nothing():

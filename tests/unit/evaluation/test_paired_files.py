@@ -166,6 +166,9 @@ def test_what_differs_is_refused_with_what_differs(files, tmp_path):
         read_paired([files[0], fewer], Columns())
     with pytest.raises(UserError, match=r"c.csv: lacks 2 of the 60 items that .*a.csv has"):
         read_paired([fewer, files[0]], Columns())
+    again = write(tmp_path / "e.csv", [*outcomes(1, 0.8), 1], items=[*ITEMS, ITEMS[0]])
+    with pytest.raises(UserError, match=r"e.csv: has 0.jpg, .* 2 times, and .*a.csv 1 times"):
+        read_paired([files[0], again], Columns())
     other = write(tmp_path / "d.csv", outcomes(1, 0.8), items=[(*item[:2], "new") for item in ITEMS])
     with pytest.raises(UserError, match=r"d.csv: `type` of .* is not that of .*a.csv; group --by what is the same"):
         read_paired([files[0], other], Columns(item=("caption",), by=("type",)))
@@ -180,7 +183,8 @@ def test_what_differs_is_refused_with_what_differs(files, tmp_path):
         ("filename,caption,type,correct\n", "holds no items"),
         ("filename,filename,correct\na,b,1\n", "column `filename` comes twice"),
         ("filename,caption,type\na,b,c\n", "no column says in every file whether an item was solved"),
-        ("x,correct\na,1\n", "no column that names an item in every file"),
+        ("filename;caption;correct\na;b;1\n", r"z.csv: no column that names .* \(it is separated by semicolons\)"),
+        ("x,correct\na,1\n", "z.csv: no column that names an item in every file"),
         ('filename,correct\n"a,1\n', "not CSV"),
         ("", "holds no items|is empty"),
     ],

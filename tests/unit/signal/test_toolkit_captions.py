@@ -43,6 +43,30 @@ def test_a_file_of_a_spreadsheet_is_read(folder):
     assert read_captions(folder / "images", file).table["text"].tolist() == ["Ein Hündchen\nrennt"]
 
 
+def test_empty_columns_of_a_spreadsheet_and_spaces_in_the_header_are_none(folder):
+    file = write(folder, "image, caption,,", "a.png,one,,", "b.png,two,,")
+    assert read_captions(folder / "images", file).table["text"].tolist() == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["u\u0308.png", "\u00fc.png"])
+def test_a_name_is_found_in_either_unicode_form(folder, name):
+    Image.new("RGB", (8, 8)).save(folder / "images" / name)
+    for form in ("u\u0308.png", "\u00fc.png"):
+        given = read_captions(folder / "images", write(folder, "image,caption", f"{form},one"), strict=True)
+        assert given.image_ids == [name]
+
+
+@pytest.mark.parametrize("name", ["A.PNG", "a.jpg", "a", r"images\a.png", "sub\\C.png"])
+def test_a_missing_name_is_told_with_the_file_that_may_be_meant(folder, name):
+    with pytest.raises(UserError, match=r"it has (a|sub/c)\.png in the place of "):
+        read_captions(folder / "images", write(folder, "image,caption", f"{name},one"))
+
+
+def test_a_whole_path_into_the_folder_is_not_said_to_lead_out(folder):
+    with pytest.raises(UserError, match="begins at the root; write it relative to the folder"):
+        read_captions(folder / "images", write(folder, "image,caption", f"{folder}/images/a.png,one"))
+
+
 def test_two_spellings_of_a_name_are_one_image(folder):
     captions = read_captions(folder / "images", write(folder, "image,caption", "a.png,one", "./sub/../a.png,two"))
     assert captions.image_ids == ["a.png"]
@@ -53,7 +77,10 @@ def test_two_spellings_of_a_name_are_one_image(folder):
     ("lines", "message"),
     [
         (("img,caption", "a.png,one"), "line 1: no column `image`, only img, caption; the first line must"),
-        (("image;caption", "a.png;one"), "line 1: no column `image`, only image;caption"),
+        (("image;caption", "a.png;one"), "only image;caption; .* separated by commas, not by semicolons"),
+        (("caption_id,image,caption", "b.png#0,a.png,one", ",b.png,two"), "row 2: field `caption_id`: 'b.png#0' comes"),
+        (("image,caption", 'a.png,"one', "b.png,two"), r"line 2: is not CSV \(a quote is not closed\)"),
+        (("image,caption", "a.png,one", *["b.png,&nbsp;"] * 3), "3 of 4 captions, more than --tolerance"),
         (("image,caption,image", "a.png,one,b.png"), "line 1: a column comes twice"),
         (("image,caption",), "has a header but no captions"),
         (("image,caption", "a.png,one", "b.png, "), r"row 2 \(line 3\): field `caption` is empty"),

@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import Field
 
 from vialign.config.data import DataConfig
-from vialign.data.base import DatasetTables, Problems
+from vialign.data.base import DatasetTables, Problems, found_name, is_there, safe_join
 from vialign.data.datasets.splits import CONFIRMATION, HELD_OUT, assign_splits
 from vialign.data.published_files import (
     Record,
@@ -63,19 +63,19 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     problems = Problems(NAME, config.strict, tolerance=config.tolerance)
     if not (folder / IMAGES).is_dir():
         raise UserError(f"{NAME}: {folder}: has no folder {IMAGES} with the pictures; put them there")
-    paths = _pictures(folder / IMAGES)
     path = require_file(folder, [FILE], NAME)
     captions: list[tuple[str, str, str, None]] = []
     count: dict[str, int] = {}
     for label, row in records(csv_rows(path, COLUMNS, NAME), _Row, "captions", path.name, problems):
-        name = os.path.normpath(row.image.strip())
-        if name not in paths:
+        name = _picture(folder / IMAGES, row.image.strip())
+        if name is None:
             problems.add("captions", path.name, label, f"names image {row.image}, which is not in {IMAGES}")
             continue
         captions.append((f"{name}#{count.get(name, 0)}", name, row.caption.strip(), None))
         count[name] = count.get(name, 0) + 1
     listed = _deal(list(count), config.sizes, seed)
     settings = config.model_copy(update={"sizes": _aside(len(count)) | dict(config.sizes)})
+    paths = {name: f"{IMAGES}/{name}" for name in count}
     images = read_photographs(assign_splits(listed, settings, seed, NAME, problems), paths, folder, problems)
     table = pd.DataFrame(captions, columns=list(CAPTIONS.columns))
     problems.report()
@@ -87,14 +87,14 @@ def read(config: DataConfig, seed: int) -> DatasetTables:
     )
 
 
-def _pictures(folder: Path) -> dict[str, str]:
-    """Every file below the folder by its name there, with its path from the data set's folder."""
-    found = {}
-    for place, _, files in os.walk(folder):
-        for name in files:
-            inside = os.path.relpath(os.path.join(place, name), folder)
-            found[inside] = f"{IMAGES}/{inside}"
-    return found
+def _picture(folder: Path, name: str) -> str | None:
+    """The name of a picture in the folder, links followed; None where there is no such file, or the name leads out."""
+    try:
+        safe_join(folder, name)
+    except UserError:
+        return None
+    found = found_name(folder, os.path.normpath(name))
+    return found if is_there(folder / found) else None
 
 
 def _deal(names: list[str], sizes: Mapping[str, int], seed: int) -> dict[str, list[str]]:
