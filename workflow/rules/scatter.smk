@@ -1,0 +1,73 @@
+# Jobs that share a split, each with a range of it, and those that put together what they made. With one job a split there
+# are none of these rules, and the run is the one that the other files describe.
+SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]
+
+
+def shards(files, **values):
+    """What the shards of a split write, for the job that puts it together."""
+    return filled(files, shard=SHARDS, **values)
+
+
+if CONFIG.shards > 1:
+
+    use rule extract_features as extract_features_shard with:
+        output:
+            images=temp(
+                directory(
+                    f"{RESULTS}/shards/extract_features/{{split}}/{{shard}}/images"
+                )
+            ),
+            texts=temp(
+                directory(
+                    f"{RESULTS}/shards/extract_features/{{split}}/{{shard}}/texts"
+                )
+            ),
+        log:
+            f"{RESULTS}/logs/extract_features_shard/{{split}}/{{shard}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/extract_features_shard/{{split}}/{{shard}}.tsv"
+
+    rule gather_features:
+        input:
+            images=shards(rules.extract_features_shard.output.images, split="{split}"),
+            texts=shards(rules.extract_features_shard.output.texts, split="{split}"),
+        output:
+            images=directory(f"{RESULTS}/features/{{split}}/images"),
+            texts=directory(f"{RESULTS}/features/{{split}}/texts"),
+        log:
+            f"{RESULTS}/logs/gather_features/{{split}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/gather_features/{{split}}.tsv"
+        conda:
+            "../../envs/vialign.yaml"
+        threads: 1
+        params:
+            code=code("gather_features"),
+        script:
+            "../scripts/gather_features.py"
+
+    use rule extract_images as extract_images_shard with:
+        output:
+            images=temp(
+                directory(
+                    f"{RESULTS}/shards/extract_images/{{split}}/{{shard}}/images"
+                )
+            ),
+        log:
+            f"{RESULTS}/logs/extract_images_shard/{{split}}/{{shard}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/extract_images_shard/{{split}}/{{shard}}.tsv"
+
+    use rule gather_features as gather_images with:
+        input:
+            images=shards(rules.extract_images_shard.output.images, split="{split}"),
+        output:
+            images=directory(f"{RESULTS}/features/{{split}}/images"),
+        log:
+            f"{RESULTS}/logs/gather_images/{{split}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/gather_images/{{split}}.tsv"
+        wildcard_constraints:
+            split="|".join(SOURCE_SPLITS),
+
+    ruleorder: gather_images > extract_images > gather_features > extract_features
