@@ -71,3 +71,30 @@ if CONFIG.shards > 1:
             split="|".join(SOURCE_SPLITS),
 
     ruleorder: gather_images > extract_images > gather_features > extract_features
+
+    use rule encode_split as encode_split_shard with:
+        output:
+            temp(f"{RESULTS}/shards/encode_split/{{split}}/{{shard}}.safetensors"),
+        log:
+            f"{RESULTS}/logs/encode_split_shard/{{split}}/{{shard}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/encode_split_shard/{{split}}/{{shard}}.tsv"
+
+    rule gather_encoded:
+        input:
+            shards(rules.encode_split_shard.output[0], split="{split}"),
+        output:
+            f"{RESULTS}/disentangle/{{split}}/encoded.safetensors",
+        log:
+            f"{RESULTS}/logs/gather_encoded/{{split}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/gather_encoded/{{split}}.tsv"
+        conda:
+            "../../envs/vialign.yaml"
+        threads: 1
+        params:
+            code=code("gather_encoded"),
+        script:
+            "../scripts/gather_encoded.py"
+
+    ruleorder: gather_encoded > encode_split
