@@ -98,3 +98,32 @@ if CONFIG.shards > 1:
             "../scripts/gather_encoded.py"
 
     ruleorder: gather_encoded > encode_split
+
+    use rule stress as stress_shard with:
+        output:
+            temp(f"{RESULTS}/shards/stress/{{shard}}.parquet"),
+        log:
+            f"{RESULTS}/logs/stress_shard/{{shard}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/stress_shard/{{shard}}.tsv"
+
+    rule gather_stress:
+        input:
+            scores=shards(rules.stress_shard.output[0]),
+        output:
+            curves=f"{RESULTS}/signal/stress.parquet",
+            summary=f"{RESULTS}/signal/stress_summary.parquet",
+        log:
+            f"{RESULTS}/logs/gather_stress.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/gather_stress.tsv"
+        conda:
+            "../../envs/vialign.yaml"
+        threads: 1
+        params:
+            config=section("signal", "seed"),
+            code=code("gather_stress"),
+        script:
+            "../scripts/gather_stress.py"
+
+    ruleorder: gather_stress > stress
