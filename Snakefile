@@ -34,6 +34,7 @@ include: "workflow/rules/compare_all.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/trust.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/scatter.smk"
 include: "workflow/rules/sections.smk"
 
 

@@ -4,7 +4,7 @@ rule regions:
     input:
         images=rules.prepare_data.output.images,
         objects=rules.prepare_data.output.objects,
-        features=rules.extract_features.output.images,
+        features=f"{RESULTS}/features/{{split}}/images",
     output:
         f"{RESULTS}/regions/{{split}}.safetensors",
     log:

@@ -5,8 +5,8 @@ rule encode_split:
     input:
         visual=rules.fit_visual.output.weights,
         text=rules.fit_text.output.weights,
-        images=rules.extract_features.output.images,
-        texts=rules.extract_features.output.texts,
+        images=f"{RESULTS}/features/{{split}}/images",
+        texts=f"{RESULTS}/features/{{split}}/texts",
         units=rules.parse_texts.output.units,
     output:
         f"{RESULTS}/disentangle/{{split}}/encoded.safetensors",
@@ -195,7 +195,8 @@ checkpoint signal_gate:
         calibration=rules.calibrate_signal.output[0],
         diagnosis=rules.diagnose.output[0],
         probe=rules.probe.output[0],
-        stress=rules.stress.output.summary,
+        # By its name, as the features above: a rule's output binds to that rule, and `shards` decides which one makes it.
+        stress=f"{RESULTS}/signal/stress_summary.parquet",
         controls=rules.score_controls.output[0],
     output:
         report(

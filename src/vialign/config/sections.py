@@ -5,9 +5,10 @@ told of each twice: by its digest, which is a parameter of the rule, and by a sm
 written only when the section changes. So a change is seen by the digest and by modification times alone.
 
 Where something is computed must not change what is computed, so the device is no part of a section: any rule may read
-it, and a change of it runs nothing again. Which methods and seeds a run has decides which jobs there are, not what one
-of them computes, so these are no part of theirs either: one more method in a comparison trains that method alone. A
-rule that reads them declares each by its own name.
+it, and a change of it runs nothing again; nor does one of the number of jobs that share a split, which no rule may
+declare. Which methods and seeds a run has decides which jobs there are, not what one of them computes, so these are no
+part of theirs either: one more method in a comparison trains that method alone. A rule that reads them declares each by
+its own name.
 """
 
 import hashlib
@@ -30,7 +31,9 @@ WHERE = "backbone.device"
 """What says where and not what: left out of its section, and free to every rule."""
 WHO = ("training.methods", "training.seeds", "training.compare", "training.compare_seeds")
 """What says which jobs there are: left out of their section, and declared by name."""
-EVERYTHING = (*Config.model_fields, *WHO)
+SPREAD = "shards"
+"""What says how many jobs share a split: the plan of a run reads it, and no rule does."""
+EVERYTHING = (*(name for name in Config.model_fields if name != SPREAD), *WHO)
 """What a rule declares that reads the whole configuration."""
 
 

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from vialign.language.units import Unit
 
 Module = TypeVar("Module", bound=nn.Module)
+BATCH = 256
+"""Images or texts that go through a disentangler at a time."""
 
 
 def encode_images(
-    visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
+    visual: VisualDisentangler, features: "ImageFeatures", batch: int = BATCH, keep_maps: bool = False
 ) -> Prototypes:
     """Prototypes of every image of a split, in its order; maps only with `keep_maps`, since they are the bulk.
 
@@ -43,7 +45,7 @@ def encode_texts(
     text: TextDisentangler,
     features: "TextFeatures",
     units: "pd.DataFrame | Sequence[Sequence[Unit]] | None",
-    batch: int = 256,
+    batch: int = BATCH,
     path: ReadingPath = "mixed",
 ) -> Phrases:
     """Phrase units of every text of a split, in its order; `units` is the parser's reading: UNITS, or every text's own.
@@ -62,12 +64,20 @@ def encode_texts(
 
 @torch.no_grad()
 def image_blocks(
-    visual: VisualDisentangler, features: "ImageFeatures", batch: int = 256, keep_maps: bool = False
+    visual: VisualDisentangler,
+    features: "ImageFeatures",
+    batch: int = BATCH,
+    keep_maps: bool = False,
+    rows: range | None = None,
 ) -> Iterator[Prototypes]:
-    """The prototypes of `encode_images`, `batch` images at a time, none of which is held."""
-    device = visual.mean.device
-    for start in track_starts(len(features.ids), batch, "image prototypes"):
-        patches = features.patches(start, min(start + batch, len(features.ids)))
+    """The prototypes of `encode_images`, `batch` images at a time, none of which is held.
+
+    Of the images at `rows` alone, where they are given.
+    """
+    device, rows = visual.mean.device, range(len(features.ids)) if rows is None else rows
+    for start in track_starts(len(rows), batch, "image prototypes"):
+        here = rows[start : start + batch]
+        patches = features.patches(here.start, here.stop)
         block = visual(to_device(patches, device)).to(CPU)
         yield replace(block, maps=block.maps if keep_maps else None)
 
@@ -77,19 +87,25 @@ def text_blocks(
     text: TextDisentangler,
     features: "TextFeatures",
     units: UnitsInOrder | UnitsInMemory | None,
-    batch: int = 256,
+    batch: int = BATCH,
     path: ReadingPath = "mixed",
+    rows: range | None = None,
 ) -> Iterator[Phrases]:
-    """The phrases of `encode_texts`, `batch` texts at a time, none of which is held."""
+    """The phrases of `encode_texts`, `batch` texts at a time, none of which is held.
+
+    Of the texts at `rows` alone, where they are given; `units` then begins with theirs.
+    """
     ids, device = features.ids, text.mean.device
-    for start in track_starts(len(ids), batch, "phrase units"):
-        here = ids[start : start + batch]
-        states, mask, offsets = features.block(start, start + len(here))
+    rows = range(len(ids)) if rows is None else rows
+    for start in track_starts(len(rows), batch, "phrase units"):
+        own = rows[start : start + batch]
+        here = ids[own.start : own.stop]
+        states, mask, offsets = features.block(own.start, own.stop)
         require_tokens(mask, here)
         structure = None if units is None else units.on_tokens(here, offsets, mask).to(device)
         block = text(to_device(states, device), to_device(mask, device), structure, path)
         yield replace(block, assign=None).to(CPU)
-    if units is not None:
+    if units is not None and rows.stop == len(ids):
         units.require_end()
 
 

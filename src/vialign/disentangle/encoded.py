@@ -1,6 +1,6 @@
 """Prototypes and phrases of a whole split on disk, so that every later stage reads what one stage encoded."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor
 from vialign.device import CPU
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.files.artifacts import read_tensors, tensors_in_parts
+from vialign.files.shards import gathered_provenance
 
 _HALF = torch.float16
 _Columns = dict[str, np.ndarray]
@@ -31,15 +32,52 @@ def write_encoded(
     Features are in half precision, which changes a cosine by less than 1e-3. Raises ValueError when the blocks do not
     add up, or there is none.
     """
-    sides = [_peeked(map(_of_prototypes, prototypes)), _peeked(map(_of_phrases, phrases))]
+    if not all(counts):
+        raise ValueError("a split without images or texts cannot be encoded")
+    write_encoded_rows(prototypes, phrases, counts, path, provenance)
+
+
+def write_encoded_rows(
+    prototypes: Iterable[Prototypes],
+    phrases: Iterable[Phrases],
+    counts: tuple[int, int],
+    path: str | Path,
+    provenance: Mapping[str, str],
+) -> None:
+    """The same of some rows of a split, for `join_encoded`: they may be no images, no texts, or nothing at all."""
+    _write((map(_of_prototypes, prototypes), map(_of_phrases, phrases)), counts, path, provenance)
+
+
+def join_encoded(parts: Sequence[str | Path], path: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write what `write_encoded` writes of a whole split, from files that hold all rows of it, in their order.
+
+    It copies them, since the rows of a column lie in one piece. Raises ValueError when they hold no images or no texts.
+    """
+    found = [{name: values.numpy() for name, values in read_tensors(part).items()} for part in parts]
+    sides = [
+        [{name: values for name, values in one.items() if name.startswith(side)} for one in found]
+        for side in ("prototypes.", "phrases.")
+    ]
+    blocks = [[one for one in side if one] for side in sides]
+    counts = [sum(len(next(iter(one.values()))) for one in side) for side in blocks]
+    if not all(counts):
+        raise ValueError("a split without images or texts cannot be encoded")
+    _write([iter(side) for side in blocks], counts, path, gathered_provenance(parts[0], provenance))
+
+
+def _write(
+    sides: Iterable[Iterator[_Columns]], counts: Sequence[int], path: str | Path, provenance: Mapping[str, str]
+) -> None:
+    """Write the columns of both sides, of each of which there are so many rows."""
+    present = [(count, *_peeked(blocks)) for count, blocks in zip(counts, sides, strict=True) if count]
     layout = {
         name: (values.dtype.type, (count, *values.shape[1:]))
-        for count, (first, _) in zip(counts, sides, strict=True)
+        for count, first, _ in present
         for name, values in first.items()
     }
     largest_first = sorted(layout.items(), key=lambda column: -np.dtype(column[1][0]).itemsize)
     with tensors_in_parts(dict(largest_first), path, provenance) as arrays:
-        for count, (_, blocks) in zip(counts, sides, strict=True):
+        for count, _, blocks in present:
             if _filled(arrays, blocks) != count:
                 raise ValueError(f"{path}: blocks do not hold {count} rows")
 
@@ -59,7 +97,7 @@ def _peeked(blocks: Iterator[_Columns]) -> tuple[_Columns, Iterator[_Columns]]:
     """The first block, and all of them."""
     first = next(blocks, None)
     if first is None:
-        raise ValueError("a split without images or texts cannot be encoded")
+        raise ValueError("there are no blocks, where rows were promised")
     return first, chain([first], blocks)
 
 

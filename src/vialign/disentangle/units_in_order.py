@@ -1,6 +1,6 @@
 """The parser's reading of texts, met text by text: of a split (UNITS) while it is read from its file, or in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,15 +27,13 @@ class UnitsInOrder:
 
     def of(self, text_ids: Sequence[str]) -> pd.DataFrame:
         """The units of the next texts, which follow those that were asked for before."""
-        wanted, found = set(text_ids), []
-        while True:
-            start = self._next
-            while self._next < len(self._names) and self._names[self._next] in wanted:
-                self._next += 1
-            if self._next > start:
-                found.append(self._part.iloc[start : self._next])
-            if self._next < len(self._names) or not self._open(self._parts):
-                return pd.concat(found) if found else UNITS.empty()
+        found = list(self._met(set(text_ids)))
+        return pd.concat(found) if found else UNITS.empty()
+
+    def skip(self, text_ids: Sequence[str]) -> None:
+        """Go past the units of the next texts, of which none is held."""
+        for _ in self._met(set(text_ids)):
+            pass
 
     def on_tokens(
         self, text_ids: Sequence[str], offsets: Int[Tensor, "text token 2"], mask: Bool[Tensor, "text token"]
@@ -50,6 +48,17 @@ class UnitsInOrder:
                 f"units: text {self._names[self._next]!r} is not among the texts with features, or stands in another "
                 "place; delete the split's features and its tables of texts and units, and run again"
             )
+
+    def _met(self, wanted: set[str]) -> Iterator[pd.DataFrame]:
+        """The units of these texts that come next, part by part."""
+        while True:
+            start = self._next
+            while self._next < len(self._names) and self._names[self._next] in wanted:
+                self._next += 1
+            if self._next > start:
+                yield self._part.iloc[start : self._next]
+            if self._next < len(self._names) or not self._open(self._parts):
+                return
 
     def _open(self, parts: Iterable[pd.DataFrame]) -> bool:
         """Go on with the next part that is not empty; whether there is one."""

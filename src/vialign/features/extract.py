@@ -33,12 +33,13 @@ def extract_images(
     shard: int,
     pixels: Literal["cache", "decode"],
     provenance: Mapping[str, str],
+    first: int = 0,
 ) -> None:
     """Write pooled embeddings, patches and the trunk's output of the images (rows of `IMAGES`) as a store, in order.
 
     `folders` holds what their paths are relative to, `output` is the store's folder; with `pixels` of `cache` they are
-    kept there too. Raises UserError when the
-    backbone has no such readout, or an image cannot be read; then no manifest is written.
+    kept there too. `first` is the number of the store's first shard. Raises UserError when the backbone has no such
+    readout, or an image cannot be read; then no manifest is written.
     """
     if readout not in backbone.readouts:
         raise UserError(
@@ -57,10 +58,10 @@ def extract_images(
     size = sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in layout.values()) * len(images)
     check_space(output, size, f"features of {len(images)} images")
     facts = _facts(backbone, "images", provenance) | {"readout": readout}
-    writer = StoreWriter(output, facts)
+    writer = StoreWriter(output, facts, first)
     starts = iter(track_starts(len(images), batch, f"image features, {readout} readout"))
     files, done = PixelFiles(images, folders, backbone), 0
-    for shard_rows in _split(images, _multiple(shard, batch)):
+    for shard_rows in _split(images, stored_rows(shard, batch)):
         with writer.shard(shard_rows["image_id"].tolist(), layout) as file:
             for part in _split(shard_rows, batch):
                 next(starts)
@@ -88,18 +89,20 @@ def extract_texts(
     batch: int,
     shard: int,
     provenance: Mapping[str, str],
+    first: int = 0,
 ) -> int:
     """Write pooled embeddings, token ids and token states of the texts (rows of `TEXTS`, in their order) as a store.
 
     Returns how many texts are longer than the backbone's context, so that their end was cut off.
 
-    Inside a shard, texts of like length go through the tower together; the store keeps the order of the table.
+    `first` is the number of the store's first shard. Inside a shard, texts of like length go through the tower
+    together; the store keeps the order of the table.
     """
     padding = cast(Any, backbone).tokenizer.padding
-    writer = StoreWriter(output, _facts(backbone, "texts", provenance) | {"padding": str(padding)})
+    writer = StoreWriter(output, _facts(backbone, "texts", provenance) | {"padding": str(padding)}, first)
     cut = 0
     bar = iter(track_starts(len(texts), batch, "text features"))
-    for rows in _split(texts, _multiple(shard, batch)):
+    for rows in _split(texts, stored_rows(shard, batch)):
         captions = rows["text"].tolist()
         order = np.argsort([len(text) for text in captions], kind="stable")
         parts = []
@@ -131,6 +134,11 @@ def extract_texts(
     return cut
 
 
+def stored_rows(shard: int, batch: int) -> int:
+    """Rows of a shard, rounded up to whole batches so that batches never straddle two shards."""
+    return -(-shard // batch) * batch
+
+
 def _encode(backbone: "Backbone", texts: list[str]) -> tuple["Tokens", *tuple[np.ndarray, ...]]:
     """Tokens, and length, pooled embedding, ids, states, mask and offsets of a batch; states after the end are zero."""
     tokens = backbone.tokenize(texts)
@@ -150,11 +158,6 @@ def _facts(backbone: "Backbone", kind: str, provenance: Mapping[str, str]) -> di
 
 def _split(frame: pd.DataFrame, size: int) -> list[pd.DataFrame]:
     return [frame.iloc[start : start + size] for start in range(0, len(frame), size)]
-
-
-def _multiple(shard: int, batch: int) -> int:
-    """Rows of a shard, rounded up to whole batches so that batches never straddle two shards."""
-    return -(-shard // batch) * batch
 
 
 def _single(values: torch.Tensor) -> np.ndarray:

@@ -29,6 +29,7 @@ from vialign.files.artifacts import (
     tensors_in_parts,
     write_table,
 )
+from vialign.files.shards import gathered_provenance, link
 from vialign.tables.features import FEATURE_SHARDS
 
 MANIFEST = "manifest.parquet"
@@ -54,9 +55,11 @@ def backbone_contract(provenance: Mapping[str, str]) -> dict[str, str]:
 class StoreWriter:
     """Writes one store: shards one after the other, then the pooled embeddings in one file, then the manifest."""
 
-    def __init__(self, folder: str | Path, provenance: Mapping[str, str]) -> None:
+    def __init__(self, folder: str | Path, provenance: Mapping[str, str], first: int = 0) -> None:
+        """`first` is the number of the first shard: not 0 in a store that holds what follows on another."""
         self.folder = Path(folder)
         self.provenance = dict(provenance)
+        self._first = first
         self._shards: list[dict[str, object]] = []
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MANIFEST).unlink(missing_ok=True)
@@ -64,7 +67,7 @@ class StoreWriter:
     @contextmanager
     def shard(self, ids: Sequence[str], layout: Layout) -> Iterator["ShardWriter"]:
         """One shard for `ids` with the given columns; appears when complete."""
-        name = f"shard-{len(self._shards):05d}.safetensors"
+        name = self._next_name()
         # Largest items first: then all are aligned.
         ordered = sorted(layout.items(), key=lambda column: -np.dtype(column[1][0]).itemsize)
         whole = {column: (kind, (len(ids), *shape)) for column, (kind, shape) in ordered}
@@ -74,6 +77,19 @@ class StoreWriter:
             if writer.rows != len(ids):
                 raise ValueError(f"shard {name} got {writer.rows} rows for {len(ids)} ids")
         self._shards.append({"shard": name, "rows": len(ids), "ids": list(ids)})
+
+    def take(self, path: Path, ids: Sequence[str]) -> None:
+        """One shard for `ids` that was written already, into another folder and under its number in this store.
+
+        Raises ValueError when it has another.
+        """
+        if path.name != self._next_name():
+            raise ValueError(f"{path}: is not the next shard of {self.folder}, which is {self._next_name()}")
+        link(path, self.folder / path.name)
+        self._shards.append({"shard": path.name, "rows": len(ids), "ids": list(ids)})
+
+    def _next_name(self) -> str:
+        return f"shard-{self._first + len(self._shards):05d}.safetensors"
 
     def close(self) -> None:
         """Remove shards of an earlier run that this one did not write, gather what is pooled, write the manifest."""
@@ -293,14 +309,32 @@ def read_texts(folder: str | Path, contract: Mapping[str, str] | None = None) ->
     return TextFeatures(*_open(folder, "texts", contract))
 
 
+def join_stores(parts: Sequence[str | Path], folder: str | Path, provenance: Mapping[str, str]) -> None:
+    """Write the store of all rows of several, each of which goes on with the numbers of the one before.
+
+    Their shards are linked and not copied, so this costs the pooled embeddings alone. `provenance` says what joins
+    them. Raises UserError when one is no store.
+    """
+    opened = [_manifest(part) for part in parts]
+    writer = StoreWriter(folder, gathered_provenance(Path(parts[0]) / MANIFEST, provenance))
+    for part, shards in zip(parts, opened, strict=True):
+        for name, ids in zip(shards["shard"], shards["ids"], strict=True):
+            writer.take(Path(part) / name, ids)
+    writer.close()
+
+
 def _open(folder: str | Path, kind: str, contract: Mapping[str, str] | None) -> tuple[Path, pd.DataFrame, Provenance]:
-    manifest = Path(folder) / MANIFEST
-    if not manifest.is_file():
-        raise UserError(f"{folder}: not a feature store: it has no {MANIFEST}; extract the features again")
-    shards = read_table(manifest, FEATURE_SHARDS)
+    manifest, shards = Path(folder) / MANIFEST, _manifest(folder)
     provenance = read_provenance(manifest)
     if provenance.get("kind") != kind:
         raise UserError(f"{folder}: holds features of {provenance.get('kind')}, expected {kind}")
     if contract is not None:
         check_contract(manifest, contract_provenance(contract))
     return Path(folder), shards, provenance
+
+
+def _manifest(folder: str | Path) -> pd.DataFrame:
+    manifest = Path(folder) / MANIFEST
+    if not manifest.is_file():
+        raise UserError(f"{folder}: not a feature store: it has no {MANIFEST}; extract the features again")
+    return read_table(manifest, FEATURE_SHARDS)

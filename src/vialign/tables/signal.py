@@ -10,6 +10,7 @@ from vialign.tables.schema import (
     flag,
     key,
     number,
+    number_key,
     similarity,
     text,
     unit_interval,
@@ -166,6 +167,19 @@ STRESS = Table(
     high=unit_interval("upper end of the bootstrap interval over images"),
     pairs=whole("misaligned pairs", low=0),
 )
+
+
+STRESSED = Table(
+    "stressed",
+    number=number_key("place of the disturbance among all, as a job alone makes them"),
+    attack=key("corruption or attack, or clean"),
+    target=key("the signal that was attacked, or none"),
+    strength=Column(pa.float64(), "how strong it is, in `unit`; 0 is clean", low=0, key=True),
+    unit=text("what strength counts; empty where it is clean"),
+    images=text("set of images that is resampled by itself"),
+    **SIGNAL_SCORES.columns,
+)
+"""The scores of one shard of the stress test, for the job that puts them together."""
 
 
 STRESS_SUMMARY = Table(

@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from vialign.disentangle import encode_images, encode_texts, load_text, load_visual, save_text, save_visual
-from vialign.disentangle.encoded import as_stored, read_encoded, write_encoded
+from vialign.disentangle.encode import image_blocks, text_blocks
+from vialign.disentangle.encoded import as_stored, join_encoded, read_encoded, write_encoded, write_encoded_rows
 from vialign.disentangle.structure import align_units
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.types import Phrases, in_blocks
+from vialign.disentangle.units_in_order import UnitsInOrder, in_order
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.errors import UserError
-from vialign.files.artifacts import read_provenance, write_tensors
+from vialign.files.artifacts import read_provenance, read_tensors, write_tensors
+from vialign.files.shards import Shard
 from vialign.language.units import Unit
 
 
@@ -123,3 +126,37 @@ def test_another_file_is_refused(visual, tmp_path):
         load_visual(tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="no such file"):
         load_visual(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 7])
+def test_the_file_of_several_jobs_holds_what_one_writes(
+    visual, text, store, test_images, test_captions, tmp_path, jobs
+):
+    """Batches of 30 make four runs of the images and of the texts, so of seven jobs some have nothing to do."""
+    images, texts, batch = store(test_images.patches), test_captions.features, 30
+
+    def encode(shard, path):
+        own = [shard.rows(len(side.ids), batch) for side in (images, texts)]
+        units = UnitsInOrder([in_order(test_captions.units, texts.ids)])
+        units.skip(texts.ids[: own[1].start])
+        blocks = image_blocks(visual, images, batch, rows=own[0]), text_blocks(text, texts, units, batch, rows=own[1])
+        write_encoded_rows(*blocks, (len(own[0]), len(own[1])), path, {"seed": "3", "wildcard_shard": "any"})
+
+    encode(Shard(), tmp_path / "whole.safetensors")
+    parts = [tmp_path / f"{number}.safetensors" for number in range(jobs)]
+    for number, path in enumerate(parts):
+        encode(Shard(number + 1, jobs), path)
+    join_encoded(parts, tmp_path / "joined.safetensors", {"rule": "gather"})
+    whole, joined = (read_tensors(tmp_path / f"{name}.safetensors") for name in ("whole", "joined"))
+    assert whole.keys() == joined.keys() and len(whole) == 10
+    assert all(torch.equal(joined[name], values) for name, values in whole.items())
+    assert read_provenance(tmp_path / "joined.safetensors") == {"seed": "3", "rule": "gather"}
+
+
+def test_a_split_without_texts_is_refused(visual, store, test_images, tmp_path):
+    images = store(test_images.patches)
+    write_encoded_rows(image_blocks(visual, images), [], (len(images.ids), 0), tmp_path / "part.safetensors", {})
+    with pytest.raises(ValueError, match="without images or texts"):
+        join_encoded([tmp_path / "part.safetensors"], tmp_path / "joined.safetensors", {})
+    with pytest.raises(ValueError, match="without images or texts"):
+        write_encoded(image_blocks(visual, images), [], (len(images.ids), 0), tmp_path / "whole.safetensors", {})

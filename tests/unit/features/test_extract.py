@@ -7,6 +7,9 @@ import torch
 from tolerance import close, transformer
 from vialign.errors import UserError
 from vialign.features import extract_images, extract_texts, load_pixels, read_images, read_texts
+from vialign.features.extract import stored_rows
+from vialign.features.store import join_stores
+from vialign.files.shards import Shard
 
 TOWER = close(torch.float32, transformer(width=160, layers=4))
 """Two ways through the towers of these tests."""
@@ -105,3 +108,33 @@ def test_a_disk_too_small_for_the_features_is_said_before_encoding(backbone, pic
     with pytest.raises(UserError, match="store: features of 11 images take about .* GiB are free on that disk"):
         extract_images(backbone, *pictures, tmp_path / "store", "final", **OPTIONS)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 5])
+def test_the_store_of_several_jobs_holds_the_files_of_one(backbone, pictures, tmp_path, jobs):
+    """Five jobs for two files of images and four of texts: some have nothing to do."""
+    images, folders = pictures
+    texts = table(["a red circle above a blue square", "red", "a Blue  cross " * 20, "a star"] * 7)
+    size = stored_rows(SIZES["shard"], SIZES["batch"])
+
+    def extract(folder, shard):
+        rows = shard.rows(len(images), size)
+        own = images.iloc[rows.start : rows.stop]
+        extract_images(backbone, own, folders, folder / "images", "final", first=rows.start // size, **OPTIONS)
+        rows = shard.rows(len(texts), size)
+        own = texts.iloc[rows.start : rows.stop]
+        return extract_texts(backbone, own, folder / "texts", first=rows.start // size, **SIZES)
+
+    cut = extract(tmp_path / "whole", Shard())
+    shards = [Shard(number, jobs) for number in range(1, jobs + 1)]
+    assert sum(extract(tmp_path / str(shard.number), shard) for shard in shards) == cut
+    for kind, read in (("images", read_images), ("texts", read_texts)):
+        parts = [tmp_path / str(shard.number) / kind for shard in shards]
+        join_stores(parts, tmp_path / "joined" / kind, SIZES["provenance"])
+        one, other = tmp_path / "whole" / kind, tmp_path / "joined" / kind
+        assert {path.name: path.read_bytes() for path in other.iterdir()} == {
+            path.name: path.read_bytes() for path in one.iterdir()
+        }
+        assert read(other, backbone.contract).ids == read(one).ids and len(list(other.glob("shard-*"))) > 1
+        with pytest.raises(ValueError, match="is not the next shard"):
+            join_stores(parts[::-1], tmp_path / "turned", {})

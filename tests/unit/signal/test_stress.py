@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -11,12 +12,25 @@ from torch import nn
 from tolerance import close
 from vialign.disentangle.types import Phrases, Prototypes
 from vialign.features.pixels import PixelFiles
+from vialign.files.artifacts import read_table, write_table
+from vialign.files.shards import Shard
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
 from vialign.signal.pairs import SplitFeatures, build_pairs, score_pairs
 from vialign.signal.validation.corruptions import CORRUPTIONS
 from vialign.signal.validation.decay import CLEAN, Stressed, stress_points, stress_summary, stress_table
 from vialign.signal.validation.diagnosis import contrast
-from vialign.signal.validation.stress import ATTACKS, DOMAIN, ImageSide, disturbed_images, other_domain, stress_sample
+from vialign.signal.validation.stress import (
+    ATTACKS,
+    DOMAIN,
+    ImageSide,
+    disturbances,
+    disturbed_images,
+    other_domain,
+    stress_sample,
+)
+from vialign.signal.validation.stress_shards import own_disturbances, stressed_of, stressed_table
+from vialign.signal.validation.text_stress import TextSide
+from vialign.tables.signal import STRESSED
 
 MAPS = SignalCalibration(LogisticCalibration(6.0, -2.0), LogisticCalibration(6.0, -2.0))
 IMAGES = 24
@@ -162,6 +176,33 @@ def test_an_image_without_a_wrong_caption_is_not_attacked_towards_one(case, side
 def test_stress_repeats_by_seed(curves, case, side, config):
     again = stress_table(stress_points(stressed(case, side, config), config, 0))
     pd.testing.assert_frame_equal(curves, again)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 40])
+def test_scores_of_shards_are_those_of_one_job_in_its_order(case, side, config, tmp_path, jobs):
+    """Of forty jobs some have nothing to do."""
+    pixels, pairs, features = case
+    _, texts, other = make_split(side, "d", noise=0.6)
+    sample = stress_sample(pixels, pairs, features, side, config, 0)
+
+    def elsewhere():
+        yield other_domain(texts, other, MAPS, config, 0)
+
+    # Disturbed texts need a backbone and a parser, and are left out.
+    made = disturbances(sample, texts, side, object.__new__(TextSide), elsewhere, MAPS, config, 0)
+    del made[-2]
+    shards = [own_disturbances(Shard(number, jobs), len(made)) for number in range(1, jobs + 1)]
+    paths = [tmp_path / f"{number}.parquet" for number in range(jobs)]
+    for path, own in zip(paths, shards, strict=True):
+        write_table(stressed_table((number, made[number]()) for number in own), STRESSED, path, {})
+    found = stressed_of([read_table(path, STRESSED) for path in paths])
+    expected = [*stressed(case, side, config), *elsewhere()]
+    assert len(found) == len(expected)
+    for one, whole in zip(found, expected, strict=True):
+        assert replace(one, scores=None) == replace(whole, scores=None)
+        pd.testing.assert_frame_equal(one.scores, whole.scores, check_dtype=False, check_exact=True)
+    tables = [stress_table(stress_points(scores, config, 0)) for scores in (found, expected)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
 def test_another_domain_is_scored_on_its_own_pairs_and_resampled_on_its_own(case, side, config):

@@ -6,8 +6,9 @@ the attack aimed at another.
 Disturbed texts are in `text_stress`, curves and their summary in `decay`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ ATTACKS = ("fgsm", "pgd", "fgsm targeted", "pgd targeted")
 DOMAIN = "other domain"
 """Name of the change of domain in `STRESS`."""
 _BATCH = 64
+
+Disturbance = Callable[[], Iterable[Stressed]]
+"""Makes the scores under one disturbance, or under several that share their work."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +106,13 @@ def stress_test(
     texts: pd.DataFrame,
     images: ImageSide,
     language: TextSide,
-    elsewhere: Stressed | None,
+    elsewhere: Disturbance | None,
     calibration: SignalCalibration,
     config: SignalConfig,
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every disturbance of the sample: rows as `STRESS` and as `STRESS_SUMMARY`.
-
-    `texts` has the TEXTS of the sample's split; `elsewhere` is what `other_domain` gives, None where the data set has
-    no such split.
-    """
-    clean = Stressed(CLEAN, 0.0, score_pairs(sample.pairs, sample.features, calibration, config, seed))
-    stressed = chain(
-        [clean],
-        disturbed_images(sample, images, calibration, config, seed),
-        disturbed_texts(texts, sample.pairs, sample.features, language, calibration, config, seed),
-        [] if elsewhere is None else [elsewhere],
-    )
+    """Every disturbance of the sample: rows as `STRESS` and as `STRESS_SUMMARY`; arguments as `disturbances`."""
+    made = disturbances(sample, texts, images, language, elsewhere, calibration, config, seed)
     total = (
         1
         + (elsewhere is not None)
@@ -128,8 +122,35 @@ def stress_test(
         + len(config.stress_word_order)
         + config.stress_substitutions
     )
-    points = stress_points(stressed, config, seed, total)
+    points = stress_points(chain.from_iterable(make() for make in made), config, seed, total)
     return stress_table(points), stress_summary(points)
+
+
+def disturbances(
+    sample: StressSample,
+    texts: pd.DataFrame,
+    images: ImageSide,
+    language: TextSide,
+    elsewhere: Disturbance | None,
+    calibration: SignalCalibration,
+    config: SignalConfig,
+    seed: int,
+) -> list[Disturbance]:
+    """What makes the scores of the sample's pairs as they are, then under every disturbance; each needs no other.
+
+    `texts` has the TEXTS of the sample's split; `elsewhere` makes what `other_domain` gives, None where the data set
+    has no such split. What is drawn at random depends on `seed` alone.
+    """
+
+    def clean() -> Iterator[Stressed]:
+        yield Stressed(CLEAN, 0.0, score_pairs(sample.pairs, sample.features, calibration, config, seed))
+
+    return [
+        clean,
+        *_image_disturbances(sample, images, calibration, config, seed),
+        partial(disturbed_texts, texts, sample.pairs, sample.features, language, calibration, config, seed),
+        *([] if elsewhere is None else [elsewhere]),
+    ]
 
 
 def disturbed_images(
@@ -141,21 +162,33 @@ def disturbed_images(
     its first aligned caption, targeted ones raise it with the image's first random caption (its first wrong one, where
     it has no random one).
     """
+    return chain.from_iterable(make() for make in _image_disturbances(sample, side, calibration, config, seed))
+
+
+def _image_disturbances(
+    sample: StressSample, side: ImageSide, calibration: SignalCalibration, config: SignalConfig, seed: int
+) -> list[Disturbance]:
+    """What makes the parts of `disturbed_images`: a corruption at a severity, or all attacks of a kind on a signal."""
 
     def scored(pixels: Tensor) -> pd.DataFrame:
         features = _encoded(pixels, sample.features.image_ids, sample.features, side)
         return score_pairs(sample.pairs, features, calibration, config, seed)
 
     images = (sample.pixels * 255).round().to(torch.uint8)
-    for name in CORRUPTIONS:
-        for severity in config.severities:
-            pixels = corrupt(images, name, severity, seed).float() / 255
-            yield Stressed(name, float(severity), scored(pixels), "severity")
-    for targeted in (False, True):
-        for signal in stressed_signals(config):
-            found = attacked_images(sample, side, calibration, config, seed, signal, targeted=targeted)
-            for (attack, epsilon), pixels in found.items():
-                yield Stressed(attack, epsilon, scored(pixels), "epsilon in 1/255", target=signal)
+
+    def corrupted(name: str, severity: int) -> Iterator[Stressed]:
+        pixels = corrupt(images, name, severity, seed).float() / 255
+        yield Stressed(name, float(severity), scored(pixels), "severity")
+
+    def attacked(signal: str, targeted: bool) -> Iterator[Stressed]:
+        found = attacked_images(sample, side, calibration, config, seed, signal, targeted=targeted)
+        for (attack, epsilon), pixels in found.items():
+            yield Stressed(attack, epsilon, scored(pixels), "epsilon in 1/255", target=signal)
+
+    return [
+        *(partial(corrupted, name, severity) for name in CORRUPTIONS for severity in config.severities),
+        *(partial(attacked, signal, targeted) for targeted in (False, True) for signal in stressed_signals(config)),
+    ]
 
 
 def attacked_images(
