@@ -6,10 +6,12 @@ read, never imported, so this costs no import of torch.
 """
 
 import ast
+import gzip
 import hashlib
 import json
 import os
 import sys
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -222,15 +224,15 @@ def _kept_in() -> Path | None:
     if sys.dont_write_bytecode:
         return None
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    return Path(__file__).parent / "__pycache__" / f"digests-{own}.json"
+    return Path(__file__).parent / "__pycache__" / f"digests-{own}.json.gz"
 
 
 @cache
 def _known() -> dict[str, _Source]:
     place = _kept_in()
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, EOFError, ValueError, TypeError, zlib.error):
         if place is not None:
-            kept = json.loads(place.read_text(encoding="utf-8"))
+            kept = json.loads(gzip.decompress(place.read_bytes()))
             return {
                 key: _Source(digest, tuple(names), tuple(named), loads) for key, (digest, names, named, loads) in kept
             }
@@ -249,7 +251,7 @@ def _keep() -> None:
     part = place.with_suffix(f".{os.getpid()}.part")
     with suppress(OSError):
         place.parent.mkdir(exist_ok=True)
-        part.write_text(json.dumps(list(known.items())), encoding="utf-8")
+        part.write_bytes(gzip.compress(json.dumps(list(known.items())).encode(), mtime=0))
         part.replace(place)
     _unsaved.clear()
 

@@ -1,3 +1,4 @@
+import gzip
 import shutil
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def test_an_edit_reruns_the_scripts_that_use_it_and_no_others(repository, tmp_pa
 
 
 def test_what_a_source_says_is_kept_by_its_contents_and_read_off_it_once(tree, tmp_path, monkeypatch):
-    place = tmp_path / "kept" / "digests.json"
+    place = tmp_path / "kept" / "digests.json.gz"
     monkeypatch.setattr(digest, "_kept_in", lambda: place)
     monkeypatch.setattr(digest, "_unsaved", set())
 
@@ -215,9 +216,9 @@ def test_what_a_source_says_is_kept_by_its_contents_and_read_off_it_once(tree, t
         return code_digest("vialign.room.registry", root=tree)
 
     read_anew = found()
-    kept = place.read_text()
+    kept = place.read_bytes()
     monkeypatch.setattr(digest.ast, "parse", lambda *arguments, **named: pytest.fail("read again"))
-    assert found() == read_anew and place.read_text() == kept
+    assert found() == read_anew and place.read_bytes() == kept
     (tree / "vialign/base.py").write_text("VALUE = 2\n")
     with pytest.raises(pytest.fail.Exception, match="read again"):
         found()
@@ -225,8 +226,9 @@ def test_what_a_source_says_is_kept_by_its_contents_and_read_off_it_once(tree, t
     monkeypatch.setattr(digest, "_kept_in", lambda: place)
     assert found() != read_anew
     (tree / "vialign/base.py").write_text(TREE["base.py"])
-    for broken in ("", "{}", "[[1, 2]]", '[["a", 1]]'):
-        place.write_text(broken)
+    packed = [gzip.compress(text) for text in (b"", b"{}", b"[[1, 2]]", b'[["a", 1]]', b"\xff")]
+    for broken in (b"", b"{}", kept[:-9], kept[:40] + b"x" + kept[41:], *packed):
+        place.write_bytes(broken)
         assert found() == read_anew
     digest._known.cache_clear()
     digest._parse.cache_clear()

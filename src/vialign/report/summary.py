@@ -113,12 +113,14 @@ def _driven(evidence: Evidence) -> str:
     own = found[found["method"] == method]
     rest = own[own["claim"].ne(DRIVER) & own["holds"]]["claim"].tolist()
     driver = own.loc[own["claim"] == DRIVER, "holds"]
-    listed = " and ".join(filter(None, [", ".join(rest[:-1]), *rest[-1:]])) or "nothing that was replaced"
+    listed = " and ".join(filter(None, [", ".join(rest[:-1]), *rest[-1:]]))
     if driver.empty:
-        return f" What the gain needs: {listed}."
+        return f" What the gain needs: {listed}." if rest else " Nothing that was replaced is shown to carry the gain."
     if bool(driver.iloc[0]):
-        return f" The signal drives it: no constant and no shuffle in C's place does as well. It needs {listed} too."
-    return f" The signal does not drive it: without C no loss could be shown. What it needs is {listed}."
+        drives = " The signal drives it: no constant and no shuffle in C's place does as well."
+        return f"{drives} It needs {listed} too." if rest else drives
+    other = f"What it needs is {listed}." if rest else "Nothing else that was replaced is shown to carry it either."
+    return f" The signal does not drive it: without C no loss could be shown. {other}"
 
 
 def _gained(evidence: Evidence, config: Config) -> str:

@@ -225,6 +225,27 @@ def test_the_signal_is_said_to_drive_the_gain_only_where_it_beats_a_constant_and
         undo()
 
 
+@pytest.mark.parametrize(
+    ("driver", "summed"),
+    [
+        (False, "no loss could be shown. Nothing else that was replaced is shown to carry it either."),
+        (True, "no shuffle in C's place does as well."),
+        (None, "Nothing that was replaced is shown to carry the gain."),
+    ],
+)
+def test_a_gain_of_which_nothing_carries_a_part_is_said_to_need_nothing_that_was_replaced(folder, driver, summed):
+    def alone(frame):
+        own = frame.assign(holds=False)
+        own.loc[own["claim"] == DRIVER, "holds"] = bool(driver)
+        return own if driver is not None else own[own["claim"] != DRIVER]
+
+    undo = rewrite(folder, "carriers", alone)
+    try:
+        assert headline(read_evidence(folder, fake_config()), fake_config()).endswith(summed)
+    finally:
+        undo()
+
+
 def test_the_challenge_is_held_against_its_threshold(folder):
     evidence = read_evidence(folder, fake_config())
 
@@ -337,6 +358,55 @@ def test_a_gain_on_what_text_alone_solves_is_no_answer(folder):
     )
     try:
         assert answer().startswith("Yes, on this data: the modules beat both the frozen backbone and LoRA in retrieval")
+    finally:
+        undo()
+
+
+def test_what_text_alone_solves_is_not_counted_as_won_or_lost(folder):
+    def said():
+        (found,) = [
+            answer
+            for answer in answers(read_evidence(folder, fake_config()), fake_config())
+            if answer.question.startswith("Did the method beat LoRA")
+        ]
+        return re.sub("<[^>]+>", "", str(found.said[0]))
+
+    counted = r"(Yes|Not shown).*: against lora, \S+ is significantly better on (\d+) of (\d+) measures"
+    _, before, every = re.match(counted, said()).groups()
+    undo = rewrite(
+        folder,
+        "blind",
+        lambda frame: pd.concat([frame.head(1).assign(benchmark=f"test/{name}", solved=True) for name in ("vqa",)]),
+    )
+    try:
+        _, after, rest = re.match(counted, said()).groups()
+        assert int(rest) < int(every) and int(after) <= int(before)
+        assert said().endswith("; what the text alone solves is not among them.")
+    finally:
+        undo()
+
+
+def test_what_the_modules_add_to_word_grounding_is_said_where_it_stands_beside_them(folder):
+    def said():
+        (found,) = [
+            answer
+            for answer in answers(read_evidence(folder, fake_config()), fake_config())
+            if answer.question == "What carries the gain?"
+        ]
+        return re.sub("<[^>]+>", "", " ".join(map(str, found.said)))
+
+    assert "Word grounding" not in said()
+    undo = rewrite(
+        folder,
+        "comparisons",
+        lambda frame: pd.concat([frame, frame[frame["reference"] == "lora"].assign(reference="grounding", p_holm=1.0)]),
+    )
+    try:
+        assert re.search(
+            r"Word grounding alone trains no module; what the modules add to it is the difference\. "
+            r"Against grounding, \S+ is significantly better on 0 of \d+ measures, worse on 0",
+            said(),
+        )
     finally:
         undo()
 

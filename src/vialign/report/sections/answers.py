@@ -45,7 +45,10 @@ def answers(evidence: Evidence, config: Config) -> list[Answer]:
         ),
         Answer(
             "What carries the gain?",
-            carried(evidence, summary.main_method(evidence)) or unknown(evidence, "nothing was replaced to see"),
+            [
+                *(carried(evidence, summary.main_method(evidence)) or unknown(evidence, "nothing was replaced to see")),
+                *there(_beyond_grounding(evidence, config)),
+            ],
             {"attribution": "What carries the gain"},
         ),
         Answer("What did it cost?", costs(evidence), {"efficiency": "Efficiency"}),
@@ -155,8 +158,12 @@ def _compared(evidence: Evidence, config: Config) -> list[Markup]:
 
 
 def _counts(evidence: Evidence, config: Config, reference: str) -> Markup | None:
-    """On how many measures of all test splits the main method is better or worse than a reference."""
-    method, path, part = _method(evidence), PLACES["comparisons"][0], _own(evidence, reference)
+    """On how many measures of all test splits the main method is better or worse than a reference.
+
+    Benchmarks that the text alone solves say nothing about it and are not counted.
+    """
+    method, path, every = _method(evidence), PLACES["comparisons"][0], _own(evidence, reference)
+    part = every[~every["benchmark"].isin(summary.solved_blind(evidence))]
     if part.empty:
         return None
     significant = part["p_holm"] < config.evaluation.level
@@ -166,13 +173,22 @@ def _counts(evidence: Evidence, config: Config, reference: str) -> Markup | None
     how = f"{method} against {reference}, measures {', '.join(summary.PRIMARY)}, p_holm below evaluation.level"
     return say(
         (lead if reference == "lora" else "Against")
-        + " <em>{}</em>, <em>{}</em> is significantly better on {} of {} measures, worse on {}.",
+        + " <em>{}</em>, <em>{}</em> is significantly better on {} of {} measures, worse on {}"
+        + ("." if len(part) == len(every) else "; what the text alone solves is not among them."),
         reference,
         method,
         derived(int(better.sum()), f"better: {how}", path),
         derived(len(part), f"rows: {how}", path),
         derived(int(worse.sum()), f"worse: {how}", path),
     )
+
+
+def _beyond_grounding(evidence: Evidence, config: Config) -> Markup | None:
+    """What the modules add to the grounding of words, where both have it."""
+    counted = _counts(evidence, config, "grounding")
+    if counted is None:
+        return None
+    return say("Word grounding alone trains no module; what the modules add to it is the difference. ") + counted
 
 
 def _recall(evidence: Evidence, config: Config) -> Markup | None:
