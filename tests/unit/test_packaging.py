@@ -114,7 +114,7 @@ def test_the_checked_layers_are_those_of_the_architecture_page(project, reposito
 
 def test_the_profiles_name_only_rules_that_exist(repository):
     text = "".join(path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
-    rules = set(re.findall(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:", text, flags=re.MULTILINE))
+    rules = set(re.findall(r"^ *(?:rule|checkpoint|use rule \w+ as) (\w+)(?: with)?:", text, flags=re.MULTILINE))
     profiles = list((repository / "profiles").glob("*/config.yaml"))
     assert len(profiles) == 3
     asking = {}
@@ -137,6 +137,6 @@ def test_what_the_package_ships_beside_its_code_is_declared(project, repository)
     present = {
         path
         for path in (repository / "src/vialign").rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
+        if path.is_file() and path.suffix != ".py" and not path.name.startswith(".") and "__pycache__" not in path.parts
     }
     assert present == shipped
