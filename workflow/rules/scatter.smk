@@ -3,11 +3,6 @@
 SHARDS = [f"{number}-of-{CONFIG.shards}" for number in range(1, CONFIG.shards + 1)]
 
 
-def shards(files, **values):
-    """What the shards of a split write, for the job that puts it together."""
-    return filled(files, shard=SHARDS, **values)
-
-
 if CONFIG.shards > 1:
 
     use rule extract_features as extract_features_shard with:
@@ -29,8 +24,16 @@ if CONFIG.shards > 1:
 
     rule gather_features:
         input:
-            images=shards(rules.extract_features_shard.output.images, split="{split}"),
-            texts=shards(rules.extract_features_shard.output.texts, split="{split}"),
+            images=filled(
+                rules.extract_features_shard.output.images,
+                split="{split}",
+                shard=SHARDS,
+            ),
+            texts=filled(
+                rules.extract_features_shard.output.texts,
+                split="{split}",
+                shard=SHARDS,
+            ),
         output:
             images=directory(f"{RESULTS}/features/{{split}}/images"),
             texts=directory(f"{RESULTS}/features/{{split}}/texts"),
@@ -60,7 +63,9 @@ if CONFIG.shards > 1:
 
     use rule gather_features as gather_images with:
         input:
-            images=shards(rules.extract_images_shard.output.images, split="{split}"),
+            images=filled(
+                rules.extract_images_shard.output.images, split="{split}", shard=SHARDS
+            ),
         output:
             images=directory(f"{RESULTS}/features/{{split}}/images"),
         log:
@@ -82,7 +87,7 @@ if CONFIG.shards > 1:
 
     rule gather_encoded:
         input:
-            shards(rules.encode_split_shard.output[0], split="{split}"),
+            filled(rules.encode_split_shard.output[0], split="{split}", shard=SHARDS),
         output:
             f"{RESULTS}/disentangle/{{split}}/encoded.safetensors",
         log:
@@ -109,7 +114,7 @@ if CONFIG.shards > 1:
 
     rule gather_stress:
         input:
-            scores=shards(rules.stress_shard.output[0]),
+            scores=filled(rules.stress_shard.output[0], shard=SHARDS),
         output:
             curves=f"{RESULTS}/signal/stress.parquet",
             summary=f"{RESULTS}/signal/stress_summary.parquet",
