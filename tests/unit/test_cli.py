@@ -1,11 +1,15 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import vialign.config
 from vialign.cli.app import app
 from vialign.config.experiment import Config, digest
 from vialign.data.base import image_table
@@ -120,3 +124,17 @@ def test_order_perturbations_are_frozen_once(tmp_path, monkeypatch):
     assert order.name == "aro_coco_order" and order.rows["image_id"].tolist() == ["a"]
     again = run(app, ["data", "order", *files])
     assert again.exit_code == 1 and "written once" in again.stderr
+
+
+def test_the_package_of_the_command_line_is_a_program_and_the_configuration_is_read_from_its_package(repository):
+    told = subprocess.run(
+        [sys.executable, "-m", "vialign.cli", "config", "check", str(repository / "config.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+    )
+    assert told.stdout.strip()
+    assert vialign.config.read_config(repository / "config.yaml").name == "scenes"
+    with pytest.raises(AttributeError, match="no attribute 'red_config'"):
+        vialign.config.red_config  # noqa: B018
