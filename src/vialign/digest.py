@@ -35,22 +35,22 @@ def code_digest(*modules: str, root: Path | None = None) -> str:
     data files in its packages' folders. `root` is the folder that holds the package (default: that of this one).
     Raises ValueError when a module does not exist.
     """
-    package = _look(root)
-    total = hashlib.sha256()
-    closure = _closure(modules, package)
-    for module in closure:
-        total.update(f"{module} {_parse(*package.modules[module]).digest}\n".encode())
-    folders = {os.path.dirname(package.modules[module][0]) for module in closure}
-    for name, identity in sorted(item for folder in folders for item in package.data.get(folder, {}).items()):
-        total.update(f"{name} {_file_digest(*identity)}\n".encode())
+    digest = _digest(modules, _look(root))
     _keep()
-    return total.hexdigest()
+    return digest
 
 
-def script_digest(script: Path | str, root: Path | None = None) -> str:
-    """`code_digest` of the modules of the package that a workflow script imports."""
-    names, modules = _parse(*_identity(os.stat(script), str(script))).names, _look(root).modules
-    return code_digest(*(name for name in names if name in modules), root=root)
+def script_digests(scripts: Iterable[Path], root: Path | None = None) -> dict[str, str]:
+    """By the name of each workflow script, `code_digest` of the modules of the package that it imports.
+
+    The package is looked through once for all of them.
+    """
+    package, digests = _look(root), {}
+    for script in scripts:
+        names = _parse(*_identity(os.stat(script), str(script))).names
+        digests[script.stem] = _digest([name for name in names if name in package.modules], package)
+    _keep()
+    return digests
 
 
 def module_closure(*modules: str, root: Path | None = None) -> list[str]:
@@ -102,6 +102,17 @@ def _look_into(folder: str, name: str, owner: str, package: _Package) -> None:
         elif suffix in DATA_SUFFIXES:
             relative = os.path.relpath(entry.path, package.root).replace(os.sep, "/")
             package.data.setdefault(owner, {})[relative] = _identity(entry.stat(), entry.path)
+
+
+def _digest(modules: Iterable[str], package: _Package) -> str:
+    total = hashlib.sha256()
+    closure = _closure(modules, package)
+    for module in closure:
+        total.update(f"{module} {_parse(*package.modules[module]).digest}\n".encode())
+    folders = {os.path.dirname(package.modules[module][0]) for module in closure}
+    for name, identity in sorted(item for folder in folders for item in package.data.get(folder, {}).items()):
+        total.update(f"{name} {_file_digest(*identity)}\n".encode())
+    return total.hexdigest()
 
 
 def _closure(modules: Iterable[str], package: _Package) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 import vialign
 from vialign import digest
-from vialign.digest import code_digest, module_closure, script_digest
+from vialign.digest import code_digest, module_closure, script_digests
 
 TREE = {
     "__init__.py": "",
@@ -117,7 +117,8 @@ def test_a_scripts_digest_is_that_of_the_modules_it_imports(tree):
     script = tree / "script.py"
     script.write_text("import math\nif math:\n    from vialign.room.twin import VALUE\n    from vialign import alone\n")
     names = ("vialign.room.twin", "vialign.alone")
-    assert script_digest(script, root=tree) == code_digest(*names, root=tree) != code_digest(names[0], root=tree)
+    whole, part = code_digest(*names, root=tree), code_digest(names[0], root=tree)
+    assert script_digests([script], root=tree) == {"script": whole} and whole != part
 
 
 def test_an_unknown_module_is_an_error(tree):
@@ -187,18 +188,15 @@ SCRIPTS = 53
 def test_an_edit_reruns_the_scripts_that_use_it_and_no_others(repository, tmp_path):
     shutil.copytree(Path(vialign.__file__).parent, tmp_path / "vialign", ignore=shutil.ignore_patterns("__pycache__"))
     scripts = sorted((repository / "workflow/scripts").glob("*.py"))
-    before = [script_digest(script, tmp_path) for script in scripts]
+    before = script_digests(scripts, tmp_path)
     print(f"\n{'edit':<34} digests of {len(scripts)} that change")
     for what, (name, before_it, new, count) in EDITS.items():
         path = tmp_path / "vialign" / name
         content = path.read_text()
         assert before_it in content, what
         path.write_text(content.replace(before_it, before_it + new, 1) if before_it else f"{content}{new}\n")
-        changed = [
-            script.stem
-            for script, digest in zip(scripts, before, strict=True)
-            if script_digest(script, tmp_path) != digest
-        ]
+        after = script_digests(scripts, tmp_path)
+        changed = [script for script, digest in before.items() if after[script] != digest]
         print(f"{what:<34} {len(changed)}")
         assert count <= len(changed) <= count + bool(count) * (len(scripts) - SCRIPTS), (what, changed)
         path.write_text(content)

@@ -21,7 +21,7 @@ from vialign.catalogue import (
 from vialign.catalogue import SUBSETS as ALL_SUBSETS
 from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders, sources
-from vialign.digest import script_digest
+from vialign.digest import script_digests
 from vialign.errors import UserError, require
 from vialign.evaluation.reproduction import has_known_values
 from vialign.names import SOURCE_SPLITS, SPLITS_OF
@@ -47,7 +47,7 @@ except UserError as error:
     sys.exit(f"vialign: {error}")
 
 # Beside this file, which may lie in the installed package (`vialign init`).
-SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
+CODE = script_digests(Path(str(workflow.current_basedir)).parent.glob("scripts/*.py"))
 CONFIG_TREE = CONFIG.model_dump(mode="json")
 RESULTS = CONFIG.results
 # Another domain for the stress test: only the embedded world can draw one.
@@ -101,7 +101,7 @@ wildcard_constraints:
 
 def code(script):
     """Digest of the script and of all package code that it reaches: a change of that code re-runs the rule."""
-    return script_digest(SCRIPTS / f"{script}.py")
+    return CODE[script]
 
 
 def section(*names):
