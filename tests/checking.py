@@ -1,7 +1,7 @@
 """The run-time type checker that pytest puts on every function of the packages with tensors (see pyproject.toml)."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 from beartype import BeartypeConf, beartype
@@ -22,14 +22,14 @@ def typechecker(function: Callable) -> Callable:
     """
     hints = function.__annotations__
     function.__annotations__ = {name: hint if _checkable(hint) else Any for name, hint in hints.items()}
-    checked = _check(function)
+    made = cache(lambda: _check(function))  # at the first call: most functions are not called by most workers
 
     @wraps(function)
     def counted(*arguments: Any, **named: Any) -> Any:
         _spent["checks"] += 1
         if _spent["checks"] >= LIMIT:
             config.update("jaxtyping_disable", True)
-        return checked(*arguments, **named)
+        return made()(*arguments, **named)
 
     return counted
 

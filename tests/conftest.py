@@ -1,5 +1,6 @@
 """Shared settings of all tests: hypothesis, the order, and where real data lies."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -58,6 +59,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("workflow") is None, places.get(name, len(places))
 
     items.sort(key=order)
+
+
+def pytest_configure() -> None:
+    """No garbage is looked for until all tests are imported: they make millions of objects that stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on it is, among what the tests make alone."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
