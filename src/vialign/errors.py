@@ -43,6 +43,11 @@ def require(library: str, extra: str, what: str) -> None:
         raise UserError(f"{what} needs {library}, which is not installed; add it with `pip install 'vialign[{extra}]'`")
 
 
+def printable(text: str) -> str:
+    """Text from a file as a terminal may show it: what would move its cursor or change its colours is a space."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def one_line(error: BaseException, longest: int = 200) -> str:
     """What an exception of a library says, as one line without control characters; its kind where it says nothing."""
     words = " ".join(_CONTROL.sub(" ", str(error)).split())

@@ -86,6 +86,8 @@ def test_the_home_folder_is_found_and_what_is_no_variable_is_refused(monkeypatch
         ("data: {sizes: {train: 1:30}}", "'1:30' is another number in YAML"),
         ("training:", "`training`: must be a section of keys and values"),
         ("training: {methods: lora}", "`training.methods`: must be a list"),
+        ("training: {seeds: []}", "`training.seeds`: must have at least one item"),
+        ("name: ''", "`name`: must not be empty"),
         ("name: no", "`name`: must be text; .* stands in quotes"),
         ("no: 1", "is no name of a key; .* stands in quotes"),
     ],

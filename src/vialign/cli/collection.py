@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vialign.cli.errors import one_line_errors, printable
+from vialign.cli.errors import one_line_errors
 from vialign.cli.options import Device, Index, Json, TowerBatch
 from vialign.cli.printing import json_rows, print_object
-from vialign.errors import UserError
+from vialign.errors import UserError, printable
 from vialign.files.paths import PAGE, Output, check_paths
 
 if TYPE_CHECKING:

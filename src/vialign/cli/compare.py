@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vialign.cli.errors import one_line_errors, printable
+from vialign.cli.errors import one_line_errors
 from vialign.cli.options import Json
+from vialign.errors import printable
 from vialign.files.paths import ANY, Output, check_paths
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import typer
 
-from vialign.errors import UNFORESEEN, UserError, unforeseen
+from vialign.errors import UNFORESEEN, UserError, printable, unforeseen
 
 TRACEBACK = "VIALIGN_TRACEBACK"
 """Environment variable: set to anything, it shows the traceback of an error too."""
@@ -36,11 +36,6 @@ def one_line_errors() -> Iterator[None]:
             traceback.print_exc()
         print(f"vialign: {printable(line)}", file=sys.stderr)
         raise typer.Exit(1) from None
-
-
-def printable(text: str) -> str:
-    """Text from a file as a terminal may show it: what would move its cursor or change its colours is a space."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _kept_traceback() -> str:

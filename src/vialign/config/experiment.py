@@ -87,6 +87,8 @@ _MEANT = {
     "model_type": "must be a section of keys and values",
     "dict_type": "must be a section of keys and values",
     "tuple_type": "must be a list, such as [a, b]",
+    "too_short": "must have at least one item",
+    "string_too_short": "must not be empty",
     "string_type": "must be text; what YAML takes for a number, a date, yes or no stands in quotes",
     "invalid_key": "is no name of a key; what YAML takes for a number, yes or no stands in quotes",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vialign.data.base import TOLERANCE, found_name, has_words, is_there, near_name, safe_join, too_many
-from vialign.errors import UserError
+from vialign.errors import UserError, printable
 from vialign.files.separated import other_separator, read_separated
 
 COLUMNS = ("image", "caption")
@@ -93,7 +93,7 @@ def read_captions(
 
 def warn(message: str) -> None:
     """One line on stderr."""
-    print(f"vialign: {message}", file=sys.stderr, flush=True)
+    print(f"vialign: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def tell_cut(what: str, cut: bool) -> None:

@@ -116,6 +116,12 @@ def test_missing_images_are_counted_and_skipped_or_stop(folder, capsys):
         read_captions(folder / "images", file, strict=True)
 
 
+def test_a_name_that_a_table_gives_moves_no_cursor(folder, capsys):
+    read_captions(folder / "images", write(folder, "image,caption", "a.png,one", "x\x1b[31m\x07.png,two"))
+    said = capsys.readouterr().err
+    assert "(x [31m .png)" in said and said.rstrip("\n").isprintable()
+
+
 def test_nothing_left_is_an_error_even_when_not_strict(folder):
     with pytest.raises(UserError, match="names 1 of 1 images that are not in"):
         read_captions(folder / "images", write(folder, "image,caption", "x.png,one"))

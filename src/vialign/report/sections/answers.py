@@ -230,9 +230,7 @@ def _extremes(evidence: Evidence, config: Config) -> Markup | None:
         )
         for row in ends
     ]
-    return say(
-        "Where only the combination of concepts decides, {} points.", Markup(" at most and at least ").join(said)
-    )
+    return say("Outside retrieval, {} points.", Markup(" at most and at least ").join(said))
 
 
 def _method(evidence: Evidence) -> str:
