@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 import vialign.backbone  # noqa: F401  so that a file that imports open_clip first can be run alone (torchvision_shim)
 from checking import begin_checks
 from documentation import build as build_site
+from vialign.language.kept import CACHE
 from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +77,13 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The first calls of every test have their types and shapes checked."""
     begin_checks()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A cache that the workers of this run share, in place of the user's."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ[CACHE] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
 
 
 @pytest.fixture(scope="session")

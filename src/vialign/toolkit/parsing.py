@@ -10,7 +10,8 @@ from vialign.data.base import image_table
 from vialign.data.scenes.captions import scene_captions, tree_text
 from vialign.data.scenes.world import sample_scenes
 from vialign.errors import UserError
-from vialign.language.pipeline import load_pipeline, train_pipeline
+from vialign.language.kept import kept_or_trained
+from vialign.language.pipeline import load_pipeline
 from vialign.language.stage import read_treebank
 from vialign.random import generator
 from vialign.tables.data import CAPTIONS, IMAGES
@@ -33,8 +34,8 @@ def find_parser(
 
     `pipeline` is the folder of one; `treebank` is a folder of Universal Dependencies (`*-train.conllu`) or of Penn
     Treebank brackets (`*.mrg`) that one is trained on, with the sentences and epochs of `config`. With neither, a small
-    one is trained on captions of drawn scenes, and a line on stderr says what it is worth. Raises UserError when both
-    are given, or the folder holds no such thing.
+    one is trained on captions of drawn scenes, and a line on stderr says what it is worth. What is trained is kept in
+    the user's cache (`vialign.language.kept`). Raises UserError when both are given, or the folder holds no such thing.
 
     >>> parser = find_parser("units/pipeline")
     >>> [word.tag_ for word in parser("a red circle")]
@@ -47,17 +48,17 @@ def find_parser(
         return load_pipeline(pipeline)
     if treebank is None:
         warn(
-            "no parser given: training a small one on drawn captions (`a red circle above a blue square`), and such "
-            "captions are all that it knows; give --pipeline FOLDER (an English spaCy pipeline with tagger and parser) "
-            "or --treebank FOLDER (Universal Dependencies or Penn Treebank) for others"
+            "no parser given: taking a small one trained on drawn captions (`a red circle above a blue square`), and "
+            "such captions are all that it knows; give --pipeline FOLDER (an English spaCy pipeline with tagger and "
+            "parser) or --treebank FOLDER (Universal Dependencies or Penn Treebank) for others"
         )
         captions, images = _drawn_captions(seed)
         settings = config.model_copy(update={"treebank": "scenes"})
-        return train_pipeline(read_treebank(settings, captions, images, seed).train, epochs=config.epochs, seed=seed)
+        return kept_or_trained(read_treebank(settings, captions, images, seed).train, epochs=config.epochs, seed=seed)
     kind = _treebank_kind(Path(treebank))
     settings = config.model_copy(update={"treebank": kind, "folder": str(treebank)})
     bank = read_treebank(settings, CAPTIONS.empty(), IMAGES.empty(), seed)
-    return train_pipeline(bank.train, epochs=config.epochs, seed=seed)
+    return kept_or_trained(bank.train, epochs=config.epochs, seed=seed)
 
 
 def _treebank_kind(folder: Path) -> str:
