@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from vialign.signal.trust.measures import (
     COVERAGES,
     Sample,
+    _counted,
     area_under_risk,
     expected_calibration_error,
     measure,
@@ -74,6 +75,19 @@ def test_every_resample_is_what_repeating_the_answers_of_its_images_gives():
         assert found.aurcs[row] == pytest.approx(area_under_risk(*repeated))
         assert found.risks[row] == pytest.approx(risk_coverage(*repeated))
         assert found.aurocs[row] == pytest.approx(roc_auc_score(repeated[1], repeated[0]))
+
+
+@pytest.mark.parametrize("places", [1, 12])
+def test_the_curve_of_every_resample_is_numpys_interpolation(places):
+    random = np.random.default_rng(places)
+    score, wrong = random.normal(size=90).round(places), random.random(90) < 0.3
+    images, weights = np.arange(90) // 3, random.multinomial(30, np.full(30, 1 / 30), size=40)
+    found = _counted(score, wrong, images, weights.astype(np.int32))
+    curves = [
+        np.interp((at := np.array(COVERAGES) * kept[-1]), np.r_[0, kept], np.r_[0, lost]) / at
+        for kept, lost in zip(found.kept, found.lost, strict=True)
+    ]
+    np.testing.assert_array_equal(found.risk(COVERAGES), curves)
 
 
 def test_a_constant_says_nothing_and_a_perfect_score_all():
