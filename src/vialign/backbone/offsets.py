@@ -4,6 +4,7 @@ open_clip's tokenizer repairs, unescapes, squeezes and lowercases a text before 
 merges run on the cleaned text, and the cleaned text is aligned with the original character by character.
 """
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from open_clip.tokenizer import SimpleTokenizer
@@ -23,8 +24,8 @@ def encode_with_offsets(tokenizer: SimpleTokenizer, text: str) -> tuple[list[int
     ids: list[int] = []
     spans: list[Span] = []
     for match in tokenizer.pat.finditer(cleaned):
-        characters = [position for position, letter in enumerate(match.group(), match.start()) for _ in _utf8(letter)]
-        word = "".join(tokenizer.byte_encoder[byte] for byte in _utf8(match.group()))
+        characters = _places(match.group(), match.start())
+        word = "".join(tokenizer.byte_encoder[byte] for byte in match.group().encode())
         first = 0
         for piece in tokenizer.bpe(word).split(" "):
             last = first + len(piece.removesuffix("</w>"))
@@ -39,6 +40,8 @@ def align(cleaned: str, original: str) -> list[Span]:
 
     White space is left out of the matching, because cleaning squeezes it; its own spans are of no use.
     """
+    if original.isascii() and cleaned == original.lower():
+        return [(place, place + 1) for place in range(len(cleaned))]
     sources = [
         (letter, at) for at, letters in enumerate(original) for letter in letters.lower() if not letter.isspace()
     ]
@@ -64,5 +67,8 @@ def align(cleaned: str, original: str) -> list[Span]:
     return spans
 
 
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8")
+def _places(word: str, start: int) -> Sequence[int]:
+    """The place of each byte's character in a text where `word` begins at `start`."""
+    if word.isascii():
+        return range(start, start + len(word))
+    return [place for place, letter in enumerate(word, start) for _ in letter.encode()]
