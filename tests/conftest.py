@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 import vialign.backbone  # noqa: F401  so that a file that imports open_clip first can be run alone (torchvision_shim)
 from checking import begin_checks
 from documentation import build as build_site
+from made_once import common_folder, made_once
 from vialign.language.kept import CACHE
 from warm_python import warm_python
 
@@ -82,8 +83,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def kept(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A cache that the workers of this run share, in place of the user's."""
-    base = tmp_path_factory.getbasetemp()
-    os.environ[CACHE] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+    os.environ[CACHE] = str(common_folder(tmp_path_factory) / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -113,10 +113,25 @@ def site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation as `make docs` builds it."""
     for needed in ("material", "latex2mathml"):
         pytest.importorskip(needed, reason="the extra `docs` is not installed")
-    folder = tmp_path_factory.mktemp("site")
-    done = build_site(repository, folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        done = build_site(repository, folder)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "site", make)
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whole fake run with its page, for all tests of the report: drawing it takes ten seconds."""
+    from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
+    from vialign.report.build import build_report
+
+    def make(folder: Path) -> None:
+        write_fake_results(folder)
+        build_report(folder, fake_config(), folder / "report/index.html", PROVENANCE)
+
+    return made_once(tmp_path_factory, "whole_run", make)
 
 
 @pytest.fixture(scope="session")

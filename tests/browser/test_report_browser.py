@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from headless import open_page
-from unit.report.fake_results import HOSTILE, PROVENANCE, fake_config, write_fake_results
+from unit.report.fake_results import HOSTILE, fake_config, write_fake_results
 from vialign.analysis.failures.review import LABEL_MEANINGS, read_sheet, sample_failures
 from vialign.files.artifacts import write_text
-from vialign.report.build import build_report
 from vialign.report.failure_sheet import review_page
 from vialign.report.pictures import open_album
 
@@ -19,10 +18,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = write_fake_results(tmp_path_factory.mktemp("browser"))
-    build_report(folder, fake_config(), folder / "report/index.html", PROVENANCE)
-    return (folder / "report/index.html").as_uri()
+def address(whole_run: Path) -> str:
+    return (whole_run / "report/index.html").as_uri()
 
 
 @pytest.fixture(scope="module", params=[(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")], ids=str)

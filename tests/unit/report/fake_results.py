@@ -1,6 +1,10 @@
 """A results folder with every table that the report reads, plausible, small, and with hostile text in a caption."""
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +77,19 @@ def fake_config(**sections: object) -> Config:
 
 
 def write_fake_results(folder: Path, *, stop: str | None = None, seed: int = 0) -> Path:
-    """Write the tables of a whole run, or of one that the gate `stop` ended; returns `folder`."""
+    """Write the tables of a whole run, or of one that the gate `stop` ended; returns `folder`.
+
+    They are made once for each `stop` and `seed`, and copied.
+    """
+    shutil.copytree(_made(stop, seed), folder, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _made(stop: str | None, seed: int) -> Path:
+    """Tables that nobody changes, in a folder that lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     draw = np.random.default_rng(seed)
     _theory(folder)
     _data(folder, draw)
