@@ -29,7 +29,9 @@ def test_ten_times_the_split_takes_the_same_memory_and_more_where_it_is_held(tmp
     sizes = {}
     for factor in (1, FACTOR):
         held_memory.build(tmp_path / str(factor), factor * IMAGES)
-        sizes[factor] = peaks(tmp_path / str(factor), "mapped")
+        # The lesser of two looks: what the C library has not given back yet adds to a peak, and nothing takes from it.
+        looks = [peaks(tmp_path / str(factor), "mapped") for _ in range(2)]
+        sizes[factor] = {stage: min(look[stage] for look in looks) for stage in looks[0]}
     held = peaks(tmp_path / str(FACTOR), "held")
     print(sizes, held)
     for stage, small in sizes[1].items():
