@@ -23,6 +23,7 @@ from vialign.config.experiment import load_config, read_layer
 from vialign.data.folders import EMBEDDED, check_run_folders, sources
 from vialign.digest import script_digests
 from vialign.errors import UserError, require
+from vialign.evaluation.frontier import check_frontier
 from vialign.evaluation.reproduction import has_known_values
 from vialign.names import SOURCE_SPLITS, SPLITS_OF
 from vialign.gates.verdict import chosen_method, gate_action
@@ -43,6 +44,7 @@ try:
     CONFIG = load_config(config)
     check_run_folders(CONFIG)
     require_tracker(CONFIG.report.tracking)
+    check_frontier(CONFIG.report)  # now, not when the report is written
 except UserError as error:
     sys.exit(f"vialign: {error}")
 

@@ -31,7 +31,7 @@ def frontier(
         from vialign.report.frontier import build_frontier
 
         check_paths([Output("--out", out, PAGE)], {"--published": published, "--results": results})
-        config = Config() if results is None else config_of(results, [])
+        config = Config() if results is None else config_of(results, None)
         found = read_frontier(published)
         build_frontier(found, base, out, provenance_of(config, "vialign.report.frontier"), results, config)
         print(f"{out}: {len(found.table)} checkpoints drawn")

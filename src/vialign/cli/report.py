@@ -55,15 +55,22 @@ def report_compare(
         print(f"{out}: written; differences are {run_b} minus {run_a}")
 
 
-def config_of(results: Path, files: list[Path]) -> Config:
-    """The configuration of a run: of these files, else the run's own record. Raises UserError where there is none."""
+def config_of(results: Path, files: list[Path] | None) -> Config:
+    """The configuration of a run: of these files, else the run's own record; None where a command takes no files.
+
+    Raises UserError where there is none.
+    """
     from vialign.report.runs import CONFIG
 
     if files:
         return read_config(*files)
     stored = results / CONFIG
     if not stored.exists():
-        raise UserError(f"{stored}: no such file; name the run's configuration files after {results}")
+        mend = "give the folder of a run that has a report"
+        raise UserError(
+            f"{stored}: no such file; "
+            + (mend if files is None else f"name the run's configuration files after {results}")
+        )
     return read_config(stored)
 
 

@@ -125,6 +125,9 @@ class ReportConfig(Section):
     frontier: str | None = None
     """File of published checkpoints, a row each with columns as vl_compo's results.csv has them: the report then draws
     retrieval against composition, with the run's methods where the benchmarks are the same."""
+    frontier_base: str = "ViT-B-32, openai"
+    """The row of that file, `architecture, checkpoint`, which its tuned checkpoints started from: here those of
+    vl_compo, by their papers."""
     tracking: Literal["none", "trackio", "wandb", "mlflow"] = "none"
     """Where losses and results are also written when the report is made, through that library, which must be installed;
     it decides itself what goes over a network."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vialign.config.evaluation import ReportConfig
 from vialign.data.folders import EMBEDDED
 from vialign.errors import UserError
 from vialign.evaluation.published_means import MEANS
@@ -83,14 +84,29 @@ def tuning_costs(frontier: Frontier, base: str) -> pd.DataFrame:
     The file does not say what a checkpoint was tuned from; `base` names it, `architecture, checkpoint`, for all.
     Raises UserError when the file has no such checkpoint.
     """
+    check_base(frontier, base)
     rows = frontier.table.set_index("model")
-    if base not in rows.index:
-        near = [name for name in rows.index if name.split(", ")[-1] == base.split(", ")[-1]][:3]
-        hint = f" (there are {'; '.join(near)})" if near else ""
-        raise UserError(f"{frontier.path}: has no checkpoint {base!r}{hint}; name one of its rows with --base")
     tuned = rows[rows["tuned"].astype(bool)]
     names = [*frontier.benchmarks, *(name for name in AVERAGES if name in rows)]
     return (tuned[names] - rows.loc[base, names].astype(float)).reset_index()
+
+
+def check_base(frontier: Frontier, base: str) -> None:
+    """Raises UserError when the file has no checkpoint of that name."""
+    names = frontier.table["model"]
+    if base not in set(names):
+        near = [name for name in names if name.split(", ")[-1] == base.split(", ")[-1]][:3]
+        hint = f" (there are {'; '.join(near)})" if near else ""
+        raise UserError(
+            f"{frontier.path}: has no checkpoint {base!r}{hint}; name one of its rows with --base, or in a run with "
+            "`report.frontier_base`"
+        )
+
+
+def check_frontier(report: ReportConfig) -> None:
+    """Raises UserError where the file that a report is to draw is missing, is none, or lacks its base."""
+    if report.frontier is not None:
+        check_base(read_frontier(Path(report.frontier)), report.frontier_base)
 
 
 def own_points(results: pd.DataFrame, dataset: str, split: str) -> pd.DataFrame:

@@ -81,11 +81,13 @@ def read_values(path: Path) -> pd.DataFrame:
 
 def read_published(path: Path) -> pd.DataFrame:
     """A file of published values as it stands, every cell as text, with the names of vl_compo (`arch`, `pretrained`)
-    as `NAMES`. A column without a name, such as the row numbers that its file begins with, is left out.
+    as `NAMES`, without blanks around them. A column without a name, such as the row numbers that its file begins with,
+    is left out.
     """
     table = read_item_file(path)
     names = {own: name for own, name in zip(_VL_COMPO, NAMES, strict=True) if name not in table.columns}
-    return table[[name for name in table.columns if name.strip()]].rename(columns=names)
+    table = table[[name for name in table.columns if name.strip()]].rename(columns=names)
+    return table.assign(**{name: table[name].str.strip() for name in NAMES if name in table})
 
 
 def percents(path: Path, table: pd.DataFrame, column: str) -> pd.Series:

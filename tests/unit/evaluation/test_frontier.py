@@ -11,7 +11,7 @@ from unit.report.fake_results import fake_config
 from unit.report.page import read_page
 from vialign.cli.app import app
 from vialign.errors import UserError
-from vialign.evaluation.frontier import AVERAGES, on_frontier, own_points, read_frontier, tuning_costs
+from vialign.evaluation.frontier import AVERAGES, check_frontier, on_frontier, own_points, read_frontier, tuning_costs
 from vialign.evaluation.published_values import LONG, published_values, read_values, shipped_values
 from vialign.evaluation.reproduction import check_reproduction, has_known_values
 from vialign.files.artifacts import write_table, write_text
@@ -84,6 +84,22 @@ def test_what_tuning_costs_is_the_difference_from_the_base(file):
         UserError, match=r"has no checkpoint 'ViT, openai' \(there are ViT-B-32, openai\); name one of its"
     ):
         tuning_costs(read_frontier(file), "ViT, openai")
+
+
+def test_a_run_is_told_before_it_begins_what_is_wrong_with_its_file(file, tmp_path):
+    named = {"frontier": str(file)}
+    check_frontier(fake_config(report={}).report)
+    check_frontier(fake_config(report=named).report)
+    check_frontier(fake_config(report={**named, "frontier_base": "NegCLIP, coco-ft"}).report)
+    with pytest.raises(UserError, match=r"has no checkpoint 'ViT, x'.* or in a run with `report.frontier_base`"):
+        check_frontier(fake_config(report={**named, "frontier_base": "ViT, x"}).report)
+    with pytest.raises(UserError, match="nowhere.csv"):
+        check_frontier(fake_config(report={"frontier": str(tmp_path / "nowhere.csv")}).report)
+
+
+def test_blanks_around_names_do_not_count(file, tmp_path):
+    own = write(tmp_path / "own/published.csv", *(row.replace(",", " , ", 1) for row in ROWS))
+    pd.testing.assert_frame_equal(read_frontier(own).table, read_frontier(file).table)
 
 
 def test_the_same_names_of_two_families_are_told_apart(tmp_path):
@@ -168,6 +184,8 @@ def test_the_page_draws_every_checkpoint_and_the_runs_methods_and_escapes_their_
     text = out.read_text()
     assert "The methods of the run are drawn among them." in text and "this%20run,70,44.8" in text.replace("lora,", "")
     assert read_page(text) is not None
+    unreported = CliRunner().invoke(app, [*words, "--results", str(tmp_path)])
+    assert unreported.exit_code == 1 and "give the folder of a run that has a report" in unreported.stderr
     wrong = CliRunner().invoke(app, [*words, "--base", "nothing"])
     assert wrong.exit_code == 1 and "has no checkpoint 'nothing'" in wrong.stderr
 

@@ -23,8 +23,6 @@ from vialign.report.numbers import derived
 from vialign.report.tables import Show, render_table
 from vialign.tables.evaluation import RESULTS
 
-BASE = "ViT-B-32, openai"
-"""What the tuned checkpoints of vl_compo started from, by their papers."""
 SOURCE = "columns and averages as in results.csv of vl_compo (github.com/ytaek-oh/vl_compo)"
 PRETRAINED, EDGE, TUNED = "published", "no other is better in both", "tuned for composition"
 START, OWN = "their base", "this run"
@@ -35,10 +33,10 @@ _MEANS = {"comp_avg": "composition", "i2t_avg": "image to text R@1", "t2i_avg": 
 
 def beside_published(evidence: Evidence, config: Config) -> Section:
     """The drawings of `vialign frontier`, with what this run measured of the same benchmarks."""
-    frontier = read_frontier(Path(str(config.report.frontier)))
+    frontier, base = read_frontier(Path(str(config.report.frontier))), config.report.frontier_base
     results = evidence.get("results")
     own = own_points(RESULTS.empty() if results is None else results, config.data.dataset, config.evaluation.splits[0])
-    blocks = [*summary(frontier, BASE), *benchmarks(frontier, BASE, own)]
+    blocks = [*summary(frontier, base), *benchmarks(frontier, base, own)]
     return Section("frontier", "Beside published checkpoints", blocks)
 
 
