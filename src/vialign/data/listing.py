@@ -13,6 +13,9 @@ from vialign.data.checking import annotated
 from vialign.data.published_files import SourceNote
 from vialign.names import BENCHMARKS
 
+LEARNED = "learned from words of Flickr8k's captions and of negatives made of them by rule"
+"""How the shares in the notes came about."""
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -41,15 +44,10 @@ def list_benchmarks(
         reader = import_module(module)
         folder = folders.get(name, data / name if data is not None else None)
         here = {} if folder is None else annotated(reader, name, folder)
-        own = {key: value for key, value in measured.items() if owner(key.rpartition("/")[2]) == name}
+        # Of its own split alone: those of `test` are items of the run's data set in the same form.
+        own = {key: value for key, value in measured.items() if key.partition("/")[0] == name}
         found.append(Listed(name, reader.NOTE, folder, here, own))
     return found
-
-
-def owner(benchmark: str) -> str | None:
-    """Which benchmark of the registry a name of OUTCOMES belongs to: `sugarcrepe_pp_swap_obj` to `sugarcrepe_pp`."""
-    names = [name for name in BENCHMARKS if benchmark == name or benchmark.startswith(f"{name}_")]
-    return max(names, key=len, default=None)
 
 
 def blind_by_design(note: SourceNote) -> str:
@@ -58,7 +56,13 @@ def blind_by_design(note: SourceNote) -> str:
         return "text alone wins nothing: both captions are true of one of the images"
     if "image_choice" in note.chance:
         return "text alone can but guess: the caption is the same for every image"
+    if "pointing" in note.chance:
+        return "no text is chosen: a phrase points into its own image"
     return ""
+
+
+def _percents(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * value:.1f} %" for name, value in shares.items())
 
 
 def listing_lines(listed: Listed) -> list[str]:
@@ -72,13 +76,13 @@ def listing_lines(listed: Listed) -> list[str]:
         here = ", ".join(f"{count:,} {counted}" for counted, count in listed.here.items()) + f" in {listed.folder}"
     else:
         here = "not asked; give --data or a configuration" if listed.folder is None else f"nothing in {listed.folder}"
-    blind = [f"{name} {100 * value:.1f} %" for name, value in listed.blind.items()]
+    blind = _percents(listed.blind) or (f"{_percents(note.blind)}; {LEARNED}" if note.blind else blind_by_design(note))
     rows = {
         "measures": note.measures,
         "chance": chance,
         "counts": counts or "its authors give none for what is read",
         "here": here,
-        "blind": ", ".join(blind) or blind_by_design(note) or "not measured; a run writes evaluate/blind.parquet",
+        "blind": blind or "not measured; a run whose data.benchmarks names it writes evaluate/blind.parquet",
         "licence": note.licence,
         "get it": note.obtain,
     }
@@ -97,6 +101,7 @@ def listing_record(listed: Listed) -> dict[str, Any]:
         "here": dict(listed.here),
         "folder": None if listed.folder is None else str(listed.folder),
         "blind": dict(listed.blind),
+        "blind_of_words": note.blind,
         "blind_by_design": blind_by_design(note),
         "licence": note.licence,
         "obtain": note.obtain,

@@ -46,6 +46,16 @@ def config(folder, photographs, **changes):
     return BenchmarkConfig(**{**given, **changes})
 
 
+@pytest.mark.parametrize(
+    ("count", "told"), [(245, "the version of the authors' repository"), (246, "the version of the paper"), (244, None)]
+)
+def test_which_of_its_two_versions_it_has_is_said(tmp_path, count, told):
+    problems = Problems("sugarcrepe", strict=True)
+    read_items(write(tmp_path, dict.fromkeys(map(str, range(count)), ITEMS["1"]), kinds=("swap_obj",)), problems)
+    notes = [note for note in problems.frame()["problem"] if note.startswith("has ")]
+    assert notes == [] if told is None else notes[0].startswith(f"has {count} items: {told}")
+
+
 def test_every_kind_is_a_benchmark_of_its_own_even_when_strict(tmp_path, photographs, capsys):
     tables = read(config(write(tmp_path), photographs), 0)
     assert tables.choices["benchmark"].value_counts().to_dict() == {f"sugarcrepe_{kind}": 3 for kind in KINDS}

@@ -39,6 +39,15 @@ NOTE = SourceNote(
     },
     measures="whether a caption beats one in which an object, attribute or relation was added, replaced or swapped",
     chance={"accuracy": 1 / 2},
+    blind={
+        "sugarcrepe_add_att": 0.564,
+        "sugarcrepe_add_obj": 0.572,
+        "sugarcrepe_replace_att": 0.484,
+        "sugarcrepe_replace_obj": 0.46,
+        "sugarcrepe_replace_rel": 0.624,
+        "sugarcrepe_swap_att": 0.516,
+        "sugarcrepe_swap_obj": 0.512,
+    },
 )
 VERSIONED = "swap_obj"
 VERSIONS = {

@@ -35,6 +35,13 @@ NOTE = SourceNote(
     },
     measures="whether a caption and the same in other words both beat a caption that is wrong by a little",
     chance={"both_right": 1 / 3, "text_only": 1 / 3},
+    blind={
+        "sugarcrepe_pp_replace_att": 0.201,
+        "sugarcrepe_pp_replace_obj": 0.197,
+        "sugarcrepe_pp_replace_rel": 0.431,
+        "sugarcrepe_pp_swap_att": 0.256,
+        "sugarcrepe_pp_swap_obj": 0.237,
+    },
 )
 
 

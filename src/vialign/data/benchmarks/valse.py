@@ -58,6 +58,19 @@ NOTE = SourceNote(
     },
     measures="whether a caption beats one that is wrong in existence, number, counting, relation, action or reference",
     chance={"accuracy": 1 / 2},
+    blind={
+        "valse_actant_swap": 0.813,
+        "valse_action_replacement": 0.496,
+        "valse_coreference_hard": 0.548,
+        "valse_coreference_standard": 0.549,
+        "valse_counting_adversarial": 0.219,
+        "valse_counting_hard": 0.452,
+        "valse_counting_small_quant": 0.474,
+        "valse_existence": 0.598,
+        "valse_foil_it": 0.486,
+        "valse_plurals": 0.538,
+        "valse_relations": 0.574,
+    },
 )
 
 

@@ -29,6 +29,10 @@ NOTE = SourceNote(
     expected={"vl_checklist_spatial items": 30650, "vl_checklist_color items": 11569},
     measures="whether a phrase beats the same with an object, attribute or relation exchanged",
     chance={"accuracy": 1 / 2},
+    blind={
+        "vl_checklist_color": 0.363,
+        "vl_checklist_spatial": 0.874,
+    },
 )
 
 

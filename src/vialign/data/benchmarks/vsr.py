@@ -40,6 +40,9 @@ NOTE = SourceNote(
     },
     measures="whether a spatial statement is told to be true or false, by a threshold chosen on the dev split",
     chance={"statement": 1 / 2},
+    blind={
+        "vsr_all": 0.505,
+    },
 )
 TENTH = 10
 """Of so many images of a corpus without splits one is for the threshold."""
