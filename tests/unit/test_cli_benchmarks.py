@@ -49,9 +49,7 @@ def test_what_is_here_is_counted_and_what_is_not_is_said(tmp_path):
     text = run("--data", tmp_path).output
     assert f"  here      5 cola items in {tmp_path / 'cola'}" in text
     assert f"nothing in {tmp_path / 'vsr'}" in text
-    assert (
-        "  blind     vl_checklist_color 36.3 %, vl_checklist_spatial 87.4 %; learned from words of" in text
-    )
+    assert "  blind     vl_checklist_color 36.3 %, vl_checklist_spatial 87.4 %; learned from words of" in text
     assert "  blind     no text is chosen: a phrase points into its own image" in text
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from documented import BLOCK
+from vialign.names import BENCHMARKS
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,13 @@ def test_what_it_links_to_is_there(page, repository):
     links = [link for link in re.findall(r"\]\(([^)#]+)", page) if ":" not in link]
     assert len(links) > 12
     assert [link for link in links if not (repository / link).is_file()] == []
+
+
+def test_the_table_beside_other_tools_counts_the_benchmarks_that_there_are(repository):
+    table = (repository / "docs/compare.md").read_text(encoding="utf-8").split("## Beside other tools")[1]
+    (told,) = re.findall(r"^\| compositional benchmarks \| (\w+) ", table, re.MULTILINE)
+    others = {"vqa", "flickr30k_entities"}  # questions, and captions with phrases that are pointed at
+    assert others < set(BENCHMARKS) and {"fifteen": 15}[told] == len(set(BENCHMARKS) - others)
 
 
 def test_its_ten_lines_score_the_true_caption_above_the_wrong_one(page, repository, tmp_path):

@@ -48,8 +48,8 @@ class SourceNote:
     chance: dict[str, float] = field(default_factory=dict)
     """What guessing reaches, by measure; where the items differ, by what they are: `accuracy (two captions)`."""
     blind: dict[str, float] = field(default_factory=dict)
-    """What a classifier of words alone scores, by benchmark, that learned from captions of Flickr8k and negatives made of
-    them by rule (benchmarks/blind_levels.py); of the benchmarks whose texts were at hand."""
+    """What a classifier of words alone scores, by benchmark, that learned from captions of Flickr8k and negatives made
+    of them by rule (benchmarks/blind_levels.py); of the benchmarks whose texts were at hand."""
 
 
 def require_folder(name: str | None, dataset: str, key: str = "data.folder") -> Path:
