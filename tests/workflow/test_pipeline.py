@@ -213,12 +213,21 @@ def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: 
     assert done.returncode == 0, done.stderr[-3000:]
     page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
     comparisons = read_table(run / "results/compare_all/comparisons.parquet", COMPARISONS)
-    assert {"frozen", "clip-adapter", "filip"} <= set(comparisons["reference"])
-    shown = ("CLIP-Adapter", "FILIP", "LABCLIP, averaged", "LoRA, averaged", "Crop matching", "Tip-Adapter")
+    assert {"frozen", "negclip", "fsc-clip", "filip"} <= set(comparisons["reference"])
+    shown = (
+        "NegCLIP",
+        "FSC-CLIP",
+        "FILIP",
+        "LABCLIP",
+        "NegCLIP, averaged",
+        "LoRA, averaged",
+        "Crop matching",
+        "Tip-Adapter",
+    )
     for name in (*shown, "Search for the learning rate"):
         assert name in page
     searches = {path.stem: read_table(path, SEARCH) for path in run.glob("results/search/*.parquet")}
-    assert set(searches) == {"lora", "clip-adapter", "filip", "labclip", "vialign"}
+    assert set(searches) == {"lora", "filip", "labclip", "negclip", "fsc-clip", "vialign"}
     assert all(len(table) == 2 and table["chosen"].sum() == 1 for table in searches.values())
     assert not list(run.glob("results/train/**/.*unfinished*"))
     page = (run / "results/report/uses.html").read_text(encoding="utf-8")
