@@ -81,8 +81,17 @@ def named_benchmark(
     )
 
 
-def measure(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int) -> pd.DataFrame:
+def measure(
+    aligner: Aligner,
+    benchmark: Benchmark,
+    tables: DatasetTables,
+    name: str,
+    batch: int,
+    ranks: list[pd.DataFrame] | None = None,
+) -> pd.DataFrame:
     """OUTCOMES of one model on one benchmark, as the pipeline's; `name` is the model's in the table.
+
+    To `ranks` the RANKS of the benchmark are added, a row a direction, where it has captions.
 
     The towers run in the backbone's precision; what they give is compared in single precision, as in a run. Features
     lie on disk while it runs. Raises UserError for a method that reads regions, and where an image cannot be read.
@@ -91,7 +100,7 @@ def measure(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name:
     split = benchmark.name
     with tempfile.TemporaryDirectory(prefix="vialign-") as folder, evaluating(aligner):
         data = _split(aligner, benchmark, tables, Path(folder), batch)
-        return evaluate(aligner.method, data, tables.choices, tables.questions, split, name, 0, batch)
+        return evaluate(aligner.method, data, tables.choices, tables.questions, split, name, 0, batch, ranks=ranks)
 
 
 def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder: Path, batch: int) -> SplitData:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from vialign import __version__
+from vialign.aligner.aligner import Aligner
 from vialign.benchmarking.measuring import Benchmark, measure
 from vialign.benchmarking.models import Model, Precision, slug
 from vialign.data.base import DatasetTables
@@ -18,14 +20,27 @@ from vialign.evaluation.conventions import compared_outcomes
 from vialign.evaluation.reproduction import check_reproduction
 from vialign.files.artifacts import Provenance, read_provenance, read_table, write_table
 from vialign.names import BENCHMARKS
-from vialign.tables.evaluation import OUTCOMES, PUBLISHED
+from vialign.tables.evaluation import OUTCOMES, PUBLISHED, RANKS
+from vialign.tables.schema import Table
 from vialign.toolkit.captions import warn
 
 _MADE = "evaluation"
 """Key of the provenance: a digest of everything that the outcomes follow from."""
 
 
-def outcomes_of(
+@dataclass(frozen=True)
+class Found:
+    """What was found of every model on every benchmark."""
+
+    outcomes: pd.DataFrame
+    """OUTCOMES."""
+    ranks: pd.DataFrame
+    """RANKS, of the benchmarks with captions."""
+    read: Mapping[str, DatasetTables]
+    """What was read of each benchmark."""
+
+
+def measure_all(
     models: Sequence[Model],
     benchmarks: Sequence[Benchmark],
     folder: Path,
@@ -33,31 +48,40 @@ def outcomes_of(
     batch: int,
     precision: Precision | None,
     device: str,
-) -> tuple[pd.DataFrame, Mapping[str, DatasetTables]]:
-    """OUTCOMES of every model on every benchmark, and what was read of each benchmark.
+) -> Found:
+    """Measure every model on every benchmark.
 
-    Each pair is a Parquet file of its own in `folder`, written when it is done; one that is there and was made of the
-    same model, data, precision and version is taken as it is, so that an interrupted call goes on. Images are known by
-    where they lie and not by their bytes; the batch and the device change no more than rounding. Without a `precision`
-    each model runs in its own. Raises UserError as `measure`.
+    Each pair has Parquet files of its own in `folder`, `<table>/<model>/<benchmark>.parquet`, written when it is done.
+    A pair whose files are all there and were made of the same model, data, precision and version is taken as it is, so
+    that an interrupted call goes on. Images are known by where they lie and not by their bytes; the batch and the
+    device change no more than rounding. Without a `precision` each model runs in its own.
+
+    Raises UserError as `measure`.
     """
     read = {benchmark.name: benchmark.read() for benchmark in benchmarks}
     digests = {benchmark.name: _digest_of(benchmark, read[benchmark.name]) for benchmark in benchmarks}
-    frames = []
+    frames: dict[str, list[pd.DataFrame]] = {table.name: [table.empty()] for table in (OUTCOMES, RANKS)}
     for model in models:
         opened, own = model.open(device, precision), model.precision(precision)
         made = {"vialign": __version__, "contract": opened.backbone.contract, "precision": own}
         made |= {"name": model.name, "model": model.described()}
         for benchmark in benchmarks:
-            file = folder / "outcomes" / slug(model.name) / f"{benchmark.name}.parquet"
+            tables = read[benchmark.name]
+            files = {
+                table: folder / table.name / slug(model.name) / f"{benchmark.name}.parquet" for table in _wanted(tables)
+            }
             digest = _digest([made, digests[benchmark.name]])
-            if file.is_file() and read_provenance(file).get(_MADE) == digest:
-                warn(f"{model.name}, {benchmark.name}: is done already ({file})")
+            if all(file.is_file() and read_provenance(file).get(_MADE) == digest for file in files.values()):
+                warn(f"{model.name}, {benchmark.name}: is done already ({files[OUTCOMES]})")
             else:
-                found = measure(opened, benchmark, read[benchmark.name], model.name, batch)
-                write_table(found, OUTCOMES, file, {_MADE: digest, "model": model.name, "precision": own})
-            frames.append(read_table(file, OUTCOMES))
-    return pd.concat(frames, ignore_index=True), read
+                found = _measured(opened, benchmark, tables, model.name, batch)
+                for table, file in files.items():
+                    provenance = {_MADE: digest, "model": model.name, "precision": own}
+                    write_table(found[table], table, file, provenance)
+            for table, file in files.items():
+                frames[table.name].append(read_table(file, table))
+    outcomes, ranks = (pd.concat(parts, ignore_index=True) for parts in frames.values())
+    return Found(outcomes, ranks, read)
 
 
 def results_of(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -124,6 +148,20 @@ def check_models(models: Sequence[Model]) -> None:
     twice = next((model.name for model, own in zip(models, slugs, strict=True) if slugs.count(own) > 1), None)
     if twice is not None:
         raise UserError(f"--model: the name {twice!r} differs from another one only in signs; rename its folder")
+
+
+def _wanted(tables: DatasetTables) -> tuple[Table, ...]:
+    """What is measured on a benchmark: ranks where it has captions."""
+    return (OUTCOMES, RANKS) if len(tables.captions) else (OUTCOMES,)
+
+
+def _measured(
+    aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int
+) -> Mapping[Table, pd.DataFrame]:
+    """Every table of one model on one benchmark."""
+    ranks = [RANKS.empty()]
+    outcomes = measure(aligner, benchmark, tables, name, batch, ranks)
+    return {OUTCOMES: outcomes, RANKS: pd.concat(ranks, ignore_index=True)}
 
 
 def _digest_of(benchmark: Benchmark, tables: DatasetTables) -> str:

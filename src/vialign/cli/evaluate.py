@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE_FILE = "index.html"
+_FILES = ("results.parquet", "ranks.parquet", "comparisons.parquet", "published.parquet")
+"""The tables beside the page, each by its name in `vialign.tables.evaluation`."""
 
 
 class Precision(StrEnum):
@@ -68,6 +70,8 @@ def evaluate(
 ) -> None:
     """Measure models on benchmarks: per-item outcomes, metrics in every convention, published values, comparisons.
 
+    Of retrieval the median rank and mAP@R are told too.
+
     What is done already in --out, of the same model, data, precision and version, is taken as it is: an interrupted
     call goes on. A docs/data.md entry says how to get each benchmark and what its folder holds.
 
@@ -82,7 +86,7 @@ def evaluate(
             check_models,
             comparisons_of,
             evaluation_provenance,
-            outcomes_of,
+            measure_all,
             published_of,
             results_of,
         )
@@ -93,30 +97,32 @@ def evaluate(
         check_models(models)
         named = [named_benchmark(name, data, places.get(name), limit, strict, tolerance) for name in asked]
         asked_for: Literal["fp32", "fp16", "bf16"] | None = None if precision is None else precision.value
-        outcomes, read = outcomes_of(models, named, out, batch=batch, precision=asked_for, device=device)
-        results = results_of(outcomes)
-        comparisons = comparisons_of(outcomes, models)
-        published = published_of(results, models, read, limit is not None)
-        problems = {name: tables.problems["problem"].head(5).tolist() for name, tables in read.items()}
+        found = measure_all(models, named, out, batch=batch, precision=asked_for, device=device)
+        results = results_of(found.outcomes)
+        comparisons = comparisons_of(found.outcomes, models)
+        published = published_of(results, models, found.read, limit is not None)
+        problems = {name: tables.problems["problem"].head(5).tolist() for name, tables in found.read.items()}
         made = evaluation_provenance(models, named, asked_for)
-        _write(out, made, results, comparisons, published, problems)
+        tables = {"results": results, "ranks": found.ranks, "comparisons": comparisons}
+        _write(out, made, tables | {"published": published}, problems)
         if as_json:
-            print_object({"results": json_rows(results), "comparisons": json_rows(comparisons)})
+            print_object({name: json_rows(table) for name, table in tables.items()})
             return
         print_columns(_shown(results))
+        print_columns(_shown_ranks(found.ranks))
         for row in comparisons.to_dict("records"):
             print(
                 f"{row['method']} less {row['reference']}, {row['benchmark']}, {row['measure']}: "
                 f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] points, "
                 f"p {row['p_holm']:.3f} (Holm)"
             )
-        print(f"{out / PAGE_FILE}: written, beside results.parquet, comparisons.parquet and every item's outcome")
+        print(f"{out / PAGE_FILE}: written, beside {', '.join(_FILES)} and every item's outcome")
 
 
 def _check_places(data: Path, out: Path) -> None:
     if not data.is_dir():
         raise UserError(f"--data: {data}: no such folder")
-    tables = [Output("--out", out / name, TABLE) for name in ("results.parquet", "comparisons.parquet")]
+    tables = [Output("--out", out / name, TABLE) for name in _FILES]
     check_paths([Output("--out", out, None), *tables, Output("--out", out / PAGE_FILE, PAGE)], {"--data": data})
 
 
@@ -134,21 +140,18 @@ def _images_of(given: list[str], benchmarks: list[str]) -> dict[str, Path]:
 def _write(
     out: Path,
     made: dict[str, str],
-    results: "pd.DataFrame",
-    comparisons: "pd.DataFrame",
-    published: "pd.DataFrame",
+    tables: dict[str, "pd.DataFrame"],
     problems: dict[str, list[str]],
 ) -> None:
-    """The three tables and the page."""
+    """The tables, by the name of each, and the page."""
     from vialign.files.artifacts import write_table, write_text
-    from vialign.report.benchmarks import COMPARISONS_FILE, PUBLISHED_FILE, RESULTS_FILE, render_benchmarks
+    from vialign.report.benchmarks import render_benchmarks
     from vialign.report.build import with_links
-    from vialign.tables.evaluation import COMPARISONS, PUBLISHED, RESULTS
+    from vialign.tables.evaluation import COMPARISONS, PUBLISHED, RANKS, RESULTS
 
-    write_table(results, RESULTS, out / RESULTS_FILE, made)
-    write_table(comparisons, COMPARISONS, out / COMPARISONS_FILE, made)
-    write_table(published, PUBLISHED, out / PUBLISHED_FILE, made)
-    page = render_benchmarks(results, comparisons, published, problems, made)
+    for table in (RESULTS, RANKS, COMPARISONS, PUBLISHED):
+        write_table(tables[table.name], table, out / f"{table.name}.parquet", made)
+    page = render_benchmarks(**tables, problems=problems, provenance=made)
     write_text(with_links(page, out, out / PAGE_FILE), out / PAGE_FILE)
 
 
@@ -160,3 +163,10 @@ def _shown(results: "pd.DataFrame") -> "pd.DataFrame":
         f"[{100 * low:.1f}, {100 * high:.1f}]" for low, high in zip(results["low"], results["high"], strict=True)
     ]
     return frame.assign(items=results["items"], ties=results["ties"])
+
+
+def _shown_ranks(ranks: "pd.DataFrame") -> "pd.DataFrame":
+    """The same of the ranks; mAP@R in percent."""
+    frame = ranks[["method", "benchmark", "median_rank"]].copy()
+    frame["map_at_r"] = [f"{100 * value:.2f}" for value in ranks["map_at_r"]]
+    return frame.assign(queries=ranks["queries"], gallery=ranks["gallery"])

@@ -30,7 +30,7 @@ from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 from vialign.evaluation.vqa import soft_accuracy
 from vialign.files.artifacts import read_provenance, read_table
-from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RESULTS
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RANKS, RESULTS
 
 
 def benchmark(place, name, limit=None):
@@ -192,6 +192,40 @@ def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(plac
     compared = read_table(tmp_path / "comparisons.parquet", COMPARISONS)
     assert len(told["comparisons"]) == len(compared) > 0 and set(told["comparisons"][0]) == set(COMPARISONS.columns)
     assert [row["difference"] for row in told["comparisons"]] == pytest.approx(compared["difference"].tolist())
+
+
+def test_retrieval_is_told_by_rank_too(place, tmp_path):
+    """Against a loop over the queries; a call that lacks the ranks of an earlier one measures again."""
+    call = ("--model", place[0] / "tuned", "--out", tmp_path)
+    result = evaluate(place, *call, "--json", names=("captioned", "winoground"))
+    assert result.exit_code == 0, result.output
+    found = read_table(tmp_path / "ranks.parquet", RANKS).set_index("benchmark")
+    asked = benchmark(place, "captioned")
+    tables = asked.read()
+    pictures, captions = [picture_of(asked, row) for row in tables.images.to_dict("records")], tables.captions
+    scores = vialign.load(place[0] / "tuned").score(pictures, captions["text"].tolist()).numpy()
+    mine = tables.images["image_id"].to_numpy()[:, None] == captions["image_id"].to_numpy()[None, :]
+    wanted = {}
+    for direction, rows, right in (("image_to_text", scores, mine), ("text_to_image", scores.T, mine.T)):
+        first, precision = [], []
+        for own, true in zip(rows, right, strict=True):
+            # Right ones by their score, each behind every wrong one that is as good.
+            places = [n + (own[~true] >= one).sum() for n, one in enumerate(sorted(own[true], reverse=True), 1)]
+            first.append(places[0])
+            precision.append(sum(n / at for n, at in enumerate(places, 1) if at <= len(places)) / len(places))
+        wanted[f"captioned/{direction}"] = (np.median(first), np.mean(precision), len(rows), rows.shape[1])
+    told = found[["median_rank", "map_at_r", "queries", "gallery"]]
+    assert {name: tuple(row) for name, row in told.iterrows()} == {
+        name: pytest.approx(values) for name, values in wanted.items()
+    }
+    assert [row["map_at_r"] for row in json.loads(result.stdout)["ranks"]] == pytest.approx(found["map_at_r"].tolist())
+    assert "Median rank and mAP@R" in (tmp_path / "index.html").read_text()
+    assert done_again(evaluate(place, *call, names=("captioned", "winoground"))) == 2
+    (tmp_path / "ranks/tuned/captioned.parquet").unlink()
+    assert done_again(evaluate(place, *call, names=("captioned", "winoground"))) == 1
+    assert done_again(evaluate(place, *call, names=("winoground",))) == 1
+    assert read_table(tmp_path / "ranks.parquet", RANKS).empty
+    assert "Median rank and mAP@R" not in (tmp_path / "index.html").read_text()
 
 
 def done_again(result):
