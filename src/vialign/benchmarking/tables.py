@@ -10,6 +10,7 @@ import pandas as pd
 
 from vialign import __version__
 from vialign.aligner.aligner import Aligner
+from vialign.backbone.published import published_terms
 from vialign.benchmarking.measuring import Benchmark, measure
 from vialign.benchmarking.models import Model, Precision, slug
 from vialign.data.base import DatasetTables
@@ -38,6 +39,8 @@ class Found:
     """RANKS, of the benchmarks with captions."""
     read: Mapping[str, DatasetTables]
     """What was read of each benchmark."""
+    contracts: Mapping[str, Mapping[str, str]]
+    """Of the backbone of each model, by the model's name."""
 
 
 def measure_all(
@@ -61,8 +64,10 @@ def measure_all(
     read = {benchmark.name: benchmark.read() for benchmark in benchmarks}
     digests = {benchmark.name: _digest_of(benchmark, read[benchmark.name]) for benchmark in benchmarks}
     frames: dict[str, list[pd.DataFrame]] = {table.name: [table.empty()] for table in (OUTCOMES, RANKS)}
+    contracts = {}
     for model in models:
         opened, own = model.open(device, precision), model.precision(precision)
+        contracts[model.name] = opened.backbone.contract
         made = {"vialign": __version__, "contract": opened.backbone.contract, "precision": own}
         made |= {"name": model.name, "model": model.described()}
         for benchmark in benchmarks:
@@ -81,7 +86,7 @@ def measure_all(
             for table, file in files.items():
                 frames[table.name].append(read_table(file, table))
     outcomes, ranks = (pd.concat(parts, ignore_index=True) for parts in frames.values())
-    return Found(outcomes, ranks, read)
+    return Found(outcomes, ranks, read, contracts)
 
 
 def results_of(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -97,17 +102,24 @@ def comparisons_of(outcomes: pd.DataFrame, models: Sequence[Model]) -> pd.DataFr
 
 
 def published_of(
-    results: pd.DataFrame, models: Sequence[Model], read: Mapping[str, DatasetTables], limited: bool
+    results: pd.DataFrame,
+    models: Sequence[Model],
+    read: Mapping[str, DatasetTables],
+    contracts: Mapping[str, Mapping[str, str]],
+    limited: bool,
+    more: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """PUBLISHED: every published value that a plain model can be held against.
+    """PUBLISHED: every published value that a plain model can be held against, with the causes of a miss as in a run.
 
-    None where only a part of the items was measured.
+    `contracts` are those of the backbones by the models' names, `more` files of published values beside those of the
+    package. None where only a part of the items was measured. Raises UserError as `published_values`.
     """
     frames = []
     for model in models:
-        if model.published is None or limited:
+        known = model.published(more)
+        if known is None or limited:
             continue
-        architecture, tag = model.published
+        architecture, tag = known
         for name, tables in read.items():
             dataset = "none" if name in BENCHMARKS else name
             note = source_note(name)
@@ -118,8 +130,11 @@ def published_of(
                 dataset,
                 method=model.name,
                 split=name,
+                contract=contracts[model.name],
                 images=tables.images,
                 published_counts=None if note is None else note.expected,
+                published=more,
+                terms=published_terms(architecture, tag),
             )
             frames.append(found.assign(method=model.name))
     if not frames:

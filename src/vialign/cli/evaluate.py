@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 PAGE_FILE = "index.html"
 _FILES = ("results.parquet", "ranks.parquet", "comparisons.parquet", "published.parquet")
 """The tables beside the page, each by its name in `vialign.tables.evaluation`."""
+_NOT_HELD = (
+    "--published: no value is held against a model; a plain model is known by its architecture and by the name of its "
+    "checkpoint in --pretrained, an exported folder is none, and with --limit nothing is compared"
+)
 
 
 class Precision(StrEnum):
@@ -55,6 +59,13 @@ def evaluate(
         list[str] | None,
         typer.Option(help="BENCHMARK=FOLDER: where its images lie, when not in its own folder; may be repeated."),
     ] = None,
+    published: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of published values, as the config key evaluation.published reads it, to hold models against "
+            "beside the values of the package; may be repeated."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each benchmark at most, drawn by seed.")] = None,
     batch: TowerBatch = 64,
     precision: Annotated[
@@ -79,7 +90,8 @@ def evaluate(
     --data benchmarks --out evaluated`
     """
     with one_line_errors():
-        _check_places(data, out)
+        more = [str(file) for file in published or []]
+        _check_places(data, out, more)
         from vialign.benchmarking.measuring import named_benchmark
         from vialign.benchmarking.models import named_models
         from vialign.benchmarking.tables import (
@@ -90,9 +102,12 @@ def evaluate(
             published_of,
             results_of,
         )
+        from vialign.evaluation.published_values import published_values
+        from vialign.toolkit.captions import warn
 
         places = _images_of(images or [], benchmark)
         asked = list(dict.fromkeys(benchmark))
+        published_values(tuple(more))  # what is wrong with a file is said before anything is measured
         models = named_models(model, pretrained or [])
         check_models(models)
         named = [named_benchmark(name, data, places.get(name), limit, strict, tolerance) for name in asked]
@@ -100,11 +115,13 @@ def evaluate(
         found = measure_all(models, named, out, batch=batch, precision=asked_for, device=device)
         results = results_of(found.outcomes)
         comparisons = comparisons_of(found.outcomes, models)
-        published = published_of(results, models, found.read, limit is not None)
+        beside = published_of(results, models, found.read, found.contracts, limit is not None, more)
         problems = {name: tables.problems["problem"].head(5).tolist() for name, tables in found.read.items()}
         made = evaluation_provenance(models, named, asked_for)
         tables = {"results": results, "ranks": found.ranks, "comparisons": comparisons}
-        _write(out, made, tables | {"published": published}, problems)
+        _write(out, made, tables | {"published": beside}, problems)
+        if more and beside.empty:
+            warn(_NOT_HELD)
         if as_json:
             print_object({name: json_rows(table) for name, table in tables.items()})
             return
@@ -119,11 +136,12 @@ def evaluate(
         print(f"{out / PAGE_FILE}: written, beside {', '.join(_FILES)} and every item's outcome")
 
 
-def _check_places(data: Path, out: Path) -> None:
+def _check_places(data: Path, out: Path, published: list[str]) -> None:
     if not data.is_dir():
         raise UserError(f"--data: {data}: no such folder")
     tables = [Output("--out", out / name, TABLE) for name in _FILES]
-    check_paths([Output("--out", out, None), *tables, Output("--out", out / PAGE_FILE, PAGE)], {"--data": data})
+    inputs = {"--data": data} | {f"--published {file}": Path(file) for file in published}
+    check_paths([Output("--out", out, None), *tables, Output("--out", out / PAGE_FILE, PAGE)], inputs)
 
 
 def _images_of(given: list[str], benchmarks: list[str]) -> dict[str, Path]:
