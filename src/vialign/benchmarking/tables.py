@@ -11,9 +11,10 @@ import pandas as pd
 from vialign import __version__
 from vialign.aligner.aligner import Aligner
 from vialign.backbone.published import published_terms
-from vialign.benchmarking.measuring import Benchmark, measure
+from vialign.benchmarking.measuring import Benchmark, measure, pointed
 from vialign.benchmarking.models import Model, Precision, slug
 from vialign.data.base import DatasetTables
+from vialign.data.benchmarks.flickr30k_entities import SPLIT as GROUNDED
 from vialign.data.registry import source_note
 from vialign.errors import UserError
 from vialign.evaluation.compare import comparison_table, published_tag_rules, results_table
@@ -22,6 +23,7 @@ from vialign.evaluation.reproduction import check_reproduction
 from vialign.files.artifacts import Provenance, read_provenance, read_table, write_table
 from vialign.names import BENCHMARKS
 from vialign.tables.evaluation import OUTCOMES, PUBLISHED, RANKS
+from vialign.tables.language import POINTING
 from vialign.tables.schema import Table
 from vialign.toolkit.captions import warn
 
@@ -37,6 +39,8 @@ class Found:
     """OUTCOMES."""
     ranks: pd.DataFrame
     """RANKS, of the benchmarks with captions."""
+    pointing: pd.DataFrame
+    """POINTING, of Flickr30k Entities."""
     read: Mapping[str, DatasetTables]
     """What was read of each benchmark."""
     contracts: Mapping[str, Mapping[str, str]]
@@ -63,7 +67,7 @@ def measure_all(
     """
     read = {benchmark.name: benchmark.read() for benchmark in benchmarks}
     digests = {benchmark.name: _digest_of(benchmark, read[benchmark.name]) for benchmark in benchmarks}
-    frames: dict[str, list[pd.DataFrame]] = {table.name: [table.empty()] for table in (OUTCOMES, RANKS)}
+    frames: dict[str, list[pd.DataFrame]] = {table.name: [table.empty()] for table in (OUTCOMES, RANKS, POINTING)}
     contracts = {}
     for model in models:
         opened, own = model.open(device, precision), model.precision(precision)
@@ -72,9 +76,8 @@ def measure_all(
         made |= {"name": model.name, "model": model.described()}
         for benchmark in benchmarks:
             tables = read[benchmark.name]
-            files = {
-                table: folder / table.name / slug(model.name) / f"{benchmark.name}.parquet" for table in _wanted(tables)
-            }
+            wanted = _wanted(benchmark, tables)
+            files = {table: folder / table.name / slug(model.name) / f"{benchmark.name}.parquet" for table in wanted}
             digest = _digest([made, digests[benchmark.name]])
             if all(file.is_file() and read_provenance(file).get(_MADE) == digest for file in files.values()):
                 warn(f"{model.name}, {benchmark.name}: is done already ({files[OUTCOMES]})")
@@ -85,8 +88,8 @@ def measure_all(
                     write_table(found[table], table, file, provenance)
             for table, file in files.items():
                 frames[table.name].append(read_table(file, table))
-    outcomes, ranks = (pd.concat(parts, ignore_index=True) for parts in frames.values())
-    return Found(outcomes, ranks, read, contracts)
+    outcomes, ranks, pointing = (pd.concat(parts, ignore_index=True) for parts in frames.values())
+    return Found(outcomes, ranks, pointing, read, contracts)
 
 
 def results_of(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -165,9 +168,10 @@ def check_models(models: Sequence[Model]) -> None:
         raise UserError(f"--model: the name {twice!r} differs from another one only in signs; rename its folder")
 
 
-def _wanted(tables: DatasetTables) -> tuple[Table, ...]:
-    """What is measured on a benchmark: ranks where it has captions."""
-    return (OUTCOMES, RANKS) if len(tables.captions) else (OUTCOMES,)
+def _wanted(benchmark: Benchmark, tables: DatasetTables) -> tuple[Table, ...]:
+    """What is measured on a benchmark: ranks where it has captions, the pointing game where phrases have boxes."""
+    ranks = (RANKS,) if len(tables.captions) else ()
+    return (OUTCOMES, *ranks, *((POINTING,) if benchmark.name == GROUNDED else ()))
 
 
 def _measured(
@@ -175,13 +179,16 @@ def _measured(
 ) -> Mapping[Table, pd.DataFrame]:
     """Every table of one model on one benchmark."""
     ranks = [RANKS.empty()]
-    outcomes = measure(aligner, benchmark, tables, name, batch, ranks)
-    return {OUTCOMES: outcomes, RANKS: pd.concat(ranks, ignore_index=True)}
+    found = {OUTCOMES: measure(aligner, benchmark, tables, name, batch, ranks)}
+    if benchmark.name == GROUNDED:
+        found[POINTING] = pointed(aligner, benchmark, tables, name, batch)
+    return found | {RANKS: pd.concat(ranks, ignore_index=True)}
 
 
 def _digest_of(benchmark: Benchmark, tables: DatasetTables) -> str:
     """Of what was read, and of where the images lie."""
-    parts = [getattr(tables, name) for name in ("images", "captions", "choices", "questions")]
+    read = ("images", "captions", "choices", "questions", *(("objects",) if benchmark.name == GROUNDED else ()))
+    parts = [getattr(tables, name) for name in read]
     places = {source: str(benchmark.folders[source].resolve()) for source in sorted(set(tables.images["source"]))}
     return _digest([*(part.to_json(orient="split") for part in parts), places])
 

@@ -1,6 +1,7 @@
 """`vialign evaluate`: any model on any benchmark of the registry, without a configuration."""
 
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE_FILE = "index.html"
-_FILES = ("results.parquet", "ranks.parquet", "comparisons.parquet", "published.parquet")
-"""The tables beside the page, each by its name in `vialign.tables.evaluation`."""
+_FILES = ("results.parquet", "ranks.parquet", "pointing.parquet", "comparisons.parquet", "published.parquet")
+"""The tables beside the page, each by its name in `vialign.tables`."""
 _NOT_HELD = (
     "--published: no value is held against a model; a plain model is known by its architecture and by the name of its "
     "checkpoint in --pretrained, an exported folder is none, and with --limit nothing is compared"
@@ -81,7 +82,7 @@ def evaluate(
 ) -> None:
     """Measure models on benchmarks: per-item outcomes, metrics in every convention, published values, comparisons.
 
-    Of retrieval the median rank and mAP@R are told too.
+    Of retrieval the median rank and mAP@R are told too, and of flickr30k_entities the pointing game of every readout.
 
     What is done already in --out, of the same model, data, precision and version, is taken as it is: an interrupted
     call goes on. A docs/data.md entry says how to get each benchmark and what its folder holds.
@@ -118,15 +119,16 @@ def evaluate(
         beside = published_of(results, models, found.read, found.contracts, limit is not None, more)
         problems = {name: tables.problems["problem"].head(5).tolist() for name, tables in found.read.items()}
         made = evaluation_provenance(models, named, asked_for)
-        tables = {"results": results, "ranks": found.ranks, "comparisons": comparisons}
+        tables = {"results": results, "ranks": found.ranks, "pointing": found.pointing, "comparisons": comparisons}
         _write(out, made, tables | {"published": beside}, problems)
         if more and beside.empty:
             warn(_NOT_HELD)
         if as_json:
             print_object({name: json_rows(table) for name, table in tables.items()})
             return
-        print_columns(_shown(results))
+        print_columns(_shown(results, ["method", "benchmark", "measure", "convention"], ["items", "ties"]))
         print_columns(_shown_ranks(found.ranks))
+        print_columns(_shown(found.pointing, ["method", "domain", "measure", "subject"], ["count"]))
         for row in comparisons.to_dict("records"):
             print(
                 f"{row['method']} less {row['reference']}, {row['benchmark']}, {row['measure']}: "
@@ -166,21 +168,23 @@ def _write(
     from vialign.report.benchmarks import render_benchmarks
     from vialign.report.build import with_links
     from vialign.tables.evaluation import COMPARISONS, PUBLISHED, RANKS, RESULTS
+    from vialign.tables.language import POINTING
 
-    for table in (RESULTS, RANKS, COMPARISONS, PUBLISHED):
+    for table in (RESULTS, RANKS, POINTING, COMPARISONS, PUBLISHED):
         write_table(tables[table.name], table, out / f"{table.name}.parquet", made)
     page = render_benchmarks(**tables, problems=problems, provenance=made)
     write_text(with_links(page, out, out / PAGE_FILE), out / PAGE_FILE)
 
 
-def _shown(results: "pd.DataFrame") -> "pd.DataFrame":
-    """The columns that a terminal shows, in percent."""
-    frame = results[["method", "benchmark", "measure", "convention"]].copy()
-    frame["percent"] = [f"{100 * value:.2f}" for value in results["value"]]
+def _shown(table: "pd.DataFrame", before: list[str], after: list[str]) -> "pd.DataFrame":
+    """The columns of a table with intervals that a terminal shows, in percent; chance has no interval."""
+    frame = table[before].copy()
+    frame["percent"] = [f"{100 * value:.2f}" for value in table["value"]]
     frame["interval"] = [
-        f"[{100 * low:.1f}, {100 * high:.1f}]" for low, high in zip(results["low"], results["high"], strict=True)
+        "" if isnan(low) else f"[{100 * low:.1f}, {100 * high:.1f}]"
+        for low, high in zip(table["low"], table["high"], strict=True)
     ]
-    return frame.assign(items=results["items"], ties=results["ties"])
+    return frame.join(table[after])
 
 
 def _shown_ranks(ranks: "pd.DataFrame") -> "pd.DataFrame":

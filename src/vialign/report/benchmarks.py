@@ -11,12 +11,14 @@ from vialign.report.evidence import FILE, ROW
 from vialign.report.sections.common import RANK_COLUMNS
 from vialign.report.tables import Show, render_table
 from vialign.tables.evaluation import COMPARISONS, PUBLISHED, RANKS, RESULTS
+from vialign.tables.language import POINTING
 from vialign.tables.schema import Table
 
 
 def render_benchmarks(
     results: pd.DataFrame,
     ranks: pd.DataFrame,
+    pointing: pd.DataFrame,
     comparisons: pd.DataFrame,
     published: pd.DataFrame,
     problems: Mapping[str, Sequence[str]],
@@ -26,6 +28,8 @@ def render_benchmarks(
     sections = [Section("results", "Results", [*_results(results, problems)])]
     if len(ranks):
         sections.append(Section("ranks", "Retrieval by rank", [*_ranks(ranks)]))
+    if len(pointing):
+        sections.append(Section("pointing", "Phrases pointed at", [*_pointing(pointing)]))
     if len(published):
         sections.append(Section("published", "Beside published values", [_published(published)]))
     if len(comparisons):
@@ -73,6 +77,24 @@ def _ranks(ranks: pd.DataFrame) -> list[Markup]:
             "Median rank and mAP@R",
             [Show("method", "Model"), *RANK_COLUMNS],
         ),
+    ]
+
+
+def _pointing(pointing: pd.DataFrame) -> list[Markup]:
+    columns = [
+        Show("method", "Model"),
+        Show("domain", "Benchmark"),
+        Show("subject", "What points"),
+        Show("value", "Percent", "percent", "low", "high"),
+        Show("count", "Phrases", "count"),
+    ]
+    return [
+        paragraph(
+            "How often the patch most similar to a phrase lies in one of the boxes that people drew for it, for every "
+            "readout of the frozen image tower, which no method changes; chance is the share of patches in the boxes. "
+            "Prototypes point in a run alone (<code>disentangle/phrase_grounding.parquet</code>)."
+        ),
+        _table(pointing, POINTING, "The pointing game", columns),
     ]
 
 
