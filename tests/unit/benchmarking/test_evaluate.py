@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shutil
 from itertools import pairwise
 
@@ -13,10 +12,10 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
-from typer.testing import CliRunner
 
 import vialign
 from benchmark_layouts import FORMS
+from evaluating import benchmark, done_again, evaluate, picture_of
 from explained import FOLDER, finished_run
 from recorded_bars import recorded_bars
 from tiny_blip import own_blip, write_blip
@@ -24,30 +23,13 @@ from tolerance import close, transformer
 from vialign.aligner.export import aligner_of_run, write_export
 from vialign.aligner.folder import method_digest
 from vialign.aligner.opening import load_folder, named_aligner
-from vialign.backbone.published import published_terms
-from vialign.benchmarking.measuring import measure, named_benchmark
+from vialign.benchmarking.measuring import measure
 from vialign.benchmarking.models import named_models
-from vialign.benchmarking.tables import published_of
-from vialign.cli.app import app
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
-from vialign.evaluation.reproduction import NO_CAUSE
 from vialign.evaluation.vqa import soft_accuracy
 from vialign.files.artifacts import read_provenance, read_table
-from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RANKS, RESULTS
-
-
-def benchmark(place, name, limit=None):
-    return named_benchmark(name, place[1], place[2].get(name), limit, strict=False, tolerance=1.0)
-
-
-def picture_of(asked, row):
-    """One image of a benchmark as it is seen: its file, and the part of it."""
-    picture = Image.open(asked.folders[row["source"]] / row["path"]).convert("RGB")
-    if len(row["crop"]):
-        x, y, width, height = row["crop"]
-        picture = picture.crop((round(x), round(y), round(x + width), round(y + height)))
-    return picture
+from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RESULTS
 
 
 def closest(aligner, texts):
@@ -155,12 +137,6 @@ def test_each_item_by_itself_has_the_same_outcome(place, name, source):
     assert different - tied == set() and len(tied) <= len(values) / 20
 
 
-def evaluate(place, *arguments, names=("winoground", "aro")):
-    given = [word for name in names for word in ("--benchmark", name)]
-    words = ["evaluate", *given, "--data", place[1], "--tolerance", 1, *arguments]
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(place, tmp_path):
     plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random")
     call = (*plain, "--model", place[0] / "tuned", "--out", tmp_path)
@@ -196,46 +172,6 @@ def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(plac
     compared = read_table(tmp_path / "comparisons.parquet", COMPARISONS)
     assert len(told["comparisons"]) == len(compared) > 0 and set(told["comparisons"][0]) == set(COMPARISONS.columns)
     assert [row["difference"] for row in told["comparisons"]] == pytest.approx(compared["difference"].tolist())
-
-
-def test_retrieval_is_told_by_rank_too(place, tmp_path):
-    """Against a loop over the queries; a call that lacks the ranks of an earlier one measures again."""
-    call = ("--model", place[0] / "tuned", "--out", tmp_path)
-    result = evaluate(place, *call, "--json", names=("captioned", "winoground"))
-    assert result.exit_code == 0, result.output
-    found = read_table(tmp_path / "ranks.parquet", RANKS).set_index("benchmark")
-    asked = benchmark(place, "captioned")
-    tables = asked.read()
-    pictures, captions = [picture_of(asked, row) for row in tables.images.to_dict("records")], tables.captions
-    scores = vialign.load(place[0] / "tuned").score(pictures, captions["text"].tolist()).numpy()
-    mine = tables.images["image_id"].to_numpy()[:, None] == captions["image_id"].to_numpy()[None, :]
-    wanted = {}
-    for direction, rows, right in (("image_to_text", scores, mine), ("text_to_image", scores.T, mine.T)):
-        first, precision = [], []
-        for own, true in zip(rows, right, strict=True):
-            # Right ones by their score, each behind every wrong one that is as good.
-            places = [n + (own[~true] >= one).sum() for n, one in enumerate(sorted(own[true], reverse=True), 1)]
-            first.append(places[0])
-            precision.append(sum(n / at for n, at in enumerate(places, 1) if at <= len(places)) / len(places))
-        wanted[f"captioned/{direction}"] = (np.median(first), np.mean(precision), len(rows), rows.shape[1])
-    told = found[["median_rank", "map_at_r", "queries", "gallery"]]
-    assert {name: tuple(row) for name, row in told.iterrows()} == {
-        name: pytest.approx(values) for name, values in wanted.items()
-    }
-    assert [row["map_at_r"] for row in json.loads(result.stdout)["ranks"]] == pytest.approx(found["map_at_r"].tolist())
-    assert "Median rank and mAP@R" in (tmp_path / "index.html").read_text()
-    assert done_again(evaluate(place, *call, names=("captioned", "winoground"))) == 2
-    (tmp_path / "ranks/tuned/captioned.parquet").unlink()
-    assert done_again(evaluate(place, *call, names=("captioned", "winoground"))) == 1
-    assert done_again(evaluate(place, *call, names=("winoground",))) == 1
-    assert read_table(tmp_path / "ranks.parquet", RANKS).empty
-    assert "Median rank and mAP@R" not in (tmp_path / "index.html").read_text()
-
-
-def done_again(result):
-    """How many measurements a call took as they were."""
-    assert result.exit_code == 0, result.output
-    return result.stderr.count("is done already")
 
 
 def test_what_is_exported_again_to_the_same_folder_is_measured_again(place, tmp_path):
@@ -367,62 +303,6 @@ def test_bars_count_images_and_texts_and_what_is_cut_is_told(place, monkeypatch,
     named |= {"text features": texts, "phrase units": texts, "vialign: texts": texts}
     found = {short: numbers for short in named for name, numbers in counted.items() if name.startswith(short)}
     assert found == {short: (count, count) for short, count in named.items()}
-
-
-def test_published_values_stand_beside_a_model_whose_weights_are_named_after_their_tag():
-    (model,) = named_models(["ViT-B-32"], ["downloads/ViT-B-32-laion2b_s34b_b79k.safetensors"])
-    assert model.published() == ("ViT-B-32", "laion2b_s34b_b79k")
-    assert named_models(["ViT-B-32"], ["mine.pt"])[0].published() is None
-    rows = [("winoground/winoground", measured, 0.3475) for measured in ("text", "image", "group")]
-    results = pd.DataFrame(
-        [
-            {"method": model.name, "benchmark": name, "measure": measured, "convention": "micro", "value": value}
-            | {"low": 0.3, "high": 0.4, "items": 400, "seeds": 1, "ties": 0}
-            for name, measured, value in rows
-        ]
-    )
-
-    class Read:
-        images = pd.DataFrame({"split": ["winoground"], "width": [640], "height": [480]})
-
-    own = dict(published_terms("ViT-B-32", "laion2b_s34b_b79k"))
-    given = results, [model], {"winoground": Read()}
-    found = published_of(*given, {model.name: own}, limited=False).set_index("metric")
-    assert found["published"].to_dict() == {"text": 34.75, "image": 11.0, "group": 7.5}
-    assert found["passed"].to_dict() == {"text": True, "image": False, "group": False}
-    assert set(found["cause"]) == {"", NO_CAUSE}
-    assert published_of(*given, {model.name: own}, limited=True).empty
-    other = {"activation": "quick_gelu", "definition": "another", "tokenizer": "context 32"}
-    other["preprocessing"] = re.sub(
-        "std .*", "std (1.0, 1.0, 1.0)", own["preprocessing"].replace("bicubic", "bilinear")
-    )
-    (cause,) = set(published_of(*given, {model.name: other}, limited=False)["cause"]) - {""}
-    for part in ("activation", "interpolation", "normalisation", "context", "definition"):
-        assert f"{part}: " in cause, cause
-
-
-def test_published_values_of_a_file_are_held_against_and_a_miss_names_its_cause(place, tmp_path):
-    """Its architecture has QuickGELU, the model that was opened has not."""
-    file = tmp_path / "published.csv"
-    file.write_text(
-        "architecture,checkpoint,benchmark,metric,percent\n"
-        "explain-tiny-quickgelu,mine_e3,winoground,group,99\nexplain-tiny-quickgelu,mine_e3,winoground,text,0\n"
-    )
-    weights = tmp_path / "tiny-mine_e3.pt"
-    torch.save(vialign.load(place[0] / "tuned").model.state_dict(), weights)
-    plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", weights, "--out", tmp_path / "out")
-    result = evaluate(place, *plain, "--published", file, names=("winoground",))
-    assert result.exit_code == 0, result.output
-    found = read_table(tmp_path / "out/published.parquet", PUBLISHED).set_index("metric")
-    assert found["published"].to_dict() == {"group": 99, "text": 0} and not found.loc["group", "passed"]
-    assert "activation: the weights were trained with quick_gelu, the model has gelu" in found.loc["group", "cause"]
-    assert "activation: the weights were trained" in (tmp_path / "out/index.html").read_text()
-    other = evaluate(place, *plain, "--limit", 2, "--published", file, names=("winoground",))
-    assert other.exit_code == 0 and "--published: no value is held against a model" in other.stderr
-    file.write_text(file.read_text().replace("99", "ninety"))
-    broken = evaluate(place, *plain, "--published", file, names=("winoground",))
-    assert broken.exit_code == 1 and "is done already" not in broken.stderr
-    assert f"{file}, row 1: field `percent`: 'ninety' is not a percentage" in broken.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
