@@ -96,7 +96,7 @@ def test_an_option_is_found_where_a_text_names_it():
 
 
 OWN_MEANINGS = {"--batch", "--config", "--data", "--html", "--images", "--model", "--out", "--pipeline", "--pretrained"}
-OWN_MEANINGS |= {"--results", "--seed", "--units"}
+OWN_MEANINGS |= {"--published", "--results", "--seed", "--units"}
 """Options that mean different things to different commands; every other means the same wherever it stands."""
 
 

@@ -17,6 +17,7 @@ from vialign.data.folders import image_folders
 from vialign.data.registry import checked, read_benchmark, read_own
 from vialign.disentangle import Phrases, Prototypes, encode_images, encode_texts
 from vialign.disentangle.encoded import write_encoded
+from vialign.disentangle.grounding import readout_grounding
 from vialign.disentangle.types import in_blocks
 from vialign.errors import UserError
 from vialign.evaluation.run import evaluate
@@ -27,7 +28,7 @@ from vialign.language.units import extract_units
 from vialign.methods.inputs import read_split
 from vialign.methods.objective import SplitData
 from vialign.names import BENCHMARKS, DATASETS, EMBEDDED
-from vialign.tables.language import TEXTS
+from vialign.tables.language import POINTING, TEXTS
 from vialign.toolkit.captions import warn
 
 _SHARD = 2000
@@ -81,8 +82,17 @@ def named_benchmark(
     )
 
 
-def measure(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int) -> pd.DataFrame:
+def measure(
+    aligner: Aligner,
+    benchmark: Benchmark,
+    tables: DatasetTables,
+    name: str,
+    batch: int,
+    ranks: list[pd.DataFrame] | None = None,
+) -> pd.DataFrame:
     """OUTCOMES of one model on one benchmark, as the pipeline's; `name` is the model's in the table.
+
+    To `ranks` the RANKS of the benchmark are added, a row a direction, where it has captions.
 
     The towers run in the backbone's precision; what they give is compared in single precision, as in a run. Features
     lie on disk while it runs. Raises UserError for a method that reads regions, and where an image cannot be read.
@@ -91,7 +101,25 @@ def measure(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name:
     split = benchmark.name
     with tempfile.TemporaryDirectory(prefix="vialign-") as folder, evaluating(aligner):
         data = _split(aligner, benchmark, tables, Path(folder), batch)
-        return evaluate(aligner.method, data, tables.choices, tables.questions, split, name, 0, batch)
+        return evaluate(aligner.method, data, tables.choices, tables.questions, split, name, 0, batch, ranks=ranks)
+
+
+def pointed(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int) -> pd.DataFrame:
+    """POINTING of one model on one benchmark whose objects are phrases with boxes; `name` is the model's in the table.
+
+    The readouts of the backbone point, as in a run; no method changes them. None where no phrase has a box in what the
+    tower sees. Raises UserError where an image cannot be read.
+    """
+    found = readout_grounding(
+        aligner.backbone,
+        tables.images,
+        tables.objects,
+        benchmark.folders,
+        batch=batch,
+        domain=benchmark.name,
+        seed=0,
+    )
+    return POINTING.check(found.assign(method=name))
 
 
 def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder: Path, batch: int) -> SplitData:

@@ -12,7 +12,7 @@ from vialign.aligner.folder import method_digest
 from vialign.aligner.opening import is_blip, load_folder, named_aligner, named_config, own_weights
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
-from vialign.evaluation.reproduction import published_values
+from vialign.evaluation.published_values import published_values
 from vialign.names import BLIP
 from vialign.toolkit.models import moved
 
@@ -38,15 +38,15 @@ class Model:
     backbone: str | None = None
     """File or tag of the weights that an exported folder refers to."""
 
-    @property
-    def published(self) -> tuple[str, str] | None:
+    def published(self, more: Sequence[str] = ()) -> tuple[str, str] | None:
         """Architecture and tag under which values of it are published; None where none are known.
 
-        The tag of a file is read off its path, where that holds one of the tags that values are published for.
+        The tag of a file is read off its path, where that holds one of the tags that values are published for, in the
+        package or in `more` files. Raises UserError as `published_values`.
         """
         if self.folder is not None or self.config.checkpoint is None:
             return None
-        table = published_values()
+        table = published_values(tuple(more))
         own = table["architecture"].str.removesuffix("-quickgelu") == self.config.architecture.removesuffix(
             "-quickgelu"
         )

@@ -3,14 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from vialign import __version__
-from vialign.benchmarking.measuring import Benchmark, measure
+from vialign.aligner.aligner import Aligner
+from vialign.backbone.published import published_terms
+from vialign.benchmarking.measuring import Benchmark, measure, pointed
 from vialign.benchmarking.models import Model, Precision, slug
 from vialign.data.base import DatasetTables
+from vialign.data.benchmarks.flickr30k_entities import SPLIT as GROUNDED
 from vialign.data.registry import source_note
 from vialign.errors import UserError
 from vialign.evaluation.compare import comparison_table, published_tag_rules, results_table
@@ -18,14 +22,32 @@ from vialign.evaluation.conventions import compared_outcomes
 from vialign.evaluation.reproduction import check_reproduction
 from vialign.files.artifacts import Provenance, read_provenance, read_table, write_table
 from vialign.names import BENCHMARKS
-from vialign.tables.evaluation import OUTCOMES, PUBLISHED
+from vialign.tables.evaluation import OUTCOMES, PUBLISHED, RANKS
+from vialign.tables.language import POINTING
+from vialign.tables.schema import Table
 from vialign.toolkit.captions import warn
 
 _MADE = "evaluation"
 """Key of the provenance: a digest of everything that the outcomes follow from."""
 
 
-def outcomes_of(
+@dataclass(frozen=True)
+class Found:
+    """What was found of every model on every benchmark."""
+
+    outcomes: pd.DataFrame
+    """OUTCOMES."""
+    ranks: pd.DataFrame
+    """RANKS, of the benchmarks with captions."""
+    pointing: pd.DataFrame
+    """POINTING, of Flickr30k Entities."""
+    read: Mapping[str, DatasetTables]
+    """What was read of each benchmark."""
+    contracts: Mapping[str, Mapping[str, str]]
+    """Of the backbone of each model, by the model's name."""
+
+
+def measure_all(
     models: Sequence[Model],
     benchmarks: Sequence[Benchmark],
     folder: Path,
@@ -33,31 +55,41 @@ def outcomes_of(
     batch: int,
     precision: Precision | None,
     device: str,
-) -> tuple[pd.DataFrame, Mapping[str, DatasetTables]]:
-    """OUTCOMES of every model on every benchmark, and what was read of each benchmark.
+) -> Found:
+    """Measure every model on every benchmark.
 
-    Each pair is a Parquet file of its own in `folder`, written when it is done; one that is there and was made of the
-    same model, data, precision and version is taken as it is, so that an interrupted call goes on. Images are known by
-    where they lie and not by their bytes; the batch and the device change no more than rounding. Without a `precision`
-    each model runs in its own. Raises UserError as `measure`.
+    Each pair has Parquet files of its own in `folder`, `<table>/<model>/<benchmark>.parquet`, written when it is done.
+    A pair whose files are all there and were made of the same model, data, precision and version is taken as it is, so
+    that an interrupted call goes on. Images are known by where they lie and not by their bytes; the batch and the
+    device change no more than rounding. Without a `precision` each model runs in its own.
+
+    Raises UserError as `measure`.
     """
     read = {benchmark.name: benchmark.read() for benchmark in benchmarks}
     digests = {benchmark.name: _digest_of(benchmark, read[benchmark.name]) for benchmark in benchmarks}
-    frames = []
+    frames: dict[str, list[pd.DataFrame]] = {table.name: [table.empty()] for table in (OUTCOMES, RANKS, POINTING)}
+    contracts = {}
     for model in models:
         opened, own = model.open(device, precision), model.precision(precision)
+        contracts[model.name] = opened.backbone.contract
         made = {"vialign": __version__, "contract": opened.backbone.contract, "precision": own}
         made |= {"name": model.name, "model": model.described()}
         for benchmark in benchmarks:
-            file = folder / "outcomes" / slug(model.name) / f"{benchmark.name}.parquet"
+            tables = read[benchmark.name]
+            wanted = _wanted(benchmark, tables)
+            files = {table: folder / table.name / slug(model.name) / f"{benchmark.name}.parquet" for table in wanted}
             digest = _digest([made, digests[benchmark.name]])
-            if file.is_file() and read_provenance(file).get(_MADE) == digest:
-                warn(f"{model.name}, {benchmark.name}: is done already ({file})")
+            if all(file.is_file() and read_provenance(file).get(_MADE) == digest for file in files.values()):
+                warn(f"{model.name}, {benchmark.name}: is done already ({files[OUTCOMES]})")
             else:
-                found = measure(opened, benchmark, read[benchmark.name], model.name, batch)
-                write_table(found, OUTCOMES, file, {_MADE: digest, "model": model.name, "precision": own})
-            frames.append(read_table(file, OUTCOMES))
-    return pd.concat(frames, ignore_index=True), read
+                found = _measured(opened, benchmark, tables, model.name, batch)
+                for table, file in files.items():
+                    provenance = {_MADE: digest, "model": model.name, "precision": own}
+                    write_table(found[table], table, file, provenance)
+            for table, file in files.items():
+                frames[table.name].append(read_table(file, table))
+    outcomes, ranks, pointing = (pd.concat(parts, ignore_index=True) for parts in frames.values())
+    return Found(outcomes, ranks, pointing, read, contracts)
 
 
 def results_of(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -73,17 +105,24 @@ def comparisons_of(outcomes: pd.DataFrame, models: Sequence[Model]) -> pd.DataFr
 
 
 def published_of(
-    results: pd.DataFrame, models: Sequence[Model], read: Mapping[str, DatasetTables], limited: bool
+    results: pd.DataFrame,
+    models: Sequence[Model],
+    read: Mapping[str, DatasetTables],
+    contracts: Mapping[str, Mapping[str, str]],
+    limited: bool,
+    more: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """PUBLISHED: every published value that a plain model can be held against.
+    """PUBLISHED: every published value that a plain model can be held against, with the causes of a miss as in a run.
 
-    None where only a part of the items was measured.
+    `contracts` are those of the backbones by the models' names, `more` files of published values beside those of the
+    package. None where only a part of the items was measured. Raises UserError as `published_values`.
     """
     frames = []
     for model in models:
-        if model.published is None or limited:
+        known = model.published(more)
+        if known is None or limited:
             continue
-        architecture, tag = model.published
+        architecture, tag = known
         for name, tables in read.items():
             dataset = "none" if name in BENCHMARKS else name
             note = source_note(name)
@@ -94,8 +133,11 @@ def published_of(
                 dataset,
                 method=model.name,
                 split=name,
+                contract=contracts[model.name],
                 images=tables.images,
                 published_counts=None if note is None else note.expected,
+                published=more,
+                terms=published_terms(architecture, tag),
             )
             frames.append(found.assign(method=model.name))
     if not frames:
@@ -126,9 +168,27 @@ def check_models(models: Sequence[Model]) -> None:
         raise UserError(f"--model: the name {twice!r} differs from another one only in signs; rename its folder")
 
 
+def _wanted(benchmark: Benchmark, tables: DatasetTables) -> tuple[Table, ...]:
+    """What is measured on a benchmark: ranks where it has captions, the pointing game where phrases have boxes."""
+    ranks = (RANKS,) if len(tables.captions) else ()
+    return (OUTCOMES, *ranks, *((POINTING,) if benchmark.name == GROUNDED else ()))
+
+
+def _measured(
+    aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, name: str, batch: int
+) -> Mapping[Table, pd.DataFrame]:
+    """Every table of one model on one benchmark."""
+    ranks = [RANKS.empty()]
+    found = {OUTCOMES: measure(aligner, benchmark, tables, name, batch, ranks)}
+    if benchmark.name == GROUNDED:
+        found[POINTING] = pointed(aligner, benchmark, tables, name, batch)
+    return found | {RANKS: pd.concat(ranks, ignore_index=True)}
+
+
 def _digest_of(benchmark: Benchmark, tables: DatasetTables) -> str:
     """Of what was read, and of where the images lie."""
-    parts = [getattr(tables, name) for name in ("images", "captions", "choices", "questions")]
+    read = ("images", "captions", "choices", "questions", *(("objects",) if benchmark.name == GROUNDED else ()))
+    parts = [getattr(tables, name) for name in read]
     places = {source: str(benchmark.folders[source].resolve()) for source in sorted(set(tables.images["source"]))}
     return _digest([*(part.to_json(orient="split") for part in parts), places])
 

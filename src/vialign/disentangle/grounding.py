@@ -46,13 +46,10 @@ def phrase_grounding(
     `objects` are OBJECTS whose names are the phrases; `features` are those of the same `images`. None where no phrase
     has a box in what the tower sees.
     """
-    told = objects.assign(phrase=objects["name"])
-    readouts = measure_readouts(
-        backbone, images, told, folders, limit=len(images), batch=batch, domain=domain, seed=seed
-    )
+    readouts = readout_grounding(backbone, images, objects, folders, batch=batch, domain=domain, seed=seed)
     if readouts.empty:
         return QUALITY.empty()
-    targets = pointing_targets(images, told, backbone.grid, backbone.resize_mode)
+    targets = pointing_targets(images, _told(objects), backbone.grid, backbone.resize_mode)
     names = sorted(set(targets["phrase"]))
     phrases = dict(zip(names, _embedded(backbone, names, batch), strict=True))
     hits = prototype_hits(visual, features, targets, phrases, batch)
@@ -63,6 +60,22 @@ def phrase_grounding(
     own = {"subject": "prototypes", "domain": domain, "measure": "pointing accuracy", "value": value}
     row = pd.DataFrame([{**own, "low": low, "high": high, "count": len(targets)}])
     return QUALITY.check(pd.concat([row, readouts], ignore_index=True))
+
+
+def readout_grounding(
+    backbone: "Backbone",
+    images: pd.DataFrame,
+    objects: pd.DataFrame,
+    folders: Mapping[str, Path],
+    *,
+    batch: int,
+    domain: str,
+    seed: int,
+) -> pd.DataFrame:
+    """The rows of `phrase_grounding` that need no dictionary: those of every readout and of chance."""
+    return measure_readouts(
+        backbone, images, _told(objects), folders, limit=len(images), batch=batch, domain=domain, seed=seed
+    )
 
 
 def prototype_hits(
@@ -93,6 +106,11 @@ def prototype_hits(
         peak = prototypes.maps[local, best].argmax(dim=-1)
         hits[here] = inside[here].gather(1, peak[:, None]).squeeze(1).numpy()
     return hits
+
+
+def _told(objects: pd.DataFrame) -> pd.DataFrame:
+    """The objects with their names as what is pointed at."""
+    return objects.assign(phrase=objects["name"])
 
 
 def _embedded(backbone: "Backbone", phrases: list[str], batch: int) -> Float[Tensor, "phrase dim"]:

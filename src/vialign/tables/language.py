@@ -44,6 +44,14 @@ QUALITY = Table(
 )
 
 
+POINTING = Table(
+    "pointing",
+    **{"method": key("model")}
+    | QUALITY.columns
+    | {"subject": key("readout of the model's frozen image tower, or chance"), "domain": key("benchmark")},
+)
+
+
 SPAN_PATHS = ("main", "fallback", "mixed", "asked")
 
 

@@ -12,10 +12,10 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
-from typer.testing import CliRunner
 
 import vialign
 from benchmark_layouts import FORMS
+from evaluating import benchmark, done_again, evaluate, picture_of
 from explained import FOLDER, finished_run
 from recorded_bars import recorded_bars
 from tiny_blip import own_blip, write_blip
@@ -23,27 +23,13 @@ from tolerance import close, transformer
 from vialign.aligner.export import aligner_of_run, write_export
 from vialign.aligner.folder import method_digest
 from vialign.aligner.opening import load_folder, named_aligner
-from vialign.benchmarking.measuring import measure, named_benchmark
+from vialign.benchmarking.measuring import measure
 from vialign.benchmarking.models import named_models
-from vialign.cli.app import app
 from vialign.config.data import BackboneConfig
 from vialign.errors import UserError
 from vialign.evaluation.vqa import soft_accuracy
 from vialign.files.artifacts import read_provenance, read_table
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, PUBLISHED, RESULTS
-
-
-def benchmark(place, name, limit=None):
-    return named_benchmark(name, place[1], place[2].get(name), limit, strict=False, tolerance=1.0)
-
-
-def picture_of(asked, row):
-    """One image of a benchmark as it is seen: its file, and the part of it."""
-    picture = Image.open(asked.folders[row["source"]] / row["path"]).convert("RGB")
-    if len(row["crop"]):
-        x, y, width, height = row["crop"]
-        picture = picture.crop((round(x), round(y), round(x + width), round(y + height)))
-    return picture
 
 
 def closest(aligner, texts):
@@ -151,12 +137,6 @@ def test_each_item_by_itself_has_the_same_outcome(place, name, source):
     assert different - tied == set() and len(tied) <= len(values) / 20
 
 
-def evaluate(place, *arguments, names=("winoground", "aro")):
-    given = [word for name in names for word in ("--benchmark", name)]
-    words = ["evaluate", *given, "--data", place[1], "--tolerance", 1, *arguments]
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(place, tmp_path):
     plain = ("--model", place[0] / "explain-tiny.json", "--pretrained", "random")
     call = (*plain, "--model", place[0] / "tuned", "--out", tmp_path)
@@ -192,12 +172,6 @@ def test_two_models_are_compared_in_one_call_which_goes_on_where_it_stopped(plac
     compared = read_table(tmp_path / "comparisons.parquet", COMPARISONS)
     assert len(told["comparisons"]) == len(compared) > 0 and set(told["comparisons"][0]) == set(COMPARISONS.columns)
     assert [row["difference"] for row in told["comparisons"]] == pytest.approx(compared["difference"].tolist())
-
-
-def done_again(result):
-    """How many measurements a call took as they were."""
-    assert result.exit_code == 0, result.output
-    return result.stderr.count("is done already")
 
 
 def test_what_is_exported_again_to_the_same_folder_is_measured_again(place, tmp_path):
@@ -329,30 +303,6 @@ def test_bars_count_images_and_texts_and_what_is_cut_is_told(place, monkeypatch,
     named |= {"text features": texts, "phrase units": texts, "vialign: texts": texts}
     found = {short: numbers for short in named for name, numbers in counted.items() if name.startswith(short)}
     assert found == {short: (count, count) for short, count in named.items()}
-
-
-def test_published_values_stand_beside_a_model_whose_weights_are_named_after_their_tag():
-    (model,) = named_models(["ViT-B-32"], ["downloads/ViT-B-32-laion2b_s34b_b79k.safetensors"])
-    assert model.published == ("ViT-B-32", "laion2b_s34b_b79k")
-    assert named_models(["ViT-B-32"], ["mine.pt"])[0].published is None
-    from vialign.benchmarking.tables import published_of
-
-    rows = [("winoground/winoground", measured, 0.3475) for measured in ("text", "image", "group")]
-    results = pd.DataFrame(
-        [
-            {"method": model.name, "benchmark": name, "measure": measured, "convention": "micro", "value": value}
-            | {"low": 0.3, "high": 0.4, "items": 400, "seeds": 1, "ties": 0}
-            for name, measured, value in rows
-        ]
-    )
-
-    class Read:
-        images = pd.DataFrame({"split": ["winoground"], "width": [640], "height": [480]})
-
-    found = published_of(results, [model], {"winoground": Read()}, limited=False).set_index("metric")
-    assert found["published"].to_dict() == {"text": 34.75, "image": 11.0, "group": 7.5}
-    assert found["passed"].to_dict() == {"text": True, "image": False, "group": False}
-    assert published_of(results, [model], {"winoground": Read()}, limited=True).empty
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from benchmark_layouts import PUBLISHED
 from explained import FOLDER, finished_run
+from vialign.benchmarking.models import slug
 from vialign.cli.app import app
 from vialign.config.data import BenchmarkConfig, DataConfig
 from vialign.config.evaluation import EvaluationConfig
@@ -21,7 +22,7 @@ from vialign.language.texts import build_texts
 from vialign.names import MEASURES, RECALLS
 from vialign.stage import Run
 from vialign.tables.data import CAPTIONS, CHOICES, IMAGES, QUESTIONS
-from vialign.tables.evaluation import OUTCOMES
+from vialign.tables.evaluation import OUTCOMES, RANKS
 from vialign.tables.language import TEXTS, UNITS
 
 TRAINED = FOLDER / "results"
@@ -82,7 +83,7 @@ def by_item(outcomes):
 
 
 def of_the_run(run, method):
-    """What the run's own job finds, without the negatives that it makes of captions."""
+    """Outcomes of the run's own job, without the negatives that it makes of captions, and its ranks."""
     config, results, files = run
     calibration = TRAINED / "signal/calibration.parquet"
     given = files | {"calibration": calibration, "checkpoint": TRAINED / f"train/{method}/0/final.safetensors"}
@@ -92,10 +93,16 @@ def of_the_run(run, method):
     found = read_table(made["outcomes"], OUTCOMES)
     assert found["benchmark"].eq("test/negatives").any()
     found = found[found["benchmark"] != "test/negatives"]
-    return by_item(found.assign(benchmark=found["benchmark"].str.replace("test/", "flickr8k/")))
+    ranks = read_table(made["ranks"], RANKS)
+    return by_item(of_dataset(found)), of_dataset(ranks).drop(columns="method")
 
 
-def test_evaluate_gives_the_outcomes_of_the_runs_jobs_on_every_form(place, run, tmp_path):
+def of_dataset(found):
+    """A table of the run, whose test split `vialign evaluate` calls as the data set."""
+    return found.assign(benchmark=found["benchmark"].str.replace("test/", "flickr8k/"))
+
+
+def test_evaluate_gives_the_outcomes_and_ranks_of_the_runs_jobs_on_every_form(place, run, tmp_path):
     names = [*PUBLISHED, "flickr8k"]
     words = ["evaluate", "--data", place[1], "--tolerance", 1, "--out", tmp_path]
     words += [word for name in names for word in ("--benchmark", name)]
@@ -103,8 +110,13 @@ def test_evaluate_gives_the_outcomes_of_the_runs_jobs_on_every_form(place, run, 
     plain = ["--model", place[0] / "explain-tiny.json", "--pretrained", "random", "--model", place[0] / "tuned"]
     done = CliRunner().invoke(app, [str(word) for word in (*words, *plain)])
     assert done.exit_code == 0, done.output
-    for method, folder in (("frozen", "explain-tiny-random"), ("vialign", "tuned")):
-        files = [tmp_path / f"outcomes/{folder}/{name}.parquet" for name in names]
+    ranks = read_table(tmp_path / "ranks.parquet", RANKS).groupby("method")
+    for method, name in (("frozen", "explain-tiny random"), ("vialign", "tuned")):
+        files = [tmp_path / f"outcomes/{slug(name)}/{benchmark}.parquet" for benchmark in names]
         measured = by_item(pd.concat([read_table(file, OUTCOMES) for file in files]))
         assert set(measured.index.get_level_values("measure")) == {*MEASURES, *RECALLS}
-        pd.testing.assert_frame_equal(measured, of_the_run(run, method))
+        outcomes, by_rank = of_the_run(run, method)
+        pd.testing.assert_frame_equal(measured, outcomes)
+        own = ranks.get_group(name).drop(columns="method").reset_index(drop=True)
+        assert len(own) == 2
+        pd.testing.assert_frame_equal(own, by_rank)

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from typer.testing import CliRunner
 
 from unit.data.benchmark_folders import entities
 from vialign.backbone import load_backbone
+from vialign.cli.app import app
 from vialign.config.experiment import load_config
 from vialign.data.base import write_dataset
 from vialign.data.registry import checked, read_benchmark
@@ -19,7 +21,7 @@ from vialign.disentangle.grounding_job import point_phrases
 from vialign.features import ImageFeatures, extract_images
 from vialign.files.artifacts import read_table
 from vialign.stage import Run
-from vialign.tables.language import QUALITY
+from vialign.tables.language import POINTING, QUALITY
 
 GRID, WIDE, IMAGES = (4, 4), 12, 9
 
@@ -89,7 +91,7 @@ def test_phrases_of_what_lies_in_the_image_hit_and_exchanged_ones_do_not(visual)
     assert prototype_hits(visual, kept, targets, turned, 4).mean() < 0.2
 
 
-def test_the_stage_plays_the_game_on_the_published_layout(tmp_path):
+def test_the_stage_and_evaluate_play_the_game_on_the_published_layout(tmp_path):
     folder = tmp_path / "entities"
     folder.mkdir()
     entities("test.txt")(folder)
@@ -111,3 +113,12 @@ def test_the_stage_plays_the_game_on_the_published_layout(tmp_path):
     # "A man" and "a red hat" of each of six images; chance 1 without an interval is a share of patches, and no more.
     assert set(found["count"]) == {12} and 0 < found.loc["readout chance", "value"] < 1
     assert found["value"].between(0, 1).all() and np.isnan(found.loc["readout chance", "low"])
+    call = ["evaluate", "--model", "vialign-scenes", "--benchmark", "flickr30k_entities", "--data", str(folder)]
+    done = [CliRunner().invoke(app, [*call, "--out", str(tmp_path / "evaluated")]) for _ in range(2)]
+    assert [one.exit_code for one in done] == [0, 0], done[0].output
+    own = read_table(tmp_path / "evaluated/pointing.parquet", POINTING)
+    assert set(own["method"]) == {"vialign-scenes package"}
+    pd.testing.assert_frame_equal(own.drop(columns="method").set_index("subject"), found.loc[readouts])
+    for told in (done[0].stdout, (tmp_path / "evaluated/index.html").read_text()):
+        assert all(name in told for name in readouts) and "[nan" not in told
+    assert "is done already" in done[1].stderr

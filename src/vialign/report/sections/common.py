@@ -54,6 +54,14 @@ QUALITY_COLUMNS = (
     Show("count", "Items", "count"),
 )
 
+RANK_COLUMNS = (
+    Show("benchmark", "Benchmark"),
+    Show("median_rank", "Median rank", "number"),
+    Show("map_at_r", "mAP@R, %", "percent"),
+    Show("queries", "Queries", "count"),
+    Show("gallery", "Gallery", "count"),
+)
+
 
 def words(name: object) -> str:
     """A name of a file as words of a figure."""

@@ -11,7 +11,7 @@ from vialign.report.blocks import Section, absent, bullets, figure, folded, gall
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
 from vialign.report.sections.blind import solved_blind
-from vialign.report.sections.common import benchmark_name, by_method, method_order, words
+from vialign.report.sections.common import RANK_COLUMNS, benchmark_name, by_method, method_order, words
 from vialign.report.sections.confirmation import confirmation_blocks
 from vialign.report.sections.spending import spending
 from vialign.report.sections.supervision import supervision
@@ -71,15 +71,7 @@ def _ranks(evidence: Evidence, config: Config) -> list[Markup]:
     ranks = evidence.get("ranks")
     if ranks is None:
         return []
-    columns = [
-        Show("method", "Method"),
-        Show("seed", "Seed", "count"),
-        Show("benchmark", "Benchmark"),
-        Show("median_rank", "Median rank", "number"),
-        Show("map_at_r", "mAP@R, %", "percent"),
-        Show("queries", "Queries", "count"),
-        Show("gallery", "Gallery", "count"),
-    ]
+    columns = [Show("method", "Method"), Show("seed", "Seed", "count"), *RANK_COLUMNS]
     table = render_table(
         by_method(config, ranks), RANKS, source=evidence.path("ranks"), title="Retrieval by rank", columns=columns
     )
