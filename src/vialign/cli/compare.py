@@ -43,7 +43,8 @@ def compare(
     """
     with one_line_errors():
         check_paths([] if out is None else [Output("--out", out, ANY)], {f"FILE {file}": file for file in files})
-        from vialign.evaluation.paired_files import Columns, changed_items, compare_paired, read_paired
+        from vialign.evaluation.paired_files import Columns, read_paired
+        from vialign.evaluation.paired_items import changed_items, compare_paired
 
         columns = Columns(tuple(item or ()), tuple(correct or ()), tuple(score or ()), tuple(by or ()), image)
         paired = read_paired(files, columns)

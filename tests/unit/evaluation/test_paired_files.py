@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from vialign.cli.app import app
 from vialign.errors import UserError
 from vialign.evaluation.item_files import read_item_file
-from vialign.evaluation.paired_files import Columns, changed_items, compare_paired, mcnemar, model_names, read_paired
+from vialign.evaluation.paired_files import Columns, model_names, read_paired
+from vialign.evaluation.paired_items import changed_items, compare_paired, mcnemar
 
 ITEMS = [(f"{number // 3}.jpg", f"a cat, and dog {number}", "add" if number % 3 else "swap") for number in range(60)]
 
