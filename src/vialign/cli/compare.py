@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Names = list[str] | None
+NONE = "–"
+"""Stands where there is no number."""
 
 
 def compare(
@@ -37,7 +39,8 @@ def compare(
     """Compare the results of several models item by item: difference, interval, McNemar's test, items that changed.
 
     Columns are found by their usual names (item_id; filename, caption, negative_caption, type; correct, text_score,
-    group_score, score) unless they are named. Every later file is held against every earlier one.
+    group_score, score) unless they are named. Every later file is held against every earlier one. Where files have a
+    row an item and measure, as vialign's own outcomes, each measure of each benchmark is compared for itself.
 
     Example: `vialign compare clip.csv tuned.csv --by type --out changed.csv`
     """
@@ -107,14 +110,15 @@ def _differences_text(table: "pd.DataFrame", level: float) -> str:
         interval=[
             f"[{100 * low:+.2f}, {100 * high:+.2f}]" for low, high in zip(table["low"], table["high"], strict=True)
         ],
-        detectable=[f"{100 * value:.2f}" for value in table["detectable"]],
+        detectable=[f"{100 * value:.2f}" if value == value else NONE for value in table["detectable"]],
         **{name: [_p(value) for value in table[name]] for name in ("p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm")},
     )
     columns = ["group", "measure", "points", "interval", "gained", "lost"]
     columns += ["p_mcnemar", "p_mcnemar_holm", "p_value", "p_holm", "detectable"]
+    tested = int(table["p_value"].notna().sum())
     lines = [
         f"Differences in points, with {100 * (1 - level):g} % intervals over images. McNemar's exact test takes items",
-        f"as independent, p_value images; Holm's correction is over {len(table)} rows; detectable is the smallest",
+        f"as independent, p_value images; Holm's correction is over {tested} rows; detectable is the smallest",
         "difference that is found with 80 % power.",
     ]
     for (model, reference), part in rows.groupby(["model", "reference"], sort=False):
@@ -124,5 +128,5 @@ def _differences_text(table: "pd.DataFrame", level: float) -> str:
 
 def _p(value: float) -> str:
     if value != value:
-        return "-"
+        return NONE
     return "< 1e-15" if value < 1e-15 else f"{value:.2g}"

@@ -1,7 +1,7 @@
 """Results of several models by item, read from files and paired."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,14 @@ from vialign.evaluation.item_files import (
     item_columns,
     outcomes_of,
     read_item_file,
+)
+from vialign.evaluation.long_form import (
+    BENCHMARK,
+    MEASURE,
+    by_measure,
+    check_one_run,
+    compared_apart,
+    is_long,
 )
 from vialign.evaluation.paired_items import ALL, Paired
 from vialign.files.separated import other_separator
@@ -52,9 +60,10 @@ class Columns:
 def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
     """Read files of two or more models and pair their items.
 
-    Items that come twice under the columns that name them are paired in their order, which is said in `notes`. Raises
-    UserError where a column is not there or cannot be found, where more than a few items come twice, and where the
-    items of two files differ, naming both and the first such item.
+    Items that come twice under the columns that name them are paired in their order, which is said in `notes`. Where
+    every file has a column `measure`, each of its measures is one of `values`, and benchmarks stay apart. Raises
+    UserError where a column is not there or cannot be found, where more than a few items come twice, where a file has
+    several methods or seeds, and where the items of two files differ, naming both and the first such item.
     """
     columns = columns.once()
     if len(paths) < 2:
@@ -66,31 +75,49 @@ def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
             if name not in table.columns:
                 raise UserError(f"{path}: no column `{name}`, only {', '.join(table.columns)}; name one of these")
     notes: list[str] = []
-    names = _named_items(paths, tables, columns, notes)
+    long = is_long(paths, tables)
+    columns, apart = _without_places(columns, tables) if long else (columns, False)
+    names = _named_items(paths, tables, columns, notes, (MEASURE,) if long else ())
+    names = tuple(dict.fromkeys((BENCHMARK, *names))) if apart else names
+    row_names = (*names, MEASURE) if long else names
     measures = _measures(paths, tables, columns)
     values = {
         name: [outcomes_of(path, table, name, yes_no=yes_no) for path, table in zip(paths, tables, strict=True)]
         for name, yes_no in measures.items()
     }
-    keys = [_keys(path, table, names, notes) for path, table in zip(paths, tables, strict=True)]
+    for path, table in zip(paths, tables, strict=True):
+        check_one_run(path, table, row_names)
+    keys = [_keys(path, table, row_names, notes) for path, table in zip(paths, tables, strict=True)]
     notes = list(dict.fromkeys(notes))
     order = [_order(paths[0], keys[0], path, key) for path, key in zip(paths, keys, strict=True)]
     ordered = [table.iloc[rows].reset_index(drop=True) for table, rows in zip(tables, order, strict=True)]
     _check_groups(paths, ordered, columns.by, names)
-    group = tuple(", ".join(row) for row in ordered[0][list(columns.by)].itertuples(index=False)) if columns.by else ()
-    _check_names(paths[0], group, columns.by)
-    shown = ordered[0][list(dict.fromkeys([*names, *columns.by]))]
-    return Paired(
+    first = ordered[0]
+    paired = {
+        name: np.stack([one[rows] for one, rows in zip(given, order, strict=True)], axis=1)
+        for name, given in values.items()
+    }
+    if long:
+        item, paired = by_measure(keys[0].droplevel(MEASURE), tuple(first[MEASURE]), paired)
+        _check_same_group(paths[0], first, item, columns.by, names)
+        first = first.iloc[np.unique(item, return_index=True)[1]].reset_index(drop=True)
+    labels = [BENCHMARK, *columns.by] if apart else list(columns.by)
+    group = tuple(", ".join(row) for row in first[labels].itertuples(index=False)) if columns.by else ()
+    benchmark = tuple(first[BENCHMARK]) if apart else ()
+    _check_names(paths[0], group, columns.by, benchmark or (ALL,))
+    found = Paired(
         models=model_names(paths),
-        items=shown,
-        values={
-            name: np.stack([one[rows] for one, rows in zip(given, order, strict=True)], axis=1)
-            for name, given in values.items()
-        },
+        items=first[list(dict.fromkeys([*names, *columns.by]))],
+        values=paired,
         group=group,
-        image=_images(ordered[0], tables, columns, notes),
-        notes=tuple(notes),
+        image=_images(first, tables, columns, notes),
+        notes=(),
+        long=long,
+        benchmark=benchmark,
     )
+    for name in sorted({name for _, name in found.retold()}):
+        notes.append(f"`{name}` reads the scores of other measures once more, so it is shown and not tested")
+    return replace(found, notes=tuple(notes))
 
 
 def model_names(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -108,12 +135,24 @@ def model_names(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(map(str, paths))
 
 
+def _without_places(columns: Columns, tables: Sequence[pd.DataFrame]) -> tuple[Columns, bool]:
+    """The columns without those by which results in the long form are held apart anyway; and whether benchmarks are."""
+    apart = compared_apart(tables, columns.item)
+    by = tuple(name for name in columns.by if name != MEASURE and not (apart and name == BENCHMARK))
+    return replace(columns, item=tuple(name for name in columns.item if name != MEASURE), by=by), apart
+
+
 def _named_items(
-    paths: Sequence[Path], tables: Sequence[pd.DataFrame], columns: Columns, notes: list[str]
+    paths: Sequence[Path],
+    tables: Sequence[pd.DataFrame],
+    columns: Columns,
+    notes: list[str],
+    but: tuple[str, ...],
 ) -> tuple[str, ...]:
+    """The columns that name an item, found where the user names none; `but` those, which name something else."""
     if columns.item:
         return columns.item
-    names, empty = item_columns(tables)
+    names, empty = item_columns([table.drop(columns=list(but)) for table in tables])
     for name in empty:
         notes.append(f"column `{name}` holds addresses of objects, which name nothing, and is left out")
     if not names:
@@ -202,16 +241,30 @@ def _check_groups(
                 raise UserError(f"{path}: `{name}` of {item} is not that of {paths[0]}; group --by what is the same")
 
 
-def _check_names(path: Path, group: Sequence[str], by: Sequence[str]) -> None:
+def _check_same_group(
+    path: Path, rows: pd.DataFrame, item: np.ndarray, by: Sequence[str], names: Sequence[str]
+) -> None:
+    """Refuse groups that are not of the items but of their measures."""
+    for name in by:
+        several = rows.groupby(item)[name].transform("nunique") > 1
+        if several.any():
+            shown = _shown(rows.iloc[int(np.flatnonzero(several)[0])][list(names)])
+            raise UserError(
+                f"{path}: `{name}` of {shown} differs from measure to measure; group --by what is the same for an item"
+            )
+
+
+def _check_names(path: Path, group: Sequence[str], by: Sequence[str], whole: Sequence[str]) -> None:
     known = set(group)
     if len(known) > GROUPS:
         raise UserError(
             f"{path}: {len(known):,} groups by {', '.join(by)}, more than the {GROUPS} that are compared one by one; "
             "name a column with fewer values with --by"
         )
-    if ALL in known:
+    if both := known.intersection(whole):
+        what = "a benchmark is" if both != {ALL} else "all items are"
         raise UserError(
-            f"{path}: `{', '.join(by)}` has a group called `{ALL}`, as all items are called; rename it there"
+            f"{path}: `{', '.join(by)}` has a group called `{min(both)}`, as {what} called; rename it there"
         )
 
 

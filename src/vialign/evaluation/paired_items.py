@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from vialign.evaluation.compare import comparison_table, results_table
+from vialign.evaluation.long_form import retold_measures
 from vialign.evaluation.statistics import holm
 
 ALL = "all"
@@ -25,12 +26,29 @@ class Paired:
     items: pd.DataFrame
     """The columns that name an item, and those of its group."""
     values: dict[str, Float[np.ndarray, "item model"]]
-    """By measure, which is the name of a column."""
+    """By measure, which is the name of a column, or what the column `measure` says; nan where an item has none."""
     group: tuple[str, ...]
     """Of every item; empty where no groups are asked for."""
     image: tuple[str, ...]
     notes: tuple[str, ...]
     """What the reader should know of the pairing, one sentence each."""
+    long: bool = False
+    """Whether the files are in the long form, a row an item and measure."""
+    benchmark: tuple[str, ...] = ()
+    """Of every item, where benchmarks are compared one by one."""
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """The items that are compared together, by the name of their group: all or each benchmark, then each group."""
+        whole = np.array(self.benchmark or (ALL,) * len(self.items), dtype=object)
+        groups = np.array(self.group, dtype=object)
+        found = {str(name): np.flatnonzero(whole == name) for name in dict.fromkeys(whole)}
+        return found | {name: np.flatnonzero(groups == name) for name in dict.fromkeys(self.group)}
+
+    def retold(self) -> set[tuple[str, str]]:
+        """Groups and measures of the long form that are shown, but are no tests of their own (`RETOLD`)."""
+        if not self.long:
+            return set()
+        return {(group, name) for group, rows in self.parts().items() for name in retold_measures(self.values, rows)}
 
 
 def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -38,23 +56,30 @@ def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, p
 
     Means and intervals are those of `results_table` and `comparison_table`, with the images drawn at random. `gained`
     and `lost` count the items that changed sides; where all outcomes are 0 or 1, `p_mcnemar` is McNemar's exact test of
-    them (1947), which takes every item as independent. Holm's correction of each p-value is over the whole table.
+    them (1947), which takes every item as independent. Holm's correction of each p-value is over the whole table. A
+    measure that `Paired.retold` names has differences and intervals, but no p-value, and does not enter the correction.
     """
     outcomes = pd.concat(list(_outcomes(paired)), ignore_index=True)
     pairs = [(later, earlier) for earlier, later in combinations(paired.models, 2)]
     means = results_table(outcomes, level)
     means = means[means["convention"] == "micro"]
     found = comparison_table(outcomes, pairs, level)
+    parts = paired.parts()
     changes = pd.DataFrame(
         [
-            _changes(paired, str(r.benchmark), str(r.measure), str(r.method), str(r.reference))
+            _changes(paired, parts[str(r.benchmark)], str(r.measure), str(r.method), str(r.reference))
             for r in found.itertuples()
         ]
     )
     table = pd.concat([found.drop(columns=["item_low", "item_high", "seed_spread", "seeds"]), changes], axis=1)
-    tested = table["p_mcnemar"].notna()
-    table.loc[tested, "p_mcnemar_holm"] = holm(table.loc[tested, "p_mcnemar"].to_numpy())
-    order = {name: place for place, name in enumerate([ALL, *dict.fromkeys(paired.group)])}
+    again = pd.MultiIndex.from_frame(table[["benchmark", "measure"]]).isin(list(paired.retold()))
+    table.loc[again, ["p_value", "p_mcnemar", "detectable"]] = np.nan
+    for name in ("p_value", "p_mcnemar"):
+        tested = table[name].notna()
+        corrected = "p_holm" if name == "p_value" else f"{name}_holm"
+        table[corrected] = np.nan
+        table.loc[tested, corrected] = holm(table.loc[tested, name].to_numpy())
+    order = {name: place for place, name in enumerate(parts)}
 
     def in_order(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.rename(columns={"benchmark": "group", "method": "model"})
@@ -69,7 +94,7 @@ def changed_items(paired: Paired) -> pd.DataFrame:
     for earlier, later in combinations(range(len(paired.models)), 2):
         for measure, values in paired.values.items():
             first, second = values[:, earlier], values[:, later]
-            rows = np.flatnonzero(first != second)
+            rows = np.flatnonzero((first > second) | (first < second))
             about = {"measure": measure, "reference": paired.models[earlier], "model": paired.models[later]}
             change = np.where(second > first, "gained", "lost")[rows]
             frames.append(
@@ -85,22 +110,19 @@ def mcnemar(gained: int, lost: int) -> float:
 
 def _outcomes(paired: Paired) -> Iterator[pd.DataFrame]:
     """OUTCOMES of every model, measure and group, with the group in the benchmark's place."""
-    whole = [(ALL, np.arange(len(paired.items)))]
-    groups = np.array(paired.group, dtype=object)
-    parts = [(name, np.flatnonzero(groups == name)) for name in dict.fromkeys(paired.group)]
     image = np.array(paired.image, dtype=object)
-    for group, rows in whole + parts:
+    for group, rows in paired.parts().items():
         for measure, values in paired.values.items():
-            for place, model in enumerate(paired.models):
-                told: dict[str, Any] = {"method": model, "seed": 0, "benchmark": group, "item_id": rows.astype(str)}
-                told |= {"measure": measure, "value": values[rows, place], "tag": None, "tie": False, "chosen": None}
-                yield pd.DataFrame({**told, "image_id": image[rows]})
+            own = rows[np.isfinite(values[rows]).all(axis=1)]
+            for place, model in enumerate(paired.models if len(own) else ()):
+                told: dict[str, Any] = {"method": model, "seed": 0, "benchmark": group, "item_id": own.astype(str)}
+                told |= {"measure": measure, "value": values[own, place], "tag": None, "tie": False, "chosen": None}
+                yield pd.DataFrame({**told, "image_id": image[own]})
 
 
-def _changes(paired: Paired, group: str, measure: str, model: str, reference: str) -> dict[str, float]:
-    values = paired.values[measure]
-    if group != ALL:
-        values = values[np.array(paired.group, dtype=object) == group]
+def _changes(paired: Paired, rows: np.ndarray, measure: str, model: str, reference: str) -> dict[str, float]:
+    values = paired.values[measure][rows]
+    values = values[np.isfinite(values).all(axis=1)]
     after, before = (values[:, paired.models.index(name)] for name in (model, reference))
     gained, lost = int((after > before).sum()), int((after < before).sum())
     binary = bool(np.isin(values, (0.0, 1.0)).all())
