@@ -8,13 +8,15 @@ import typer
 
 from vialign.cli.errors import one_line_errors
 from vialign.cli.options import Json
-from vialign.errors import printable
+from vialign.errors import UserError, printable
 from vialign.files.paths import ANY, Output, check_paths
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Names = list[str] | None
+WRITTEN = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+"""Endings of what can be written, all of which can be read too."""
 NONE = "–"
 """Stands where there is no number."""
 
@@ -34,7 +36,10 @@ def compare(
     ] = None,
     level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="1 minus the coverage of intervals.")] = 0.05,
     as_json: Json = False,
-    out: Annotated[Path | None, typer.Option(help="CSV file to write: the items that changed sides.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, CSV, JSON lines or Parquet by its ending: the items that changed sides."),
+    ] = None,
 ) -> None:
     """Compare the results of several models item by item: difference, interval, McNemar's test, items that changed.
 
@@ -45,6 +50,7 @@ def compare(
     Example: `vialign compare clip.csv tuned.csv --by type --out changed.csv`
     """
     with one_line_errors():
+        _check_ending(out)
         check_paths([] if out is None else [Output("--out", out, ANY)], {f"FILE {file}": file for file in files})
         from vialign.evaluation.paired_files import Columns, read_paired
         from vialign.evaluation.paired_items import changed_items, compare_paired
@@ -76,11 +82,28 @@ def _shown(table: "pd.DataFrame") -> "pd.DataFrame":
     return table.assign(**{name: table[name].astype(str).map(printable) for name in names})
 
 
-def _write(changed: "pd.DataFrame", out: Path) -> None:
-    from vialign.analysis.failures.review import sheet_text
-    from vialign.files.artifacts import write_text
+def _check_ending(out: Path | None) -> None:
+    """Refuse, before any work, a file that `_write` could not write as what its name says."""
+    if out is not None and out.suffix.lower() not in WRITTEN:
+        raise UserError(
+            f"--out: {out}: what changed is written as {', '.join(WRITTEN)}; give it one of these endings, such as "
+            f"{out.stem}.csv"
+        )
 
-    write_text(sheet_text(changed), out)
+
+def _write(changed: "pd.DataFrame", out: Path) -> None:
+    """As `read_item_file` reads a file of that ending."""
+    from vialign.analysis.failures.review import sheet_text
+    from vialign.files.artifacts import atomic_path, write_text
+
+    ending = out.suffix.lower()
+    if ending == ".parquet":
+        with atomic_path(out) as temporary:
+            changed.to_parquet(temporary, index=False)
+    elif ending in (".jsonl", ".ndjson"):
+        write_text(changed.to_json(orient="records", lines=True, force_ascii=False), out)
+    else:
+        write_text(sheet_text(changed, "\t" if ending == ".tsv" else ","), out)
 
 
 def _json(

@@ -243,6 +243,25 @@ def test_the_command_prints_text_or_json_and_writes_what_changed(files, tmp_path
     assert refused.exit_code == 1 and "is FILE" in refused.stderr
 
 
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".PARQUET"])
+def test_what_changed_is_written_as_its_ending_says_and_can_be_read_again(files, tmp_path, ending):
+    out = tmp_path / f"out{ending}"
+    said = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(out)])
+    assert said.exit_code == 0, said.stderr
+    expected = changed_items(read_paired(files, Columns()))
+    found = read_item_file(out)
+    assert out.read_bytes().startswith(b"PAR1") == (ending.lower() == ".parquet")
+    numbers = ["before", "after"]
+    pd.testing.assert_frame_equal(found.astype(dict.fromkeys(numbers, float)), expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv.gz", "out.xlsx", "out.json"])
+def test_what_changed_is_written_under_no_other_ending(files, tmp_path, name):
+    refused = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(tmp_path / name)])
+    assert refused.exit_code == 1 and refused.stderr.count("\n") == 1 and not (tmp_path / name).exists()
+    assert "what changed is written as .csv, .tsv, .jsonl, .ndjson, .parquet; give it one of these" in refused.stderr
+
+
 def test_groups_that_could_not_be_read_or_are_called_like_all_items_are_refused(files, tmp_path):
     with pytest.raises(UserError, match=r"a.csv: `type` has a group called `all`, as all items are called; rename it"):
         both = [
