@@ -142,7 +142,7 @@ def _differences_text(table: "pd.DataFrame", level: float) -> str:
     lines = [
         f"Differences in points, with {100 * (1 - level):g} % intervals over images. McNemar's exact test takes items",
         f"as independent, p_value images; Holm's correction is over {tested} rows; detectable is the smallest",
-        "difference that is found with 80 % power.",
+        f"difference that is found with 80 % power; {NONE} where none can be, or nothing is tested.",
     ]
     for (model, reference), part in rows.groupby(["model", "reference"], sort=False):
         lines += ["", f"{model} minus {reference}:", part[columns].to_string(index=False)]

@@ -58,6 +58,7 @@ def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, p
     and `lost` count the items that changed sides; where all outcomes are 0 or 1, `p_mcnemar` is McNemar's exact test of
     them (1947), which takes every item as independent. Holm's correction of each p-value is over the whole table. A
     measure that `Paired.retold` names has differences and intervals, but no p-value, and does not enter the correction.
+    `detectable` is nan where so few images could show no difference at all, as it would be above 1.
     """
     outcomes = pd.concat(list(_outcomes(paired)), ignore_index=True)
     pairs = [(later, earlier) for earlier, later in combinations(paired.models, 2)]
@@ -74,6 +75,7 @@ def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, p
     table = pd.concat([found.drop(columns=["item_low", "item_high", "seed_spread", "seeds"]), changes], axis=1)
     again = pd.MultiIndex.from_frame(table[["benchmark", "measure"]]).isin(list(paired.retold()))
     table.loc[again, ["p_value", "p_mcnemar", "detectable"]] = np.nan
+    table.loc[table["detectable"] > 1, "detectable"] = np.nan
     for name in ("p_value", "p_mcnemar"):
         tested = table[name].notna()
         corrected = "p_holm" if name == "p_value" else f"{name}_holm"

@@ -262,6 +262,18 @@ def test_what_changed_is_written_under_no_other_ending(files, tmp_path, name):
     assert "what changed is written as .csv, .tsv, .jsonl, .ndjson, .parquet; give it one of these" in refused.stderr
 
 
+@pytest.mark.parametrize("items", [1, 3])
+def test_so_few_items_that_they_could_show_no_difference_have_a_dash(tmp_path, items):
+    paths = [
+        write(tmp_path / f"{n}.csv", np.full(items, v), items=[*ITEMS[::3][:items]]) for n, v in (("a", 0), ("b", 1))
+    ]
+    assert np.isnan(compare_paired(read_paired(paths, Columns()))[1]["detectable"][0])
+    shown = CliRunner().invoke(app, ["compare", *map(str, paths)])
+    assert re.search(r"all +correct +\+100.00 .* –\n", shown.output) and "nan" not in shown.output
+    told = json.loads(CliRunner().invoke(app, ["compare", *map(str, paths), "--json"]).output)
+    assert told["pairs"][0]["detectable"] is None
+
+
 def test_groups_that_could_not_be_read_or_are_called_like_all_items_are_refused(files, tmp_path):
     with pytest.raises(UserError, match=r"a.csv: `type` has a group called `all`, as all items are called; rename it"):
         both = [
