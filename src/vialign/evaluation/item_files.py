@@ -31,6 +31,8 @@ SCORES = ("score", "value", "soft_accuracy", "accuracy")
 """Columns with a share of an item that was solved, looked for where none of `CORRECT` is there."""
 
 _YES_NO = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_NO_FRACTION = re.compile(r"\.0+$")
 _ADDRESS = re.compile(r"<.* at 0x[0-9a-fA-F]+>")
 """How Python writes an object that has no text of its own: another one in each process."""
 
@@ -66,6 +68,18 @@ def item_columns(tables: Sequence[pd.DataFrame]) -> tuple[list[str], list[str]]:
     wanted = found_columns(common, [*PLACES, *ids[:1]]) if ids else found_columns(common, PARTS)
     empty = [name for name in wanted if any(has_addresses(table[name]) for table in tables)]
     return [name for name in wanted if name not in empty], empty
+
+
+def without_fractions(cells: pd.Series) -> pd.Series:
+    """A column of numbers with the whole ones written without a fraction, `0` for the `0.0` that pandas makes of it.
+
+    A column that holds anything else, such as `007` or a word, stays as it is; so does one in which `1` and `1.0` both
+    stand, as they may be meant to differ.
+    """
+    if not cells[cells != ""].str.fullmatch(_NUMBER).all():
+        return cells
+    whole = cells.str.replace(_NO_FRACTION, "", regex=True)
+    return whole if whole.nunique() == cells.nunique() else cells
 
 
 def has_addresses(cells: pd.Series) -> bool:

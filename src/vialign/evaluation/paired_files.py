@@ -20,6 +20,7 @@ from vialign.evaluation.item_files import (
     item_columns,
     outcomes_of,
     read_item_file,
+    without_fractions,
 )
 from vialign.evaluation.long_form import (
     BENCHMARK,
@@ -80,6 +81,7 @@ def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
     names = _named_items(paths, tables, columns, notes, (MEASURE,) if long else ())
     names = tuple(dict.fromkeys((BENCHMARK, *names))) if apart else names
     row_names = (*names, MEASURE) if long else names
+    tables = [_one_writing(table, (*names, *columns.by, *filter(None, [columns.image]), *IMAGES)) for table in tables]
     measures = _measures(paths, tables, columns)
     values = {
         name: [outcomes_of(path, table, name, yes_no=yes_no) for path, table in zip(paths, tables, strict=True)]
@@ -133,6 +135,11 @@ def model_names(paths: Sequence[Path]) -> tuple[str, ...]:
         if len(set(names)) == len(names):
             return tuple(names)
     return tuple(map(str, paths))
+
+
+def _one_writing(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The table with the numbers in these columns written as other programs write them too."""
+    return table.assign(**{name: without_fractions(table[name]) for name in found_columns(table.columns, names)})
 
 
 def _without_places(columns: Columns, tables: Sequence[pd.DataFrame]) -> tuple[Columns, bool]:

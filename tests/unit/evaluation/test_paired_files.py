@@ -274,6 +274,36 @@ def test_so_few_items_that_they_could_show_no_difference_have_a_dash(tmp_path, i
     assert told["pairs"][0]["detectable"] is None
 
 
+def numbered(path, ids, **more):
+    pd.DataFrame({"id": ids, "correct": np.arange(len(ids)) % 2, **more}).to_csv(path, index=False)
+    return path
+
+
+def test_numbers_of_items_are_the_same_with_and_without_a_fraction(tmp_path):
+    levels = np.arange(50) % 3
+    first = numbered(tmp_path / "a.csv", np.arange(50.0), image_id=np.arange(50.0) // 2, level=levels.astype(float))
+    second = numbered(tmp_path / "b.csv", np.arange(50), image_id=np.arange(50) // 2, level=levels)
+    third = tmp_path / "c.parquet"
+    pd.read_csv(first).to_parquet(third)
+    assert first.read_text().splitlines()[1].startswith("0.0,")
+    paired = read_paired([first, second, third], Columns(by=("level",)))
+    assert paired.items["id"].tolist() == [str(number) for number in range(50)]
+    assert set(paired.group) == {"0", "1", "2"} and len(set(paired.image)) == 25
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(["007", "1"], ["7", "1"]), (["1.0", "x"], ["1", "x"]), (["1.50", "2"], ["1.5", "2"])]
+)
+def test_what_is_no_number_of_a_program_stays_as_it_is_written(tmp_path, one, other):
+    with pytest.raises(UserError, match="b.csv: lacks 1 of the 2 items"):
+        read_paired([numbered(tmp_path / "a.csv", one), numbered(tmp_path / "b.csv", other)], Columns())
+
+
+def test_numbers_that_only_their_fraction_tells_apart_stay_apart(tmp_path):
+    paths = [numbered(tmp_path / f"{name}.csv", ["1", "1.0", "2"]) for name in "ab"]
+    assert not any("twice" in note for note in read_paired(paths, Columns()).notes)
+
+
 def test_groups_that_could_not_be_read_or_are_called_like_all_items_are_refused(files, tmp_path):
     with pytest.raises(UserError, match=r"a.csv: `type` has a group called `all`, as all items are called; rename it"):
         both = [
