@@ -28,7 +28,9 @@ def compare(
     item: Annotated[
         Names, typer.Option(help="Column that names an item; repeat it for names of several parts.")
     ] = None,
-    correct: Annotated[Names, typer.Option(help="Column of 0 and 1, or true and false; may be repeated.")] = None,
+    correct: Annotated[
+        Names, typer.Option(help="Column of 0 and 1, true and false, or yes and no; may be repeated.")
+    ] = None,
     score: Annotated[Names, typer.Option(help="Column of numbers from 0 to 1; may be repeated.")] = None,
     by: Annotated[Names, typer.Option(help="Column whose values are compared one by one too; may be repeated.")] = None,
     image: Annotated[

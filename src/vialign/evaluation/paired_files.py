@@ -16,15 +16,18 @@ from vialign.evaluation.item_files import (
     PARTS,
     SCORES,
     found_columns,
+    found_name,
     has_addresses,
     item_columns,
     outcomes_of,
     read_item_file,
+    same_spelling,
     without_fractions,
 )
 from vialign.evaluation.long_form import (
     BENCHMARK,
     MEASURE,
+    RUNS,
     by_measure,
     check_one_run,
     compared_apart,
@@ -33,6 +36,8 @@ from vialign.evaluation.long_form import (
 from vialign.evaluation.paired_items import ALL, Paired
 from vialign.files.separated import other_separator
 
+KNOWN = (*ITEM_IDS, *PARTS, *CORRECT, *SCORES, *RUNS)
+"""Columns that are found by their names, in capitals too."""
 GROUPS = 200
 """At most so many groups: more could not be read, and each is tested."""
 
@@ -52,10 +57,13 @@ class Columns:
     image: str | None = None
     """Names the image of an item: items of one image are not independent."""
 
-    def once(self) -> "Columns":
-        """The same, each column named once."""
-        item, correct, score, by = (tuple(dict.fromkeys(n)) for n in (self.item, self.correct, self.score, self.by))
-        return Columns(item, correct, score, by, self.image)
+    def of(self, table: pd.DataFrame) -> "Columns":
+        """The same as a table calls them (`found_name`), each column named once."""
+        item, correct, score, by, image = (
+            tuple(dict.fromkeys(found_name(table.columns, name) for name in names))
+            for names in (self.item, self.correct, self.score, self.by, filter(None, [self.image]))
+        )
+        return Columns(item, correct, score, by, image[0] if image else None)
 
 
 def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
@@ -66,10 +74,10 @@ def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
     UserError where a column is not there or cannot be found, where more than a few items come twice, where a file has
     several methods or seeds, and where the items of two files differ, naming both and the first such item.
     """
-    columns = columns.once()
     if len(paths) < 2:
         raise UserError(f"compare: {paths[0] if paths else 'nothing'} alone; name the files of two or more models")
-    tables = [read_item_file(path) for path in paths]
+    tables = same_spelling([read_item_file(path) for path in paths], KNOWN)
+    columns = columns.of(tables[0])
     named = (*columns.item, *columns.correct, *columns.score, *columns.by, *filter(None, [columns.image]))
     for path, table in zip(paths, tables, strict=True):
         for name in named:

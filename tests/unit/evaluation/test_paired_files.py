@@ -304,6 +304,46 @@ def test_numbers_that_only_their_fraction_tells_apart_stay_apart(tmp_path):
     assert not any("twice" in note for note in read_paired(paths, Columns()).notes)
 
 
+def test_columns_are_found_in_capitals_too_and_as_they_are_written_first(files, tmp_path):
+    expected = compare_paired(read_paired(files, Columns(by=("type",))))[1]
+    upper = tmp_path / "upper/b.csv"
+    upper.parent.mkdir()
+    pd.read_csv(files[1]).rename(columns=str.upper).to_csv(upper, index=False)
+    for by in ("type", "TYPE", "Type"):
+        found = compare_paired(read_paired([files[0], upper], Columns(by=(by,))))[1]
+        pd.testing.assert_frame_equal(found, expected)
+    both = [upper.with_name("x.csv"), upper.with_name("y.csv")]
+    for path in both:
+        table = pd.read_csv(files[0])
+        table.assign(CORRECT=1 - table["correct"], Own=1, OWN=1).to_csv(path, index=False)
+    assert read_paired(both, Columns()).values["correct"][:, 0].tolist() == outcomes(0, 0.4).tolist()
+    assert read_paired(both, Columns(correct=("CORRECT",))).values["CORRECT"].sum() == 2 * (60 - outcomes(0, 0.4).sum())
+    with pytest.raises(UserError, match="x.csv: no column `own`, only .*, Own, OWN; name one of these"):
+        read_paired(both, Columns(correct=("own",)))
+
+
+def test_yes_and_no_say_whether_an_item_was_solved(tmp_path):
+    words = [["yes", "No", "YES", "no"], ["True", "FALSE", "true", "false"], [1, 0, 1, 0]]
+    paths = [tmp_path / f"{name}.csv" for name in "abc"]
+    for path, cells in zip(paths, words, strict=True):
+        pd.DataFrame({"id": range(4), "correct": cells}).to_csv(path, index=False)
+    assert read_paired(paths, Columns()).values["correct"].T.tolist() == [[1, 0, 1, 0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("a.csv.gz", "unpack it and name the unpacked file, such as a.csv$"),
+        ("a.json", "write one object a line and name it a.jsonl$"),
+        ("a.xlsx", "give it the ending of what it is$"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_with_what_to_do(tmp_path, name, mend):
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(UserError, match=mend):
+        read_item_file(tmp_path / name)
+
+
 def test_groups_that_could_not_be_read_or_are_called_like_all_items_are_refused(files, tmp_path):
     with pytest.raises(UserError, match=r"a.csv: `type` has a group called `all`, as all items are called; rename it"):
         both = [
