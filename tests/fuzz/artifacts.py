@@ -40,7 +40,8 @@ from vialign.data.treebanks.penn import read_trees
 from vialign.data.treebanks.universal_dependencies import read_conllu
 from vialign.disentangle import TextDisentangler, VisualDisentangler, load_text, load_visual, save_text, save_visual
 from vialign.evaluation.frontier import read_frontier
-from vialign.evaluation.paired_files import Columns, compare_paired, read_paired
+from vialign.evaluation.paired_files import Columns, read_paired
+from vialign.evaluation.paired_items import compare_paired
 from vialign.evaluation.published_values import read_values
 from vialign.features import BackboneFacts, contract_provenance, read_images
 from vialign.features.pixels import read_image

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vialign.evaluation.paired_files import Columns, compare_paired, read_paired
+from vialign.evaluation.paired_files import Columns, read_paired
+from vialign.evaluation.paired_items import compare_paired
 
 pytestmark = pytest.mark.real
 

@@ -30,7 +30,10 @@ CORRECT = (
 SCORES = ("score", "value", "soft_accuracy", "accuracy")
 """Columns with a share of an item that was solved, looked for where none of `CORRECT` is there."""
 
-_YES_NO = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
+_YES_NO = {**dict.fromkeys(("1", "1.0", "true", "yes"), 1.0), **dict.fromkeys(("0", "0.0", "false", "no"), 0.0)}
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_NO_FRACTION = re.compile(r"\.0+$")
 _ADDRESS = re.compile(r"<.* at 0x[0-9a-fA-F]+>")
 """How Python writes an object that has no text of its own: another one in each process."""
 
@@ -43,14 +46,38 @@ def read_item_file(path: Path) -> pd.DataFrame:
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise UserError(
-            f"{path}: results by item are read from {', '.join(_READERS)}; give it the ending of what it is"
-        )
+        raise UserError(f"{path}: results by item are read from {', '.join(_READERS)}; {_mend(path)}")
     with reading(path):
         table = read(path)
     if table.empty:
         raise UserError(f"{path}: holds no items; get it again")
     return table
+
+
+def same_spelling(tables: Sequence[pd.DataFrame], known: Sequence[str]) -> list[pd.DataFrame]:
+    """The tables with columns that differ in capitals alone called alike: as in `known`, else as in the first table.
+
+    Columns stay as they are where a table has two that do not differ otherwise.
+    """
+    spelling = {name.casefold(): name for table in tables[::-1] for name in table.columns}
+    spelling |= {name.casefold(): name for name in known}
+    twice = {
+        name.casefold()
+        for table in tables
+        for name, more in zip(table.columns, table.columns.str.casefold().duplicated(keep=False), strict=True)
+        if more
+    }
+    return [
+        table.rename(columns={n: spelling[n.casefold()] for n in table.columns if n.casefold() not in twice})
+        for table in tables
+    ]
+
+
+def found_name(columns: Iterable[str], name: str) -> str:
+    """The column of this name, else the only one that differs in capitals alone, else the name itself."""
+    there = list(columns)
+    alike = [own for own in there if own.casefold() == name.casefold()]
+    return alike[0] if name not in there and len(alike) == 1 else name
 
 
 def found_columns(columns: Iterable[str], names: Sequence[str]) -> list[str]:
@@ -68,13 +95,25 @@ def item_columns(tables: Sequence[pd.DataFrame]) -> tuple[list[str], list[str]]:
     return [name for name in wanted if name not in empty], empty
 
 
+def without_fractions(cells: pd.Series) -> pd.Series:
+    """A column of numbers with the whole ones written without a fraction, `0` for the `0.0` that pandas makes of it.
+
+    A column that holds anything else, such as `007` or a word, stays as it is; so does one in which `1` and `1.0` both
+    stand, as they may be meant to differ.
+    """
+    if not cells[cells != ""].str.fullmatch(_NUMBER).all():
+        return cells
+    whole = cells.str.replace(_NO_FRACTION, "", regex=True)
+    return whole if whole.nunique() == cells.nunique() else cells
+
+
 def has_addresses(cells: pd.Series) -> bool:
     """Whether a column holds objects as Python writes them, which name nothing outside the process that wrote them."""
     return bool(cells.str.fullmatch(_ADDRESS).any())
 
 
 def outcomes_of(path: Path, table: pd.DataFrame, column: str, *, yes_no: bool) -> Float[np.ndarray, "item"]:
-    """The outcomes in a column: 0 or 1 where `yes_no` (also true and false), else numbers from 0 to 1.
+    """The outcomes in a column: 0 or 1 where `yes_no` (also true and false, yes and no), else numbers from 0 to 1.
 
     Raises UserError naming the first row whose cell is none.
     """
@@ -83,13 +122,22 @@ def outcomes_of(path: Path, table: pd.DataFrame, column: str, *, yes_no: bool) -
     wrong = ~values.between(0, 1)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        wanted = "0, 1, true or false" if yes_no else "a number from 0 to 1"
+        wanted = "0, 1, true or false, yes or no" if yes_no else "a number from 0 to 1"
         option = "--correct" if yes_no else "--score"
         raise UserError(
             f"{path}, row {row + 1}: field `{column}`: {table[column].iloc[row]!r} is not {wanted}; correct it, or "
             f"name another column with {option}"
         )
     return values.to_numpy(np.float64)
+
+
+def _mend(path: Path) -> str:
+    """What to do with a file whose ending is none of those that are read."""
+    if path.suffix.lower() in _PACKED:
+        return f"unpack it and name the unpacked file, such as {path.stem}"
+    if path.suffix.lower() == ".json":
+        return f"write one object a line and name it {path.stem}.jsonl"
+    return "give it the ending of what it is"
 
 
 def _read_separated(separator: str) -> Callable[[Path], pd.DataFrame]:

@@ -1,19 +1,14 @@
-"""Results of several models by item, from files, paired: what differs, how surely, and which items changed sides."""
+"""Results of several models by item, read from files and paired."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from scipy import stats
 
 from vialign.data.base import TOLERANCE, too_many
 from vialign.errors import UserError, one_line
-from vialign.evaluation.compare import comparison_table, results_table
 from vialign.evaluation.item_files import (
     CORRECT,
     IMAGES,
@@ -21,16 +16,28 @@ from vialign.evaluation.item_files import (
     PARTS,
     SCORES,
     found_columns,
+    found_name,
     has_addresses,
     item_columns,
     outcomes_of,
     read_item_file,
+    same_spelling,
+    without_fractions,
 )
-from vialign.evaluation.statistics import holm
+from vialign.evaluation.long_form import (
+    BENCHMARK,
+    MEASURE,
+    RUNS,
+    by_measure,
+    check_one_run,
+    compared_apart,
+    is_long,
+)
+from vialign.evaluation.paired_items import ALL, Paired
 from vialign.files.separated import other_separator
 
-ALL = "all"
-"""The group of every item."""
+KNOWN = (*ITEM_IDS, *PARTS, *CORRECT, *SCORES, *RUNS)
+"""Columns that are found by their names, in capitals too."""
 GROUPS = 200
 """At most so many groups: more could not be read, and each is tested."""
 
@@ -50,120 +57,77 @@ class Columns:
     image: str | None = None
     """Names the image of an item: items of one image are not independent."""
 
-    def once(self) -> "Columns":
-        """The same, each column named once."""
-        item, correct, score, by = (tuple(dict.fromkeys(n)) for n in (self.item, self.correct, self.score, self.by))
-        return Columns(item, correct, score, by, self.image)
-
-
-@dataclass(frozen=True)
-class Paired:
-    """The outcomes of every file on the same items, in the order of the first file."""
-
-    models: tuple[str, ...]
-    items: pd.DataFrame
-    """The columns that name an item, and those of its group."""
-    values: dict[str, Float[np.ndarray, "item model"]]
-    """By measure, which is the name of a column."""
-    group: tuple[str, ...]
-    """Of every item; empty where no groups are asked for."""
-    image: tuple[str, ...]
-    notes: tuple[str, ...]
-    """What the reader should know of the pairing, one sentence each."""
+    def of(self, table: pd.DataFrame) -> "Columns":
+        """The same as a table calls them (`found_name`), each column named once."""
+        item, correct, score, by, image = (
+            tuple(dict.fromkeys(found_name(table.columns, name) for name in names))
+            for names in (self.item, self.correct, self.score, self.by, filter(None, [self.image]))
+        )
+        return Columns(item, correct, score, by, image[0] if image else None)
 
 
 def read_paired(paths: Sequence[Path], columns: Columns) -> Paired:
     """Read files of two or more models and pair their items.
 
-    Items that come twice under the columns that name them are paired in their order, which is said in `notes`. Raises
-    UserError where a column is not there or cannot be found, where more than a few items come twice, and where the
-    items of two files differ, naming both and the first such item.
+    Items that come twice under the columns that name them are paired in their order, which is said in `notes`. Where
+    every file has a column `measure`, each of its measures is one of `values`, and benchmarks stay apart. Raises
+    UserError where a column is not there or cannot be found, where more than a few items come twice, where a file has
+    several methods or seeds, and where the items of two files differ, naming both and the first such item.
     """
-    columns = columns.once()
     if len(paths) < 2:
         raise UserError(f"compare: {paths[0] if paths else 'nothing'} alone; name the files of two or more models")
-    tables = [read_item_file(path) for path in paths]
+    tables = same_spelling([read_item_file(path) for path in paths], KNOWN)
+    columns = columns.of(tables[0])
     named = (*columns.item, *columns.correct, *columns.score, *columns.by, *filter(None, [columns.image]))
     for path, table in zip(paths, tables, strict=True):
         for name in named:
             if name not in table.columns:
                 raise UserError(f"{path}: no column `{name}`, only {', '.join(table.columns)}; name one of these")
     notes: list[str] = []
-    names = _named_items(paths, tables, columns, notes)
+    long = is_long(paths, tables)
+    columns, apart = _without_places(columns, tables) if long else (columns, False)
+    names = _named_items(paths, tables, columns, notes, (MEASURE,) if long else ())
+    names = tuple(dict.fromkeys((BENCHMARK, *names))) if apart else names
+    row_names = (*names, MEASURE) if long else names
+    tables = [_one_writing(table, (*names, *columns.by, *filter(None, [columns.image]), *IMAGES)) for table in tables]
     measures = _measures(paths, tables, columns)
     values = {
         name: [outcomes_of(path, table, name, yes_no=yes_no) for path, table in zip(paths, tables, strict=True)]
         for name, yes_no in measures.items()
     }
-    keys = [_keys(path, table, names, notes) for path, table in zip(paths, tables, strict=True)]
+    for path, table in zip(paths, tables, strict=True):
+        check_one_run(path, table, row_names)
+    keys = [_keys(path, table, row_names, notes) for path, table in zip(paths, tables, strict=True)]
     notes = list(dict.fromkeys(notes))
     order = [_order(paths[0], keys[0], path, key) for path, key in zip(paths, keys, strict=True)]
     ordered = [table.iloc[rows].reset_index(drop=True) for table, rows in zip(tables, order, strict=True)]
     _check_groups(paths, ordered, columns.by, names)
-    group = tuple(", ".join(row) for row in ordered[0][list(columns.by)].itertuples(index=False)) if columns.by else ()
-    _check_names(paths[0], group, columns.by)
-    shown = ordered[0][list(dict.fromkeys([*names, *columns.by]))]
-    return Paired(
+    first = ordered[0]
+    paired = {
+        name: np.stack([one[rows] for one, rows in zip(given, order, strict=True)], axis=1)
+        for name, given in values.items()
+    }
+    if long:
+        item, paired = by_measure(keys[0].droplevel(MEASURE), tuple(first[MEASURE]), paired)
+        _check_same_group(paths[0], first, item, columns.by, names)
+        first = first.iloc[np.unique(item, return_index=True)[1]].reset_index(drop=True)
+    labels = [BENCHMARK, *columns.by] if apart else list(columns.by)
+    group = tuple(", ".join(row) for row in first[labels].itertuples(index=False)) if columns.by else ()
+    benchmark = tuple(first[BENCHMARK]) if apart else ()
+    _check_names(paths[0], group, columns.by, benchmark or (ALL,))
+    found = Paired(
         models=model_names(paths),
-        items=shown,
-        values={
-            name: np.stack([one[rows] for one, rows in zip(given, order, strict=True)], axis=1)
-            for name, given in values.items()
-        },
+        items=first[list(dict.fromkeys([*names, *columns.by]))],
+        values=paired,
         group=group,
-        image=_images(ordered[0], tables, columns, notes),
-        notes=tuple(notes),
+        image=_images(first, tables, columns, notes),
+        notes=(),
+        long=long,
+        benchmark=benchmark,
     )
-
-
-def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(means, differences) by group and measure: a row a model; a row a pair of models, the later minus the earlier.
-
-    Means and intervals are those of `results_table` and `comparison_table`, with the images drawn at random. `gained`
-    and `lost` count the items that changed sides; where all outcomes are 0 or 1, `p_mcnemar` is McNemar's exact test of
-    them (1947), which takes every item as independent. Holm's correction of each p-value is over the whole table.
-    """
-    outcomes = pd.concat(list(_outcomes(paired)), ignore_index=True)
-    pairs = [(later, earlier) for earlier, later in combinations(paired.models, 2)]
-    means = results_table(outcomes, level)
-    means = means[means["convention"] == "micro"]
-    found = comparison_table(outcomes, pairs, level)
-    changes = pd.DataFrame(
-        [
-            _changes(paired, str(r.benchmark), str(r.measure), str(r.method), str(r.reference))
-            for r in found.itertuples()
-        ]
-    )
-    table = pd.concat([found.drop(columns=["item_low", "item_high", "seed_spread", "seeds"]), changes], axis=1)
-    tested = table["p_mcnemar"].notna()
-    table.loc[tested, "p_mcnemar_holm"] = holm(table.loc[tested, "p_mcnemar"].to_numpy())
-    order = {name: place for place, name in enumerate([ALL, *dict.fromkeys(paired.group)])}
-
-    def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-        frame = frame.rename(columns={"benchmark": "group", "method": "model"})
-        return frame.sort_values("group", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
-
-    return in_order(means), in_order(table)
-
-
-def changed_items(paired: Paired) -> pd.DataFrame:
-    """Every item that one model of a pair solved better than the other, with pair, measure and both outcomes."""
-    frames = [paired.items.iloc[:0]]
-    for earlier, later in combinations(range(len(paired.models)), 2):
-        for measure, values in paired.values.items():
-            first, second = values[:, earlier], values[:, later]
-            rows = np.flatnonzero(first != second)
-            about = {"measure": measure, "reference": paired.models[earlier], "model": paired.models[later]}
-            change = np.where(second > first, "gained", "lost")[rows]
-            frames.append(
-                paired.items.iloc[rows].assign(**about, change=change, before=first[rows], after=second[rows])
-            )
-    return pd.concat(frames, ignore_index=True)
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided p-value of as many gains as losses (McNemar 1947): binomial in those that changed sides."""
-    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    for name in sorted({name for _, name in found.retold()}):
+        notes.append(f"`{name}` reads the scores of other measures once more, so it is shown and not tested")
+    return replace(found, notes=tuple(notes))
 
 
 def model_names(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -181,12 +145,29 @@ def model_names(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(map(str, paths))
 
 
+def _one_writing(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The table with the numbers in these columns written as other programs write them too."""
+    return table.assign(**{name: without_fractions(table[name]) for name in found_columns(table.columns, names)})
+
+
+def _without_places(columns: Columns, tables: Sequence[pd.DataFrame]) -> tuple[Columns, bool]:
+    """The columns without those by which results in the long form are held apart anyway; and whether benchmarks are."""
+    apart = compared_apart(tables, columns.item)
+    by = tuple(name for name in columns.by if name != MEASURE and not (apart and name == BENCHMARK))
+    return replace(columns, item=tuple(name for name in columns.item if name != MEASURE), by=by), apart
+
+
 def _named_items(
-    paths: Sequence[Path], tables: Sequence[pd.DataFrame], columns: Columns, notes: list[str]
+    paths: Sequence[Path],
+    tables: Sequence[pd.DataFrame],
+    columns: Columns,
+    notes: list[str],
+    but: tuple[str, ...],
 ) -> tuple[str, ...]:
+    """The columns that name an item, found where the user names none; `but` those, which name something else."""
     if columns.item:
         return columns.item
-    names, empty = item_columns(tables)
+    names, empty = item_columns([table.drop(columns=list(but)) for table in tables])
     for name in empty:
         notes.append(f"column `{name}` holds addresses of objects, which name nothing, and is left out")
     if not names:
@@ -275,16 +256,30 @@ def _check_groups(
                 raise UserError(f"{path}: `{name}` of {item} is not that of {paths[0]}; group --by what is the same")
 
 
-def _check_names(path: Path, group: Sequence[str], by: Sequence[str]) -> None:
+def _check_same_group(
+    path: Path, rows: pd.DataFrame, item: np.ndarray, by: Sequence[str], names: Sequence[str]
+) -> None:
+    """Refuse groups that are not of the items but of their measures."""
+    for name in by:
+        several = rows.groupby(item)[name].transform("nunique") > 1
+        if several.any():
+            shown = _shown(rows.iloc[int(np.flatnonzero(several)[0])][list(names)])
+            raise UserError(
+                f"{path}: `{name}` of {shown} differs from measure to measure; group --by what is the same for an item"
+            )
+
+
+def _check_names(path: Path, group: Sequence[str], by: Sequence[str], whole: Sequence[str]) -> None:
     known = set(group)
     if len(known) > GROUPS:
         raise UserError(
             f"{path}: {len(known):,} groups by {', '.join(by)}, more than the {GROUPS} that are compared one by one; "
             "name a column with fewer values with --by"
         )
-    if ALL in known:
+    if both := known.intersection(whole):
+        what = "a benchmark is" if both != {ALL} else "all items are"
         raise UserError(
-            f"{path}: `{', '.join(by)}` has a group called `{ALL}`, as all items are called; rename it there"
+            f"{path}: `{', '.join(by)}` has a group called `{min(both)}`, as {what} called; rename it there"
         )
 
 
@@ -297,30 +292,6 @@ def _images(first: pd.DataFrame, tables: Sequence[pd.DataFrame], columns: Column
         notes.append("no column names the image of an item, so all items are taken as independent")
         return tuple(map(str, range(len(first))))
     return tuple(first[names[0]])
-
-
-def _outcomes(paired: Paired) -> Iterator[pd.DataFrame]:
-    """OUTCOMES of every model, measure and group, with the group in the benchmark's place."""
-    whole = [(ALL, np.arange(len(paired.items)))]
-    groups = np.array(paired.group, dtype=object)
-    parts = [(name, np.flatnonzero(groups == name)) for name in dict.fromkeys(paired.group)]
-    image = np.array(paired.image, dtype=object)
-    for group, rows in whole + parts:
-        for measure, values in paired.values.items():
-            for place, model in enumerate(paired.models):
-                told: dict[str, Any] = {"method": model, "seed": 0, "benchmark": group, "item_id": rows.astype(str)}
-                told |= {"measure": measure, "value": values[rows, place], "tag": None, "tie": False, "chosen": None}
-                yield pd.DataFrame({**told, "image_id": image[rows]})
-
-
-def _changes(paired: Paired, group: str, measure: str, model: str, reference: str) -> dict[str, float]:
-    values = paired.values[measure]
-    if group != ALL:
-        values = values[np.array(paired.group, dtype=object) == group]
-    after, before = (values[:, paired.models.index(name)] for name in (model, reference))
-    gained, lost = int((after > before).sum()), int((after < before).sum())
-    binary = bool(np.isin(values, (0.0, 1.0)).all())
-    return {"gained": gained, "lost": lost, "p_mcnemar": mcnemar(gained, lost) if binary else np.nan}
 
 
 def _shown(cells: pd.Series) -> str:

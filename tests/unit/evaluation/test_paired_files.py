@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from vialign.cli.app import app
 from vialign.errors import UserError
 from vialign.evaluation.item_files import read_item_file
-from vialign.evaluation.paired_files import Columns, changed_items, compare_paired, mcnemar, model_names, read_paired
+from vialign.evaluation.paired_files import Columns, model_names, read_paired
+from vialign.evaluation.paired_items import changed_items, compare_paired, mcnemar
 
 ITEMS = [(f"{number // 3}.jpg", f"a cat, and dog {number}", "add" if number % 3 else "swap") for number in range(60)]
 
@@ -238,6 +239,107 @@ def test_the_command_prints_text_or_json_and_writes_what_changed(files, tmp_path
     assert len(rows) == pair["gained"] + pair["lost"] and {row["change"] for row in rows} == {"gained", "lost"}
     refused = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(files[0])])
     assert refused.exit_code == 1 and "is FILE" in refused.stderr
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".PARQUET"])
+def test_what_changed_is_written_as_its_ending_says_and_can_be_read_again(files, tmp_path, ending):
+    out = tmp_path / f"out{ending}"
+    said = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(out)])
+    assert said.exit_code == 0, said.stderr
+    expected = changed_items(read_paired(files, Columns()))
+    found = read_item_file(out)
+    assert out.read_bytes().startswith(b"PAR1") == (ending.lower() == ".parquet")
+    numbers = ["before", "after"]
+    pd.testing.assert_frame_equal(found.astype(dict.fromkeys(numbers, float)), expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv.gz", "out.xlsx", "out.json"])
+def test_what_changed_is_written_under_no_other_ending(files, tmp_path, name):
+    refused = CliRunner().invoke(app, ["compare", *map(str, files), "--out", str(tmp_path / name)])
+    assert refused.exit_code == 1 and refused.stderr.count("\n") == 1 and not (tmp_path / name).exists()
+    assert "what changed is written as .csv, .tsv, .jsonl, .ndjson, .parquet; give it one of these" in refused.stderr
+
+
+@pytest.mark.parametrize("items", [1, 3])
+def test_so_few_items_that_they_could_show_no_difference_have_a_dash(tmp_path, items):
+    paths = [
+        write(tmp_path / f"{n}.csv", np.full(items, v), items=[*ITEMS[::3][:items]]) for n, v in (("a", 0), ("b", 1))
+    ]
+    assert np.isnan(compare_paired(read_paired(paths, Columns()))[1]["detectable"][0])
+    shown = CliRunner().invoke(app, ["compare", *map(str, paths)])
+    assert re.search(r"all +correct +\+100.00 .* –\n", shown.output) and "nan" not in shown.output
+    told = json.loads(CliRunner().invoke(app, ["compare", *map(str, paths), "--json"]).output)
+    assert told["pairs"][0]["detectable"] is None
+
+
+def numbered(path, ids, **more):
+    pd.DataFrame({"id": ids, "correct": np.arange(len(ids)) % 2, **more}).to_csv(path, index=False)
+    return path
+
+
+def test_numbers_of_items_are_the_same_with_and_without_a_fraction(tmp_path):
+    levels = np.arange(50) % 3
+    first = numbered(tmp_path / "a.csv", np.arange(50.0), image_id=np.arange(50.0) // 2, level=levels.astype(float))
+    second = numbered(tmp_path / "b.csv", np.arange(50), image_id=np.arange(50) // 2, level=levels)
+    third = tmp_path / "c.parquet"
+    pd.read_csv(first).to_parquet(third)
+    assert first.read_text().splitlines()[1].startswith("0.0,")
+    paired = read_paired([first, second, third], Columns(by=("level",)))
+    assert paired.items["id"].tolist() == [str(number) for number in range(50)]
+    assert set(paired.group) == {"0", "1", "2"} and len(set(paired.image)) == 25
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(["007", "1"], ["7", "1"]), (["1.0", "x"], ["1", "x"]), (["1.50", "2"], ["1.5", "2"])]
+)
+def test_what_is_no_number_of_a_program_stays_as_it_is_written(tmp_path, one, other):
+    with pytest.raises(UserError, match="b.csv: lacks 1 of the 2 items"):
+        read_paired([numbered(tmp_path / "a.csv", one), numbered(tmp_path / "b.csv", other)], Columns())
+
+
+def test_numbers_that_only_their_fraction_tells_apart_stay_apart(tmp_path):
+    paths = [numbered(tmp_path / f"{name}.csv", ["1", "1.0", "2"]) for name in "ab"]
+    assert not any("twice" in note for note in read_paired(paths, Columns()).notes)
+
+
+def test_columns_are_found_in_capitals_too_and_as_they_are_written_first(files, tmp_path):
+    expected = compare_paired(read_paired(files, Columns(by=("type",))))[1]
+    upper = tmp_path / "upper/b.csv"
+    upper.parent.mkdir()
+    pd.read_csv(files[1]).rename(columns=str.upper).to_csv(upper, index=False)
+    for by in ("type", "TYPE", "Type"):
+        found = compare_paired(read_paired([files[0], upper], Columns(by=(by,))))[1]
+        pd.testing.assert_frame_equal(found, expected)
+    both = [upper.with_name("x.csv"), upper.with_name("y.csv")]
+    for path in both:
+        table = pd.read_csv(files[0])
+        table.assign(CORRECT=1 - table["correct"], Own=1, OWN=1).to_csv(path, index=False)
+    assert read_paired(both, Columns()).values["correct"][:, 0].tolist() == outcomes(0, 0.4).tolist()
+    assert read_paired(both, Columns(correct=("CORRECT",))).values["CORRECT"].sum() == 2 * (60 - outcomes(0, 0.4).sum())
+    with pytest.raises(UserError, match="x.csv: no column `own`, only .*, Own, OWN; name one of these"):
+        read_paired(both, Columns(correct=("own",)))
+
+
+def test_yes_and_no_say_whether_an_item_was_solved(tmp_path):
+    words = [["yes", "No", "YES", "no"], ["True", "FALSE", "true", "false"], [1, 0, 1, 0]]
+    paths = [tmp_path / f"{name}.csv" for name in "abc"]
+    for path, cells in zip(paths, words, strict=True):
+        pd.DataFrame({"id": range(4), "correct": cells}).to_csv(path, index=False)
+    assert read_paired(paths, Columns()).values["correct"].T.tolist() == [[1, 0, 1, 0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("a.csv.gz", "unpack it and name the unpacked file, such as a.csv$"),
+        ("a.json", "write one object a line and name it a.jsonl$"),
+        ("a.xlsx", "give it the ending of what it is$"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_with_what_to_do(tmp_path, name, mend):
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(UserError, match=mend):
+        read_item_file(tmp_path / name)
 
 
 def test_groups_that_could_not_be_read_or_are_called_like_all_items_are_refused(files, tmp_path):

@@ -51,14 +51,14 @@ def sample_failures(failures: pd.DataFrame, per_class: int, seed: int) -> pd.Dat
     return distinct.iloc[draw.permutation(np.concatenate(places))].reset_index(drop=True)
 
 
-def sheet_text(sheet: pd.DataFrame) -> str:
+def sheet_text(sheet: pd.DataFrame, separator: str = ",") -> str:
     """A sheet as CSV, for spreadsheets too.
 
     A cell that a spreadsheet would take for a formula gets an apostrophe in front; `read_sheet` takes it away.
     """
     text = io.StringIO("\ufeff")
     text.seek(0, io.SEEK_END)
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(sheet.columns)
     for row in sheet.itertuples(index=False):
         writer.writerow([f"'{cell}" if str(cell).startswith(_FORMULA) else cell for cell in row])
