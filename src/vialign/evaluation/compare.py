@@ -175,7 +175,7 @@ def comparison_table(
                     "measure": part.measure,
                     **difference_columns(found, level),
                     "p_value": found.p_value,
-                    "detectable": found.detectable(level),
+                    "detectable": found.detectable_share(level),
                     "items": part.items,
                 }
             )

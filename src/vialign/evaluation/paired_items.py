@@ -75,7 +75,6 @@ def compare_paired(paired: Paired, level: float = 0.05) -> tuple[pd.DataFrame, p
     table = pd.concat([found.drop(columns=["item_low", "item_high", "seed_spread", "seeds"]), changes], axis=1)
     again = pd.MultiIndex.from_frame(table[["benchmark", "measure"]]).isin(list(paired.retold()))
     table.loc[again, ["p_value", "p_mcnemar", "detectable"]] = np.nan
-    table.loc[table["detectable"] > 1, "detectable"] = np.nan
     for name in ("p_value", "p_mcnemar"):
         tested = table[name].notna()
         corrected = "p_holm" if name == "p_value" else f"{name}_holm"

@@ -95,6 +95,11 @@ class Estimates:
         """
         return (stats.t.ppf(1 - level / 2, self.df) + stats.t.ppf(power, self.df)) * self.error
 
+    def detectable_share(self, level: float) -> Float[np.ndarray, "contrast"]:
+        """`detectable` of differences of shares; nan above 1, since no two differ by more."""
+        smallest = self.detectable(level)
+        return np.where(smallest <= 1, smallest, np.nan)
+
 
 def two_level(values: Float[np.ndarray, "image column"], contrasts: Sequence[Contrast]) -> Estimates:
     """Mean, error and degrees of freedom of every contrast of the columns, a column being a method and a seed.

@@ -83,7 +83,11 @@ COMPARISONS = Table(
     df=number("degrees of freedom of the interval's t, by Satterthwaite's rule", low=1),
     p_value=unit_interval("two-sided, of no difference, by the two-level model"),
     p_holm=unit_interval("after Holm's correction over the table"),
-    detectable=number("smallest difference that the test finds with 80 % power, by the two-level model", low=0),
+    detectable=number(
+        "smallest difference that the test finds with 80 % power, by the two-level model; none above 1",
+        low=0,
+        optional=True,
+    ),
     items=whole("items", low=0),
 )
 

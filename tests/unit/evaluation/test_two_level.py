@@ -153,6 +153,7 @@ def test_one_image_tells_nothing_and_two_hardly_more():
     one = only(np.array([[0.0, 1.0, 1.0]]))
     low, high = one.interval(0.05)
     assert low[0] < -1 and high[0] > 1 and one.p_value[0] > 0.5
+    assert one.detectable(0.05)[0] > 1 and np.isnan(one.detectable_share(0.05)[0])
     two = only(np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]))
     assert np.isfinite(two.df[0]) and 1 <= two.df[0] <= 2 and two.p_value[0] > 0.2
 
