@@ -514,16 +514,24 @@ PUBLISHED = [
     Format("sugarcrepe-pp", "json", *new_benchmark("sugarcrepe_pp"), json_rows()),
     Format("valse", "json", *new_benchmark("valse"), json_rows()),
     Format("vsr", "jsonl", *new_benchmark("vsr", "random/test.jsonl"), lines_of),
+    Format("vsr dev", "jsonl", *new_benchmark("vsr dev", "random/dev.jsonl"), lines_of),
     Format("vsr whole", "jsonl", *new_benchmark("vsr whole"), lines_of),
     Format("cola", "json", *new_benchmark("cola"), json_rows()),
     Format("bivlc", "lines", *new_benchmark("bivlc"), csv_rows),
     Format("whatsup staged", "json", *new_benchmark("whatsup"), json_rows()),
-    Format("whatsup found", "json", *new_benchmark("whatsup found"), json_rows()),
+    *(
+        Format(f"whatsup {part}", "json", *new_benchmark(f"whatsup {part}"), json_rows())
+        for part in ("b", "found", "coco two", "vg one", "vg two")
+    ),
     Format("colorswap", "json", *new_benchmark("colorswap"), json_rows()),
     Format("mmvp-vlm", "lines", *new_benchmark("mmvp_vlm", each=2), csv_rows),
     Format("eqben", "json", *new_benchmark("eqben"), json_rows()),
+    Format("eqben whole", "json", *new_benchmark("eqben whole"), json_rows()),
     Format("svo-probes", "lines", *new_benchmark("svo_probes"), csv_rows),
-    Format("negbench", "lines", *new_benchmark("negbench"), csv_rows),
+    *(
+        Format(name, "lines", *new_benchmark(name), csv_rows)
+        for name in ("negbench", "negbench voc", "negbench synthetic")
+    ),
     Format("entities images", "lines", *entities("test.txt"), lines_of),
     Format("entities sentences", "lines", *entities("Sentences/1.txt"), lines_of),
     Format("entities boxes", "lines", *entities("Annotations/1.xml")),

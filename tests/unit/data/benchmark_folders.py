@@ -73,6 +73,11 @@ def vsr(folder: Path) -> Path:
     return _lines(folder / "splits/random/test.jsonl", rows)
 
 
+def vsr_dev(folder: Path) -> Path:
+    vsr(folder)
+    return folder / "splits/random/dev.jsonl"
+
+
 def vsr_whole(folder: Path) -> Path:
     names = [f"{number}.jpg" for number in range(1, 41)]
     photographs(folder / "images", names)
@@ -262,6 +267,7 @@ FOLDERS: dict[str, tuple[str, Callable[[Path], Path], dict[str, int]]] = {
     "sugarcrepe_pp": ("sugarcrepe_pp", sugarcrepe_pp, {"sugarcrepe_pp_swap_att": 6}),
     "valse": ("valse", valse, {"valse_counting_hard": 5}),
     "vsr": ("vsr", vsr, {"vsr_random": 6, "vsr_random_dev": 2}),
+    "vsr dev": ("vsr", vsr_dev, {"vsr_random": 6, "vsr_random_dev": 2}),
     "vsr whole": ("vsr", vsr_whole, {"vsr_all": 39, "vsr_all_dev": 1}),
     "cola": ("cola", cola, {"cola": 5}),
     "bivlc": ("bivlc", bivlc, {"bivlc": 5}),
