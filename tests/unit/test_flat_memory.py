@@ -29,9 +29,11 @@ def test_ten_times_the_split_takes_the_same_memory_and_more_where_it_is_held(tmp
     sizes = {}
     for factor in (1, FACTOR):
         held_memory.build(tmp_path / str(factor), factor * IMAGES)
+        sizes[factor] = peaks(tmp_path / str(factor), "mapped")
+    if any(sizes[FACTOR][stage] > ALLOWED * small for stage, small in sizes[1].items()):
         # The lesser of two looks: what the C library has not given back yet adds to a peak, and nothing takes from it.
-        looks = [peaks(tmp_path / str(factor), "mapped") for _ in range(2)]
-        sizes[factor] = {stage: min(look[stage] for look in looks) for stage in looks[0]}
+        again = peaks(tmp_path / str(FACTOR), "mapped")
+        sizes[FACTOR] = {stage: min(peak, again[stage]) for stage, peak in sizes[FACTOR].items()}
     held = peaks(tmp_path / str(FACTOR), "held")
     print(sizes, held)
     for stage, small in sizes[1].items():
