@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vialign import random
 from vialign.data.treebanks.penn import Sentence
 from vialign.errors import UserError
 from vialign.language import pipeline
@@ -45,4 +46,5 @@ def cache_folder() -> Path:
 def _key(sentences: Sequence[Sentence], epochs: int, seed: int) -> str:
     made_by = [version("spacy"), version("thinc"), version("numpy"), epochs, seed]
     told = json.dumps([made_by, [asdict(sentence) for sentence in sentences]])
-    return hashlib.sha256(Path(pipeline.__file__).read_bytes() + told.encode()).hexdigest()[:32]
+    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (pipeline, random))
+    return hashlib.sha256(code + told.encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vialign import random
 from vialign.data.treebanks.penn import Sentence
 from vialign.errors import UserError
 from vialign.language import kept, pipeline
@@ -44,10 +45,11 @@ def test_another_sentence_epoch_seed_or_code_is_learned_anew(trained, monkeypatc
     kept.kept_or_trained([other, *SENTENCES[1:]], epochs=4, seed=1)
     kept.kept_or_trained(SENTENCES, epochs=5, seed=1)
     kept.kept_or_trained(SENTENCES, epochs=4, seed=2)
-    (tmp_path / "pipeline.py").write_text("# other code")
-    monkeypatch.setattr(pipeline, "__file__", str(tmp_path / "pipeline.py"))
-    kept.kept_or_trained(SENTENCES, epochs=4, seed=1)
-    assert len(trained) == 5 == len(list((tmp_path / "cache/parsers").iterdir()))
+    (tmp_path / "other.py").write_text("# other code")
+    for module in (pipeline, random):
+        monkeypatch.setattr(module, "__file__", str(tmp_path / "other.py"))
+        kept.kept_or_trained(SENTENCES, epochs=4, seed=1)
+    assert len(trained) == 6 == len(list((tmp_path / "cache/parsers").iterdir()))
 
 
 def test_a_kept_one_that_is_damaged_is_trained_again(trained, tmp_path):
