@@ -14,7 +14,7 @@ from benchmarks.speed.comparison import Comparison, Rival
 from vialign.backbone import load_backbone
 from vialign.config.data import BackboneConfig
 from vialign.data.scenes.captions import scene_captions, tree_text
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 from vialign.features import extract_images, extract_texts, read_images, read_texts
 
 VIT_B_32 = BackboneConfig(architecture="ViT-B-32", checkpoint=None)

@@ -31,7 +31,7 @@ from vialign.data.base import TABLES, DatasetTables
 from vialign.data.benchmarks.winoground import image_name, write_published
 from vialign.data.folders import image_folders
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import sample_scenes, twin
+from vialign.data.scenes.sampling import sample_scenes, twin
 from vialign.files.artifacts import read_provenance, read_table, read_tensors
 from vialign.names import MEASURES, RECALLS
 from vialign.report import figures

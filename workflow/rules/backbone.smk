@@ -13,7 +13,7 @@ rule pretrain_backbone:
         "../../envs/vialign.yaml"
     threads: 2
     params:
-        config=section("backbone", "seed"),
+        config=section("backbone", "data.seen_relations", "seed"),
         code=code("pretrain_backbone"),
     script:
         "../scripts/pretrain_backbone.py"

@@ -29,7 +29,8 @@ from vialign.config.data import BackboneConfig
 from vialign.contrastive import contrastive_loss
 from vialign.data.scenes.captions import SYNONYMS, coarse_captions, tree_text, truthful_captions
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES, sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
+from vialign.data.scenes.world import COLOURS, SHAPES, TEXTURES
 from vialign.files.artifacts import atomic_path, write_table, write_tensors
 from vialign.progress import track
 from vialign.random import derive_seed, generator, seed_torch
@@ -95,16 +96,16 @@ def write_merges(path: Path) -> None:
         temporary.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
-def draw_corpus(seed: int, count: int, captions: str = "blind", singles: float = SINGLES) -> Corpus:
+def draw_corpus(seed: int, count: int, captions: str = "blind", singles: float = SINGLES, seen: bool = False) -> Corpus:
     """The split `backbone`: `count` drawn images, a share of them with a single thing, and their captions, whose
-    relations are drawn blindly (`blind`) or hold (`true`).
+    relations are drawn blindly (`blind`) or hold (`true`); with `seen` also those that boxes do not decide.
     """
     write = {"blind": coarse_captions, "true": truthful_captions}[captions]
     rng = generator(seed, "scenes", "backbone")
     pixels = torch.empty(count, 3, 112, 112, dtype=torch.uint8)
     single = np.zeros(count, dtype=bool)
     said = []
-    scenes = sample_scenes(rng, count, singles=singles, twins=0.0)
+    scenes = sample_scenes(rng, count, singles=singles, twins=0.0, seen=seen)
     for row, (scene, kind) in enumerate(track(scenes, "drawing the pretraining split", total=count)):
         pixels[row] = torch.from_numpy(np.asarray(draw_scene(scene)).transpose(2, 0, 1).copy())
         said.append([tree_text(tree) for tree in write(rng, scene)])
@@ -134,12 +135,15 @@ def pretrain_demo(
     config: BackboneConfig,
     seed: int,
     *,
+    seen: bool = False,
     weights: str | Path,
     merges: str | Path,
     log_table: str | Path,
     provenance: Mapping[str, str],
 ) -> None:
     """The whole reproduction: merges, model, corpus, training; writes the weights, the merges and the log.
+
+    `seen` is `data.seen_relations` of the world that it is shown.
 
     The model is open_clip's own `CLIP` class from `assets/vialign-scenes.json`. Preprocessing is open_clip's default.
     It starts at random, or from the checkpoint `config.pretrain_from`, which has learned to tell single things apart:
@@ -158,7 +162,7 @@ def pretrain_demo(
         start = load_backbone(BackboneConfig(checkpoint=config.pretrain_from), seed)
         model.load_state_dict(start.model.state_dict())
         singles = 0.0
-    corpus = draw_corpus(seed, config.pretrain_images, config.pretrain_captions, singles)
+    corpus = draw_corpus(seed, config.pretrain_images, config.pretrain_captions, singles, seen)
     log = pretrain(
         model,
         tokenizer,

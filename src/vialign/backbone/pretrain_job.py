@@ -9,6 +9,7 @@ def pretrain_backbone(run: Run) -> None:
     pretrain_demo(
         run.config.backbone,
         run.config.seed,
+        seen=run.config.data.seen_relations,
         weights=run.output.weights,
         merges=run.output.merges,
         log_table=run.output.log_table,

@@ -53,6 +53,10 @@ class DataConfig(Section):
     forms: tuple[str, ...] = ()
     """Further forms of test items that Scenes draws for its split `test`, forty of each: `both_right` (SugarCrepe++),
     `image_choice` (SVO-Probes), `statement` (VSR). None by default; the other forms are always drawn."""
+    seen_relations: bool = False
+    """Whether every other image of Scenes has a relation that boxes do not decide: things joined by a line, of one
+    colour, one that points at another or hides a part of it. The tests ask for them in `seen_roles`, `seen_relation`
+    and `seen_object`."""
     order_files: tuple[str, ...] = ()
     """Frozen files of word-order perturbations of the data set's test captions, made by `vialign data order`."""
     strict: bool = False

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vialign.config.data import LanguageConfig
 from vialign.data.scenes.captions import scene_captions
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 from vialign.data.treebanks.head_rules import dependencies
 from vialign.data.treebanks.penn import Sentence, Tree, parse_tree
 from vialign.errors import UserError

@@ -36,6 +36,10 @@ _SYMMETRIC_ENDS = (
     "as",
     "meets",
     "meeting",
+    "joined to",
+    "connected to",
+    "matches",
+    "matching",
 )
 _SYMMETRIC_ALONE = word_set("with and by of or for than at around while as during because since if when about to")
 """Relations that are symmetric, or say too little about the roles, when they stand alone."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vialign.data.scenes.captions import scene_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 from vialign.errors import UserError
 from vialign.files.artifacts import atomic_path, write_text
 from vialign.progress import track

@@ -8,7 +8,7 @@ import pandas as pd
 from vialign.config.data import LanguageConfig
 from vialign.data.base import image_table
 from vialign.data.scenes.captions import scene_captions, tree_text
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 from vialign.errors import UserError
 from vialign.language.kept import kept_or_trained
 from vialign.language.pipeline import load_pipeline

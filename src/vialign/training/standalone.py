@@ -14,7 +14,7 @@ from vialign.budget.counting import count_parameters, count_parser, count_stored
 from vialign.catalogue import CURRICULUM
 from vialign.config.experiment import Config
 from vialign.data.scenes.captions import scene_captions, tree_text
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 from vialign.errors import UserError
 from vialign.features import BackboneFacts
 from vialign.methods.build import build_method

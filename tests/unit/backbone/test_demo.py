@@ -10,7 +10,7 @@ from vialign.backbone.registry import ASSETS, DEMO, PACKAGED
 from vialign.config.data import BackboneConfig
 from vialign.data.scenes.captions import statement
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 
 
 def test_the_default_config_loads_the_shipped_weights_with_their_own_tokenizer():

@@ -16,7 +16,8 @@ from vialign.backbone.pretrain import batch_rows, draw_corpus, learn_merges, pre
 from vialign.backbone.registry import ASSETS
 from vialign.config.data import BackboneConfig
 from vialign.data.scenes.captions import SYNONYMS, Style, coarse_captions, scene_captions, tree_text
-from vialign.data.scenes.world import COLOURS, SHAPES, sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
+from vialign.data.scenes.world import COLOURS, SHAPES
 from vialign.files.artifacts import read_provenance
 
 

@@ -17,6 +17,7 @@ from vialign.data.scenes.benchmarks import Shown, _main_statement, aro_relation
 from vialign.data.scenes.build import DEFAULT_SIZES
 from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, SYNONYMS, scene_captions, statement, tree_text
 from vialign.data.scenes.draw import draw_scene
+from vialign.data.scenes.sampling import sample_scene, sample_scenes, twin
 from vialign.data.scenes.world import (
     CONVERSE,
     HELD_OUT,
@@ -26,9 +27,6 @@ from vialign.data.scenes.world import (
     Thing,
     holds,
     relations,
-    sample_scene,
-    sample_scenes,
-    twin,
 )
 from vialign.errors import UserError
 from vialign.random import generator

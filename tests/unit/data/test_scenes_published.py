@@ -9,7 +9,8 @@ from vialign.data.benchmarks import aro, winoground
 from vialign.data.scenes import benchmarks, build, published
 from vialign.data.scenes.benchmarks import Shown
 from vialign.data.scenes.build import DEFAULT_SIZES
-from vialign.data.scenes.world import CONVERSE, holds, sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
+from vialign.data.scenes.world import CONVERSE, holds
 from vialign.evaluation.choices import form_of
 from vialign.files.artifacts import read_table
 from vialign.names import FORMS

@@ -27,7 +27,7 @@ from vialign.data.benchmarks.vqa import (
 from vialign.data.benchmarks.vqa_answers import distinct_answers, normalise_answer
 from vialign.data.scenes.benchmarks import Shown, questions
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
 from vialign.errors import UserError
 from vialign.tables.data import IMAGES, QUESTIONS
 

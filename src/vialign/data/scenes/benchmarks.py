@@ -3,13 +3,26 @@
 Every candidate that is called wrong is checked against the scene: it must be false there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
 
 from vialign.data.scenes.captions import EXACT, noun_phrase, statement, tree_text
-from vialign.data.scenes.world import COLOURS, CONVERSE, PREDICATES, SHAPES, Scene, Thing, holds, relations
+from vialign.data.scenes.world import (
+    COLOURS,
+    CONVERSE,
+    PREDICATES,
+    SEEN,
+    SHAPES,
+    SYMMETRIC,
+    Scene,
+    Thing,
+    holds,
+    relations,
+    true_of,
+)
 from vialign.tables.data import DEVELOPMENT
 
 _DIRECTIONS = ("left of", "right of", "above", "below")
@@ -91,6 +104,46 @@ def aro_attribution(shown: list[Shown], split: str, limit: int) -> list[dict[str
     return rows
 
 
+def seen_roles(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
+    """`X points at Y` against `Y points at X`, for the relations that boxes do not decide and that have roles."""
+    rows: list[dict[str, object]] = []
+    for item in _with_main(shown, limit, [name for name in SEEN if name not in SYMMETRIC]):
+        i, predicate, j = item.scene.main  # type: ignore[misc]
+        subject, other = item.scene.things[i], item.scene.things[j]
+        texts = [statement(subject, predicate, other), statement(other, predicate, subject)]
+        rows.append(_choice("seen_roles", split, len(rows), predicate, item, texts))
+    return rows
+
+
+def seen_relation(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
+    """`X is joined to Y` against `X points at Y`, of which one holds: things so related lie by one and the same law."""
+    rows: list[dict[str, object]] = []
+    wrong = {"joined to": "points at", "points at": "joined to"}
+    for item in _with_main(shown, limit, list(wrong)):
+        i, predicate, j = item.scene.main  # type: ignore[misc]
+        subject, other = item.scene.things[i], item.scene.things[j]
+        texts = [statement(subject, name, other) for name in (predicate, wrong[predicate])]
+        rows.append(_choice("seen_relation", split, len(rows), predicate, item, texts))
+    return rows
+
+
+def seen_object(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
+    """`X matches Y` against `X matches Z`, both in the image, of which one holds; where `X` lies is near `Y` or not."""
+    rows: list[dict[str, object]] = []
+    for item in _with_main(shown, len(shown), [name for name in SEEN if name != "hides"]):
+        i, predicate, j = item.scene.main  # type: ignore[misc]
+        things = item.scene.things
+        others = [k for k in range(len(things)) if k not in (i, j) and not true_of(item.scene, i, predicate, k)]
+        # Said without colours, the shape alone must tell which thing is meant.
+        shapes = [thing.shape for thing in things]
+        if predicate == "matches":
+            others = [k for k in others if shapes.count(shapes[k]) == 1]
+        if others and len(rows) < limit:
+            texts = [statement(things[i], predicate, things[k]) for k in (j, others[0])]
+            rows.append(_choice("seen_object", split, len(rows), predicate, item, texts))
+    return rows
+
+
 def both_right(shown: list[Shown], split: str, limit: int) -> list[dict[str, object]]:
     """`X is above Y` and `Y is below X` against `Y is above X` (Dumpala et al. 2024, SugarCrepe++)."""
     rows: list[dict[str, object]] = []
@@ -169,8 +222,8 @@ def _choice(benchmark: str, split: str, number: int, tag: str, item: Shown, text
     }
 
 
-def _with_main(shown: list[Shown], limit: int) -> list[Shown]:
-    return [item for item in shown if item.scene.main is not None][:limit]
+def _with_main(shown: list[Shown], limit: int, predicates: Sequence[str] = PREDICATES) -> list[Shown]:
+    return [item for item in shown if item.scene.main is not None and item.scene.main[1] in predicates][:limit]
 
 
 def _main_statement(scene: Scene) -> str:
@@ -208,7 +261,7 @@ def _where_question(scene: Scene) -> tuple[str, str, str, list[str], list[str]] 
 def _what_question(scene: Scene) -> tuple[str, str, str, list[str], list[str]] | None:
     for i, predicate, j in relations(scene):
         subject, other = scene.things[i], scene.things[j]
-        rivals = [k for k, thing in enumerate(scene.things) if k != i and holds(predicate, thing, other)]
+        rivals = [k for k in range(len(scene.things)) if k not in (i, j) and true_of(scene, k, predicate, j)]
         if predicate in _DIRECTIONS and not rivals:
             question = f"what shape is {predicate} {_the(other)}?"
             phrase = statement(subject, predicate, other).split(" is ", 1)[1]

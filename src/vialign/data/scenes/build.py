@@ -13,7 +13,8 @@ from vialign.data.scenes import benchmarks, published
 from vialign.data.scenes.benchmarks import Shown
 from vialign.data.scenes.captions import CROSS_DOMAIN, DOMAIN, scene_captions, tree_text
 from vialign.data.scenes.draw import draw_scene
-from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing, relations, sample_scenes
+from vialign.data.scenes.sampling import sample_scenes
+from vialign.data.scenes.world import IMAGE_SIZE, PREDICATES, Scene, Thing, relations
 from vialign.errors import UserError
 from vialign.files.artifacts import atomic_path
 from vialign.names import SOURCE_SPLITS
@@ -62,7 +63,7 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
     }
     for split, default in DEFAULT_SIZES.items():
         size = config.sizes.get(split, default)
-        _build_split(split, size, seed, output, rows, config.forms)
+        _build_split(split, size, seed, output, rows, config)
     return DatasetTables(
         images=image_table(rows["images"]),
         captions=pd.DataFrame(rows["captions"]),
@@ -77,14 +78,15 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
 
 
 def _build_split(
-    split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]], forms: Sequence[str]
+    split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]], config: DataConfig
 ) -> None:
     # What confirms the result comes from another seed than what led to it.
     own = derive_seed(seed, "confirmation") if split == "confirmation" else seed
     rng = generator(own, "scenes", split)
     lines, folder = split in OTHER_DOMAIN, output / "images"
     style = CROSS_DOMAIN if lines else DOMAIN
-    scenes = sample_scenes(rng, size, twins=TWINS, held_out=split == "test_combination")
+    held_out = split == "test_combination"
+    scenes = sample_scenes(rng, size, twins=TWINS, held_out=held_out, seen=config.seen_relations)
     shown: list[Shown] = []
     pairs: list[tuple[Shown, Shown, str]] = []
     for number, (scene, kind) in enumerate(track(scenes, f"drawing {split}", total=size)):
@@ -99,12 +101,13 @@ def _build_split(
         rows["objects"] += [_object_row(image_id, n, thing) for n, thing in enumerate(scene.things)]
         rows["relations"] += _relation_rows(image_id, scene)
         shown.append(Shown(image_id, scene))
-        if kind in ("roles", "colours"):
+        # A pair that boxes do not tell apart has its own diagnostics.
+        if kind in ("roles", "colours") and scene.main is not None and scene.main[1] in PREDICATES:
             pairs.append((shown[-2], shown[-1], kind))
     if split.startswith("test"):
         _add_diagnostics(split, shown, pairs, rng, rows, output / "published" / split, seed)
     if split == "test":
-        rows["choices"] += _further_forms(split, shown, pairs, output / "published" / split, forms)
+        rows["choices"] += _further_forms(split, shown, pairs, output / "published" / split, config.forms)
 
 
 def _further_forms(
@@ -173,5 +176,7 @@ def _add_diagnostics(
     rows["choices"] += published.aro_choices(aro, split, folder)
     rows["choices"] += published.order_items(captions, split, folder, seed, limit // 2)
     rows["choices"] += benchmarks.replaced_relation(shown, split, limit, rng)
+    for made in (benchmarks.seen_roles, benchmarks.seen_relation, benchmarks.seen_object):
+        rows["choices"] += made(shown, split, limit)
     asked = benchmarks.questions(shown, split, limit // 2, rng)
     rows["questions"] += published.vqa_questions(asked, split, folder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vialign.data.scenes.world import CONVERSE, PREDICATES, Scene, Thing, relations
+from vialign.data.scenes.world import CONVERSE, SEEN, Scene, Thing, relations
 
 SYNONYMS = {
     "circle": "disc",
@@ -70,8 +70,24 @@ def noun_phrase(rng: np.random.Generator, thing: Thing, style: Style, determiner
     return f"(NP {inner})"
 
 
+_VERBS = {
+    "joined to": ("is joined to", "joined to"),
+    "points at": ("points at", "pointing at"),
+    "hides": ("hides", "hiding"),
+    "matches": ("matches", "matching"),
+}
+"""How each of `SEEN` is said in a sentence, and behind a noun."""
+
+
+def worded(style: Style, predicate: str) -> Style:
+    """The style of the two things that a predicate is said of: without colours where the colours would tell it."""
+    return replace(style, omit_colour=1.0) if predicate == "matches" else style
+
+
 def relation_phrase(rng: np.random.Generator, predicate: str, other: str, style: Style) -> str:
-    """The phrase that says `predicate` of the noun phrase `other`."""
+    """The phrase that says `predicate` of the noun phrase `other`, behind a noun or `is`."""
+    if predicate in SEEN:
+        return _verb_phrase(_VERBS[predicate][1], other)
     if predicate in ("left of", "right of"):
         side = predicate.split()[0]
         if rng.random() < 0.5:
@@ -89,7 +105,8 @@ def relation_caption(rng: np.random.Generator, subject: Thing, predicate: str, o
     """A sentence or a noun phrase that says one relation; now and then by its converse."""
     if rng.random() < 0.2:
         subject, predicate, other = _converse(rng, subject, predicate, other)
-        first, second = noun_phrase(rng, subject, style), noun_phrase(rng, other, style)
+        own = worded(style, predicate)
+        first, second = noun_phrase(rng, subject, own), noun_phrase(rng, other, own)
         return f"(NP {first} {relation_phrase(rng, predicate, second, style)})"
     return clause(rng, subject, predicate, other, style)
 
@@ -97,8 +114,13 @@ def relation_caption(rng: np.random.Generator, subject: Thing, predicate: str, o
 def clause(rng: np.random.Generator, subject: Thing, predicate: str, other: Thing, style: Style) -> str:
     """A whole sentence that says one relation; now and then by its converse."""
     subject, predicate, other = _converse(rng, subject, predicate, other)
-    first, second = noun_phrase(rng, subject, style), noun_phrase(rng, other, style)
+    own = worded(style, predicate)
+    first, second = noun_phrase(rng, subject, own), noun_phrase(rng, other, own)
+    if predicate in SEEN and rng.random() < 0.7:
+        return f"(S {first} {_verb_phrase(_VERBS[predicate][0], second)})"
     phrase = relation_phrase(rng, predicate, second, style)
+    if predicate in SEEN:
+        return f"(S (NP (EX there)) (VP (VBZ is) (NP {first} {phrase})))"
     spatial = predicate not in ("larger than", "smaller than")
     form = str(rng.choice(["is", "there", "verb", "inverted"] if spatial else ["is"]))
     if form == "is":
@@ -150,7 +172,7 @@ def coarse_captions(rng: np.random.Generator, scene: Scene) -> list[str]:
     blind = []
     for _ in range(2):
         subject, other = rng.permutation(len(scene.things))[:2]
-        blind.append((int(subject), str(rng.choice(PREDICATES)), int(other)))
+        blind.append((int(subject), str(rng.choice(scene.predicates)), int(other)))
     return _five_captions(rng, scene, blind[0], blind[1], COARSE)
 
 
@@ -192,9 +214,22 @@ def statement(subject: Thing, predicate: str, other: Thing) -> str:
     """`the red circle is above the blue square`, in one fixed wording, for the diagnostics."""
     rng = np.random.default_rng(0)
     phrase = {"left of": "to the left of", "right of": "to the right of"}.get(predicate, predicate)
-    first = tree_text(noun_phrase(rng, subject, EXACT, "the"))
-    second = tree_text(noun_phrase(rng, other, EXACT, "the"))
-    return f"{first} is {phrase} {second}"
+    style = worded(EXACT, predicate)
+    first = tree_text(noun_phrase(rng, subject, style, "the"))
+    second = tree_text(noun_phrase(rng, other, style, "the"))
+    return f"{first} {_VERBS[predicate][0] if predicate in SEEN else f'is {phrase}'} {second}"
+
+
+def _verb_phrase(verb: str, other: str) -> str:
+    """`(VP (VBZ points) (PP (IN at) OTHER))` for `points at`, and so on."""
+    tags = {"is": "VBZ", "joined": "VBN", "pointing": "VBG", "hiding": "VBG", "matching": "VBG"}
+    phrase = other
+    for word in reversed(verb.split()):
+        if word in ("to", "at"):
+            phrase = f"(PP ({'TO' if word == 'to' else 'IN'} {word}) {phrase})"
+        else:
+            phrase = f"(VP ({tags.get(word, 'VBZ')} {word}) {phrase})"
+    return phrase
 
 
 def _word(rng: np.random.Generator, word: str, style: Style) -> str:

@@ -1,13 +1,16 @@
 """Drawing a scene: textured background, shapes with texture, partial occlusion, and a line-drawing variant."""
 
-import math
-
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vialign.data.scenes.shapes import shape_mask
 from vialign.data.scenes.world import IMAGE_SIZE, Scene, Thing
 
 _OVERSAMPLING = 2
+_HEAD = 8 * _OVERSAMPLING
+"""Length of an arrow's head."""
+_INK = (60, 50, 60)
+"""Of lines and arrows: no thing has this colour."""
 _RGB = {
     "red": (214, 40, 40),
     "green": (44, 160, 60),
@@ -24,9 +27,29 @@ def draw_scene(scene: Scene, *, lines: bool = False) -> Image.Image:
     """The scene as a 112 x 112 RGB image; `lines` draws outlines on paper, the cross-domain variant."""
     side = IMAGE_SIZE * _OVERSAMPLING
     canvas = _paper(scene.background, side) if lines else _background(scene.background, side)
+    # Where it is said what hides what, a drawing shows it: what lies within an outline covers what is below.
+    paper = canvas.copy() if lines and scene.seen else None
+    if scene.main is not None and scene.main[1] in ("joined to", "points at"):
+        _draw_way(canvas, scene.things[scene.main[0]], scene.things[scene.main[2]], arrow=scene.main[1] == "points at")
     for thing in scene.things:
-        _draw_thing(canvas, thing, lines)
+        _draw_thing(canvas, thing, lines, paper)
     return canvas.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX)
+
+
+def _draw_way(canvas: Image.Image, start: Thing, end: Thing, *, arrow: bool) -> None:
+    """A dark line from one thing to another, below both; an arrow ends short of the box of the second, in a head."""
+    from_, to = (np.array([thing.x, thing.y]) * _OVERSAMPLING for thing in (start, end))
+    way = (to - from_) / np.linalg.norm(to - from_)
+    across = np.array([-way[1], way[0]])
+    to_border = _OVERSAMPLING / (2 * np.abs(way).max())
+    # The line begins within the first thing, though not in the hole of a ring.
+    from_ = from_ + 0.7 * start.size * to_border * way
+    to = to - (end.size * to_border + 2 * _OVERSAMPLING if arrow else 0.7 * end.size * to_border) * way
+    pen = ImageDraw.Draw(canvas)
+    neck = to - _HEAD * way if arrow else to
+    pen.line([*map(tuple, (from_, neck))], fill=_INK, width=3 * _OVERSAMPLING)
+    if arrow:
+        pen.polygon([*map(tuple, (to, neck + 0.7 * _HEAD * across, neck - 0.7 * _HEAD * across))], fill=_INK)
 
 
 def _background(seed: int, side: int) -> Image.Image:
@@ -50,14 +73,16 @@ def _paper(seed: int, side: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels + rng.integers(-4, 5, (side, side, 1)), 0, 255).astype(np.uint8))
 
 
-def _draw_thing(canvas: Image.Image, thing: Thing, lines: bool) -> None:
+def _draw_thing(canvas: Image.Image, thing: Thing, lines: bool, paper: Image.Image | None) -> None:
     side = thing.size * _OVERSAMPLING
     left = round((thing.x - thing.size / 2) * _OVERSAMPLING)
     top = round((thing.y - thing.size / 2) * _OVERSAMPLING)
-    mask = _mask(thing.shape, side)
+    mask = shape_mask(thing.shape, side)
     colour = _RGB[thing.colour]
     if lines:
-        inner = _mask(thing.shape, max(side - 4 * _OVERSAMPLING, 4))
+        if paper is not None:
+            canvas.paste(paper.crop((left, top, left + side, top + side)), (left, top), mask)
+        inner = shape_mask(thing.shape, max(side - 4 * _OVERSAMPLING, 4))
         offset = (side - inner.width) // 2
         hollow = Image.new("L", mask.size, 0)
         hollow.paste(inner, (offset, offset))
@@ -83,41 +108,3 @@ def _fill(thing: Thing, side: int, colour: tuple[int, int, int]) -> Image.Image:
         for x in range(3 + 5 * (row % 2), side, 11):
             pen.ellipse([x - 3, y - 3, x + 3, y + 3], fill=tone)
     return fill
-
-
-def _mask(shape: str, side: int) -> Image.Image:
-    """The shape, white on black, filling a square of `side` pixels."""
-    mask = Image.new("L", (side, side), 0)
-    pen = ImageDraw.Draw(mask)
-    s = side - 1
-    if shape == "circle":
-        pen.ellipse([0, 0, s, s], fill=255)
-    elif shape == "square":
-        pen.rectangle([0, 0, s, s], fill=255)
-    elif shape == "triangle":
-        pen.polygon([(s / 2, 0), (s, s), (0, s)], fill=255)
-    elif shape == "diamond":
-        pen.polygon([(s / 2, 0), (s, s / 2), (s / 2, s), (0, s / 2)], fill=255)
-    elif shape == "cross":
-        third = s / 3
-        pen.rectangle([third, 0, 2 * third, s], fill=255)
-        pen.rectangle([0, third, s, 2 * third], fill=255)
-    elif shape == "ring":
-        hole = s * 0.27
-        pen.ellipse([0, 0, s, s], fill=255)
-        pen.ellipse([hole, hole, s - hole, s - hole], fill=0)
-    elif shape == "star":
-        points = []
-        for k in range(10):
-            radius = s / 2 if k % 2 == 0 else s / 5
-            angle = math.pi * k / 5 - math.pi / 2
-            points.append((s / 2 + radius * math.cos(angle), s / 2 + radius * math.sin(angle)))
-        pen.polygon(points, fill=255)
-    elif shape == "heart":
-        turns = np.linspace(0, 2 * math.pi, 60)
-        x = 16 * np.sin(turns) ** 3
-        y = 13 * np.cos(turns) - 5 * np.cos(2 * turns) - 2 * np.cos(3 * turns) - np.cos(4 * turns)
-        pen.polygon([(s / 2 + a * s / 34, s * 0.45 - b * s / 34) for a, b in zip(x, y, strict=True)], fill=255)
-    else:
-        raise ValueError(f"unknown shape {shape!r}")
-    return mask

@@ -1,19 +1,25 @@
 """What a scene is: things with shape, colour, size and texture, and the relations that hold between them.
 
-Everything is in pixels of a 112 x 112 image, x to the right and y down. A scene is drawn from a numpy generator and
-nothing else, so a seed reproduces it exactly.
+Everything is in pixels of a 112 x 112 image, x to the right and y down.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+
+from vialign.data.scenes.shapes import shape_mask
 
 IMAGE_SIZE = 112
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "diamond", "heart")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
 TEXTURES = ("plain", "striped", "dotted")
 PREDICATES = ("left of", "right of", "above", "below", "inside", "on", "larger than", "smaller than")
+"""What the boxes of two things decide."""
+SEEN = ("joined to", "points at", "hides", "matches")
+"""What they do not decide: a line joins both, an arrow goes from one to the other, one covers a part of the other, both
+have one colour. Only worlds with `data.seen_relations` have them."""
+SYMMETRIC = ("joined to", "matches")
+"""Those of them that hold both ways."""
 
 CONVERSE = {
     "left of": "right of",
@@ -44,7 +50,8 @@ LARGE = (37, 46)
 """Side lengths, in pixels, of things called large."""
 _CLEAR = 1.5
 """A direction is said only when its axis exceeds the other by this factor, so that nobody could disagree."""
-_MARGIN = 2
+HIDDEN = 0.15
+"""Share of a thing that another must cover to be said to hide it."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +87,21 @@ class Scene:
 
     things: tuple[Thing, ...]
     main: tuple[int, str, int] | None
-    """Subject, predicate and object that the captions are about; none in a scene of one thing."""
+    """Subject, predicate and object that the captions are about; none in a scene of one thing. A line or an arrow is
+    drawn where it says so, and nowhere else."""
     background: int
     """Seed of the background."""
+    seen: bool = False
+    """Whether this world says what boxes do not decide (`SEEN`)."""
+
+    @property
+    def predicates(self) -> tuple[str, ...]:
+        """What may be said of two things."""
+        return (*PREDICATES, *SEEN) if self.seen else PREDICATES
 
 
 def holds(predicate: str, subject: Thing, other: Thing) -> bool:
-    """Whether `subject predicate other` is true beyond dispute."""
+    """Whether `subject predicate other`, one of `PREDICATES`, is true beyond dispute."""
     dx, dy = subject.x - other.x, subject.y - other.y
     apart_x, apart_y = abs(dx) > _CLEAR * abs(dy), abs(dy) > _CLEAR * abs(dx)
     reach = (subject.size + other.size) / 2
@@ -110,188 +125,48 @@ def holds(predicate: str, subject: Thing, other: Thing) -> bool:
     }[predicate]
 
 
+def true_of(scene: Scene, i: int, predicate: str, j: int) -> bool:
+    """Whether things `i` and `j` of a scene are so related, by any of its predicates."""
+    subject, other = scene.things[i], scene.things[j]
+    if predicate in PREDICATES:
+        return holds(predicate, subject, other)
+    if predicate == "hides":
+        return i > j and covered_share(other, subject) >= HIDDEN
+    if predicate == "matches":
+        shapes = [thing.shape for thing in scene.things]
+        # It is said without colours, so the shapes alone must tell which things are meant.
+        return subject.colour == other.colour and shapes.count(subject.shape) == shapes.count(other.shape) == 1
+    drawn = scene.main is not None and scene.main[1] == predicate
+    return drawn and scene.main in ((i, predicate, j), (j, predicate, i) if predicate in SYMMETRIC else None)
+
+
 def relations(scene: Scene) -> list[tuple[int, str, int]]:
     """Every relation that holds, the main one first."""
     found = [
         (i, predicate, j)
-        for i, subject in enumerate(scene.things)
-        for j, other in enumerate(scene.things)
+        for i in range(len(scene.things))
+        for j in range(len(scene.things))
         if i != j
-        for predicate in PREDICATES
-        if holds(predicate, subject, other)
+        for predicate in scene.predicates
+        if true_of(scene, i, predicate, j)
     ]
     return sorted(found, key=lambda relation: relation != scene.main)
 
 
-def sample_scene(rng: np.random.Generator, *, count: int | None = None, held_out: bool = False) -> Scene:
-    """Draw a scene of `count` things (2 to 4 unless given), with a held-out colour-shape pair if asked for."""
-    count = int(rng.choice([2, 3, 4], p=[0.5, 0.35, 0.15])) if count is None else count
-    looks = _sample_looks(rng, count, held_out)
-    if count == 1:
-        thing = _place_anywhere(rng, looks[0], _sample_size(rng))
-        return Scene((thing,), None, int(rng.integers(2**31)))
-    predicate = str(rng.choice(PREDICATES))
-    while True:
-        subject, other = _place_pair(rng, predicate, looks[0], looks[1])
-        if not _fits(subject) or not _fits(other) or not holds(predicate, subject, other):
-            continue
-        things = [other, subject]
-        for look in looks[2:]:
-            extra = _place_distractor(rng, look, things)
-            if extra is not None:
-                things.append(extra)
-        return Scene(tuple(things), (1, predicate, 0), int(rng.integers(2**31)))
+def covered_share(thing: Thing, cover: Thing) -> float:
+    """Share of a thing's own pixels that another, drawn over it, covers."""
+    mine, over = (_pixels(each) for each in (thing, cover))
+    return float((mine & over).sum() / mine.sum())
 
 
-def twin(rng: np.random.Generator, scene: Scene, kind: str) -> Scene | None:
-    """The same things in the other combination: `roles` exchanges the places, `colours` the colours, of the main pair.
-
-    None where the exchange would leave the main relation true, break the frame, or make a held-out or a double look.
-    """
-    assert scene.main is not None
-    i, predicate, j = scene.main
-    things = list(scene.things)
-    main = scene.main
-    if kind == "roles" and predicate in ("inside", "on", "larger than", "smaller than"):
-        # Sizes matter here, so the places stay and the looks are exchanged.
-        swapped = (_relook(things[i], things[j]), _relook(things[j], things[i]))
-    elif kind == "roles":
-        first, second = things[i], things[j]
-        swapped = (replace(first, x=second.x, y=second.y), replace(second, x=first.x, y=first.y))
-        main = (j, predicate, i)
-    else:
-        if things[i].colour == things[j].colour or things[i].shape == things[j].shape:
-            return None
-        swapped = (replace(things[i], colour=things[j].colour), replace(things[j], colour=things[i].colour))
-    things[i], things[j] = swapped
-    looks = [thing.look for thing in things]
-    known = {thing.look for thing in scene.things}
-    if len(set(looks)) < len(looks) or any(look in HELD_OUT and look not in known for look in looks):
-        return None
-    if not all(_fits(thing) for thing in things):
-        return None
-    if not holds(predicate, things[main[0]], things[main[2]]):
-        return None
-    return Scene(tuple(things), main, int(rng.integers(2**31)))
+def boxes_apart(thing: Thing, other: Thing, gap: float = 0.0) -> bool:
+    """Whether the boxes of two things have at least so many pixels between them."""
+    return max(abs(thing.x - other.x), abs(thing.y - other.y)) >= (thing.size + other.size) / 2 + gap
 
 
-def sample_scenes(
-    rng: np.random.Generator, count: int, *, singles: float = 0.0, twins: float = 0.0, held_out: bool = False
-) -> Iterator[tuple[Scene, str]]:
-    """Draw `count` scenes with the kind of each: `single`, `scene`, or `roles`/`colours` for the second of two twins.
-
-    `singles` is the share of scenes with one thing, `twins` the share of scenes that belong to a pair of twins; two
-    thirds of the pairs exchange roles, the others colours.
-    """
-    made = 0
-    while made < count:
-        draw = rng.random()
-        if draw < singles:
-            yield sample_scene(rng, count=1, held_out=held_out), "single"
-            made += 1
-            continue
-        scene = sample_scene(rng, held_out=held_out)
-        # A pair is two scenes, so pairs are started half as often as their share of the scenes.
-        other = None
-        if made + 2 <= count and rng.random() < twins / (2 - twins):
-            kind = "roles" if rng.random() < 2 / 3 else "colours"
-            other = twin(rng, scene, kind)
-            if held_out and other is not None and not any(thing.look in HELD_OUT for thing in other.things):
-                other = None
-        yield scene, "scene"
-        made += 1
-        if other is not None:
-            yield other, kind
-            made += 1
-
-
-def _sample_looks(rng: np.random.Generator, count: int, held_out: bool) -> list[tuple[str, str]]:
-    looks: list[tuple[str, str]] = []
-    if held_out:
-        looks.append(HELD_OUT[int(rng.integers(len(HELD_OUT)))])
-    while len(looks) < count:
-        look = (str(rng.choice(COLOURS)), str(rng.choice(SHAPES)))
-        if look not in looks and look not in HELD_OUT:
-            looks.append(look)
-    order = rng.permutation(min(2, count))
-    return [looks[k] for k in order] + looks[2:]
-
-
-def _sample_size(rng: np.random.Generator) -> int:
-    low, high = (SMALL, MEDIUM, LARGE)[int(rng.integers(3))]
-    return int(rng.integers(low, high + 1))
-
-
-def _sample_texture(rng: np.random.Generator) -> str:
-    return str(rng.choice(TEXTURES, p=[0.6, 0.2, 0.2]))
-
-
-def _thing(rng: np.random.Generator, look: tuple[str, str], x: float, y: float, size: int) -> Thing:
-    return Thing(look[1], look[0], _sample_texture(rng), float(x), float(y), int(size))
-
-
-def _place_anywhere(rng: np.random.Generator, look: tuple[str, str], size: int) -> Thing:
-    low, high = size / 2 + _MARGIN, IMAGE_SIZE - size / 2 - _MARGIN
-    return _thing(rng, look, rng.uniform(low, high), rng.uniform(low, high), size)
-
-
-def _place_pair(
-    rng: np.random.Generator, predicate: str, look: tuple[str, str], other_look: tuple[str, str]
-) -> tuple[Thing, Thing]:
-    size, other_size = _sample_size(rng), _sample_size(rng)
-    if predicate == "inside":
-        size, other_size = int(rng.integers(SMALL[0], 22)), int(rng.integers(48, 61))
-        other = _place_anywhere(rng, other_look, other_size)
-        return _thing(rng, look, other.x + rng.uniform(-3, 3), other.y + rng.uniform(-3, 3), size), other
-    if predicate in ("larger than", "smaller than"):
-        big, little = int(rng.integers(*LARGE)), int(rng.integers(*SMALL))
-        size, other_size = (big, little) if predicate == "larger than" else (little, big)
-        other = _place_anywhere(rng, other_look, other_size)
-        thing = _place_anywhere(rng, look, size)
-        far = max(abs(thing.x - other.x), abs(thing.y - other.y)) >= 0.9 * (size + other_size) / 2
-        return (thing if far else replace(thing, x=-1.0)), other
-    if predicate == "on":
-        other = _place_anywhere(rng, other_look, other_size)
-        reach = (size + other_size) / 2
-        return _thing(rng, look, other.x + rng.uniform(-1, 1) * other_size / 5, other.y - reach + 1, size), other
-    reach = (size + other_size) / 2
-    along = rng.uniform(0.9 * reach, 2.2 * reach)
-    across = rng.uniform(-0.5, 0.5) * along
-    dx, dy = {
-        "left of": (-along, across),
-        "right of": (along, across),
-        "above": (across, -along),
-        "below": (across, along),
-    }[predicate]
-    other = _place_anywhere(rng, other_look, other_size)
-    return _thing(rng, look, other.x + dx, other.y + dy, size), other
-
-
-def _place_distractor(rng: np.random.Generator, look: tuple[str, str], things: list[Thing]) -> Thing | None:
-    """A further thing that may cover up to a quarter of another; none when no place is found."""
-    for _ in range(20):
-        thing = _place_anywhere(rng, look, int(rng.integers(SMALL[0], MEDIUM[1])))
-        if all(_covered(other, thing) <= 0.25 and _covered(thing, other) <= 0.25 for other in things):
-            return thing
-    return None
-
-
-def _covered(thing: Thing, cover: Thing) -> float:
-    """Share of `thing`'s box that lies under `cover`'s box."""
-    width = min(thing.x + thing.size / 2, cover.x + cover.size / 2) - max(
-        thing.x - thing.size / 2, cover.x - cover.size / 2
-    )
-    height = min(thing.y + thing.size / 2, cover.y + cover.size / 2) - max(
-        thing.y - thing.size / 2, cover.y - cover.size / 2
-    )
-    return max(width, 0.0) * max(height, 0.0) / thing.size**2
-
-
-def _fits(thing: Thing) -> bool:
-    half = thing.size / 2
-    return all(half + 1 <= centre <= IMAGE_SIZE - half - 1 for centre in (thing.x, thing.y))
-
-
-def _relook(place: Thing, look: Thing) -> Thing:
-    """The thing at `place`, with the look (shape, colour, texture) of another."""
-    return replace(place, shape=look.shape, colour=look.colour, texture=look.texture)
+def _pixels(thing: Thing) -> np.ndarray:
+    """Which pixels of a frame that holds every thing, also one that sticks out of the image, are this thing's."""
+    frame = np.zeros((3 * IMAGE_SIZE, 3 * IMAGE_SIZE), dtype=bool)
+    left, top = (round(centre - thing.size / 2) + IMAGE_SIZE for centre in (thing.x, thing.y))
+    frame[top : top + thing.size, left : left + thing.size] = np.asarray(shape_mask(thing.shape, thing.size)) > 0
+    return frame
