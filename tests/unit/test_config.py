@@ -65,6 +65,10 @@ def test_variables_come_from_the_environment_or_their_default(monkeypatch):
     assert (config.data.folder, config.data.tune_list) == ("/photos", "x.txt")
     with pytest.raises(UserError, match="VIALIGN_TEST_NONE is not set"):
         load_config({"data": {"folder": "${VIALIGN_TEST_NONE}"}})
+    monkeypatch.setenv("VIALIGN_TEST_NONE", "")
+    assert expand_variables("${VIALIGN_TEST_NONE:-data}/coco") == "data/coco"
+    with pytest.raises(UserError, match="VIALIGN_TEST_NONE is empty; set it to the folder"):
+        load_config({"data": {"folder": "${VIALIGN_TEST_NONE}/coco"}})
 
 
 def test_the_home_folder_is_found_and_what_is_no_variable_is_refused(monkeypatch):

@@ -98,15 +98,17 @@ _MEANT = {
 def expand_variables(text: str) -> str:
     """Replace `${NAME}` and `${NAME:-default}` from the environment, and `~/` in front by the home folder.
 
-    Raises UserError when a variable without default is not set, or is written otherwise.
+    An empty variable counts as one that is not set, as a shell takes it: `${NAME}/coco` would be `/coco`. Raises
+    UserError when a variable without default is not set, or is written otherwise.
     """
 
     def value(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
-        if name in os.environ:
+        if os.environ.get(name):
             return os.environ[name]
         if default is None:
-            raise UserError(f"config: environment variable {name} is not set; set it to the folder it stands for")
+            said = "is empty" if name in os.environ else "is not set"
+            raise UserError(f"config: environment variable {name} {said}; set it to the folder it stands for")
         return default
 
     odd = _NO_VARIABLE.search(_VARIABLE.sub("", text))
