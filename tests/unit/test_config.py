@@ -103,6 +103,26 @@ def test_what_yaml_takes_for_something_else_is_refused_in_words_of_yaml(tmp_path
         read_config(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 20261130120000", "`seed`: 20261130120000 is too large; no number here may be larger than 2147483647"),
+        ("seed: -99999999999999999999", "`seed`: -9+ is too large"),
+        ("visual: {batch: 1000000000000}", "`visual.batch`: 1000000000000 is too large"),
+        ("data: {sizes: {train: '99999999999'}}", "`data.sizes.train`: 99999999999 is too large"),
+        ("training: {seeds: [0, 4294967296]}", "`training.seeds.1`: 4294967296 is too large"),
+        ("visual: {temperature: 1.0e-320}", "`visual.temperature`: 1e-320 cannot be computed with; give 0 or a number"),
+        ("gates: {signal: {beyond_text: -1.0e+300}}", "`gates.signal.beyond_text`: -1e[+]300 cannot be computed with"),
+    ],
+)
+def test_a_number_that_would_fall_over_hours_later_is_refused(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_numbers_and_truths_of_yaml_are_still_themselves(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(
