@@ -111,6 +111,20 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_is_planned(made
     assert result.returncode == 1 and result.stderr.splitlines()[-1] == f"vialign: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("results=out{split}", "config: results: 'out{split}': has a brace, which Snakemake takes for a wildcard"),
+        ("data={dataset: coco}", "config: data.folder is not set; coco needs the folder it lies in"),
+        ("evaluation={published: [nowhere.csv]}", "nowhere.csv: no such file"),
+    ],
+)
+def test_what_a_later_stage_would_fall_over_is_told_before_anything_is_planned(made, warm, setting, message):
+    result = snakemake(made, "-n", "--config", setting, python=warm)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and last.startswith("vialign: ") and message in last, result.stderr
+
+
 @pytest.mark.parametrize("place", ["folder", "file"])
 def test_what_is_there_is_not_touched(place, tmp_path):
     target = tmp_path / "run"
