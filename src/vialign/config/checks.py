@@ -111,6 +111,9 @@ def _lists(config: "Config") -> Iterator[str]:
         "training.compare": training.compared,
         "training.compare_seeds": training.compare_seeds,
         "evaluation.splits": config.evaluation.splits,
+        "uses.noise": config.uses.noise,
+        "uses.labels": config.uses.labels,
+        "baselines.averaging_shares": config.baselines.averaging_shares,
     }
     for key, values in lists.items():
         twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
