@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from vialign.config.data import BackboneConfig, DataConfig, FeaturesConfig, LanguageConfig
 from vialign.config.disentangle import TextConfig, VisualConfig
@@ -27,7 +27,7 @@ from vialign.config.evaluation import (
 )
 from vialign.config.gates import GatesConfig
 from vialign.config.methods import BaselinesConfig, BudgetConfig, CurriculumConfig, TrainingConfig
-from vialign.config.section import Count, Name, Section
+from vialign.config.section import Name, Section
 from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
 from vialign.files.text import read_yaml
@@ -45,7 +45,7 @@ class Config(Section):
     """Folder that everything is written to."""
     seed: int = 0
     """From which every random draw of the run follows."""
-    shards: Count = 1
+    shards: Annotated[int, Field(ge=1, le=1000)] = 1
     """Jobs that share a split in the stages that a cluster can spread over many nodes (docs/cluster.md). It says where
     and not what: results are the same."""
     data: DataConfig = DataConfig()
