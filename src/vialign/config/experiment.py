@@ -6,10 +6,11 @@ the defaults and gives each stage its own small section. `python -m vialign.conf
 
 import difflib
 import hashlib
+import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,13 +119,19 @@ def expand_variables(text: str) -> str:
     return os.path.expanduser(found) if found.startswith("~/") else found
 
 
-def _expand(node: Any) -> Any:
+_MOST = 100_000
+"""Values that a configuration holds at most. Aliases of aliases in a short file can make of it more than fit."""
+
+
+def _expand(node: Any, seen: Iterator[int]) -> Any:
+    if next(seen) > _MOST:
+        raise UserError(f"config: holds more than {_MOST:,} values through YAML aliases (`*name`); write it out")
     if isinstance(node, str):
         return expand_variables(node)
     if isinstance(node, Mapping):
-        return {key: _expand(value) for key, value in node.items()}
+        return {key: _expand(value, seen) for key, value in node.items()}
     if isinstance(node, list):
-        return [_expand(value) for value in node]
+        return [_expand(value, seen) for value in node]
     return node
 
 
@@ -136,7 +143,7 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
     from vialign.config.checks import beyond, problems, truths
 
     try:
-        config = _own_splits(Config.model_validate(_expand(mapping)))
+        config = _own_splits(Config.model_validate(_expand(mapping, itertools.count())))
     except RecursionError:
         raise UserError("config: a section holds itself through a YAML alias (`*name`); write it out") from None
     except ValidationError as error:
