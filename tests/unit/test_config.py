@@ -142,6 +142,16 @@ def test_files_are_laid_over_each_other_key_by_key(tmp_path):
     assert config.data == DataConfig(sizes={"train": 10, "test": 7}, strict=True)
 
 
+def test_what_is_wrong_in_files_is_told_with_their_names(tmp_path):
+    base, overlay = tmp_path / "base.yaml", tmp_path / "over\\1.yaml"
+    base.write_text("seed: one\n")
+    overlay.write_text("data: {fodler: x}\n")
+    with pytest.raises(UserError) as caught:
+        read_config(base, overlay)
+    assert len(str(caught.value).splitlines()) == 2
+    assert all(line.startswith(f"config: {base}, {overlay}: ") for line in str(caught.value).splitlines())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "no such file"), ("a: [1", "not valid YAML"), ("- 1\n- 2", "top level must be a mapping")],

@@ -181,11 +181,18 @@ def _own_splits(config: Config) -> Config:
 
 
 def read_config(*paths: str | Path) -> Config:
-    """Read YAML files, later ones over earlier ones, key by key; the result is checked."""
+    """Read YAML files, later ones over earlier ones, key by key; the result is checked.
+
+    Raises UserError as `load_config`, with the files named.
+    """
     merged: dict[str, Any] = {}
     for path in paths:
         merged = _merge(merged, read_layer(path))
-    return load_config(merged)
+    try:
+        return load_config(merged)
+    except UserError as error:
+        named = f"config: {', '.join(map(str, paths))}: "
+        raise UserError(re.sub("^config: ", lambda _: named, str(error), flags=re.MULTILINE)) from None
 
 
 def read_layer(path: str | Path) -> dict[str, Any]:
