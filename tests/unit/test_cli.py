@@ -35,7 +35,7 @@ def test_a_bad_config_is_one_line_and_status_one(tmp_path):
     assert result.exit_code == 1
     assert result.stdout == ""
     said = "unknown key `trainin`; did you mean `training`? remove it or check its spelling"
-    assert result.stderr == f"vialign: config: {said}\n"
+    assert result.stderr == f"vialign: config: {path}: {said}\n"
 
 
 def _raise(error):

@@ -102,6 +102,18 @@ def test_two_people_are_compared_with_the_rules_and_with_each_other(review, resu
     assert "rules \\ grace" in result.stdout
 
 
+def test_two_people_who_said_one_class_throughout_have_no_kappa(review, results, tmp_path):
+    ada = filled(review, results, tmp_path / "ada.csv", lambda label: "other")
+    grace = filled(review, results, tmp_path / "grace.csv", lambda label: "other")
+    result = failures("import", results, ada, grace)
+    assert result.exit_code == 0, result.output
+    assert "rules and ada: kappa 0.000 [0.000, 0.000], agreed on" in result.stdout
+    assert (
+        "ada and grace: kappa is not defined (both said one and the same class throughout), agreed on" in result.stdout
+    )
+    assert result.stdout.endswith("written\n")
+
+
 def test_what_a_user_does_wrong_is_one_line(review, results, tmp_path):
     again = refused(failures("export", results, "--out", review))
     assert "exists and is not empty; name a new folder" in again

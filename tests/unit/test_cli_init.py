@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from vialign.cli.app import app
 from vialign.config.experiment import load_config, read_config
 from vialign.files.artifacts import read_table
+from vialign.files.folders import new_folder
 from vialign.tables.data import IMAGES
 from vialign.toolkit import draw_example
 
@@ -110,6 +111,20 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_is_planned(made
     assert result.returncode == 1 and result.stderr.splitlines()[-1] == f"vialign: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("results=out{split}", "config: results: 'out{split}': has a brace, which Snakemake takes for a wildcard"),
+        ("data={dataset: coco}", "config: data.folder is not set; coco needs the folder it lies in"),
+        ("evaluation={published: [nowhere.csv]}", "nowhere.csv: no such file"),
+    ],
+)
+def test_what_a_later_stage_would_fall_over_is_told_before_anything_is_planned(made, warm, setting, message):
+    result = snakemake(made, "-n", "--config", setting, python=warm)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and last.startswith("vialign: ") and message in last, result.stderr
+
+
 @pytest.mark.parametrize("place", ["folder", "file"])
 def test_what_is_there_is_not_touched(place, tmp_path):
     target = tmp_path / "run"
@@ -122,9 +137,26 @@ def test_what_is_there_is_not_touched(place, tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept] and kept.read_text() == "mine"
 
 
-def test_an_empty_folder_will_do(tmp_path):
-    assert init(tmp_path).exit_code == 0
-    assert (tmp_path / "Snakefile").is_file()
+@pytest.mark.parametrize("name", ["empty", ".", "link", "dangling"])
+def test_an_empty_folder_will_do_also_the_current_one_and_one_behind_a_link(name, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "dangling").symlink_to("new")
+    before = (tmp_path / "empty").stat().st_ino
+    monkeypatch.chdir(tmp_path / "empty" if name == "." else tmp_path)
+    result = init(name)
+    assert result.exit_code == 0, result.output
+    made = tmp_path / ("new" if name == "dangling" else "empty")
+    assert sorted(path.name for path in made.iterdir()) == ["Snakefile", "config.yaml", "configs", "profiles"]
+    assert (tmp_path / "empty").stat().st_ino == before and (tmp_path / "link").is_symlink()
+    assert len(list(tmp_path.iterdir())) == (4 if name == "dangling" else 3)
+
+
+def test_an_empty_folder_that_could_not_be_filled_stays_empty(tmp_path):
+    with pytest.raises(RuntimeError), new_folder(tmp_path, "the run") as temporary:
+        (temporary / "half").write_text("x")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_snakemake_it_names_the_extra(tmp_path, monkeypatch):

@@ -65,6 +65,10 @@ def test_variables_come_from_the_environment_or_their_default(monkeypatch):
     assert (config.data.folder, config.data.tune_list) == ("/photos", "x.txt")
     with pytest.raises(UserError, match="VIALIGN_TEST_NONE is not set"):
         load_config({"data": {"folder": "${VIALIGN_TEST_NONE}"}})
+    monkeypatch.setenv("VIALIGN_TEST_NONE", "")
+    assert expand_variables("${VIALIGN_TEST_NONE:-data}/coco") == "data/coco"
+    with pytest.raises(UserError, match="VIALIGN_TEST_NONE is empty; set it to the folder"):
+        load_config({"data": {"folder": "${VIALIGN_TEST_NONE}/coco"}})
 
 
 def test_the_home_folder_is_found_and_what_is_no_variable_is_refused(monkeypatch):
@@ -99,6 +103,27 @@ def test_what_yaml_takes_for_something_else_is_refused_in_words_of_yaml(tmp_path
         read_config(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 20261130120000", "`seed`: 20261130120000 is too large; no number here may be larger than 2147483647"),
+        ("seed: -99999999999999999999", "`seed`: -9+ is too large"),
+        ("visual: {batch: 1000000000000}", "`visual.batch`: 1000000000000 is too large"),
+        ("data: {sizes: {train: '99999999999'}}", "`data.sizes.train`: 99999999999 is too large"),
+        ("training: {seeds: [0, 4294967296]}", "`training.seeds.1`: 4294967296 is too large"),
+        ("visual: {temperature: 1.0e-320}", "`visual.temperature`: 1e-320 cannot be computed with; give 0 or a number"),
+        ("shards: 100000", "`shards`: Input should be less than or equal to 1000"),
+        ("gates: {signal: {beyond_text: -1.0e+300}}", "`gates.signal.beyond_text`: -1e[+]300 cannot be computed with"),
+    ],
+)
+def test_a_number_that_would_fall_over_hours_later_is_refused(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_numbers_and_truths_of_yaml_are_still_themselves(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(
@@ -115,6 +140,16 @@ def test_files_are_laid_over_each_other_key_by_key(tmp_path):
     config = read_config(base, overlay)
     assert config.seed == 1
     assert config.data == DataConfig(sizes={"train": 10, "test": 7}, strict=True)
+
+
+def test_what_is_wrong_in_files_is_told_with_their_names(tmp_path):
+    base, overlay = tmp_path / "base.yaml", tmp_path / "over\\1.yaml"
+    base.write_text("seed: one\n")
+    overlay.write_text("data: {fodler: x}\n")
+    with pytest.raises(UserError) as caught:
+        read_config(base, overlay)
+    assert len(str(caught.value).splitlines()) == 2
+    assert all(line.startswith(f"config: {base}, {overlay}: ") for line in str(caught.value).splitlines())
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,8 @@ TWICE = [
     ("training", "methods", ["lora", "lora"]),
     ("training", "compare", ["lora", "lora"]),
     ("evaluation", "splits", ["test", "test"]),
+    ("uses", "labels", [50, 50]),
+    ("baselines", "averaging_shares", [0.5, 0.5]),
 ]
 
 

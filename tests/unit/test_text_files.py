@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -174,6 +175,14 @@ def test_a_config_that_holds_itself_is_one_line():
     loop["data"] = loop
     with pytest.raises(UserError, match="holds itself"):
         load_config(loop)
+
+
+def test_a_config_that_aliases_make_larger_than_it_is_is_one_line(tmp_path):
+    path = tmp_path / "x.yaml"
+    lines = [f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]" for before, name in pairwise("abcdef")]
+    path.write_text("\n".join(["a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", *lines]))
+    with pytest.raises(UserError, match=r"holds more than 100,000 values through YAML aliases \(`\*name`\)"):
+        read_config(path)
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

@@ -45,6 +45,12 @@ try:
     check_run_folders(CONFIG)
     require_tracker(CONFIG.report.tracking)
     check_frontier(CONFIG.report)  # now, not when the report is written
+    REPRODUCED = has_known_values(
+        CONFIG.backbone.architecture,
+        CONFIG.backbone.checkpoint,
+        CONFIG.evaluation.expected,
+        CONFIG.evaluation.published,
+    )
 except UserError as error:
     sys.exit(f"vialign: {error}")
 
@@ -250,13 +256,7 @@ def evidence(wildcards):
 
 def reproduced(method):
     """The table of reproduced numbers, which a method is trained after, where anything is known of the backbone."""
-    known = has_known_values(
-        CONFIG.backbone.architecture,
-        CONFIG.backbone.checkpoint,
-        CONFIG.evaluation.expected,
-        CONFIG.evaluation.published,
-    )
-    wanted = known and method != "frozen"
+    wanted = REPRODUCED and method != "frozen"
     return [f"{RESULTS}/compare/reproduction.parquet"] if wanted else []
 
 

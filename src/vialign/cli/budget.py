@@ -2,7 +2,9 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +16,7 @@ from vialign.cli.errors import one_line_errors
 from vialign.cli.options import Count, Files, Json
 from vialign.cli.printing import json_rows, print_object
 from vialign.config.experiment import Config, digest, read_config
-from vialign.errors import UserError
+from vialign.errors import UserError, one_line
 from vialign.files.paths import Output, check_paths
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def budget(
 
         config = read_config(*files)
         if ":" in model:
-            ledger, sized = _of_pair(model, config, rounds, size)
+            with _code_of_the_user(model):
+                ledger, sized = _of_pair(model, config, rounds, size)
         else:
             ledger, sized = _of_method(model, config, batch, rounds, parsed, pipeline, size)
         regions = config.data.region_limit if model in REGION_METHODS else None
@@ -136,12 +139,27 @@ def _of_method(
     return ledger, sized
 
 
+@contextmanager
+def _code_of_the_user(name: str) -> Iterator[None]:
+    """Whatever the user's own modules raise, or end with, is the user's error: its kind, its words and where it was."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {one_line(error)} ({last.filename}, line {last.lineno})"
+        raise UserError(f"{name}: failed with {said}; correct it, VIALIGN_TRACEBACK=1 shows the traceback") from error
+
+
 def load_factory(name: str) -> Callable[[Config], object]:
     """The function that `package.module:function` names, looked for in the current folder too.
 
     Raises UserError when there is no such module or function.
     """
     module, _, function = name.partition(":")
+    if not all(map(str.isidentifier, [*module.split("."), function])):
+        raise UserError(f"{name}: is no package.module:factory; write the module, a colon and the name of its function")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -150,4 +168,6 @@ def load_factory(name: str) -> Callable[[Config], object]:
         raise UserError(f"{name}: no module {error.name!r}; run this where it can be imported") from None
     except AttributeError:
         raise UserError(f"{name}: module {module} has no function {function!r}") from None
+    if not callable(found):
+        raise UserError(f"{name}: is {type(found).__name__}, no function; it must return a vialign.budget.ModulePair")
     return found

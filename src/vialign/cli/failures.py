@@ -1,7 +1,7 @@
 """`vialign failures ...`: people look at the failures of a run, and the rules are held against what they say."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from vialign.cli.printing import print_json
 from vialign.config.experiment import Config, read_config
 from vialign.errors import UserError
 from vialign.files.paths import Output, check_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     help="Export failed queries for review by people, and read their labels back (docs/failures.md).",
@@ -97,13 +100,22 @@ def failures_import(
         for (first, second), part in table.groupby(["first", "second"], sort=False):
             row = part.iloc[0]
             print(
-                f"{first} and {second}: kappa {row['kappa']:.3f} [{row['low']:.3f}, {row['high']:.3f}], "
+                f"{first} and {second}: kappa {_kappa(row)}, "
                 f"agreed on {100 * row['observed']:.1f} % of {row['items']} failures"
             )
             counts = part.pivot(index="first_label", columns="second_label", values="count")
             order = part["first_label"].unique()
             print(counts.loc[order, order].rename_axis(index=f"{first} \\ {second}", columns=None).to_string())
         print(f"{out}: written")
+
+
+def _kappa(row: "pd.Series") -> str:
+    """Kappa with its interval, of which either may be missing."""
+    values = row[["kappa", "low", "high"]].astype(float)
+    if values.isna()["kappa"]:
+        return "is not defined (both said one and the same class throughout)"
+    interval = "" if values.isna().any() else f" [{values['low']:.3f}, {values['high']:.3f}]"
+    return f"{values['kappa']:.3f}{interval}"
 
 
 def _config(files: list[Path] | None) -> Config:

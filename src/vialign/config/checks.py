@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from vialign.config.experiment import Config
 
 
+LARGEST = 2**31 - 1
+"""The largest whole number of a configuration; seeds are multiplied, and sizes are those of arrays."""
+SMALLEST_FLOAT, LARGEST_FLOAT = 1e-30, 1e30
+"""Between them are all other numbers but 0."""
+
+
 def problems(config: "Config") -> list[str]:
     """A line for every name that is wrong; empty where all are right."""
     return [*_data(config), *_backbone(config.backbone), *_methods(config), *_lists(config), *_expected(config)]
@@ -29,6 +35,21 @@ def truths(given: object, found: object, key: str = "") -> Iterator[str]:
     elif isinstance(given, Sequence) and not isinstance(given, str) and isinstance(found, Sequence):
         for place, (value, inner) in enumerate(zip(given, found, strict=False)):
             yield from truths(value, inner, f"{key}.{place}")
+
+
+def beyond(found: object, key: str = "") -> Iterator[str]:
+    """A line for every number that no array can have as its size, or that is 0 or infinite as one of 32 bits."""
+    if isinstance(found, Mapping):
+        for name, value in found.items():
+            yield from beyond(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(found, tuple):
+        for place, value in enumerate(found):
+            yield from beyond(value, f"{key}.{place}")
+    elif isinstance(found, int) and abs(found) > LARGEST:
+        yield f"config: `{key}`: {found} is too large; no number here may be larger than {LARGEST}"[:300]
+    elif isinstance(found, float) and found and not SMALLEST_FLOAT <= abs(found) <= LARGEST_FLOAT:
+        limits = f"{SMALLEST_FLOAT:g} to {LARGEST_FLOAT:g}"
+        yield f"config: `{key}`: {found} cannot be computed with; give 0 or a number of {limits}"
 
 
 def _data(config: "Config") -> Iterator[str]:
@@ -90,6 +111,9 @@ def _lists(config: "Config") -> Iterator[str]:
         "training.compare": training.compared,
         "training.compare_seeds": training.compare_seeds,
         "evaluation.splits": config.evaluation.splits,
+        "uses.noise": config.uses.noise,
+        "uses.labels": config.uses.labels,
+        "baselines.averaging_shares": config.baselines.averaging_shares,
     }
     for key, values in lists.items():
         twice = next((value for place, value in enumerate(values) if value in values[:place]), None)

@@ -6,14 +6,15 @@ the defaults and gives each stage its own small section. `python -m vialign.conf
 
 import difflib
 import hashlib
+import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from vialign.config.data import BackboneConfig, DataConfig, FeaturesConfig, LanguageConfig
 from vialign.config.disentangle import TextConfig, VisualConfig
@@ -27,7 +28,7 @@ from vialign.config.evaluation import (
 )
 from vialign.config.gates import GatesConfig
 from vialign.config.methods import BaselinesConfig, BudgetConfig, CurriculumConfig, TrainingConfig
-from vialign.config.section import Count, Name, Section
+from vialign.config.section import Name, Section
 from vialign.config.signal import SignalConfig
 from vialign.errors import UserError
 from vialign.files.text import read_yaml
@@ -45,7 +46,7 @@ class Config(Section):
     """Folder that everything is written to."""
     seed: int = 0
     """From which every random draw of the run follows."""
-    shards: Count = 1
+    shards: Annotated[int, Field(ge=1, le=1000)] = 1
     """Jobs that share a split in the stages that a cluster can spread over many nodes (docs/cluster.md). It says where
     and not what: results are the same."""
     data: DataConfig = DataConfig()
@@ -98,15 +99,17 @@ _MEANT = {
 def expand_variables(text: str) -> str:
     """Replace `${NAME}` and `${NAME:-default}` from the environment, and `~/` in front by the home folder.
 
-    Raises UserError when a variable without default is not set, or is written otherwise.
+    An empty variable counts as one that is not set, as a shell takes it: `${NAME}/coco` would be `/coco`. Raises
+    UserError when a variable without default is not set, or is written otherwise.
     """
 
     def value(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
-        if name in os.environ:
+        if os.environ.get(name):
             return os.environ[name]
         if default is None:
-            raise UserError(f"config: environment variable {name} is not set; set it to the folder it stands for")
+            said = "is empty" if name in os.environ else "is not set"
+            raise UserError(f"config: environment variable {name} {said}; set it to the folder it stands for")
         return default
 
     odd = _NO_VARIABLE.search(_VARIABLE.sub("", text))
@@ -116,13 +119,19 @@ def expand_variables(text: str) -> str:
     return os.path.expanduser(found) if found.startswith("~/") else found
 
 
-def _expand(node: Any) -> Any:
+_MOST = 100_000
+"""Values that a configuration holds at most. Aliases of aliases in a short file can make of it more than fit."""
+
+
+def _expand(node: Any, seen: Iterator[int]) -> Any:
+    if next(seen) > _MOST:
+        raise UserError(f"config: holds more than {_MOST:,} values through YAML aliases (`*name`); write it out")
     if isinstance(node, str):
         return expand_variables(node)
     if isinstance(node, Mapping):
-        return {key: _expand(value) for key, value in node.items()}
+        return {key: _expand(value, seen) for key, value in node.items()}
     if isinstance(node, list):
-        return [_expand(value) for value in node]
+        return [_expand(value, seen) for value in node]
     return node
 
 
@@ -131,10 +140,10 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
 
     Raises UserError with one line a wrong key or name: its dotted path, what is wrong with it and what there is.
     """
-    from vialign.config.checks import problems, truths
+    from vialign.config.checks import beyond, problems, truths
 
     try:
-        config = _own_splits(Config.model_validate(_expand(mapping)))
+        config = _own_splits(Config.model_validate(_expand(mapping, itertools.count())))
     except RecursionError:
         raise UserError("config: a section holds itself through a YAML alias (`*name`); write it out") from None
     except ValidationError as error:
@@ -147,7 +156,7 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
                 said = _MEANT.get(problem["type"], problem["msg"])
                 lines.append(f"config: `{key or 'config'}`: {said} (got {problem['input']!r})"[:300])
         raise UserError("\n".join(lines)) from None
-    wrong = [*truths(mapping, config), *problems(config)]
+    wrong = [*truths(mapping, config), *beyond(config.model_dump()), *problems(config)]
     if wrong:
         raise UserError("\n".join(wrong))
     return config
@@ -172,11 +181,18 @@ def _own_splits(config: Config) -> Config:
 
 
 def read_config(*paths: str | Path) -> Config:
-    """Read YAML files, later ones over earlier ones, key by key; the result is checked."""
+    """Read YAML files, later ones over earlier ones, key by key; the result is checked.
+
+    Raises UserError as `load_config`, with the files named.
+    """
     merged: dict[str, Any] = {}
     for path in paths:
         merged = _merge(merged, read_layer(path))
-    return load_config(merged)
+    try:
+        return load_config(merged)
+    except UserError as error:
+        named = f"config: {', '.join(map(str, paths))}: "
+        raise UserError(re.sub("^config: ", lambda _: named, str(error), flags=re.MULTILINE)) from None
 
 
 def read_layer(path: str | Path) -> dict[str, Any]:

@@ -41,10 +41,18 @@ def benchmark_folder(config: BenchmarkConfig) -> Path:
 def check_run_folders(config: Config) -> None:
     """Refuse a run that cannot write its results, or whose inputs lie where it empties folders and fills them.
 
-    Raises UserError naming the key and the folder.
+    Also one that does not say where an input lies. Raises UserError naming the key and the folder.
     """
-    results = Path(config.results)
+    results, language = Path(config.results), config.language
+    if not config.results.isprintable() or set("{}") & set(config.results):
+        raise UserError(
+            f"config: results: {config.results!r}: has a brace, which Snakemake takes for a wildcard, or a sign that "
+            "cannot be printed; choose another name"
+        )
     check_paths([Output("config: results", results, None)], {})
+    image_folders(config.data, results)
+    if language.treebank != "scenes" and language.folder is None:
+        raise UserError(f"config: language.folder is not set; treebank {language.treebank} needs the folder it lies in")
     own = os.path.realpath(results / "data")
     for key, path in _inputs(config):
         real = os.path.realpath(path)

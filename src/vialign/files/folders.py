@@ -1,5 +1,6 @@
 """A folder that appears only when it is complete."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,19 +20,26 @@ def check_free(folder: str | Path, what: str) -> None:
 
 @contextmanager
 def new_folder(folder: str | Path, what: str) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place when the block ends without an error.
+    """A temporary folder that takes the place of `folder` when the block ends without an error.
 
+    An empty folder that is there is filled and stays itself: it may be the current one, a link's, or a disk of its own.
     Raises UserError when there is something already, or where nothing can be written.
     """
     check_free(folder, what)
-    target = Path(folder)
+    target = Path(os.path.realpath(folder))
+    there = target.is_dir()
+    home = target if there else target.parent
     with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        home.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{target.name}."))
     try:
         yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(target)
+        if there:
+            for path in sorted(temporary.iterdir()):
+                path.replace(target / path.name)
+        else:
+            temporary.chmod(0o755)
+            temporary.replace(target)
     except OSError as error:
         raise unwritten(target, error) from None
     finally:

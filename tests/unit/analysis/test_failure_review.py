@@ -110,6 +110,11 @@ def test_cells_that_look_like_formulas_are_no_formulas_and_still_name_their_row(
         (lambda text: text + text.splitlines()[1], "row 5: is the failure of row 2 again; delete"),
         (lambda text: text.splitlines()[0], "no row has a label; fill the column in first"),
         (lambda text: "", "row 1: has no field 'method'"),
+        (lambda text: text.replace("other\n", 'other,"a remark\n', 1), "line 2: is not CSV .a quote is not closed"),
+        (
+            lambda text: text.replace("label", "label,label").replace("\n", ",\n"),
+            "has the field 'label' twice; keep one",
+        ),
     ],
 )
 def test_a_broken_sheet_is_one_line_that_says_where_and_what_to_do(tmp_path, change, message):
@@ -123,6 +128,13 @@ def test_a_broken_sheet_is_one_line_that_says_where_and_what_to_do(tmp_path, cha
     with pytest.raises(UserError, match=message) as caught:
         read_sheet(path, frame)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+def test_rows_that_a_spreadsheet_left_empty_are_none(tmp_path):
+    frame = failures(3)
+    text = sheet_text(frame[[*KEYS]].assign(label=frame["failure"], remark="x\ny"))
+    (tmp_path / "s.csv").write_text(f"{text}\n,,,,,\n, ,,,,\n", encoding="utf-8")
+    assert read_sheet(tmp_path / "s.csv", frame).tolist() == frame["failure"].tolist()
 
 
 def test_a_sheet_that_is_missing_or_no_text_is_the_users_error(tmp_path):

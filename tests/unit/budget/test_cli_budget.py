@@ -49,6 +49,17 @@ def make(config):
 
 def wrong(config):
     return config.name
+
+def fails(config):
+    raise ValueError("no width\\nat all")
+
+def ends(config):
+    raise SystemExit(3)
+
+def narrow(config):
+    return ModulePair(nn.Linear(32, 32), nn.Linear(3, 32), (torch.ones(4, 32),))
+
+number = 3
 """
 
 
@@ -186,10 +197,19 @@ def test_everything_is_told_as_json(file, tmp_path, monkeypatch, arguments, larg
         ("absent_module:make", "no module 'absent_module'"),
         ("mine_for_budget:absent", "module mine_for_budget has no function 'absent'"),
         ("mine_for_budget:wrong", "returned str; it must return a vialign.budget.ModulePair"),
+        ("mine_for_budget:fails", "mine_for_budget:fails: failed with ValueError: no width at all ("),
+        ("mine_for_budget:fails", "mine_for_budget.py, line "),
+        ("mine_for_budget:ends", "failed with SystemExit: 3 ("),
+        ("mine_for_budget:narrow", "failed with RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        ("mine_for_budget:number", "is int, no function"),
+        ("broken_for_budget:make", "failed with SyntaxError: "),
+        (":", ":: is no package.module:factory; write the module, a colon"),
+        ("..mine:make", "..mine:make: is no package.module:factory"),
     ],
 )
 def test_a_mistake_is_one_line(file, tmp_path, monkeypatch, model, message):
     (tmp_path / "mine_for_budget.py").write_text(FACTORY)
+    (tmp_path / "broken_for_budget.py").write_text("def make(:\n")
     monkeypatch.chdir(tmp_path)
     result = run(app, ["budget", model, file])
     assert result.exit_code == 1

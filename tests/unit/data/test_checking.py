@@ -227,3 +227,22 @@ def test_a_run_does_not_write_over_its_own_data(tmp_path, monkeypatch, place):
     Path("file").touch()
     with pytest.raises(UserError, match="config: results: file: is a file, and a folder is wanted"):
         check_run_folders(load_config({"results": "file"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"results": "out/{split}"},
+            "config: results: 'out/{split}': has a brace, which Snakemake takes for a wildcard",
+        ),
+        ({"results": "a\nb"}, r"config: results: 'a\\nb': .* cannot be printed; choose another name"),
+        ({"data": {"dataset": "coco"}}, "config: data.folder is not set; coco needs the folder it lies in"),
+        ({"language": {"treebank": "ud"}}, "config: language.folder is not set; treebank ud needs the folder"),
+    ],
+)
+def test_a_run_that_could_not_work_is_refused_before_it_begins(tmp_path, monkeypatch, given, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        check_run_folders(load_config(given))
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from vialign.errors import UserError
-from vialign.files.text import read_text
+from vialign.files.separated import read_separated
 from vialign.random import generator
 from vialign.tables.failures import FAILURE_CLASSES, FAILURE_REVIEW
 
@@ -70,21 +71,22 @@ def read_sheet(path: Path, failures: pd.DataFrame) -> pd.Series:
 
     Raises UserError naming the file, the row (the header is row 1), the field and the mend.
     """
-    try:
-        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-        rows, fields = list(reader), reader.fieldnames or []
-    except csv.Error as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); save it as comma-separated UTF-8") from None
+    fields, rows = read_separated(path)
     for field in (*KEYS, LABEL):
         if field not in fields:
             raise UserError(
                 f"{path}: row 1: has no field {field!r}; keep the header of the exported sheet, separated by commas"
             )
+        if fields.count(field) > 1:
+            raise UserError(f"{path}: row 1: has the field {field!r} twice; keep one of them")
     places = {tuple(map(str, names)): place for place, names in enumerate(failures[list(KEYS)].itertuples(index=False))}
     labels: dict[int, str] = {}
     seen: dict[tuple[str, ...], int] = {}
-    for number, row in enumerate(rows, start=2):
-        name = tuple(_without_apostrophe(row[field] or "") for field in KEYS)
+    for found in rows:
+        if not any(map(str.strip, found.fields)):
+            continue
+        number, row = found.number + 1, dict(zip_longest(fields, found.fields[: len(fields)], fillvalue=""))
+        name = tuple(_without_apostrophe(row[field]) for field in KEYS)
         if name in seen:
             raise UserError(f"{path}: row {number}: is the failure of row {seen[name]} again; delete one of them")
         seen[name] = number
@@ -97,7 +99,7 @@ def read_sheet(path: Path, failures: pd.DataFrame) -> pd.Series:
                 f"{path}: row {number}: {field} {value!r} is no failure of these results; "
                 "read the sheet into the results that it was exported from"
             )
-        label = " ".join((row[LABEL] or "").lower().split())
+        label = " ".join(row[LABEL].lower().split())
         if label and label not in FAILURE_CLASSES:
             raise UserError(
                 f"{path}: row {number}: {LABEL} {row[LABEL]!r} is not one of {', '.join(FAILURE_CLASSES)}; "
