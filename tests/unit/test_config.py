@@ -112,6 +112,12 @@ def test_what_yaml_takes_for_something_else_is_refused_in_words_of_yaml(tmp_path
         ("data: {sizes: {train: '99999999999'}}", "`data.sizes.train`: 99999999999 is too large"),
         ("training: {seeds: [0, 4294967296]}", "`training.seeds.1`: 4294967296 is too large"),
         ("visual: {temperature: 1.0e-320}", "`visual.temperature`: 1e-320 cannot be computed with; give 0 or a number"),
+        ("evaluation: {level: 0}", "`evaluation.level`: Input should be greater than 0"),
+        ("gates: {signal: {level: 1.0}}", "`gates.signal.level`: Input should be less than 1"),
+        (
+            "curriculum: {weight_range: [4.0, 0.25]}",
+            "`weight_range` goes from the lower number to the higher, not from 4.0 to 0.25",
+        ),
         ("shards: 100000", "`shards`: Input should be less than or equal to 1000"),
         ("gates: {signal: {beyond_text: -1.0e+300}}", "`gates.signal.beyond_text`: -1e[+]300 cannot be computed with"),
     ],

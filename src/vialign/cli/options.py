@@ -44,7 +44,7 @@ Tolerance = Annotated[
 ]
 
 # `vialign budget`.
-Count = Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")]
+Count = Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Instead of the config's.")]
 
 # `vialign search` and `vialign serve`.
 Index = Annotated[Path, typer.Argument(help="Folder that `vialign index` wrote.")]

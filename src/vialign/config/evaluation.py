@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vialign.config.section import Count, Fraction, Names, NonNegative, Positive, Section
+from vialign.config.section import Count, Fraction, Level, Names, NonNegative, Positive, Section
 
 
 class ExpectedValue(Section):
@@ -38,7 +38,7 @@ class EvaluationConfig(Section):
     bootstrap: Count = 2000
     """Resamples of the images behind the intervals of failures, gradients, agreement with people and answers without
     images. Compared methods need none: their intervals come from a model of images and seeds."""
-    level: Fraction = 0.05
+    level: Level = 0.05
     """1 minus the coverage of intervals, and the error of tests."""
     gallery_batch: Count = 256
     """Images of one block of a gallery's scores."""

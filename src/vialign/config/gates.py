@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from vialign.config.section import Fraction, Section
+from vialign.config.section import Fraction, Level, Section
 
 
 class GateConfig(Section):
@@ -32,7 +32,7 @@ class SignalGateConfig(GateConfig):
     blind_spot: Fraction = 0.05
     """Share of random pairs that may look as consistent as the median aligned pair while both similarities are low;
     it informs only. One in twenty is what a test at the usual level lets pass by chance."""
-    level: Fraction = 0.05
+    level: Level = 0.05
     """Family-wise error of the tests (Holm)."""
 
 

@@ -51,6 +51,15 @@ class CurriculumConfig(Section):
     guide_range: tuple[Positive, Positive] = (0.5, 2.0)
     """Least and greatest factor of that."""
 
+    @model_validator(mode="after")
+    def ranges_rise(self) -> "CurriculumConfig":
+        """The first number of a range is not above the second."""
+        for name in ("weight_range", "guide_range"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"`{name}` goes from the lower number to the higher, not from {low} to {high}")
+        return self
+
 
 class MonitorConfig(Section):
     """Light checks during the training of methods that carry the signal, and what is said about them."""

@@ -10,6 +10,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+Level = Annotated[float, Field(gt=0, lt=1)]
+"""Of a test or an interval: at 0 and 1 neither says anything."""
+
+
 Positive = Annotated[float, Field(gt=0)]
 
 

@@ -49,6 +49,11 @@ def check_run_folders(config: Config) -> None:
             f"config: results: {config.results!r}: has a brace, which Snakemake takes for a wildcard, or a sign that "
             "cannot be printed; choose another name"
         )
+    if Path.cwd().is_relative_to(os.path.realpath(results)):
+        raise UserError(
+            f"config: results: {config.results}: the run is called from within it, and would mix its files with what "
+            "is there; name a folder of its own, such as results"
+        )
     check_paths([Output("config: results", results, None)], {})
     image_folders(config.data, results)
     if language.treebank != "scenes" and language.folder is None:

@@ -46,6 +46,8 @@ def read_item_file(path: Path) -> pd.DataFrame:
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
+        with reading(path):
+            path.stat()  # what is not there has no wrong ending
         raise UserError(f"{path}: results by item are read from {', '.join(_READERS)}; {_mend(path)}")
     with reading(path):
         table = read(path)

@@ -227,6 +227,10 @@ def test_a_run_does_not_write_over_its_own_data(tmp_path, monkeypatch, place):
     Path("file").touch()
     with pytest.raises(UserError, match="config: results: file: is a file, and a folder is wanted"):
         check_run_folders(load_config({"results": "file"}))
+    monkeypatch.chdir("results/data")
+    for around in (".", "..", "/", str(tmp_path)):
+        with pytest.raises(UserError, match="config: results: .*the run is called from within it"):
+            check_run_folders(load_config({"results": around}))
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,8 @@ def test_options_that_name_nothing_are_refused(files, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match=r"a.txt: results by item are read from .csv, .tsv, .jsonl, .ndjson, .parquet"):
         read_item_file(tmp_path / "a.txt")
+    with pytest.raises(UserError, match="nowhere: no such file"):
+        read_item_file(tmp_path / "nowhere")
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n[1]\n')
     with pytest.raises(UserError, match="a.jsonl, line 2: is not a JSON object"):
         read_item_file(tmp_path / "a.jsonl")
