@@ -315,7 +315,7 @@ NOT_RUN = {
     "check_data": {"data", "language", "seed", "signal.folds"},
     "extract_images": {"backbone", "data", "features.batch", "features.pixels", "features.shard", "seed"},
     "point_phrases": {"backbone", "data", "features.batch", "seed"},
-    "pretrain_backbone": {"backbone", "seed"},
+    "pretrain_backbone": {"backbone", "data.seen_relations", "seed"},
     "regions": {"backbone", "data", "seed"},
     "text_domains": {"backbone", "language", "seed", "text"},
 }
