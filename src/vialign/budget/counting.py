@@ -1,6 +1,7 @@
 """What a method needs that no clock measures: numbers it stores, operations and bytes of one call, peak memory."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,24 +72,36 @@ def count_parser(nlp: "Language") -> int:
     return sum(array.size for array in _weights(nlp)) + int(nlp.vocab.vectors.data.size)
 
 
-def parser_counts(nlp: "Language", words: int) -> Counts:
-    """Operations and bytes that a spaCy pipeline needs to read so many words.
+def parser_counts(nlp: "Language", lengths: Sequence[int]) -> Counts:
+    """Operations and bytes that a spaCy pipeline needs to read texts of so many words each, in one batch.
 
-    spaCy runs outside torch, so they follow from the shapes: a matrix is multiplied once a word (the parser's last one
-    twice: reading n words takes about 2 n transitions), which is two operations and one number read for each of its
-    entries. Looking up hash tables and extracting units are not in it; the clock has them.
+    spaCy runs outside torch, so they follow from the shapes: a matrix is multiplied once a word, two operations for
+    each of its entries, in one product over all words. An encoder with a window reads some empty words too, before,
+    between and after the texts. The parser's last matrix is multiplied at every transition: reading n words takes about
+    2 n, and the texts of a batch take theirs side by side, so it is read as often as the longest needs. As in torch,
+    bytes are the matrix, what goes in and what comes out of each product. Looking up hash tables, norms and extracting
+    units are not in it; the clock has them.
     """
-    entries = 0
+    words, longest = sum(lengths), max(lengths, default=0)
+    if not words:
+        return Counts()
+    operations = numbers = 0
     for _, pipe in nlp.components:
         model = getattr(pipe, "model", None)
         if model is None:
             continue
-        twice = model.maybe_get_ref("upper") if hasattr(model, "maybe_get_ref") else None
-        last = set() if twice is None else {id(node) for node in twice.walk()}
+        upper = model.maybe_get_ref("upper") if hasattr(model, "maybe_get_ref") else None
+        last = set() if upper is None else {id(node) for node in upper.walk()}
+        padded = [outer for outer in model.walk() if "pad" in outer.attrs]
+        empty = {id(node): outer.attrs["pad"] for outer in padded for node in outer.walk()}
         for node in model.walk():
-            if node.has_param("W") and node.get_param("W").ndim >= 2:
-                entries += node.get_param("W").size * (2 if id(node) in last else 1)
-    return Counts(outside=2.0 * entries * words, bytes=float(FLOAT_BYTES * entries * words))
+            if node.has_param("W") and (matrix := node.get_param("W")).ndim >= 2:
+                read = words + empty.get(id(node), 0) * (len(lengths) + 1)
+                rows, calls = (2 * words, 2 * longest) if id(node) in last else (read, 1)
+                taken = matrix.shape[-1]
+                operations += 2 * matrix.size * rows
+                numbers += matrix.size * calls + rows * (taken + matrix.size // taken)
+    return Counts(outside=float(operations), bytes=float(FLOAT_BYTES * numbers))
 
 
 def _weights(nlp: "Language") -> list[Any]:
@@ -138,10 +151,16 @@ class _Traffic(TorchDispatchMode):
             written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
             taken = result if func.overloadpacket in _lookups() else (args, kwargs)
             read = [leaf for leaf in tree_leaves(taken) if isinstance(leaf, torch.Tensor)]
-            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in [*read, *written])
+            self.bytes += sum(_bytes(tensor) for tensor in [*read, *written])
             if func.overloadpacket not in flop_registry:
                 self.elementwise += sum(tensor.numel() for tensor in written)
         return result
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    """Bytes of memory behind a tensor: a value that is expanded along a dimension lies there once."""
+    own = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
+    return math.prod(own) * tensor.element_size() if tensor.numel() else 0
 
 
 def _lookups() -> frozenset[Any]:
@@ -151,9 +170,13 @@ def _lookups() -> frozenset[Any]:
 
 
 def _is_view(func: Any) -> bool:
-    """Whether an operation only gives another look at the memory of its argument."""
+    """Whether an operation only gives another look at the memory of its argument.
+
+    Its schema says so, but for `_unsafe_view`, the end of a product over a batch, which copies nothing either.
+    """
     returned = [value.alias_info for value in func._schema.returns]
-    return bool(returned) and all(alias is not None and not alias.is_write for alias in returned)
+    views = bool(returned) and all(alias is not None and not alias.is_write for alias in returned)
+    return views or func.overloadpacket is torch.ops.aten._unsafe_view
 
 
 def on_gpu() -> bool:

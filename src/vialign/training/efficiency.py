@@ -151,7 +151,7 @@ def _parser(bench: Bench) -> Parser:
 
     def counts(captions: Sequence[str]) -> Counts:
         rows = _parsed_rows(bench.shares[bench.timed], len(captions))
-        return parser_counts(bench.nlp, sum(len(bench.nlp.make_doc(captions[row])) for row in rows.tolist()))
+        return parser_counts(bench.nlp, [len(bench.nlp.make_doc(captions[row])) for row in rows.tolist()])
 
     return Parser(
         numbers=count_parser(bench.nlp),

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from thinc.api import NumpyOps
 from torch import nn
 
 import vialign.backbone  # noqa: F401  (before the tests import open_clip)
@@ -203,6 +204,16 @@ def test_of_a_table_only_what_is_looked_up_counts_as_read():
     assert count_work(lambda: table + 1).bytes == 2 * 1000 * 8 * 4
 
 
+def test_what_is_expanded_lies_in_memory_once():
+    row = torch.zeros(1, 8)
+    assert count_work(lambda: row.expand(1000, 8) + 1).bytes == (8 + 1000 * 8) * 4
+    assert count_work(lambda: torch.zeros(0, 8) + 1).bytes == 0
+    # A frozen matrix that torch expands along a batch costs what the same matrix costs while it can be trained.
+    tokens, matrix = torch.zeros(16, 50, 8), torch.zeros(8, 8)
+    frozen = count_work(lambda: tokens @ matrix).bytes
+    assert frozen == count_work(lambda: tokens @ matrix.requires_grad_()).bytes == (2 * 16 * 50 * 8 + 8 * 8) * 4
+
+
 def test_what_a_parser_stores_and_does_is_counted_and_its_share_moves_the_overhead():
     clock = FakeClock()
     reading = {"none": Reading(0.0, clock.work(0.0)), "half": Reading(0.5, clock.work(0.02))}
@@ -217,6 +228,23 @@ def test_what_a_parser_stores_and_does_is_counted_and_its_share_moves_the_overhe
     assert rows.loc["inference_overhead", "value"] == pytest.approx(0.05)
     shares = [rows.loc[f"parser_share_{name}", "value"] for name in ("none", "half", "all")]
     assert shares == [0, 0.5, 1]
+
+
+def products_of(nlp, texts):
+    """Operations and bytes of the matrix products that thinc is seen to do while a pipeline reads the texts."""
+    seen = []
+
+    class Watched(NumpyOps):
+        def gemm(self, x, y, *args, **kwargs):
+            result = super().gemm(x, y, *args, **kwargs)
+            seen.append((2 * result.size * x.shape[1], sum(array.nbytes for array in (x, y, result))))
+            return result
+
+    for _, pipe in nlp.components:
+        for node in pipe.model.walk():
+            node.ops = Watched()
+    assert len(list(nlp.pipe(texts))) == len(texts)
+    return tuple(map(sum, zip(*seen, strict=True)))
 
 
 def test_a_spacy_pipeline_is_counted_by_its_shapes():
@@ -243,9 +271,13 @@ def test_a_spacy_pipeline_is_counted_by_its_shapes():
     table, mix, window, tags, norm = 10 * 8, 3 * 8 * 8, 2 * 8 * (3 * 8), 2 * 8, 2 * 8
     assert count_parser(nlp) == table + (mix + 3 * 8 + norm) + (window + 2 * 8 + norm) + (tags + 2)
     products = mix + window + tags
-    found = parser_counts(nlp, words=5)
-    # The hash table is a matrix by its shape too, but looked up, not multiplied.
-    assert found.outside == 2 * 5 * products and found.bytes == 4 * 5 * products
+    found = parser_counts(nlp, [3, 2])
+    # The hash table is a matrix by its shape too, but looked up, not multiplied. A matrix is read once a batch; the
+    # window reads an empty word before, between and after the two texts.
+    sides = 5 * (8 + 3 * 8) + 8 * (3 * 8 + 2 * 8) + 5 * (8 + 2)
+    assert found.outside == 2 * (5 * products + 3 * window) and found.bytes == 4 * (products + sides)
+    assert parser_counts(nlp, []) == Counts()
+    assert products_of(nlp, ["a red circle", "a square"]) == (found.outside, found.bytes)
 
 
 def test_a_method_without_training_has_no_rows_on_training():
