@@ -1,7 +1,7 @@
 """The efficiency budget: a ledger that measures any pair of models, and the sizing of modules to fit inside it."""
 
 from vialign.budget.counting import Counts, count_work
-from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
+from vialign.budget.ledger import Parser, Reading, Subject, measure_subjects
 from vialign.budget.pair import ModulePair, largest_pair_rank, measure_pair
 from vialign.budget.printing import ledger_text
 from vialign.budget.sizing import largest_rank
@@ -19,7 +19,7 @@ __all__ = [
     "largest_rank",
     "ledger_text",
     "measure_pair",
-    "measure_subject",
+    "measure_subjects",
     "overhead",
     "time_rounds",
 ]

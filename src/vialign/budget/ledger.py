@@ -7,7 +7,7 @@ undecided.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -19,6 +19,7 @@ from vialign.budget.timing import (
     CONTROL_LEVEL,
     Clock,
     Interval,
+    Rounds,
     Times,
     control_fault,
     mean_interval,
@@ -77,8 +78,8 @@ class Subject:
     """None for a method that parses nothing."""
 
 
-def measure_subject(
-    method: Subject,
+def measure_subjects(
+    methods: Sequence[Subject],
     reference: Subject,
     *,
     backbone: str,
@@ -89,37 +90,78 @@ def measure_subject(
     clock: Clock | None = None,
     wall: Clock = time.perf_counter,
 ) -> pd.DataFrame:
-    """Every measure of `method`, one row each, columns as `BUDGET`.
+    """Every measure of the methods, one row each, method by method, columns as `BUDGET`.
 
-    `reference` is the frozen backbone; its `step` is one step of the same loop with every module removed. Extra
-    parameters are what `method` stores beyond the reference, its parser included. Operations, bytes, inference seconds
-    and memory are of one sample, training seconds of one step. A method (or reference) without `step` has no rows on
-    training, one without sides none on them, one without a parser none on shares of captions.
+    `reference` is the frozen backbone; its `step` is one step of the same loop with every module removed. All methods
+    are timed in the same rounds, beside one reference and its control. Extra parameters are what a method stores beyond
+    the reference, its parser included. Operations, bytes, inference seconds and memory are of one sample, training
+    seconds of one step. A method (or reference) without `step` has no rows on training, one without sides none on them,
+    one without a parser none on shares of captions.
 
     What is counted is kept or broken; a time is *undecided* too where its interval holds the limit, or where the A/A
-    control says that the measurement cannot tell (`reason`).
+    control says that the measurement cannot tell (`reason`). Raises ValueError when a method comes twice.
     """
-    rows = _Rows(method.method, backbone)
-    _add_sizes(rows, method, reference, limits)
+    tables = {method.method: _Rows(method.method, backbone) for method in methods}
+    if len(tables) < len(methods):
+        raise ValueError(f"measure_subjects: each method once, not {[method.method for method in methods]}")
+
+    def together(works: Mapping[str, Mapping[str, Work]], rounds: int, base: Work | None = None) -> dict[str, Times]:
+        return _time_together(works, rounds, base, seed, clock, wall)
+
     with torch.no_grad():
-        rows.add("memory_peak", peak_memory(method.pair) / batch, "bytes a sample")
-        _add_counts(rows, method, reference, batch, limits)
-        times, sides = _time_inference(method, reference, rounds, seed, clock, wall)
-    for side, values in sides.cpu.items():
-        rows.add_interval(f"inference_seconds_{side}", mean_interval(values / batch, seed), "CPU seconds a sample")
-    _add_times(rows, "inference", times, limits.inference, seed, batch=batch)
-    if method.unmerged is not None:
-        found = overhead(times.cpu, "unmerged", seed)
-        rows.add_interval("inference_overhead_unmerged", found, _BEYOND)
-    if method.parser is not None:
-        _add_curve(rows, method.parser, times, seed)
-    if method.step is not None and reference.step is not None:
-        beside = Counts() if method.parser is None else method.parser.step
-        counted = count_work(method.step).plus(beside), count_work(reference.step)
-        _add_ratios(rows, "training", *counted, limits.training)
-        works = {"reference": reference.step, "control": reference.step, "method": method.step}
-        _add_times(rows, "training", time_rounds(works, rounds, seed, clock, wall), limits.training, seed)
-    return rows.frame()
+        counted = count_work(reference.pair)
+        for method in methods:
+            rows = tables[method.method]
+            _add_sizes(rows, method, reference, limits)
+            rows.add("memory_peak", peak_memory(method.pair) / batch, "bytes a sample")
+            _add_counts(rows, method, counted, batch, limits)
+        inference = together({method.method: _inference_works(method) for method in methods}, rounds, reference.pair)
+        sides = together({method.method: _sides(method) for method in methods}, max(3, rounds // 5))
+    for method in methods:
+        rows, times = tables[method.method], inference[method.method]
+        for side, values in sides[method.method].cpu.items():
+            rows.add_interval(f"inference_seconds_{side}", mean_interval(values / batch, seed), "CPU seconds a sample")
+        _add_times(rows, "inference", times, limits.inference, seed, batch=batch)
+        if method.unmerged is not None:
+            rows.add_interval("inference_overhead_unmerged", overhead(times.cpu, "unmerged", seed), _BEYOND)
+        if method.parser is not None:
+            _add_curve(rows, method.parser, times, seed)
+    if reference.step is not None:
+        steps = {method.method: {"method": method.step} for method in methods if method.step is not None}
+        counted = count_work(reference.step) if steps else Counts()
+        training = together(steps, rounds, reference.step)
+        for method in methods:
+            if method.step is None:
+                continue
+            beside = Counts() if method.parser is None else method.parser.step
+            rows = tables[method.method]
+            _add_ratios(rows, "training", count_work(method.step).plus(beside), counted, limits.training)
+            _add_times(rows, "training", training[method.method], limits.training, seed)
+    return pd.concat([rows.frame() for rows in tables.values()], ignore_index=True)
+
+
+def _time_together(
+    works: Mapping[str, Mapping[str, Work]],
+    rounds: int,
+    base: Work | None,
+    seed: int,
+    clock: Clock | None,
+    wall: Clock,
+) -> dict[str, Times]:
+    """The works of all methods in the same rounds; for each method its own and, where there is a `base`, that twice."""
+    shared = {} if base is None else {"reference": base, "control": base}
+    flat = {(method, name): work for method, own in works.items() for name, work in own.items()}
+    if not flat:
+        return {method: Times({}, {}) for method in works}
+    # Of one method the works keep their names, so that progress names them.
+    label = {key: key[1] if len(works) == 1 else " ".join(key) for key in flat}
+    times = time_rounds({**shared, **{label[key]: work for key, work in flat.items()}}, rounds, seed, clock, wall)
+
+    def of(method: str, seconds: Rounds) -> Rounds:
+        own = {name: seconds[label[method, name]] for name in works[method]}
+        return {**{name: seconds[name] for name in shared}, **own}
+
+    return {method: Times(of(method, times.cpu), of(method, times.wall)) for method in works}
 
 
 _BEYOND = "share beyond the reference"
@@ -137,7 +179,7 @@ def _add_sizes(rows: "_Rows", method: Subject, reference: Subject, limits: Budge
     rows.add("parameters_extra_share", extra / total, "share of the backbone", limit=limits.parameters)
 
 
-def _add_counts(rows: "_Rows", method: Subject, reference: Subject, batch: int, limits: BudgetConfig) -> None:
+def _add_counts(rows: "_Rows", method: Subject, reference: Counts, batch: int, limits: BudgetConfig) -> None:
     beside = Counts() if method.parser is None else method.parser.text
     counts = {side: count_work(work) for side, work in _sides(method).items()}
     counts["pair"] = count_work(method.pair)
@@ -148,7 +190,7 @@ def _add_counts(rows: "_Rows", method: Subject, reference: Subject, batch: int, 
     if method.parser is not None:
         rows.add("flops_parser", pair.outside / batch, "operations a sample")
     rows.add("bytes_pair", pair.bytes / batch, "bytes a sample")
-    _add_ratios(rows, "inference", pair, count_work(reference.pair), limits.inference)
+    _add_ratios(rows, "inference", pair, reference, limits.inference)
 
 
 def _add_ratios(rows: "_Rows", stage: str, method: Counts, reference: Counts, limit: float) -> None:
@@ -165,18 +207,13 @@ def _sides(method: Subject) -> dict[str, Work]:
     return {side: work for side, work in (("image", method.image), ("text", method.text)) if work is not None}
 
 
-def _time_inference(
-    method: Subject, reference: Subject, rounds: int, seed: int, clock: Clock | None, wall: Clock
-) -> tuple[Times, Times]:
-    """All of a batch beside the reference in the same rounds; then the sides apart."""
-    works = {"reference": reference.pair, "control": reference.pair, "method": method.pair}
+def _inference_works(method: Subject) -> dict[str, Work]:
+    """All of a batch, unmerged too where there is a difference, and the parser's part at every share."""
+    works = {"method": method.pair}
     if method.unmerged is not None:
         works["unmerged"] = method.unmerged
     readings = {} if method.parser is None else method.parser.readings
-    works |= {f"parser_{name}": reading.work for name, reading in readings.items() if reading.share > 0}
-    sides = _sides(method)
-    times = time_rounds(works, rounds, seed, clock, wall)
-    return times, time_rounds(sides, max(3, rounds // 5), seed, clock, wall) if sides else Times({}, {})
+    return works | {f"parser_{name}": reading.work for name, reading in readings.items() if reading.share > 0}
 
 
 def _add_times(rows: "_Rows", stage: str, times: Times, limit: float, seed: int, batch: int | None = None) -> None:

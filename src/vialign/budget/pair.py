@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vialign.budget.counting import Work, count_parameters, count_stored
-from vialign.budget.ledger import Subject, measure_subject
+from vialign.budget.ledger import Subject, measure_subjects
 from vialign.budget.sizing import largest_rank
 from vialign.config.methods import BudgetConfig
 
@@ -57,8 +57,8 @@ def measure_pair(
     pair.reference.eval()
     pair.method.eval()
     try:
-        return measure_subject(
-            method,
+        return measure_subjects(
+            [method],
             reference,
             backbone=backbone,
             batch=pair.batch,

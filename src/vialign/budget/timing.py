@@ -30,6 +30,8 @@ RESAMPLES = 2000
 """Of the rounds, behind every interval."""
 FEWEST_ROUNDS = 50
 """With fewer no time decides."""
+SHOWN = 6
+"""Works that progress names, at most."""
 CONTROL_WIDTH = 0.03
 """Widest interval of the A/A control with which a time is taken for an answer."""
 CONTROL_LEVEL = 0.01
@@ -96,7 +98,8 @@ def time_rounds(
         gc.collect()
         gc.disable()
         try:
-            for number in track(range(rounds), f"time {', '.join(names)}"):
+            shown = ", ".join(names) if len(names) <= SHOWN else f"{len(names)} works in turn"
+            for number in track(range(rounds), f"time {shown}"):
                 for place in orders.permutation(len(names)):
                     name = names[place]
                     started = wall()

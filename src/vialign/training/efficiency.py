@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vialign.backbone import load_backbone
 from vialign.budget.counting import Counts, Work, count_parser, parser_counts
-from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
+from vialign.budget.ledger import Parser, Reading, Subject, measure_subjects
 from vialign.catalogue import BOX_METHODS, CURRICULUM, UNTRAINED
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import Config
@@ -79,20 +79,15 @@ class Bench:
 
 def measure_methods(bench: Bench, config: Config, methods: Sequence[str], *, rounds: int) -> pd.DataFrame:
     """BUDGET rows of every method on one bench, beside the frozen backbone and the plain loop."""
-    reference = method_subject(bench, config, "frozen", plain="vialign-none")
-    frames = [
-        measure_subject(
-            method_subject(bench, config, method),
-            reference,
-            backbone=bench.name,
-            batch=len(bench.captions),
-            rounds=rounds,
-            limits=config.budget,
-            seed=config.seed,
-        )
-        for method in methods
-    ]
-    return pd.concat(frames, ignore_index=True)
+    return measure_subjects(
+        [method_subject(bench, config, method) for method in methods],
+        method_subject(bench, config, "frozen", plain="vialign-none"),
+        backbone=bench.name,
+        batch=len(bench.captions),
+        rounds=rounds,
+        limits=config.budget,
+        seed=config.seed,
+    )
 
 
 def method_subject(bench: Bench, config: Config, name: str, plain: str | None = None) -> Subject:

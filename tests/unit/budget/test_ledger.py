@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 import torch
 from thinc.api import NumpyOps
@@ -14,7 +15,7 @@ from vialign.budget.counting import (
     parser_counts,
     peak_memory,
 )
-from vialign.budget.ledger import Parser, Reading, Subject, measure_subject
+from vialign.budget.ledger import Parser, Reading, Subject, measure_subjects
 from vialign.config.methods import BudgetConfig
 from vialign.tables.gates import BUDGET
 
@@ -106,8 +107,12 @@ def subject(clock: FakeClock, method: str, extra: int, pair: float, step: float 
 
 
 def measure(clock: FakeClock, method: Subject, reference: Subject, rounds: int = 51):
-    frame = measure_subject(
-        method,
+    return measure_all(clock, [method], reference, rounds).set_index("measure")
+
+
+def measure_all(clock: FakeClock, methods: list[Subject], reference: Subject, rounds: int = 51):
+    frame = measure_subjects(
+        methods,
         reference,
         backbone="tiny",
         batch=4,
@@ -117,7 +122,7 @@ def measure(clock: FakeClock, method: Subject, reference: Subject, rounds: int =
         clock=clock,
         wall=clock,
     )
-    return BUDGET.check(frame).set_index("measure")
+    return BUDGET.check(frame)
 
 
 def test_the_ledger_of_a_method_inside_the_budget():
@@ -278,6 +283,23 @@ def test_a_spacy_pipeline_is_counted_by_its_shapes():
     assert found.outside == 2 * (5 * products + 3 * window) and found.bytes == 4 * (products + sides)
     assert parser_counts(nlp, []) == Counts()
     assert products_of(nlp, ["a red circle", "a square"]) == (found.outside, found.bytes)
+
+
+def test_methods_that_share_their_rounds_are_each_measured_as_if_alone():
+    clock = FakeClock()
+    ran = []
+    reference = subject(clock, "none", 0, 1.0, 1.9)
+    reference = Subject(**{**vars(reference), "pair": lambda pair=reference.pair: (ran.append("none"), pair())})
+    methods = [subject(clock, "small", 1, 1.05, 2.0), subject(clock, "large", 50, 1.5, None)]
+    together = measure_all(clock, methods, reference)
+    # Twice a round and in warming up, once to be counted: as often for two methods as for one.
+    assert len(ran) == 2 * (51 + 2) + 1
+    alone = pd.concat([measure_all(clock, [method], reference) for method in methods], ignore_index=True)
+    measured = together["measure"] != "memory_peak"
+    pd.testing.assert_frame_equal(together[measured], alone[measured], rtol=1e-9)
+    assert together.set_index(["method", "measure"]).loc[("large", "inference_overhead"), "outcome"] == "broken"
+    with pytest.raises(ValueError, match="each method once"):
+        measure_all(clock, [methods[0], methods[0]], reference)
 
 
 def test_a_method_without_training_has_no_rows_on_training():

@@ -10,7 +10,7 @@ import torch
 from planted import CALIBRATION
 from vialign.backbone import load_backbone
 from vialign.budget.counting import count_parser, count_stored, count_work
-from vialign.budget.ledger import measure_subject
+from vialign.budget.ledger import measure_subjects
 from vialign.catalogue import BASELINES, REGION_METHODS
 from vialign.config.data import BackboneConfig
 from vialign.config.experiment import load_config
@@ -128,8 +128,8 @@ def test_both_disentanglers_and_the_parser_count_as_extra(part, bench):
     assert len(without) == len(subject.modules) - 1
     size = sum(tensor.numel() for tensor in getattr(bench, part).state_dict().values() if tensor.is_floating_point())
     assert count_stored(subject.modules) - count_stored(without) == size > 0
-    ledger = measure_subject(
-        subject,
+    ledger = measure_subjects(
+        [subject],
         method_subject(bench, CONFIG, "frozen"),
         backbone="tiny",
         batch=3,
