@@ -28,6 +28,14 @@ def test_a_good_config_is_valid_with_its_digest(tmp_path):
     assert result.stdout == f"scenes: valid, digest {digest(Config())}\n"
 
 
+def test_a_config_whose_run_would_not_begin_is_not_valid(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("data: {dataset: coco}\n")
+    result = run(app, ["config", "check", str(path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("vialign: config: data.folder is not set; coco needs the folder it lies in")
+
+
 def test_a_bad_config_is_one_line_and_status_one(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("trainin: {}\n")

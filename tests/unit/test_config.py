@@ -130,6 +130,24 @@ def test_a_number_that_would_fall_over_hours_later_is_refused(tmp_path, text, me
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('title: "\\uD800"', "`title`: holds U[+]D800, which no file and no path can hold"),
+        ('data: {folder: "a\\0b"}', "`data.folder`: holds U[+]0000"),
+        ("data: {folder: ''}", "`data.folder`: is empty; give it a value, or leave the key out"),
+        ("data: {order_files: [a.parquet, '  ']}", "`data.order_files.1`: is empty"),
+        ('data: {sizes: {"\\uDC00": 3}}', r"`data.sizes.\\udc00`: holds U[+]DC00"),
+    ],
+)
+def test_text_that_no_file_or_path_can_hold_is_refused(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path)
+    str(caught.value).encode()
+
+
 def test_numbers_and_truths_of_yaml_are_still_themselves(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(

@@ -1,6 +1,7 @@
 """What a method needs that no clock measures: numbers it stores, operations and bytes of one call, peak memory."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -196,6 +197,8 @@ def peak_memory(work: Work) -> int:
         work()
         torch.cuda.synchronize()
         return int(torch.cuda.max_memory_allocated() - before)
+    # Its logger tells each start and stop on stderr otherwise.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     from torch.profiler import ProfilerActivity, profile
 
     work()

@@ -25,6 +25,7 @@ from vialign.cli.printing import print_object
 from vialign.cli.report import app as report_app
 from vialign.cli.signal import app as signal_app
 from vialign.config.experiment import digest, read_config
+from vialign.data.folders import check_run_folders
 from vialign.errors import UserError
 from vialign.files.artifacts import read_provenance, write_text
 from vialign.files.locks import end_cleanly
@@ -84,12 +85,13 @@ def main(
 
 @config_app.command("check")
 def config_check(files: Files) -> None:
-    """Check configuration files as one experiment and print its digest.
+    """Check configuration files as one experiment, as a run of them does, and print its digest.
 
     Example: `vialign config check config.yaml configs/paper.yaml`
     """
     with one_line_errors():
         config = read_config(*files)
+        check_run_folders(config)
         print(f"{config.name}: valid, digest {digest(config)}")
 
 

@@ -52,6 +52,25 @@ def beyond(found: object, key: str = "") -> Iterator[str]:
         yield f"config: `{key}`: {found} cannot be computed with; give 0 or a number of {limits}"
 
 
+def illegible(found: object, key: str = "") -> Iterator[str]:
+    """A line for every text or key that is blank, or that no file and no path can hold."""
+    if isinstance(found, Mapping):
+        for name, value in found.items():
+            inner = f"{key}.{name}" if key else str(name)
+            yield from illegible(name, inner)
+            yield from illegible(value, inner)
+    elif isinstance(found, tuple):
+        for place, value in enumerate(found):
+            yield from illegible(value, f"{key}.{place}")
+    elif isinstance(found, str):
+        shown = key.encode("ascii", "backslashreplace").decode()
+        if not found.strip():
+            yield f"config: `{shown}`: is empty; give it a value, or leave the key out"
+        odd = next((sign for sign in found if sign == "\0" or "\ud800" <= sign <= "\udfff"), None)
+        if odd is not None:
+            yield f"config: `{shown}`: holds U+{ord(odd):04X}, which no file and no path can hold; take it out"
+
+
 def _data(config: "Config") -> Iterator[str]:
     data = config.data
     yield from _known("data.dataset", [data.dataset], names.DATASETS)

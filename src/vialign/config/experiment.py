@@ -140,7 +140,7 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
 
     Raises UserError with one line a wrong key or name: its dotted path, what is wrong with it and what there is.
     """
-    from vialign.config.checks import beyond, problems, truths
+    from vialign.config.checks import beyond, illegible, problems, truths
 
     try:
         config = _own_splits(Config.model_validate(_expand(mapping, itertools.count())))
@@ -156,7 +156,8 @@ def load_config(mapping: Mapping[str, Any]) -> Config:
                 said = _MEANT.get(problem["type"], problem["msg"])
                 lines.append(f"config: `{key or 'config'}`: {said} (got {problem['input']!r})"[:300])
         raise UserError("\n".join(lines)) from None
-    wrong = [*truths(mapping, config), *beyond(config.model_dump()), *problems(config)]
+    plain = config.model_dump()
+    wrong = [*truths(mapping, config), *beyond(plain), *illegible(plain), *problems(config)]
     if wrong:
         raise UserError("\n".join(wrong))
     return config

@@ -15,7 +15,6 @@ from vialign.files.artifacts import read_provenance, read_table
 from vialign.files.text import read_yaml
 from vialign.report.evidence import GATES, PLACES
 from vialign.tables.evaluation import OUTCOMES
-from vialign.tables.schema import Table
 
 CONFIG = "report/config.yaml"
 """Where a run keeps its whole configuration, relative to its results folder."""
@@ -48,17 +47,10 @@ def read_run(folder: Path) -> StoredRun:
     for name in (*_TABLES, *_ITEMS):
         path, table = PLACES[name]
         if (folder / path).exists():
-            frames[name] = _read(folder / path, table)
+            frames[name] = read_table(folder / path, table)
     if not frames:
         raise UserError(f"{folder}: holds no table of a run; name the folder that has data/ and signal/ in it")
     return StoredRun(folder, frames, _settings(folder / CONFIG), _facts(folder))
-
-
-def _read(path: Path, table: Table) -> pd.DataFrame:
-    try:
-        return read_table(path, table)
-    except ValueError as error:
-        raise UserError(f"{path}: written by another version of vialign ({error}); run it again") from None
 
 
 def _settings(path: Path) -> dict[str, str] | None:
@@ -163,7 +155,7 @@ def paired_differences(first: StoredRun, second: StoredRun, *, level: float) -> 
 
 
 def _outcomes(folder: Path) -> pd.DataFrame | None:
-    found = [_read(path, OUTCOMES) for path in sorted(folder.glob("evaluate/*/*/outcomes.parquet"))]
+    found = [read_table(path, OUTCOMES) for path in sorted(folder.glob("evaluate/*/*/outcomes.parquet"))]
     return pd.concat(found, ignore_index=True) if found else None
 
 

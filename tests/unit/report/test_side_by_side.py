@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -149,6 +150,17 @@ def test_folders_without_a_run_are_the_users_errors(runs, tmp_path):
         read_run(tmp_path)
     result = CliRunner().invoke(app, ["report", "compare", str(runs[0]), str(tmp_path / "nowhere")])
     assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1
+
+
+def test_a_table_of_another_version_is_named_in_one_line(runs, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(runs[0], old)
+    path = old / "compare" / "results.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(table.column_names[0]), path)
+    result = CliRunner().invoke(app, ["report", "compare", str(old), str(runs[1])])
+    assert result.exit_code == 1 and len(result.stderr.strip().splitlines()) == 1
+    assert f"{path}: " in result.stderr and f"missing columns ['{table.column_names[0]}']" in result.stderr
 
 
 def test_build_takes_the_stored_configuration_or_asks_for_one(tmp_path):
