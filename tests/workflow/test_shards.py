@@ -91,3 +91,16 @@ def test_shards_leave_what_one_job_leaves_and_another_number_runs_nothing_again(
         assert planned(workflow, folder, *by_times, target=target) == {}
     assert files[1] == files[2]
     assert not [path for path in (tmp_path / "2").glob("results/shards/**/*") if path.is_file()]
+
+
+def test_a_backbone_that_the_run_trains_itself_is_made_first(workflow: Workflow, tmp_path: Path) -> None:
+    folder, weights = started(workflow, tmp_path), "results/backbone/vialign-scenes.safetensors"
+    own = ["--config", f"backbone={{checkpoint: {weights}}}"]
+    assert planned(workflow, folder, *own) == {**ALONE, "pretrain_backbone": 1}
+    # Weights of its own are data: other ones run again what read them, and a path elsewhere is nothing to be made.
+    assert "pretrain_backbone" not in planned(workflow, folder, "--config", "backbone={checkpoint: my.safetensors}")
+    assert workflow.call(folder, *own, "--", "results/features/readout.parquet").returncode == 0
+    assert not planned(workflow, folder, *own, target="results/features/readout.parquet")
+    (folder / weights).write_text("other weights", encoding="utf-8")
+    again = planned(workflow, folder, *own, "--rerun-triggers", "mtime", target="results/features/readout.parquet")
+    assert again == {"readout": 1}

@@ -1,8 +1,8 @@
-# Stage backbone: the demo backbone from nothing, whose weights ship with the package, so that `all` never runs this.
-# It takes at most 90 minutes on 2 cores; the result lies beside them for comparison and is put in their place by hand.
+# Stage backbone: the demo backbone, whose weights ship with the package, so that the default run never trains it. It
+# takes at most 90 minutes on 2 cores. A run whose `backbone.checkpoint` names these weights makes them first.
 rule pretrain_backbone:
     output:
-        weights=f"{RESULTS}/backbone/vialign-scenes.safetensors",
+        weights=f"{RESULTS}/backbone/{DEMO}.safetensors",
         merges=f"{RESULTS}/backbone/scenes_merges.txt.gz",
         log_table=f"{RESULTS}/backbone/pretraining.parquet",
     log:

@@ -53,9 +53,23 @@ def stamps(names):
     return listed
 
 
+def own_backbone(rule_):
+    """An input function of the weights that this run trains itself, for a rule that reads them: they are made first."""
+    made, checkpoint = (
+        f"{RESULTS}/backbone/{DEMO}.safetensors",
+        CONFIG.backbone.checkpoint,
+    )
+    if checkpoint is None or os.path.normpath(checkpoint) != os.path.normpath(made):
+        return {}
+    reads = "backbone" in rule_.params.config and rule_.name != "pretrain_backbone"
+    return {"own_backbone": lambda wildcards: made} if reads else {}
+
+
 DECLARED = sorted(
     {name for rule_ in workflow.rules for name in rule_.params.get("config") or []}
 )
 for declaring in workflow.rules:
     if declaring.params.get("config"):
-        declaring.set_input(config=stamps(sorted(declaring.params.config)))
+        declaring.set_input(
+            config=stamps(sorted(declaring.params.config)), **own_backbone(declaring)
+        )

@@ -94,7 +94,8 @@ class BackboneConfig(Section):
     checkpoint: str | None = "package"
     """`package` or `package-truthful` (the demo weights shipped with vialign, pretrained on captions whose relations
     are drawn blindly, or hold), a safetensors or pt file, an open_clip tag, or null for random weights (tests and
-    budget measurements only)."""
+    budget measurements only). Where it is `backbone/vialign-scenes.safetensors` in `results`, the run trains it first,
+    as `pretrain_backbone` does."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where tensors are in the stages that a GPU speeds up (docs/cluster.md); `auto` takes CUDA where there is any,
     else the CPU. A change of it alone runs nothing again."""

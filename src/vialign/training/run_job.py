@@ -33,7 +33,7 @@ def _job(run: Run, seed: int, until: Literal["early", "final"], number: int = 0)
     def own(files: Any) -> dict[str, str]:
         return {name: str(path if isinstance(path, str) else path[number]) for name, path in files.items()}
 
-    inputs = {name: path for name, path in run.input.items() if name not in ("reproduced", "config")}
+    inputs = {name: path for name, path in run.input.items() if name not in ("reproduced", "config", "own_backbone")}
     return TrainingJob(
         config=run.config,
         method=run.wildcards.method,
