@@ -155,6 +155,8 @@ PREPARE = {"parse_texts", "extract_features", "encode_split", "regions"}
 TRAIN = {"search_rate", "train_early", "train_early_seeds", "train_final", "train_final_seeds"}
 EVALUATE = {"evaluate_method", "evaluate_method_seeds"}
 USES = {"encode_few_labels", "use_noise", "use_order", "use_labels"}
+LABELS = {"encode_few_labels", "use_labels"}
+"""What leads to a choice: how many labelled images the dictionary needs."""
 READERS = {
     "train": {
         "fit_visual",
@@ -171,9 +173,9 @@ READERS = {
     "calibration": {"calibrate_signal", "score_controls", "ledger", "ledger_methods"},
     "diagnosis": {"score_pairs", "score_controls", "score_references", "probe", "stress"},
     "diagnosis_domain": {"stress"},
-    "selection": {"fit_visual", "fit_text", "ablate_losses", "failures", "trust", *TRAIN},
+    "selection": {"fit_visual", "fit_text", "ablate_losses", "failures", "trust", *TRAIN, *LABELS},
     "gate": {"early_outcomes"},
-    "confirmation": {"confirm", "spend", "trust", "encode_dictionaries", "train_replaced", *USES},
+    "confirmation": {"confirm", "spend", "trust", "encode_dictionaries", "train_replaced", *(USES - LABELS)},
     "test": {*EVALUATE, "reproduce", "agreement", "blind_benchmarks", "failures"},
     "test_combination": {*EVALUATE, "blind_benchmarks", "failures"},
     "test_domain": {*EVALUATE, "blind_benchmarks", "failures"},

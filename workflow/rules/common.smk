@@ -95,7 +95,9 @@ BUILDING = [
     "visual",
 ]
 ATTRIBUTED = "confirmation"
-"""The split that trainings with something replaced are measured on: nothing was chosen on it."""
+"""The split that trainings with something replaced are measured on: nothing is chosen on it."""
+CHOOSING = "selection"
+"""The split for what leads to a choice: how many labelled images the dictionary needs became the default."""
 STATISTICS = ["evaluation.bootstrap", "evaluation.level", "seed"]
 TESTING = ["data.benchmarks", "evaluation.splits"]
 
@@ -364,20 +366,20 @@ def encoded(split):
     )
 
 
-def retrained(wildcards):
+def retrained(wildcards, measured=ATTRIBUTED):
     """What a training with something replaced reads, of the train split and of the one that it is measured on."""
     return {
         f"{split}_{part}": path
-        for split in ("train", ATTRIBUTED)
+        for split in ("train", measured)
         for part, path in encoded(split).items()
     }
 
 
-def refitted(wildcards):
+def refitted(wildcards, measured=ATTRIBUTED):
     """What dictionaries that are fitted again read and encode, of the same splits; `fitted` is what they are fitted on."""
     found = {
         f"{split}_{part}": path
-        for split in ("train", ATTRIBUTED)
+        for split in ("train", measured)
         for part, path in dict(
             images=f"{RESULTS}/features/{split}/images",
             features=f"{RESULTS}/features/{split}/texts",

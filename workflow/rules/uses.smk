@@ -1,8 +1,8 @@
-# Stage uses: C at work in training. Noisy captions, captions that join in an order, and dictionaries of few labelled
-# images, measured on captions that nothing was chosen on. Not part of `all`.
+# Stage uses: C at work in training. Noisy captions and captions that join in an order, measured on captions that nothing
+# is chosen on, and dictionaries of few labelled images, measured where choices are made. Not part of `all`.
 rule encode_few_labels:
     input:
-        unpack(refitted),
+        unpack(lambda wildcards: refitted(wildcards, CHOOSING)),
         images=rules.prepare_data.output.images,
         objects=rules.prepare_data.output.objects,
         drawn=rules.prepare_data.output.drawn,
@@ -19,7 +19,7 @@ rule encode_few_labels:
     params:
         config=section("backbone", "data", "name", "seed", "text", "uses", "visual"),
         code=code("encode_few_labels"),
-        measured=ATTRIBUTED,
+        measured=CHOOSING,
     script:
         "../scripts/encode_few_labels.py"
 
@@ -73,7 +73,7 @@ rule use_order:
 
 rule use_labels:
     input:
-        unpack(retrained),
+        unpack(lambda wildcards: retrained(wildcards, CHOOSING)),
         unpack(lambda wildcards: searched_for(chosen())),
         calibration=rules.calibrate_signal.output[0],
         dictionaries=filled(rules.encode_few_labels.output[0], seed=SEEDS),
@@ -89,7 +89,7 @@ rule use_labels:
     params:
         config=section(*BUILDING, "evaluation.level", "training.seeds", "uses"),
         code=code("use_labels"),
-        measured=ATTRIBUTED,
+        measured=CHOOSING,
         method=lambda wildcards: chosen(),
     script:
         "../scripts/use_labels.py"

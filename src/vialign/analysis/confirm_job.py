@@ -11,7 +11,7 @@ def confirm(run: Run) -> None:
     """The finished method and its references on the split that is kept aside for this."""
     settings = run.config.evaluation
     outcomes = checkpoint_outcomes(
-        run, run.input.checkpoints, "confirmation", weights="best", batch=settings.gallery_batch
+        run, run.input.checkpoints, "confirmation", weights="best", kinds=True, batch=settings.gallery_batch
     )
     table = confirmation_table(outcomes, run.params.method, settings.level)
     write_table(table, COMPARISONS, run.output[0], run.provenance)

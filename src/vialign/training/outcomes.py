@@ -9,7 +9,7 @@ import pandas as pd
 
 from vialign.data.folders import image_folders
 from vialign.device import device_of
-from vialign.evaluation.run import core_outcomes
+from vialign.evaluation.run import core_outcomes, negatives_by_kind
 from vialign.files.artifacts import read_table
 from vialign.methods.build import build_method, open_backbone
 from vialign.methods.checkpoint import load_checkpoint
@@ -29,9 +29,11 @@ def checkpoint_outcomes(
     *,
     weights: Literal["weights", "best"],
     negatives: bool = True,
+    kinds: bool = False,
     batch: int = 256,
 ) -> pd.DataFrame:
-    """OUTCOMES of every checkpoint on `split`: retrieval, and rule-made negatives unless they are not wanted.
+    """OUTCOMES of every checkpoint on `split`: retrieval, rule-made negatives unless they are not wanted, and each kind
+    of them by itself where `kinds` are.
 
     `weights` are those of the last step or the best ones. The inputs of the rule are those of `encoded(split)`,
     `images` and `calibration`. What a method reads of the split is read once for all methods that need the same.
@@ -53,4 +55,6 @@ def checkpoint_outcomes(
             )
             known[method.needs] = data if negatives else replace(data, negatives=data.negatives[:, :0])
         frames.append(core_outcomes(method.eval(), known[method.needs], name, seed, split, batch))
+        if kinds:
+            frames.append(negatives_by_kind(method, known[method.needs], name, seed, batch, split))
     return pd.concat(frames, ignore_index=True)

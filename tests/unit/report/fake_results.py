@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from vialign.analysis.attribution.names import DRIVER
 from vialign.analysis.failures.rates import failure_tables
 from vialign.config.experiment import Config, load_config
+from vialign.evaluation.confirmation import CLAIMS
 from vialign.files.artifacts import write_table
 from vialign.names import BENCHMARKS as OWN_IMAGES
 from vialign.names import EMBEDDED_SPLITS
@@ -572,7 +573,7 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
     _write(folder, "compare/comparisons.parquet", COMPARISONS, comparisons)
     confirmation = []
     for reference in ("frozen", "lora"):
-        for name, measure in (("image_to_text", "r1"), ("text_to_image", "r1"), ("negatives", "accuracy")):
+        for _, measure, name in CLAIMS:
             p_value = 0.3 if (name, reference) == ("text_to_image", "lora") else 0.001
             item = dict(method="vialign", reference=reference, benchmark=f"confirmation/{name}", measure=measure)
             rest = dict(

@@ -1,5 +1,6 @@
 """What the page says of methods that are told or cost more than the others."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from vialign.catalogue import METHODS, REGION_METHODS
 from vialign.config.disentangle import TextConfig, VisualConfig
 from vialign.config.methods import TrainingConfig
 from vialign.report.evidence import FILE, ROW, Evidence
-from vialign.report.sections.supervision import supervision
+from vialign.report.sections.supervision import setting, supervision
 
 PATH = "budget/ledger.parquet"
 
@@ -96,3 +97,18 @@ def test_without_a_ledger_the_supervision_is_still_said(evidence):
     evidence.frames.clear()
     text = page_of(evidence, ["uniter"]).text()
     assert "boxes of every image" in text and "The run's ledger has no times of it." in text
+
+
+def test_the_summary_says_on_which_backbone_and_with_which_supervision(evidence):
+    compared = {**evidence.frames, "comparisons": pd.DataFrame({"method": ["vialign"]})}
+    evidence = replace(evidence, frames=compared)
+    said = str(setting(evidence, fake_config()))
+    assert "<code>vialign-scenes</code>" in said and "<code>package</code>" in said
+    assert f">{fake_config().visual.images:,}<" in said and "labelled boxes" in said
+    few = fake_config().model_copy(update={"visual": VisualConfig(labelled=7)})
+    assert ">7<" in str(setting(evidence, few))
+    random = fake_config().model_copy(
+        update={"backbone": fake_config().backbone.model_copy(update={"checkpoint": None})}
+    )
+    assert "none, drawn by seed" in str(setting(evidence, random))
+    assert setting(Evidence(Path(), {}, (), None, {}), fake_config()) is None

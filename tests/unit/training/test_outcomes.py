@@ -8,7 +8,7 @@ from vialign.catalogue import SUBSETS
 from vialign.config.experiment import Config
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
-from vialign.evaluation.run import core_outcomes
+from vialign.evaluation.run import core_outcomes, negatives_by_kind
 from vialign.files.artifacts import write_table
 from vialign.methods.checkpoint import save_checkpoint
 from vialign.methods.curriculum.method import CurriculumMethod
@@ -72,3 +72,17 @@ def test_last_and_best_weights_differ_and_negatives_are_left_out_where_not_wante
     assert not last["value"].equals(best["value"]) and "gate/negatives" in set(last["benchmark"])
     bare = outcomes.checkpoint_outcomes(world.run, world.paths, "gate", weights="best", negatives=False)
     assert set(bare["benchmark"]) == {"gate/image_to_text", "gate/text_to_image"}
+
+
+def test_each_kind_of_negatives_stands_by_itself_where_it_is_asked_for(world):
+    asked = {"weights": "best", "kinds": True}
+    whole = outcomes.checkpoint_outcomes(world.run, world.paths, "confirmation", **asked)
+    apart = whole["benchmark"].str.startswith("confirmation/negatives/")
+    expected = outcomes.checkpoint_outcomes(world.run, world.paths, "confirmation", weights="best")
+    pd.testing.assert_frame_equal(whole[~apart].reset_index(drop=True), expected)
+    method = build(NAMES[0], 0)
+    method.load_state(world.trained[NAMES[0]].checkpoint.best)
+    kinds = negatives_by_kind(method.eval(), world.own, NAMES[0], 0, split="confirmation")
+    own = whole[apart & whole["method"].eq(NAMES[0])].reset_index(drop=True)
+    assert len(kinds) and own["benchmark"].nunique() > 1
+    pd.testing.assert_frame_equal(own, kinds, check_dtype=False)

@@ -80,8 +80,9 @@ def build(config: DataConfig, seed: int, output: Path) -> DatasetTables:
 def _build_split(
     split: str, size: int, seed: int, output: Path, rows: dict[str, list[Any]], config: DataConfig
 ) -> None:
-    # What confirms the result comes from another seed than what led to it.
-    own = derive_seed(seed, "confirmation") if split == "confirmation" else seed
+    # What confirms the result comes from another seed than what led to it; from a second one since how many labels the
+    # default's dictionary has was read off images of the first.
+    own = derive_seed(seed, "confirmation", 2) if split == "confirmation" else seed
     rng = generator(own, "scenes", split)
     lines, folder = split in OTHER_DOMAIN, output / "images"
     style = CROSS_DOMAIN if lines else DOMAIN

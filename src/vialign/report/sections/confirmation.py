@@ -18,6 +18,8 @@ from vialign.tables.evaluation import COMPARISONS
 _NAMES = {
     "image_to_text": "image to text, R@1",
     "text_to_image": "text to image, R@1",
+    "aro_relation": "exchanged roles, accuracy",
+    "replace_relation": "replaced relation, accuracy",
     "negatives": "rule-made hard negatives, accuracy",
 }
 
@@ -47,11 +49,11 @@ def claims(evidence: Evidence, config: Config) -> list[Claim] | None:
     split, level, again = config.evaluation.splits[0], config.evaluation.level, evidence.get("confirmation")
     blind, found = summary.solved_blind(evidence), []
     for reference in summary.FLOOR:
-        for name, measure in CLAIMS:
+        for name, measure, there in CLAIMS:
             shown = _row(comparisons, method, reference, f"{split}/{name}", measure)
             if shown is None or shown["benchmark"] in blind or not shown["p_holm"] < level:
                 continue
-            held = None if again is None else _row(again, method, reference, f"confirmation/{name}", measure)
+            held = None if again is None else _row(again, method, reference, f"confirmation/{there}", measure)
             same = held is not None and (held["difference"] > 0) == (shown["difference"] > 0)
             found.append(
                 Claim(_NAMES[name], reference, shown, held, bool(held is not None and same and held["p_holm"] < level))
@@ -62,7 +64,7 @@ def claims(evidence: Evidence, config: Config) -> list[Claim] | None:
 def _left_out(evidence: Evidence, split: str) -> Markup:
     """What counts for nothing because text alone solves it, as the end of a sentence; nothing where there is none."""
     blind = summary.solved_blind(evidence)
-    names = [_NAMES[name] for name, _ in CLAIMS if f"{split}/{name}" in blind]
+    names = [_NAMES[name] for name, *_ in CLAIMS if f"{split}/{name}" in blind]
     return say("; text alone solves {}, so no difference there counts", " and ".join(names)) if names else Markup("")
 
 
@@ -76,8 +78,8 @@ def confirmation_answer(evidence: Evidence, config: Config) -> Markup | None:
     split = config.evaluation.splits[0]
     if not found:
         return say(
-            "<strong>Nothing to confirm</strong>: no difference in recall at rank one or on rule-made hard negatives "
-            "to the frozen backbone or LoRA counts on <code>{}</code>{}.",
+            "<strong>Nothing to confirm</strong>: no difference in recall at rank one, in relations or on rule-made "
+            "hard negatives to the frozen backbone or LoRA counts on <code>{}</code>{}.",
             split,
             _left_out(evidence, split),
         )
@@ -117,7 +119,8 @@ def confirmation_blocks(evidence: Evidence, config: Config) -> list[Markup]:
             "The split <code>confirmation</code> chose nothing and trained nothing. What carries the gain, trust in "
             "answers and the price of the correction are measured on it too, and lead to no choice either. A "
             "difference that counts on <code>{}</code> is confirmed where it has the same sign here and counts after "
-            "Holm's correction over the claims.",
+            "Holm's correction over the claims. Exchanged roles and replaced relations are asked here as negatives "
+            "made by rule.",
             config.evaluation.splits[0],
         ),
         bullets([_said(claim) for claim in found]),

@@ -16,6 +16,7 @@ from vialign.report.sections.answers import answers
 from vialign.report.sections.common import SIGNAL_NAMES, benchmark_name, by_method, method_order, words
 from vialign.report.sections.confirmation import confirmation_answer
 from vialign.report.sections.gates import verdict_table
+from vialign.report.sections.supervision import setting
 
 QUESTION = (
     "A dual encoder that was trained contrastively knows which concepts an image and a caption share, but hardly how "
@@ -31,9 +32,9 @@ def opening(evidence: Evidence, config: Config) -> Section:
         section.blocks.append(part("stopped.html.j2", gate=evidence.stopped))
     section.blocks.append(part("question.html.j2", question=QUESTION))
     section.blocks.append(part("answer.html.j2", headline=summary.headline(evidence, config)))
-    confirmed = confirmation_answer(evidence, config)
-    if confirmed is not None:
-        section.blocks.append(paragraph("{}", confirmed))
+    for said in (setting(evidence, config), confirmation_answer(evidence, config)):
+        if said is not None:
+            section.blocks.append(paragraph("{}", said))
     section.blocks.append(part("badges.html.j2", badges=summary.badges(evidence)))
     section.blocks.append(part("answers.html.j2", answers=answers(evidence, config)))
     picture = _results_picture(evidence, config) or _signal_picture(evidence, config)

@@ -10,6 +10,7 @@ from vialign.report.blocks import bullets, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite_config, cite_interval
 from vialign.report.sections.common import cost_caveat
+from vialign.report.summary import main_method
 from vialign.report.tables import Show, render_table
 
 _COSTS = {"inference_overhead": "to score pairs", "training_overhead": "in a training step"}
@@ -20,6 +21,27 @@ def supervision(evidence: Evidence, config: Config, methods: list[str]) -> list[
     what, and what it costs.
     """
     return [*_terms(evidence, config, methods), *_told(evidence, config, methods)]
+
+
+def setting(evidence: Evidence, config: Config) -> Markup | None:
+    """On which backbone the answer stands and what its method was told, for the summary; None without an answer."""
+    method = main_method(evidence)
+    if method is None:
+        return None
+    return say(
+        "The backbone is <code>{}</code> with the weights <code>{}</code>, frozen. Beyond the images and captions that "
+        "LoRA was trained on, <code>{}</code> was told the labelled boxes of at most {} training images, for its "
+        "dictionary, where the data set has any, and reads some captions with a parser.",
+        config.backbone.architecture,
+        config.backbone.checkpoint or "none, drawn by seed",
+        method,
+        _labelled(config),
+    )
+
+
+def _labelled(config: Config) -> Markup:
+    """The images whose boxes the dictionary is told, at most."""
+    return cite_config(config, "visual.images" if config.visual.labelled is None else "visual.labelled", "count")
 
 
 def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
@@ -65,12 +87,11 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         columns=columns,
         derived="the methods' own declarations; pairs are steps times batch, with repetition, for each seed",
     )
-    labelled = "visual.images" if config.visual.labelled is None else "visual.labelled"
     explained = paragraph(
         "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
         "pairs before. The boxes are those of at most {} training images, where the data set has any. Pairs before "
         "training are the images and captions that the dictionary and the phrase units are fitted on.",
-        cite_config(config, labelled, "count"),
+        _labelled(config),
     )
     return [heading("Supervision and pairs"), table, explained]
 
@@ -102,7 +123,7 @@ def _grounding(config: Config) -> list[Markup]:
         paragraph(
             "In this run every method of <code>vialign</code>, with or without modules, also grounds the words of a "
             "caption: a ridge regression from its words to its image, solved on the training split before the first "
-            "step. No other method has it."
+            "step. Of the other methods <code>grounding</code> and <code>lora-grounding</code> alone have it."
         )
     ]
 
