@@ -1,29 +1,34 @@
 """Phase 1 on a user's own images: does the signal tell their captions from captions that are wrong?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from vialign.config.gates import SignalGateConfig
 from vialign.config.signal import DRIVERS, SignalConfig
+from vialign.disentangle import Prototypes
+from vialign.disentangle.prototype_quality import random_atoms
 from vialign.errors import UserError
 from vialign.gates.signal import BLIND, signal_verdict
 from vialign.gates.verdict import missed, not_shown
 from vialign.language.texts import make_negatives
 from vialign.random import generator
 from vialign.signal.blind import fit_blind
-from vialign.signal.pairs import build_pairs
+from vialign.signal.calibration import SignalCalibration
+from vialign.signal.pairs import SHUFFLED, SplitFeatures, build_pairs, score_control, score_pairs
 from vialign.signal.validation.diagnosis import diagnose
 from vialign.tables.data import NEGATIVE_KINDS
-from vialign.tables.signal import PROBE, SIGNAL_SCORES
+from vialign.tables.signal import CONTROLS, PROBE
 from vialign.toolkit.captions import Captions
 from vialign.toolkit.encoder import parse
 from vialign.toolkit.fitting import texts_of
-from vialign.toolkit.images import Broken, draw_unused
-from vialign.toolkit.scoring import BATCH, stream_pairs
+from vialign.toolkit.gallery import LEAST, see, with_texts
+from vialign.toolkit.images import draw_unused
+from vialign.toolkit.scoring import BATCH
 from vialign.toolkit.signal import Signal
 
 if TYPE_CHECKING:
@@ -33,8 +38,6 @@ SHOWN = ("consistency", "agreement", "s_global", "s_local", "s_local_plain", "s_
 """Signals of the printed table, beside the driver."""
 _BLIND_IMAGES = 1000
 """Further images whose captions the blind baseline learns from, at most."""
-LEAST = 20
-"""Images below which no interval means anything."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Diagnosis:
     table: pd.DataFrame
     """Rows of `DIAGNOSIS`: every signal on every kind of wrong caption."""
     verdict: pd.DataFrame
-    """Rows of `VERDICT`: the criteria of the signal gate. Labelled relations, controls and stress are not available
-    here, so the whole claim is never shown by captions alone."""
+    """Rows of `VERDICT`: the criteria of the signal gate, with its controls. Labelled relations and stress are not
+    available here, so the whole claim is never shown by captions alone."""
     scores: pd.DataFrame
     """Rows of `SIGNAL_SCORES` behind both, with the blind baseline as a further column."""
     driver: str
@@ -99,20 +102,36 @@ def diagnose_signal(
     parser = signal.encoder.parser
     texts = with_negatives(texts_of(captions.table, images), parser, seed)
     pairs = build_pairs(texts, images, ["random", *NEGATIVE_KINDS], config.pairs, seed)
-    pairs = pairs.assign(text=pairs["text_id"].map(texts.set_index("text_id")["text"]))
-    broken = Broken(captions.strict, len(images), captions.tolerance)
-    blocks = list(stream_pairs(signal, pairs, captions.folder, broken, batch))
-    broken.report()
-    if not blocks:
-        raise UserError(f"{captions.folder}: none of the images can be read; the first: {broken.first}")
-    scores = SIGNAL_SCORES.check(pd.concat(blocks, ignore_index=True)[list(SIGNAL_SCORES.columns)])
+    with torch.random.fork_rng(devices=[]):
+        unfitted = random_atoms(signal.encoder.visual, seed)
+    seen = see(signal.encoder, captions, images, batch, unfitted, needs="a diagnosis needs")
+    pairs = pairs[pairs["image_id"].isin(seen.names)].reset_index(drop=True)
+    features = with_texts(seen, signal.encoder, texts, batch)
+    scores = score_pairs(pairs, features, SignalCalibration.from_table(signal.calibration), config, seed)
+    controls = _controls(pairs, features, seen.prototypes[1], config, seed)
     others = with_negatives(_other_captions(captions, images, seed), parser, seed)
     blind = blind_scores(texts, others, config.folds, seed)
     if blind is not None:
-        scores = scores.assign(blind=scores["text_id"].map(blind).to_numpy())
+        scores, controls = (
+            frame.assign(**{BLIND: frame["text_id"].map(blind).to_numpy()}) for frame in (scores, controls)
+        )
     table = diagnose(scores, config, gate.level, seed)
-    verdict = signal_verdict(scores, signal.calibration, table, PROBE.empty(), None, None, config, gate, seed)
+    verdict = signal_verdict(scores, signal.calibration, table, PROBE.empty(), None, controls, config, gate, seed)
     return Diagnosis(table, verdict, scores, config.driver, gate)
+
+
+def _controls(
+    pairs: pd.DataFrame, features: SplitFeatures, unfitted: Prototypes, config: SignalConfig, seed: int
+) -> pd.DataFrame:
+    """SIGNAL_CONTROLS of the pairs: with the prototypes of other images, and with those of an unfitted dictionary.
+
+    The curves of a control are fitted on these pairs themselves, which can only help it: the images that the signal
+    was calibrated on may lie elsewhere.
+    """
+    drawn = replace(features, prototypes=unfitted)
+    used = {control: features if control == SHUFFLED else drawn for control in CONTROLS}
+    parts = [score_control(name, pairs, own, pairs, own, config, seed) for name, own in used.items()]
+    return pd.concat(parts, ignore_index=True)
 
 
 def driven_by(config: SignalConfig, driver: str | None) -> SignalConfig:
@@ -187,7 +206,7 @@ def verdict_lines(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.holds:
         lines = [
             f"Verdict: {driver} tells true captions from {', '.join(good)}, and adds to its parts. Not shown is what "
-            "captions alone cannot tell, the probe of labelled relations and the controls: the pipeline runs them."
+            "captions alone cannot tell, the probe of labelled relations: the pipeline runs it."
         ]
     else:
         failed = missed(diagnosis.verdict).drop(not_shown(diagnosis.verdict).index)

@@ -14,9 +14,10 @@ from vialign.signal.validation.text_stress import TextSide
 from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.signal import NONE, OWN
 from vialign.toolkit.captions import Captions
-from vialign.toolkit.diagnosing import LEAST, driven_by, with_negatives
+from vialign.toolkit.diagnosing import driven_by, with_negatives
 from vialign.toolkit.encoder import to_pixels
 from vialign.toolkit.fitting import texts_of
+from vialign.toolkit.gallery import LEAST
 from vialign.toolkit.images import Broken, draw_unused
 from vialign.toolkit.signal import Signal
 

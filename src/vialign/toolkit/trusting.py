@@ -6,25 +6,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import torch
 
-from vialign.disentangle import Phrases, Prototypes
-from vialign.errors import UserError
 from vialign.files.artifacts import Provenance, atomic_path, write_table
-from vialign.progress import track_blocks, track_starts
 from vialign.signal.calibration import SignalCalibration
-from vialign.signal.pairs import SplitFeatures
 from vialign.signal.trust import Settings, gallery_answers, trust_tables
 from vialign.signal.trust.answers import SHUFFLED
 from vialign.signal.trust.tables import ALL, CLAIM, REFERENCE
 from vialign.tables.schema import Table
 from vialign.tables.signal import TRUST_DIRECTIONS
 from vialign.toolkit.captions import Captions
-from vialign.toolkit.diagnosing import LEAST
-from vialign.toolkit.encoder import ImageSide
-from vialign.toolkit.fitting import blocks, texts_of
-from vialign.toolkit.images import Broken, draw_unused
-from vialign.toolkit.scoring import BATCH, TEXTS
+from vialign.toolkit.fitting import texts_of
+from vialign.toolkit.gallery import see, with_texts
+from vialign.toolkit.images import draw_unused
+from vialign.toolkit.scoring import BATCH
 from vialign.toolkit.signal import Signal
 
 LEVEL = 0.05
@@ -58,35 +52,9 @@ def trust_signal(signal: Signal, captions: Captions, *, images: int = 1000, seed
     ['image_to_text', 'text_to_image']
     """
     unused = draw_unused(captions, signal.used, images, seed)
-    broken = Broken(captions.strict, len(unused), captions.tolerance)
-    names: list[str] = []
-    seen: list[ImageSide] = []
-    for some in track_blocks(blocks(unused, batch), "images", len(unused)):
-        read = {name: broken.read(captions.folder, name) for name in some}
-        pictures = {name: picture for name, picture in read.items() if picture is not None}
-        if pictures:
-            names.extend(pictures)
-            seen.append(signal.encoder.images(list(pictures.values())))
-    broken.report()
-    if len(names) < LEAST:
-        raise UserError(
-            f"{captions.file}: {len(names)} of its images can be read and were used neither to fit nor to calibrate "
-            f"the signal; judging answers needs {LEAST}: give more images, or other ones than those of the fit"
-        )
-    texts = texts_of(captions.table, names)
-    ids, size = texts["text_id"].tolist(), TEXTS * batch
-    said = [
-        signal.encoder.texts(texts["text"].iloc[start : start + size].tolist(), ids[start : start + size])
-        for start in track_starts(len(texts), size, "captions")
-    ]
-    features = SplitFeatures(
-        image_ids=names,
-        image_pooled=torch.cat([side.pooled for side in seen]),
-        prototypes=Prototypes.concatenate([side.prototypes for side in seen]),
-        text_ids=ids,
-        text_pooled=torch.cat([side.pooled for side in said]),
-        phrases=Phrases.concatenate([side.phrases for side in said]),
-    )
+    seen = see(signal.encoder, captions, unused, batch, needs="judging answers needs")
+    texts = texts_of(captions.table, seen.names)
+    features = with_texts(seen, signal.encoder, texts, batch)
     calibration = SignalCalibration.from_table(signal.calibration)
     scale = float(signal.encoder.backbone.logit_scale)
     answers = gallery_answers(features, texts, calibration, signal.config, scale)

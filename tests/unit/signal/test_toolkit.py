@@ -15,11 +15,12 @@ from vialign.disentangle import encode_images, encode_texts
 from vialign.errors import UserError
 from vialign.features import extract_images, extract_texts, read_images, read_texts
 from vialign.files.artifacts import read_provenance, read_table
+from vialign.gates.signal import signal_verdict
 from vialign.language.units import extract_units
 from vialign.signal.calibration import SignalCalibration
 from vialign.signal.pairs import SplitFeatures, score_pairs
 from vialign.tables.attribution import ATTRIBUTION, CARRIERS
-from vialign.tables.signal import SIGNAL_SCORES, TOOLKIT_SCORES
+from vialign.tables.signal import CONTROLS, SIGNAL_SCORES, TOOLKIT_SCORES
 from vialign.toolkit import (
     diagnose_signal,
     draw_example,
@@ -250,6 +251,31 @@ def test_a_diagnosis_sees_only_images_that_no_fit_has_seen(signal, captions):
     few = type(captions)(captions.folder, captions.file, captions.table[captions.table["image_id"].isin(used)])
     with pytest.raises(UserError, match="0 of its images were used neither to fit nor to calibrate"):
         diagnose_signal(signal, few)
+
+
+def test_a_diagnosis_runs_its_controls_whose_local_part_must_not_work(signal, captions, monkeypatch):
+    seen = {}
+
+    def kept(scores, calibration, diagnosis, probe, stress, controls, *settings):
+        seen["controls"] = controls
+        return signal_verdict(scores, calibration, diagnosis, probe, stress, controls, *settings)
+
+    monkeypatch.setattr("vialign.toolkit.diagnosing.signal_verdict", kept)
+    before = torch.random.get_rng_state()
+    diagnosis = diagnose_signal(signal, captions)
+    assert torch.equal(before, torch.random.get_rng_state())
+    asked = diagnosis.verdict[diagnosis.verdict["criterion"].str.startswith("control fails")]
+    assert len(asked) == len(CONTROLS) and asked["required"].all() and asked["value"].notna().all()
+    own = diagnosis.scores.set_index(["image_id", "text_id", "kind"]).sort_index()
+    for control in CONTROLS:
+        rows = seen["controls"][seen["controls"]["control"] == control]
+        rows = rows.set_index(["image_id", "text_id", "kind"]).sort_index()
+        pd.testing.assert_series_equal(rows["s_global"], own["s_global"], check_names=False)
+        assert (rows["s_local"] - own["s_local"]).abs().max() > 0.01
+    # What another image's prototypes say has nothing of this one's captions.
+    exchanged = seen["controls"][seen["controls"]["control"] == CONTROLS[0]]
+    means = [frame.loc[frame["kind"] == "aligned", "s_local"].mean() for frame in (exchanged, diagnosis.scores)]
+    assert means[0] < means[1]
 
 
 def test_too_many_broken_images_stop_at_once_with_the_count(signal, captions, tmp_path):
