@@ -56,6 +56,15 @@ def test_methods_without_more_stand_in_the_table_alone(evidence):
 
 def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
     # The search of one method was widened by one candidate, that of another not.
+    steps = {"vialign": [(0, 1.0), (0, 2.0), (1, 5.0)], "lora": [(0, 70.0), (0, 5.0)]}
+    steps["vialign-none"] = [(0, 9.0)]
+    log = pd.DataFrame(
+        [{"method": method, "seed": seed, "seconds": took} for method, rows in steps.items() for seed, took in rows]
+    )
+    evidence.frames["log"] = log[log["method"] != "vialign-none"]
+    evidence.frames["early_log"] = log.assign(seconds=0.5)
+    once = pd.DataFrame({"measure": ["one_off_seconds_text", "one_off_seconds_visual"], "value": [30.0, 12.0]})
+    evidence.frames["budget"] = pd.concat([evidence.frames["budget"], once], ignore_index=True)
     tried = ["lora", "lora", "lora", "vinvl", "vinvl", "vialign", "vialign"]
     evidence.frames["search"] = pd.DataFrame({"method": tried})
     config = fake_config().model_copy(update={"training": TrainingConfig(batch=10, steps=7, early_steps=2)})
@@ -64,14 +73,14 @@ def test_the_table_of_terms_says_who_was_given_what_and_saw_how_much(evidence):
     page = read_page("".join(supervision(evidence, config.model_copy(update=fits), methods)))
     rows = [[" ".join(cell.text().split()) for cell in row.all("th") + row.all("td")] for row in page.all("tr")][1:]
     assert rows == [
-        ["frozen", "no", "no", "no", "no", "0", "0", "0"],
-        ["lora-wise", "no", "no", "no", "yes", "0", "70", "60"],
-        ["lora-long", "no", "no", "no", "yes", "0", "100", "60"],
-        ["lora-long-wise", "no", "no", "no", "yes", "0", "100", "60"],
-        ["lora-boxes", "yes", "no", "no", "yes", "0", "70", "0"],
-        ["vinvl", "no", "yes", "no", "yes", "0", "70", "40"],
-        ["tip-adapter", "no", "no", "no", "no", "0", "1,000", "0"],
-        ["vialign", "yes", "no", "yes", "yes", "23", "70", "40"],
+        ["frozen", "no", "no", "no", "no", "0", "0", "0", "0", "–"],
+        ["lora-wise", "no", "no", "no", "yes", "0", "70", "60", "0", "76"],
+        ["lora-long", "no", "no", "no", "yes", "0", "100", "60", "0", "–"],
+        ["lora-long-wise", "no", "no", "no", "yes", "0", "100", "60", "0", "–"],
+        ["lora-boxes", "yes", "no", "no", "yes", "0", "70", "0", "0", "–"],
+        ["vinvl", "no", "yes", "no", "yes", "0", "70", "40", "0", "–"],
+        ["tip-adapter", "no", "no", "no", "no", "0", "1,000", "0", "0", "–"],
+        ["vialign", "yes", "no", "yes", "yes", "23", "70", "40", "42", "5"],
     ]
     assert all(bool(METHODS[name].given) == bool(METHODS[name].told) for name in METHODS)
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from markupsafe import Markup
 
-from vialign.catalogue import GIVEN, METHODS, REGION_METHODS, UNTRAINED, family, trained_as
+from vialign.catalogue import CURRICULUM, GIVEN, METHODS, REGION_METHODS, UNTRAINED, family, trained_as
 from vialign.config.experiment import Config
 from vialign.config.pairs import pairs_before, pairs_in_training, recipe_of
 from vialign.report.blocks import bullets, heading, paragraph, say
@@ -52,6 +52,7 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
     training = config.training
     search = evidence.get("search")
     candidates = {} if search is None else search["method"].value_counts().to_dict()
+    fits, seconds = _fit_seconds(evidence), _training_seconds(evidence)
     rows = []
     for method in listed:
         given = METHODS[trained_as(method)].given
@@ -67,6 +68,8 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
                 "before": pairs_before(method, config),
                 "pairs": pairs_in_training(method, config),
                 "searched": searched * training.early_steps * training.batch,
+                "fits": fits if trained_as(method) in CURRICULUM else 0.0 if fits is not None else None,
+                "seconds": seconds.get(trained_as(method)),
             }
         )
     columns = [
@@ -78,6 +81,8 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         Show("before", "Pairs before training", "count"),
         Show("pairs", "Pairs in training", "count"),
         Show("searched", "Pairs of the rate search", "count"),
+        Show("fits", "Seconds before training", "count"),
+        Show("seconds", "Seconds of training", "count"),
     ]
     table = render_table(
         pd.DataFrame(rows),
@@ -85,15 +90,38 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
         source="config.yaml",
         title="Supervision and pairs of each method",
         columns=columns,
-        derived="the methods' own declarations; pairs are steps times batch, with repetition, for each seed",
+        derived="the methods' own declarations, the steps' log and the ledger; pairs are steps times batch, with "
+        "repetition, for each seed",
     )
     explained = paragraph(
         "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
         "pairs before. The boxes are those of at most {} training images, where the data set has any. Pairs before "
-        "training are the images and captions that the dictionary and the phrase units are fitted on.",
+        "training are the images and captions that the dictionary and the phrase units are fitted on. Seconds are by "
+        "the clock of the run's machine, with whatever ran beside: of the fits that all seeds share, and of one "
+        "seed's steps.",
         _labelled(config),
     )
     return [heading("Supervision and pairs"), table, explained]
+
+
+def _fit_seconds(evidence: Evidence) -> float | None:
+    """What the parser, the dictionary, the phrase units and the calibration took together; None without a ledger."""
+    budget = evidence.get("budget")
+    rows = None if budget is None else budget[budget["measure"].str.startswith("one_off_seconds_")]
+    return None if rows is None or rows.empty else float(rows["value"].sum())
+
+
+def _training_seconds(evidence: Evidence) -> dict[str, float]:
+    """The steps of a whole training of each method, early ones and late ones, mean over its seeds."""
+    late, early = evidence.get("log"), evidence.get("early_log")
+    if late is None:
+        return {}
+    own = ["method", "seed"]
+    # Combinations that were trained to the early check alone have no late steps, and then no sum.
+    took = late.groupby(own)["seconds"].sum()
+    if early is not None:
+        took = (took + early.groupby(own)["seconds"].sum()).dropna()
+    return {str(method): float(seconds) for method, seconds in took.groupby("method").mean().items()}
 
 
 def _told(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
