@@ -1,6 +1,6 @@
 """No method makes a tensor on another device than its data's, none is left behind when it moves, and halves will do.
 
-The meta device has no memory: a tensor that is made elsewhere, or has stayed where it was, cannot meet what lies there.
+Where `elsewhere` lasts, a tensor that is made on the CPU, or has stayed there, cannot meet what has moved.
 """
 
 import copy
@@ -10,58 +10,36 @@ from functools import partial
 import pytest
 import torch
 
+from elsewhere import META, elsewhere
 from planted import CALIBRATION
 from tolerance import close, transformer
 from unit.baselines.test_conformance import CONFIG, build, every_method, every_trained, loss, moved, scores
-from vialign.catalogue import CURRICULUM, GUIDED, UNTRAINED
+from vialign.catalogue import UNTRAINED
 from vialign.config.methods import TrainingConfig
 from vialign.device import CPU, autocast
-from vialign.methods.baselines.tuned import TunedBackbone
 from vialign.methods.build import build_method
 from vialign.training import loop
 from vialign.training.loop import train
 
-META = torch.device("meta")
-ASKS = {
-    "coop": "which captions have no room for the context",
-    "crops": "which pieces are there",
-    "prompt": "whether the text tower is causal",
-    "uniter": "how long the captions are",
-    GUIDED: "what C was in the first batch",
-    **{name: "what the usual ambiguity is" for name, modules in CURRICULUM.items() if "reweight" in modules},
-    **{name: "how many units a caption uses" for name, modules in CURRICULUM.items() if "correct" in modules},
-    **{
-        name: "how far apart the costs of transport lie"
-        for name, modules in CURRICULUM.items()
-        if "regularise" in modules
-    },
-    "lora-boxes": "which boxes have a label",
-}
-"""Methods that cannot run on the meta device, by what they ask of the values; they move all the same."""
 HALVES = 60
 """Roundings to bfloat16 on the way to a score: two of each of five products a block and tower, and a few more."""
 RECIPE = TrainingConfig(batch=4, steps=6, early_steps=3, checks=2)
 
 
-def elsewhere(data):
+def taken(data):
     """The split as a GPU would have it: positions on the CPU, all else on the meta device."""
     names = ("image_pooled", "text_pooled", "pixels", "trunk", "token_ids", "patches", "states", "mask", "words")
     there = {name: getattr(data, name) for name in (*names, "prototypes", "phrases")}
     there = {name: None if part is None else part.to(META) for name, part in there.items()}
-    return replace(data, **there, regions=data.regions.bound_for(META))
+    return replace(data, **there, regions=data.regions.bound_for(META), boxes=data.boxes.to(META))
 
 
 @every_method
-def test_nothing_of_a_method_stays_behind_when_it_and_its_data_move(name, backbone, data, batch, monkeypatch):
-    # Groups of like length are a matter of speed, and ask how long the captions are.
-    monkeypatch.setattr(TunedBackbone, "encode_by_length", lambda self, ids: self.encode_text(ids))
-    method, there = build(name, backbone).to(META), elsewhere(data)
-    assert {tensor.device for tensor in method.state().values()} <= {META}
-    if name in ASKS:
-        with pytest.raises((RuntimeError, NotImplementedError), match="[Mm]eta"):
-            run(method, there, batch)
-        return
-    images, texts = run(method, there, batch)
+def test_nothing_of_a_method_stays_behind_when_it_and_its_data_move(name, backbone, data, batch):
+    with elsewhere():
+        method, there = build(name, backbone).to(META), taken(data)
+        assert {tensor.device for tensor in method.state().values()} <= {META}
+        images, texts = run(method, there, batch)
     assert {part.device for side in (images, texts) for part in side.values()} == {META}
     if name not in UNTRAINED:
         assert {parameter.grad.device for parameter in method.trainable().values()} == {META}
@@ -80,7 +58,7 @@ def run(method, data, batch):
 
 @every_method
 def test_every_tensor_that_a_method_makes_is_where_its_data_are(name, backbone, data, batch):
-    """Those too that cannot run on the meta device: it is where tensors are made of which nobody says where."""
+    """And none is made where nobody says where."""
     method = moved(build(name, backbone)).train()
     with META:
         method.begin(data)
