@@ -85,10 +85,10 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
 
 @contextmanager
-def within_memory(keys: str) -> Iterator[None]:
-    """Raises UserError that names the config `keys` to lower where a GPU's memory does not suffice."""
+def within_memory(keys: str, remedy: str = "lower it") -> Iterator[None]:
+    """Raises UserError that names the config `keys` to change where a GPU's memory does not suffice."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         reason = ". ".join(str(error).split(". ")[:2])
-        raise UserError(f"{keys}: too much for the memory of the GPU ({reason}); lower it") from error
+        raise UserError(f"{keys}: too much for the memory of the GPU ({reason}); {remedy}") from error

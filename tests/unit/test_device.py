@@ -1,12 +1,21 @@
 """Where tensors are: what the configuration says, what a rule may read of it, and what is moved."""
 
+import sys
+from dataclasses import fields, replace
+from unittest.mock import MagicMock
+
 import pytest
 import torch
 
+from vialign.analysis import confirm_job, early_job
 from vialign.config.experiment import Config, load_config
 from vialign.config.sections import WHERE, Reads, UndeclaredSection, guarded, section_digests
 from vialign.device import CPU, OnDevice, autocast, device_of, to_device, within_memory
+from vialign.disentangle import encode_job
 from vialign.errors import UserError
+from vialign.signal import calibration_job, controls_job, pairs_job
+from vialign.signal.validation import stress_job
+from vialign.stage import Run
 
 META = torch.device("meta")
 
@@ -118,6 +127,27 @@ def test_a_gpu_whose_memory_is_too_small_is_one_line_that_names_the_key():
     assert isinstance(raised.value.__cause__, torch.OutOfMemoryError)
     with pytest.raises(RuntimeError, match="a bug"), within_memory("training.batch"):
         raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("job", "step", "keys"),
+    [
+        (calibration_job.fit_maps, "device_of", "data.sizes"),
+        (pairs_job.score_diagnosed, "device_of", "data.sizes"),
+        (controls_job.score_controls, "device_of", "data.sizes"),
+        (stress_job.stress_signal, "device_of", "signal.stress_images"),
+        (encode_job.encode_split, "device_of", "backbone.device"),
+        (early_job.measure_early, "checkpoint_outcomes", "data.sizes"),
+        (confirm_job.confirm, "checkpoint_outcomes", "evaluation.gallery_batch"),
+    ],
+)
+def test_a_job_whose_gpu_is_too_small_names_the_key(job, step, keys, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(sys.modules[job.__module__], step, full)
+    with pytest.raises(UserError, match=f"^{keys}: too much for the memory of the GPU"):
+        job(replace(Run(*[MagicMock()] * len(fields(Run))), config=Config()))
 
 
 @pytest.mark.gpu

@@ -1,5 +1,6 @@
 """The early gate of a run."""
 
+from vialign.device import within_memory
 from vialign.files.artifacts import read_table, write_table
 from vialign.gates.early import early_verdict
 from vialign.signal.validation.monitoring import early_warning, monitoring
@@ -11,6 +12,7 @@ from vialign.training.outcomes import checkpoint_outcomes
 from vialign.training.records import read_records
 
 
+@within_memory("data.sizes")
 def measure_early(run: Run) -> None:
     """The full model and its reference at the early check, on images that nothing else reads."""
     outcomes = checkpoint_outcomes(

@@ -1,6 +1,6 @@
 """Prototypes and phrases of one split of a run, or of one shard of it."""
 
-from vialign.device import device_of
+from vialign.device import device_of, within_memory
 from vialign.disentangle.encode import BATCH, image_blocks, load_text, load_visual, text_blocks
 from vialign.disentangle.encoded import join_encoded, write_encoded, write_encoded_rows
 from vialign.disentangle.units_in_order import UnitsInOrder
@@ -11,6 +11,8 @@ from vialign.stage import Run
 from vialign.tables.language import UNITS
 
 
+# Its blocks have one size, which no key sets.
+@within_memory("backbone.device", "set it to cpu")
 def encode_split(run: Run) -> None:
     """Prototypes and phrases of one split, or of the job's shard of it, read, encoded and written block by block."""
     device, images, texts = device_of(run.config), read_images(run.input.images), read_texts(run.input.texts)

@@ -1,6 +1,6 @@
 """The calibration of a run's signal."""
 
-from vialign.device import device_of
+from vialign.device import device_of, within_memory
 from vialign.files.artifacts import read_table, write_table
 from vialign.signal.inputs import read_split_features
 from vialign.signal.pairs import build_pairs, calibrate_signal
@@ -9,6 +9,7 @@ from vialign.tables.language import TEXTS
 from vialign.tables.signal import SIGNAL_CALIBRATION
 
 
+@within_memory("data.sizes")
 def fit_maps(run: Run) -> None:
     """The monotone maps of both similarities, fitted on captions at their own and at other images."""
     files, settings, seed = run.input, run.config.signal, run.config.seed

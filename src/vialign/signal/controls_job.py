@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from vialign.device import device_of
+from vialign.device import device_of, within_memory
 from vialign.disentangle import encode_images, load_visual
 from vialign.disentangle.prototype_quality import random_atoms
 from vialign.features import read_images
@@ -16,6 +16,7 @@ from vialign.tables.language import TEXTS
 from vialign.tables.signal import CONTROLS, SIGNAL_CONTROLS, SIGNAL_SCORES
 
 
+@within_memory("data.sizes")
 def score_controls(run: Run) -> None:
     """The diagnosed pairs with shuffled prototypes, and with prototypes of an unfitted dictionary.
 

@@ -1,6 +1,6 @@
 """The signals of a run's diagnosed pairs."""
 
-from vialign.device import device_of
+from vialign.device import device_of, within_memory
 from vialign.files.artifacts import read_table, write_table
 from vialign.signal.calibration import read_calibration
 from vialign.signal.inputs import read_split_features
@@ -11,6 +11,7 @@ from vialign.tables.language import TEXTS
 from vialign.tables.signal import SIGNAL_SCORES
 
 
+@within_memory("data.sizes")
 def score_diagnosed(run: Run) -> None:
     """Every signal of every diagnosed pair: aligned, drawn at random, and with each kind of negative."""
     files, settings, seed = run.input, run.config.signal, run.config.seed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vialign.backbone import load_backbone
 from vialign.data.folders import image_folders
-from vialign.device import device_of
+from vialign.device import device_of, within_memory
 from vialign.disentangle import load_text, load_visual
 from vialign.features.pixels import PixelFiles
 from vialign.files.artifacts import read_provenance, read_table, write_table
@@ -29,6 +29,7 @@ from vialign.tables.language import TEXTS
 from vialign.tables.signal import SIGNAL_SCORES, STRESS, STRESS_SUMMARY, STRESSED
 
 
+@within_memory("signal.stress_images")
 def stress_signal(run: Run) -> None:
     """The stress test of a run's signal, or the scores under the disturbances of the job's shard of it."""
     config, seed, files = run.config.signal, run.config.seed, run.input
