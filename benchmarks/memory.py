@@ -101,11 +101,13 @@ def main() -> None:
         small, large = (measure(factor, folder, told.until, told.cores) for factor in (1, told.factor))
     print(f"| stage | MB | MB at {told.factor} times the data | ratio |\n| --- | --- | --- | --- |")
     grown = []
-    for name in sorted(small, key=lambda name: -large.get(name, 0)):
-        ratio = large.get(name, 0) / small[name]
-        print(f"| {name} | {small[name] / 1e6:.0f} | {large.get(name, 0) / 1e6:.0f} | {ratio:.2f} |")
+    for name in sorted(small.keys() & large.keys(), key=lambda name: -large[name]):
+        ratio = large[name] / small[name]
+        print(f"| {name} | {small[name] / 1e6:.0f} | {large[name] / 1e6:.0f} | {ratio:.2f} |")
         if ratio > 1 + told.allowed:
             grown.append(name)
+    if alone := sorted(small.keys() ^ large.keys()):
+        sys.exit(f"memory: seen in one of the runs alone, so nothing is known of them: {', '.join(alone)}")
     if grown:
         sys.exit(f"memory: grows by more than {told.allowed:.0%}: {', '.join(grown)}")
 

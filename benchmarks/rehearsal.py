@@ -1,6 +1,6 @@
 """The experiments of configs/paper.yaml and configs/paper_flickr30k.yaml on data sets in their published layouts.
 
-    python benchmarks/rehearsal.py --shares 0.005 0.01                  # Flickr30k with Visual Genome's labels
+    python benchmarks/rehearsal.py --shares 0.005 0.01 0.02             # Flickr30k with Visual Genome's labels
     python benchmarks/rehearsal.py --config paper --shares 0.005 0.01   # COCO
     python benchmarks/rehearsal.py --shares 0.01 --until extract_features --keep /tmp/rehearsal
 
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.optimize import nnls
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -36,10 +37,13 @@ from vialign.config.experiment import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {"paper_flickr30k": ("paper", "paper_flickr30k"), "paper": ("paper",)}
-TOWERS = {"readout", "extract_features", "extract_images", "fit_visual", "fit_text", "probe", "stress", "ablation"}
-TOWERS |= {"encode_dictionaries", "search_rate", "train_early", "train_final", "evaluate_method", "confirm"}
+TOWERS = {"readout", "extract_features", "extract_images", "fit_visual", "fit_text", "stress", "encode_split"}
+TOWERS |= {"score_pairs", "score_controls", "search_rate", "train_early", "train_final", "evaluate_method", "confirm"}
 TOWERS |= {"early_outcomes"}
-"""Rules that spend their time in the towers, or in products of matrices as large: what an accelerator takes over."""
+"""Rules that use the device, and spend their time in the towers or in products of matrices as large: what an
+accelerator takes over."""
+ALL_PAIRS = {"evaluate_method", "confirm", "early_outcomes", "trust", "spend"}
+"""Rules that score every image of a split with every caption, so that a part of their work grows with the square."""
 TRAININGS = ("search_rate", "train_early", "train_final", "train_replaced")
 """Rules whose steps take a batch of `training.batch`."""
 BATCH = 32
@@ -128,13 +132,19 @@ def measured(folder: Path) -> pd.DataFrame:
 
 
 def projected(tables: Mapping[float, pd.DataFrame], column: str) -> pd.Series:
-    """Each rule at the whole: the line through its values at the shares (least squares), not below the largest seen."""
+    """Each rule at the whole: what does not grow and what grows with the share, by least squares without negative
+    parts, and for the rules of `ALL_PAIRS` what grows with its square; not below the largest seen.
+
+    With two shares nothing tells the square from the line; it is left out then.
+    """
     frame = pd.DataFrame({share: table[column] for share, table in tables.items()}).dropna()
     shares = np.array(frame.columns, dtype=float)
-    values = frame.to_numpy()
-    slope = ((shares - shares.mean()) * values).sum(axis=1) / ((shares - shares.mean()) ** 2).sum()
-    whole = values.mean(axis=1) + slope * (1 - shares.mean())
-    return pd.Series(np.maximum(whole, values.max(axis=1)), index=frame.index)
+    whole = {}
+    for rule, values in zip(frame.index, frame.to_numpy(dtype=float), strict=True):
+        terms = 3 if rule in ALL_PAIRS and len(shares) > 2 else 2
+        parts, _ = nnls(shares[:, None] ** np.arange(terms), values)
+        whole[rule] = max(float(parts.sum()), float(values.max()))
+    return pd.Series(whole, dtype=float)
 
 
 def projection(
@@ -166,7 +176,7 @@ def projection(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=sorted(LAYERS), default="paper_flickr30k")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.005, 0.01])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.005, 0.01, 0.02])
     parser.add_argument("--small", action="store_true", help="a backbone of no size instead of a random ViT-B/32")
     parser.add_argument("--until", nargs="*", default=[], help="rules to run; the whole pipeline by default")
     parser.add_argument("--keep", type=Path, help="folder of data and runs; a temporary one by default")

@@ -1,4 +1,4 @@
-"""The rehearsal: its layouts are what the readers of the full-size experiments read, and its projection is a line."""
+"""The rehearsal: its layouts are what the readers of the full-size experiments read, its projection a stated law."""
 
 import sys
 
@@ -71,6 +71,17 @@ def test_the_projection_goes_on_with_a_line_and_divides_as_it_says(rehearsal):
     assert totals["processors alone"] * 3600 == pytest.approx((data + train) / 2)
     assert totals["one accelerator"] * 3600 == pytest.approx(data / 2 + train / 50)
     assert totals["eight accelerators"] * 3600 == pytest.approx(data / 2 + train / 8 / 50)
+
+
+def test_what_scores_all_pairs_grows_with_the_square_where_three_shares_tell_it(rehearsal):
+    def table(share: float) -> pd.DataFrame:
+        seconds = {"evaluate_method": 5 + 200 * share + 90000 * share**2, "parse_texts": 5 + 200 * share}
+        return pd.DataFrame({"seconds": seconds})
+
+    three = rehearsal.projected({share: table(share) for share in (0.005, 0.01, 0.02)}, "seconds")
+    assert three.to_dict() == pytest.approx({"evaluate_method": 90205.0, "parse_texts": 205.0})
+    two = rehearsal.projected({share: table(share) for share in (0.01, 0.02)}, "seconds")
+    assert two["parse_texts"] == pytest.approx(205.0) and two["evaluate_method"] < 10000
 
 
 def test_times_are_those_of_snakemakes_files(rehearsal, tmp_path):

@@ -78,7 +78,7 @@ def test_the_page_scales_a_small_gallery_and_names_no_machine(monkeypatch):
     assert small.share == pytest.approx(500 * 2501 * 4e4 / 1.5 / 1e11)
     text = page.page(rows(), small, (0.5, 9.0), "python -m benchmarks.speed --rounds 8")
     assert "| 75 s |" in text and "is **missed**" in text and "by the number of pairs" in text
-    assert "kept" not in text and "load 0.5 at the beginning, 9.0 at the end" in text
+    assert "**kept** at this size" in text and "load 0.5 at the beginning, 9.0 at the end" in text
     whole = replace(small, images=gallery.IMAGES, captions=gallery.CAPTIONS, cpu=100.0)
     assert "is **reached**; that of 2 GB is **kept**" in page.gallery_words(whole)
     assert "written by `python -m benchmarks.speed --rounds 8`" in text

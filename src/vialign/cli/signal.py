@@ -202,7 +202,7 @@ def signal_attribute(
     out: Annotated[Path, typer.Option(help="Parquet file to write, one row a replacement and measure.")],
     model: Model = None,
     pretrained: Pretrained = None,
-    seeds: Annotated[int, typer.Option(min=2, help="Training seeds; each replacement is trained once with each.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Training seeds; each replacement is trained once with each.")] = 5,
     measured: Annotated[int, typer.Option(min=20, help="Unused images to measure on, at most.")] = 500,
     units: Units = None,
     save_units: SaveUnits = None,
