@@ -170,6 +170,16 @@ def test_whatever_a_config_holds_is_one_line(tmp_path, content):
         read_config(tmp_path)
 
 
+@pytest.mark.parametrize("levels", [65, 3000])
+def test_a_yaml_file_deeper_than_any_config_is_refused_where_it_gets_so(tmp_path, levels):
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 64 + "]" * 64)
+    assert read_yaml(path) is not None
+    path.write_text("[" * levels + "]" * levels)
+    with pytest.raises(UserError, match=r"nested more than 64 levels deep .*line 1, column 65"):
+        read_yaml(path)
+
+
 def test_a_config_that_holds_itself_is_one_line():
     loop: dict = {}
     loop["data"] = loop

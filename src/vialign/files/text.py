@@ -18,6 +18,8 @@ MARK = b"\xef\xbb\xbf"
 """The byte order mark that editors of Windows put in front of UTF-8 text."""
 CUT_OFF = "the file may be cut off, download it again"
 _SHOWN = 60
+_DEEPEST = 64
+"""Levels of a YAML file: no configuration has ten, and PyYAML's time grows with the square of a line's brackets."""
 _OTHER_NUMBER = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-9_]+)+(?:\.[0-9_]*)?)")
 
 
@@ -120,6 +122,17 @@ class _NothingSilent(yaml.SafeLoader):
 
     YAML 1.1 reads 0100 as 64 and 1:30 as 90.
     """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.depth == _DEEPEST:
+            said = f"is nested more than {_DEEPEST} levels deep"
+            raise yaml.composer.ComposerError(None, None, said, self.peek_event().start_mark)
+        self.depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_plain_number(self, node: yaml.ScalarNode) -> int | float:
         if _OTHER_NUMBER.fullmatch(node.value):
