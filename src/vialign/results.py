@@ -102,13 +102,9 @@ RESULTS_OF_A_RUN = (
         "train_language",
         "how well the parser reads held-out sentences",
     ),
-    Result(
-        "texts", "language/{split}/texts.parquet", TEXTS, "parse_texts", "captions, made negatives and items as texts"
-    ),
+    Result("texts", "language/{split}/texts.parquet", TEXTS, "parse_texts", "captions, negatives and items as texts"),
     Result("units", "language/{split}/units.parquet", UNITS, "parse_texts", "phrase units of every text"),
-    Result(
-        "readout", "features/readout.parquet", QUALITY, "readout", "what each readout of the patches tells of words"
-    ),
+    Result("readout", "features/readout.parquet", QUALITY, "readout", "what each readout of patches tells of words"),
     Result(
         "visual_quality",
         "disentangle/visual_quality.parquet",
@@ -239,12 +235,10 @@ RESULTS_OF_A_RUN = (
     ),
     Result("gate_early", "gates/early.parquet", VERDICT, "early_gate", "verdict of the early gate"),
     Result(
-        "ablation", "ablate/ablation.parquet", ABLATION, "ablation", "every subset of the modules, and the one chosen"
+        "ablation", "ablate/ablation.parquet", ABLATION, "ablation", "all subsets of the modules, and the one chosen"
     ),
     Result("contributions", "ablate/contributions.parquet", CONTRIBUTIONS, "ablation", "what each module adds"),
-    Result(
-        "attribution", "attribute/attribution.parquet", ATTRIBUTION, "attribution", "what every replaced part costs"
-    ),
+    Result("attribution", "attribute/attribution.parquet", ATTRIBUTION, "attribution", "what each replaced part costs"),
     Result("carriers", "attribute/carriers.parquet", CARRIERS, "attribution", "what carries the gain"),
     Result("use_noise", "uses/noise.parquet", USES, "use_noise", "what rules for noisy captions win back"),
     Result("use_order", "uses/order.parquet", USES, "use_order", "what an order of the captions is worth"),
@@ -283,6 +277,14 @@ RESULTS_OF_A_RUN = (
     Result("results", "compare/results.parquet", RESULTS, "compare", "results of every method, with intervals"),
     Result("ranks", "compare/ranks.parquet", RANKS, "compare", "median rank and mAP@R of every method"),
     Result("comparisons", "compare/comparisons.parquet", COMPARISONS, "compare", "paired differences between methods"),
+    Result("backbones", "compare/backbones.parquet", RESULTS, "compare_backbones", "both demo backbones, frozen"),
+    Result(
+        "backbone_differences",
+        "compare/backbone_differences.parquet",
+        COMPARISONS,
+        "compare_backbones",
+        "paired differences between the demo backbones",
+    ),
     Result(
         "confirmation",
         "compare/confirmation.parquet",
@@ -308,9 +310,7 @@ RESULTS_OF_A_RUN = (
         "paired differences between all methods",
     ),
     Result("budget_all", "compare_all/ledger.parquet", BUDGET, "ledger_methods", "costs of all methods"),
-    Result(
-        "failures", "analyse/failures.parquet", FAILURES, "failures", "failed queries with their class and evidence"
-    ),
+    Result("failures", "analyse/failures.parquet", FAILURES, "failures", "failed queries, their class and evidence"),
     Result(
         "failure_rates",
         "analyse/failure_rates.parquet",

@@ -22,20 +22,24 @@ from typer.testing import CliRunner
 
 import vialign
 from declared import declared_sections, leaves, read_sections, with_another
+from job_files import Files
 from vialign.aligner.export import aligner_of_run, run_config, write_export
+from vialign.backbone import load_backbone
 from vialign.benchmarking.measuring import measure
 from vialign.cli.app import app
-from vialign.config.experiment import load_config
+from vialign.config.experiment import Config, load_config
 from vialign.config.sections import WHERE, WHO, section_digests
 from vialign.data.base import TABLES, DatasetTables
 from vialign.data.benchmarks.winoground import image_name, write_published
 from vialign.data.folders import image_folders
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.sampling import sample_scenes, twin
+from vialign.evaluation.backbones_job import frozen_outcomes
 from vialign.files.artifacts import read_provenance, read_table, read_tensors
 from vialign.names import MEASURES, RECALLS
 from vialign.report import figures
 from vialign.report.build import render_report
+from vialign.report.compare_all import build_compare_all
 from vialign.report.evidence import FILE, Evidence, read_evidence
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 from vialign.tables.gates import VERDICT
@@ -122,25 +126,54 @@ def test_the_report_is_written_and_a_second_run_has_nothing_to_do(snakemake: Pro
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def shown_beside_inputs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Tables that the report shows and that its rule does not ask for: with a bucket they would not be there."""
-    place = base64.urlsafe_b64encode(b"results/report/index.html").decode()
+def shown_beside_inputs(folder: Path, page: str, build: Callable[[Config], object]) -> set[str]:
+    """Tables that a page shows and that its rule does not ask for: with a bucket they would not be there."""
+    place = base64.urlsafe_b64encode(page.encode()).decode()
     given = json.loads((folder / ".snakemake/metadata" / place).read_text(encoding="utf-8"))["input"]
     config = load_config(yaml.safe_load((folder / "results/report/config.yaml").read_text(encoding="utf-8")))
-    evidence = read_evidence(folder / "results", config)
-    asked: set[str] = set()
+    shown: set[str] = set()
     get = Evidence.get
-    monkeypatch.setattr(Evidence, "get", lambda self, name: asked.add(name) or get(self, name))
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(figures, "_svg", lambda *_: "")  # half of the time, and it reads nothing
-    render_report(evidence, config, {})
-    assert len(asked & set(evidence.frames)) > 10
-    shown = {f"results/{file}" for name in asked & set(evidence.frames) for file in evidence.frames[name][FILE]}
-    return shown - set(given)
+
+    def noted(evidence: Evidence, name: str) -> pd.DataFrame | None:
+        frame = get(evidence, name)
+        shown.update(() if frame is None else frame[FILE])
+        return frame
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Evidence, "get", noted)
+        patch.chdir(folder)
+        patch.setattr(figures, "_svg", lambda *_: "")  # half of the time, and it reads nothing
+        build(config)
+    assert len(shown) > 10
+    return {f"results/{file}" for file in shown} - set(given)
 
 
-def test_the_report_shows_nothing_but_what_its_rule_asks_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shown_beside_inputs(run, monkeypatch) == set()
+def test_the_report_shows_nothing_but_what_its_rule_asks_for(run: Path) -> None:
+    def build(config: Config) -> None:
+        render_report(read_evidence(run / "results", config), config, {})
+
+    assert shown_beside_inputs(run, "results/report/index.html", build) == set()
+
+
+def test_the_other_demo_backbone_stands_beside_the_runs_own(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = read_table(run / "results/compare/backbones.parquet", RESULTS)
+    shown = read_table(run / "results/compare/results.parquet", RESULTS)
+    values = ["benchmark", "measure", "convention", "value", "items"]
+    frozen, own = shown[shown["method"] == "frozen"], results[results["method"] == "package"]
+    pd.testing.assert_frame_equal(own[values].reset_index(drop=True), frozen[values].reset_index(drop=True))
+    other = results[results["method"] == "package-truthful"]
+    assert set(other["benchmark"]) == set(own["benchmark"]) and set(other["value"]) != set(own["value"])
+    # The run's own backbone, taken for the other, gives the run's own outcomes.
+    monkeypatch.chdir(run)
+    config = load_config(yaml.safe_load(Path("results/report/config.yaml").read_text(encoding="utf-8")))
+    files = {"test_texts": "language/test/texts.parquet"}
+    files |= {name: f"data/{name}.parquet" for name in ("images", "choices", "questions")}
+    given = Files({name: f"results/{file}" for name, file in files.items()})
+    backbone = load_backbone(config.backbone, config.seed)
+    again = frozen_outcomes(SimpleNamespace(config=config, input=given), backbone, "test")
+    kept = read_table("results/evaluate/frozen/0/outcomes.parquet", OUTCOMES)
+    kept = kept[kept["benchmark"].str.startswith("test/")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.reset_index(drop=True), kept)
 
 
 def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> None:
@@ -208,7 +241,7 @@ def test_evaluate_gives_two_models_the_pipelines_outcomes_in_one_call(
         pd.testing.assert_frame_equal(by_item(found), outcomes_of(run, method, "winoground"))
 
 
-def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: Path) -> None:
+def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: Path, tmp_path: Path) -> None:
     done = snakemake(run, "--", "compare_all", "uses")
     assert done.returncode == 0, done.stderr[-3000:]
     page = (run / "results/report/compare_all.html").read_text(encoding="utf-8")
@@ -226,6 +259,13 @@ def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: 
     )
     for name in (*shown, "Search for the learning rate"):
         assert name in page
+    place = "results/report/compare_all.html"
+
+    def build(config: Config) -> None:
+        again = tmp_path / "again.html"
+        build_compare_all(SimpleNamespace(output=[again], results=run / "results", config=config, provenance={}))
+
+    assert shown_beside_inputs(run, place, build) == set()
     searches = {path.stem: read_table(path, SEARCH) for path in run.glob("results/search/*.parquet")}
     assert set(searches) == {"lora", "filip", "labclip", "negclip", "fsc-clip", "vialign"}
     assert all(len(table) == 2 and table["chosen"].sum() == 1 for table in searches.values())

@@ -25,7 +25,7 @@ from vialign.digest import script_digests
 from vialign.errors import UserError, require
 from vialign.evaluation.frontier import check_frontier
 from vialign.evaluation.reproduction import has_known_values
-from vialign.names import SOURCE_SPLITS, SPLITS_OF
+from vialign.names import PACKAGED, SOURCE_SPLITS, SPLITS_OF
 from vialign.gates.verdict import chosen_method, gate_action
 from vialign.files.locks import lock_results, remove_stale_locks, remove_stale_parts
 from vialign.report.tracking import require_tracker
@@ -78,6 +78,8 @@ TRAINED_SEEDS = list(dict.fromkeys([*SEEDS, *COMPARED_SEEDS]))
 APART = "|".join(sorted({*UNTRAINED, *TOWER_METHODS, *REGION_METHODS, *AVERAGED}))
 TOGETHER = f"(?!(?:{APART})/)[a-z-]+"
 DEMO = "vialign-scenes"
+# Of the demo backbone two checkpoints ship; a run with one shows what the other reads, frozen.
+OTHER_BACKBONE = dict(zip(PACKAGED, reversed(PACKAGED))).get(CONFIG.backbone.checkpoint)
 # Phrases with boxes that people wrote: where the config names them, prototypes and patches are checked on them too.
 GROUNDED = "flickr30k_entities"
 # Sections of the config that several rules read: to build a method and give it its data (the limit of parameters sizes
@@ -243,10 +245,12 @@ def evidence(wildcards):
         *rules.ablation.output,
         *rules.attribution.output,
         *rules.spend.output,
+        *each_run(rules.train_early.output.steps),
         *each_run(rules.train_final.output),
         *rules.agreement.output,
         *rules.blind_benchmarks.output,
         *rules.compare.output,
+        *(rules.compare_backbones.output if OTHER_BACKBONE else []),
         *rules.confirm.output,
         *rules.reproduce.output,
         *rules.failures.output,

@@ -44,9 +44,12 @@ rule compare_all_page:
     input:
         results=rules.compare_methods.output.results,
         comparisons=rules.compare_methods.output.comparisons,
+        ranks=rules.compare_methods.output.ranks,
+        blind=rules.blind_benchmarks.output[0],
         ledger=rules.ledger_methods.output[0],
         search=searches(CONFIG.training.compared),
         ablation=rules.ablation.output[0],
+        early_steps=lambda wildcards: of_trained(rules.train_early.output.steps),
         steps=lambda wildcards: of_trained(rules.train_final.output.steps),
         monitors=lambda wildcards: of_trained(rules.train_final.output.monitor),
     output:

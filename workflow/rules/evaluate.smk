@@ -137,6 +137,46 @@ rule blind_benchmarks:
         "../scripts/blind_benchmarks.py"
 
 
+# The demo backbone that the run does not use, frozen on the same test items: what its captions taught it, and the own not.
+rule compare_backbones:
+    input:
+        **{
+            f"{split}_texts": f"{RESULTS}/language/{split}/texts.parquet"
+            for split in CONFIG.test_splits
+        },
+        outcomes=f"{RESULTS}/evaluate/frozen/{SEEDS[0]}/outcomes.parquet",
+        images=rules.prepare_data.output.images,
+        drawn=rules.prepare_data.output.drawn,
+        choices=rules.prepare_data.output.choices,
+        questions=rules.prepare_data.output.questions,
+    output:
+        results=f"{RESULTS}/compare/backbones.parquet",
+        comparisons=f"{RESULTS}/compare/backbone_differences.parquet",
+    log:
+        f"{RESULTS}/logs/compare_backbones.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_backbones.tsv"
+    conda:
+        "../../envs/vialign.yaml"
+    threads: 1
+    params:
+        config=section(
+            *TESTING,
+            "backbone",
+            "data",
+            "evaluation.gallery_batch",
+            "evaluation.level",
+            "features",
+            "seed",
+            "training.negatives",
+            "training.seeds",
+        ),
+        code=code("compare_backbones"),
+        other=OTHER_BACKBONE,
+    script:
+        "../scripts/compare_backbones.py"
+
+
 rule compare:
     input:
         outcomes=lambda wildcards: finished_outcomes(),

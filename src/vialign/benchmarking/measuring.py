@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from vialign.aligner.aligner import Aligner
 from vialign.aligner.sides import reads_units, refuse_regions
@@ -15,8 +14,8 @@ from vialign.config.data import BenchmarkConfig, DataConfig
 from vialign.data.base import DatasetTables
 from vialign.data.folders import image_folders
 from vialign.data.registry import checked, read_benchmark, read_own
-from vialign.disentangle import Phrases, Prototypes, encode_images, encode_texts
-from vialign.disentangle.encoded import write_encoded
+from vialign.disentangle import encode_images, encode_texts
+from vialign.disentangle.encoded import no_units, write_encoded
 from vialign.disentangle.grounding import readout_grounding
 from vialign.disentangle.types import in_blocks
 from vialign.errors import UserError
@@ -140,7 +139,7 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
         prototypes = encode_images(signal.encoder.visual, read_images(places[1]), batch)
         phrases = encode_texts(signal.encoder.text, read_texts(places[2]), units, batch)
     else:
-        prototypes, phrases = _nothing(len(tables.images), len(texts), backbone.dimension)
+        prototypes, phrases = no_units(len(tables.images), len(texts), backbone.dimension)
     counts = len(tables.images), len(texts)
     write_encoded(in_blocks(prototypes), in_blocks(phrases), counts, places[3], {})
     return read_split(
@@ -151,13 +150,6 @@ def _split(aligner: Aligner, benchmark: Benchmark, tables: DatasetTables, folder
         backbone=backbone,
         device=backbone.device,
     )
-
-
-def _nothing(images: int, texts: int, dimension: int) -> tuple[Prototypes, Phrases]:
-    """Prototypes and phrases of a method that reads none."""
-    seen, said = torch.zeros(images, 1), torch.zeros(texts, 1, dtype=torch.long)
-    prototypes = Prototypes(torch.zeros(images, 1, dimension), seen, None, torch.zeros(images, 1, 5))
-    return prototypes, Phrases(torch.zeros(texts, 1, dimension), said.float(), said, said, said, None)
 
 
 @contextmanager

@@ -20,6 +20,13 @@ _Columns = dict[str, np.ndarray]
 """Rows of a block, by the name of the tensor in the file."""
 
 
+def no_units(images: int, texts: int, dimension: int) -> tuple[Prototypes, Phrases]:
+    """Prototypes and phrases for a method that reads none: one of no mass for every image, none for any text."""
+    seen, said = torch.zeros(images, 1), torch.zeros(texts, 1, dtype=torch.long)
+    prototypes = Prototypes(torch.zeros(images, 1, dimension), seen, None, torch.zeros(images, 1, 5))
+    return prototypes, Phrases(torch.zeros(texts, 1, dimension), said.float(), said, said, said, None)
+
+
 def write_encoded(
     prototypes: Iterable[Prototypes],
     phrases: Iterable[Phrases],

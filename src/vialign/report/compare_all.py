@@ -18,12 +18,13 @@ from vialign.report.sections.common import MEASURE_NAMES, words
 from vialign.report.sections.methods import comparison_table, difference_figures, efficiency, results_blocks
 from vialign.report.sections.training import training
 from vialign.stage import Run
-from vialign.tables.evaluation import COMPARISONS, RESULTS
+from vialign.tables.evaluation import COMPARISONS, RANKS, RESULTS
 from vialign.tables.gates import BUDGET
 
 COMPARED = {
     **PLACES,
     "results": ("compare_all/results.parquet", RESULTS),
+    "ranks": ("compare_all/ranks.parquet", RANKS),
     "comparisons": ("compare_all/comparisons.parquet", COMPARISONS),
     "budget": ("compare_all/ledger.parquet", BUDGET),
 }

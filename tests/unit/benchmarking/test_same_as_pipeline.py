@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from benchmark_layouts import PUBLISHED
 from explained import FOLDER, finished_run
+from job_files import Files
 from vialign.benchmarking.models import slug
 from vialign.cli.app import app
 from vialign.config.data import BenchmarkConfig, DataConfig
@@ -26,12 +27,6 @@ from vialign.tables.evaluation import OUTCOMES, RANKS
 from vialign.tables.language import TEXTS, UNITS
 
 TRAINED = FOLDER / "results"
-
-
-class Files(dict):
-    """Named files as Snakemake hands them to a script: by attribute and by name."""
-
-    __getattr__ = dict.__getitem__
 
 
 def job(config, given, made, **wildcards):

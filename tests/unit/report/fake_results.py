@@ -591,6 +591,12 @@ def _comparison(folder: Path, draw: np.random.Generator) -> None:
             )
             confirmation.append(dict(**item, **rest, items=500))
     _write(folder, "compare/confirmation.parquet", COMPARISONS, confirmation)
+    both = ("package", "package-truthful")
+    frozen = [row for row in results if row["method"] == "frozen"]
+    _write(folder, "compare/backbones.parquet", RESULTS, [row | dict(method=name) for name in both for row in frozen])
+    between = [row for row in comparisons if row["reference"] == "lora"]
+    between = [row | dict(method=both[1], reference=both[0]) for row in between]
+    _write(folder, "compare/backbone_differences.parquet", COMPARISONS, between)
     known = dict(benchmark="test/image_to_text", metric="r1", published=41.2, measured=41.1, tolerance=0.3)
     known |= dict(passed=True, cause="", source="README")
     _write(folder, "compare/reproduction.parquet", REPRODUCTION, [known])

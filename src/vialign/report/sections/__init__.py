@@ -10,7 +10,7 @@ from vialign.report.sections.failures import failures
 from vialign.report.sections.frontier import beside_published
 from vialign.report.sections.gates import gates
 from vialign.report.sections.inputs import backbone, data, disentanglers
-from vialign.report.sections.methods import ablation, comparison, efficiency
+from vialign.report.sections.methods import ablation, comparison, costs
 from vialign.report.sections.monitoring import gradients, monitoring
 from vialign.report.sections.opening import design_review, opening
 from vialign.report.sections.provenance import provenance
@@ -50,7 +50,7 @@ SECTIONS: tuple[Maker, ...] = (
     comparison,
     attribution,
     ablation,
-    efficiency,
+    costs,
     failures,
     trust,
     gradients_and_theory,

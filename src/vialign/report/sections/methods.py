@@ -10,6 +10,7 @@ from vialign.report import summary
 from vialign.report.blocks import Section, absent, bullets, figure, folded, gallery, heading, paragraph, say
 from vialign.report.evidence import Evidence
 from vialign.report.figures import interval_plot
+from vialign.report.sections.backbones import backbones
 from vialign.report.sections.blind import solved_blind
 from vialign.report.sections.common import RANK_COLUMNS, benchmark_name, by_method, method_order, words
 from vialign.report.sections.confirmation import confirmation_blocks
@@ -24,6 +25,7 @@ def comparison(evidence: Evidence, config: Config) -> Section:
     """Results with intervals, and paired differences to the frozen backbone and to LoRA."""
     section = Section("comparison", "Comparison", results_blocks(evidence, config))
     section.blocks.extend(confirmation_blocks(evidence, config))
+    section.blocks.extend(backbones(evidence, config))
     section.blocks.extend(_differences(evidence, config))
     return section
 
@@ -273,6 +275,14 @@ def _parser_curve(frame: pd.DataFrame, path: str) -> list[Markup]:
     return [figure(svg, title=title, reading=reading, sources=[path])]
 
 
+def costs(evidence: Evidence, config: Config) -> Section:
+    """The ledger, and what the chosen combination keeps of its gain at a share of its cost."""
+    section = efficiency(evidence, config)
+    if evidence.get("budget") is not None:
+        section.blocks.extend(spending(evidence))
+    return section
+
+
 def efficiency(evidence: Evidence, config: Config) -> Section:
     """The ledger: cost of every method, with the limits of the budget and whether they are kept."""
     section = Section("efficiency", "Efficiency")
@@ -316,5 +326,4 @@ def efficiency(evidence: Evidence, config: Config) -> Section:
     section.blocks.extend(_parser_curve(frame, path))
     full = render_table(frame, BUDGET, source=path, title="Ledger", columns=columns, limit=300)
     section.blocks.append(folded("The whole ledger", full))
-    section.blocks.extend(spending(evidence))
     return section
