@@ -35,7 +35,7 @@ from vialign.data.folders import image_folders
 from vialign.data.scenes.draw import draw_scene
 from vialign.data.scenes.sampling import sample_scenes, twin
 from vialign.evaluation.backbones_job import frozen_outcomes
-from vialign.files.artifacts import read_provenance, read_table, read_tensors
+from vialign.files.artifacts import read_provenance, read_table, read_tensors, write_table
 from vialign.names import MEASURES, RECALLS
 from vialign.report import figures
 from vialign.report.build import render_report
@@ -155,7 +155,9 @@ def test_the_report_shows_nothing_but_what_its_rule_asks_for(run: Path) -> None:
     assert shown_beside_inputs(run, "results/report/index.html", build) == set()
 
 
-def test_the_other_demo_backbone_stands_beside_the_runs_own(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_demo_backbone_stands_beside_the_runs_own(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = read_table(run / "results/compare/backbones.parquet", RESULTS)
     shown = read_table(run / "results/compare/results.parquet", RESULTS)
     values = ["benchmark", "measure", "convention", "value", "items"]
@@ -171,9 +173,10 @@ def test_the_other_demo_backbone_stands_beside_the_runs_own(run: Path, monkeypat
     given = Files({name: f"results/{file}" for name, file in files.items()})
     backbone = load_backbone(config.backbone, config.seed)
     again = frozen_outcomes(SimpleNamespace(config=config, input=given), backbone, "test")
+    write_table(again, OUTCOMES, tmp_path / "again.parquet", {})
     kept = read_table("results/evaluate/frozen/0/outcomes.parquet", OUTCOMES)
     kept = kept[kept["benchmark"].str.startswith("test/")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(again.reset_index(drop=True), kept)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "again.parquet", OUTCOMES), kept)
 
 
 def test_every_method_has_outcomes_on_every_split_and_is_compared(run: Path) -> None:
