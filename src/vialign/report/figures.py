@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -304,7 +305,9 @@ def _wrap(label: object) -> str:
 def _svg(figure: Figure, name: str, title: str) -> str:
     """The drawing as an SVG element for a page: named for screen readers, own ids, colours as CSS variables."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    # `savefig` lays the figure out in one drawing that it throws away, and draws it again; this does both at once.
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)

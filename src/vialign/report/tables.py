@@ -87,12 +87,13 @@ def render_matrix(
     for _, group in frame.groupby([show.column for show in rows], sort=False):
         first = group.iloc[0]
         line = [_cell(first, show, str(first[FILE]), int(first[ROW])) for show in rows]
+        first_of = {name: place for place, name in reversed(list(enumerate(group[across])))}
         for name in names:
-            found = group[group[across] == name]
-            if found.empty:
+            if name not in first_of:
                 line.append(Cell((("", "", shape(None, "text")),), value.style, ""))
             else:
-                line.append(_cell(found.iloc[0], value, str(found[FILE].iloc[0]), int(found[ROW].iloc[0])))
+                found = group.iloc[first_of[name]]
+                line.append(_cell(found, value, str(found[FILE]), int(found[ROW])))
         lines.append(line)
     return _render(
         [*(show.header for show in rows), *names],
