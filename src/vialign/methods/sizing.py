@@ -32,11 +32,11 @@ def sized_rank(config: Config, facts: BackboneFacts, calibration: SignalCalibrat
 def extra_at_rank(config: Config, facts: BackboneFacts, calibration: SignalCalibration) -> Callable[[int], int]:
     """From a correction rank to the numbers that the full model, disentanglers included, stores beyond the backbone.
 
-    Counted on the meta device, where a tensor has a size and no content. A dictionary of `auto` size counts as the
-    largest that it can be, since the data are not asked here.
+    A dictionary of `auto` size counts as the largest that it can be, since the data are not asked here.
     """
     lexical = facts.state_width - facts.dimension
-    with torch.device("meta"):
+    # Not on the meta device: its `randn` imports torch's compiler, more than a second that scoring has no use for.
+    with torch.random.fork_rng(devices=[]):
         shared = count_stored(
             [
                 VisualDisentangler.from_config(largest_visual(config.visual), facts.dimension, facts.grid),

@@ -147,6 +147,13 @@ def test_the_number_of_trainable_parameters_is_as_its_docstring_says(name, backb
     assert sum(parameter.numel() for parameter in trainable.values()) == expected_parameters(name, backbone)
 
 
+def test_sizing_the_full_model_takes_no_random_numbers_from_its_caller(backbone):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    sized_rank(CONFIG, BackboneFacts.of(backbone), CALIBRATION)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @every_method
 def test_pair_scores_are_the_diagonal_and_a_pair_does_not_depend_on_the_others(name, backbone, data):
     method = moved(build(name, backbone))
