@@ -90,6 +90,8 @@ DEMO = "vialign-scenes"
 """The architecture whose weights ship with the package."""
 PACKAGED = ("package", "package-truthful")
 """The checkpoints of it that ship."""
+CROPS = "crops"
+"""The readout of encoded crops (`vialign.backbone.crops`), which every backbone has beside those of its tower."""
 BLIP = "blip"
 """The one architecture that is not of open_clip."""
 _ASSETS = Path(__file__).parent / "backbone" / "assets"

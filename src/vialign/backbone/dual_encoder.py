@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_map_only
 
+from vialign.backbone.crops import crop_patches
 from vialign.backbone.image_towers import ImageTower, TowerOutput
 from vialign.backbone.protocol import Tokens
 from vialign.backbone.tokenizers import TextTokenizer, to_tokens
 from vialign.device import CPU, autocast
 from vialign.errors import UserError
+from vialign.names import CROPS
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -180,11 +182,13 @@ class DualEncoder:
 
     def image_outputs(self, pixels: Float[Tensor, "batch 3 height width"], readouts: Sequence[str]) -> TowerOutput:
         """Pooled embeddings (unit length), the patches of several readouts (not normalised) and the trunk's output."""
-        unknown = [name for name in readouts if name not in self.readouts]
+        inside = [name for name in readouts if name != CROPS]
+        unknown = [name for name in inside if name not in self.readouts]
         if unknown:
             raise ValueError(f"{self.contract['architecture']} has no readout {unknown[0]!r}, only {self.readouts}")
-        output = self._run(self._image.read, pixels, readouts)
-        return output._replace(pooled=functional.normalize(output.pooled, dim=-1))
+        output = self._run(self._image.read, pixels, inside)
+        apart = {CROPS: crop_patches(self.encode_image, pixels, self.grid)} if CROPS in readouts else {}
+        return output._replace(pooled=functional.normalize(output.pooled, dim=-1), patches=output.patches | apart)
 
     def image_tokens(
         self, pixels: Float[Tensor, "batch 3 height width"], readout: str

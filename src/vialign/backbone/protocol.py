@@ -50,7 +50,9 @@ class Backbone(Protocol):
     resize_mode: str
     """How an image becomes that square: `shortest` (resize shortest side, centre crop), `longest` or `squash`."""
     readouts: tuple[str, ...]
-    """The patch readouts that the image tower offers; `final` is always among them."""
+    """The patch readouts that the image tower offers in one pass; `final` is always among them. `crops` is one of every
+    backbone, at the price of a pass for each crop.
+    """
     trunk_width: int
     """Channels that a convolutional image trunk hands to its head; 0 where the tower has no such cut."""
     logit_scale: float

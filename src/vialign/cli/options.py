@@ -79,7 +79,7 @@ SaveUnits = Annotated[Path | None, typer.Option(help="New folder for the units f
 Settings = Annotated[
     Path | None, typer.Option(help="YAML with the sections visual, text, signal, language or features, for the fit.")
 ]
-Readout = Annotated[str | None, typer.Option(help="Patch readout of the fit: final, value, self_self or early.")]
+Readout = Annotated[str | None, typer.Option(help="Patch readout of the fit: final, value, self_self, early or crops.")]
 Driver = Annotated[str | None, typer.Option(help=f"Signal to judge, one of {', '.join(DRIVERS)}; consistency is C.")]
 FitImages = Annotated[int, typer.Option(min=1, help="Images to fit the units on, at most; never over half of all.")]
 Seed = Annotated[int, typer.Option(help="Seed of the division of the images and of the fit.")]

@@ -147,8 +147,9 @@ class LanguageConfig(Section):
 class FeaturesConfig(Section):
     """Extraction of frozen embeddings."""
 
-    readout: Literal["auto", "final", "value", "self_self", "early"] = "auto"
-    """Which patch tokens are mapped to the joint space; `auto` takes the best by pointing accuracy, given boxes."""
+    readout: Literal["auto", "final", "value", "self_self", "early", "crops"] = "auto"
+    """Which patch tokens are mapped to the joint space; `auto` takes the best by pointing accuracy, given boxes.
+    `crops`, parts of the image encoded as images, costs nine more passes of the tower and is taken only if named."""
     readout_images: Count = 400
     """Images with boxes on which `auto` measures."""
     batch: Count = 128

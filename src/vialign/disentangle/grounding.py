@@ -74,7 +74,15 @@ def readout_grounding(
 ) -> pd.DataFrame:
     """The rows of `phrase_grounding` that need no dictionary: those of every readout and of chance."""
     return measure_readouts(
-        backbone, images, _told(objects), folders, limit=len(images), batch=batch, domain=domain, seed=seed
+        backbone,
+        images,
+        _told(objects),
+        folders,
+        backbone.readouts,
+        limit=len(images),
+        batch=batch,
+        domain=domain,
+        seed=seed,
     )
 
 

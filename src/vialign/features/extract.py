@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from vialign.device import to_device
-from vialign.errors import UserError
 from vialign.features.facts import BackboneFacts
 from vialign.features.pixels import PixelFiles
+from vialign.features.readout import require_readout
 from vialign.features.store import Layout, StoreWriter, contract_provenance
 from vialign.files.paths import check_space
 from vialign.progress import track_starts
@@ -41,11 +41,7 @@ def extract_images(
     kept there too. `first` is the number of the store's first shard. Raises UserError when the backbone has no such
     readout, or an image cannot be read; then no manifest is written.
     """
-    if readout not in backbone.readouts:
-        raise UserError(
-            f"features.readout: {backbone.contract['architecture']} offers {', '.join(backbone.readouts)}, "
-            f"not {readout!r}"
-        )
+    require_readout(backbone, readout)
     rows, columns = backbone.grid
     layout: Layout = {
         "pooled": (np.float32, (backbone.dimension,)),

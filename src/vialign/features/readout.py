@@ -5,7 +5,7 @@ share of objects for which it does is the pointing accuracy; a patch drawn at ra
 centres that lie in the box, and that is chance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from vialign.data.base import object_phrase
 from vialign.device import within_memory
 from vialign.errors import UserError
 from vialign.features.pixels import boxes_in_crop, load_pixels
+from vialign.names import CROPS
 from vialign.progress import track_starts
 from vialign.random import generator
 from vialign.tables.language import QUALITY
@@ -40,6 +41,15 @@ class ReadoutChoice:
     """Rows of `QUALITY`; none where nothing could be measured."""
 
 
+def require_readout(backbone: "Backbone", readout: str) -> None:
+    """Raises UserError where the backbone cannot be read so."""
+    offered = (*backbone.readouts, CROPS)
+    if readout not in offered:
+        raise UserError(
+            f"features.readout: {backbone.contract['architecture']} offers {', '.join(offered)}, not {readout!r}"
+        )
+
+
 @within_memory("features.batch")
 def choose_readout(
     config: FeaturesConfig,
@@ -54,14 +64,12 @@ def choose_readout(
     """Follow `config.readout`, or take the readout with the best pointing accuracy where it says `auto`.
 
     `images` (rows of `IMAGES`) must be of a split that no result is reported on; at most `config.readout_images` of
-    those with `objects` are used. Without boxes the choice is `final`, and the reason says so. Raises UserError when
-    the configured readout is not offered by the backbone.
+    those with `objects` are used. Without boxes the choice is `final`, and the reason says so. `crops`, ten passes of
+    the tower in place of one, is measured beside the others where the config asks for it, and never taken by itself.
+    Raises UserError when the configured readout is not offered by the backbone.
     """
-    if config.readout != "auto" and config.readout not in backbone.readouts:
-        raise UserError(
-            f"features.readout: {backbone.contract['architecture']} offers {', '.join(backbone.readouts)}, "
-            f"not {config.readout!r}"
-        )
+    if config.readout != "auto":
+        require_readout(backbone, config.readout)
     boxed = objects[objects["image_id"].isin(images["image_id"])]
     if boxed.empty:
         readout = "final" if config.readout == "auto" else config.readout
@@ -69,11 +77,13 @@ def choose_readout(
             "chosen in the config" if config.readout != "auto" else f"no object boxes in {domain} to measure others on"
         )
         return ReadoutChoice(readout, why, QUALITY.empty())
+    apart = (CROPS,) if config.readout == CROPS else ()
     quality = measure_readouts(
         backbone,
         images,
         boxed,
         folders,
+        (*backbone.readouts, *apart),
         limit=config.readout_images,
         batch=config.batch,
         domain=domain,
@@ -93,6 +103,7 @@ def measure_readouts(
     images: pd.DataFrame,
     objects: pd.DataFrame,
     folders: Mapping[str, Path],
+    readouts: Sequence[str],
     *,
     limit: int,
     batch: int,
@@ -100,10 +111,10 @@ def measure_readouts(
     seed: int,
     bootstrap: int = 2000,
 ) -> pd.DataFrame:
-    """Pointing accuracy of every readout that the backbone offers, with 95 % bootstrap intervals over images.
+    """Pointing accuracy of these readouts, with 95 % bootstrap intervals over images.
 
-    Returns rows of `QUALITY`: one a readout (in the backbone's order) and one for chance; none when no box is left
-    inside the crop.
+    Returns rows of `QUALITY`: one a readout, in their order, and one for chance; none when no box is left inside the
+    crop.
     """
     targets = pointing_targets(images, objects, backbone.grid, backbone.resize_mode)
     chosen = targets["image_id"].unique()
@@ -117,11 +128,11 @@ def measure_readouts(
     row_of_image = {image_id: row for row, image_id in enumerate(images["image_id"])}
     rows = targets["image_id"].map(row_of_image).to_numpy()
     inside = torch.from_numpy(np.stack(targets["inside"].tolist()))
-    hits = {name: np.zeros(len(targets), bool) for name in backbone.readouts}
+    hits = {name: np.zeros(len(targets), bool) for name in readouts}
     for start in track_starts(len(images), batch, "pointing accuracy of the readouts"):
         pixels = load_pixels(images.iloc[start : start + batch], folders, backbone).to(backbone.device)
         with torch.inference_mode():
-            patches = backbone.image_outputs(backbone.normalise(pixels), backbone.readouts).patches
+            patches = backbone.image_outputs(backbone.normalise(pixels), readouts).patches
         here = np.flatnonzero((rows >= start) & (rows < start + batch))
         texts = torch.stack([phrases[targets["phrase"].iloc[position]] for position in here])
         local = torch.from_numpy(rows[here] - start)

@@ -23,6 +23,7 @@ from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
 from vialign.errors import UserError
 from vialign.features import contract_provenance, extract_texts, read_texts
+from vialign.features.readout import require_readout
 from vialign.files.artifacts import Provenance
 from vialign.progress import track_blocks
 from vialign.signal.pairs import SplitFeatures, build_pairs, calibrate_signal
@@ -91,11 +92,7 @@ def fit_signal(
 
 def _readout(backbone: "Backbone", wanted: str) -> str:
     readout = "final" if wanted == "auto" else wanted
-    if readout not in backbone.readouts:
-        raise UserError(
-            f"features.readout: {backbone.contract['architecture']} offers {', '.join(backbone.readouts)}, "
-            f"not {readout!r}"
-        )
+    require_readout(backbone, readout)
     return readout
 
 

@@ -33,6 +33,7 @@ from vialign.language.units import units_or_whole
 from vialign.methods.build import build_method
 from vialign.methods.ground import word_summary
 from vialign.methods.objective import Batch, Objective, Side, SplitData
+from vialign.names import CROPS
 from vialign.signal.calibration import SignalCalibration
 from vialign.tables.data import NEGATIVE_KINDS
 from vialign.tables.gates import BUDGET
@@ -371,7 +372,7 @@ def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
     _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids.to(backbone.device))
     lexical, device, sizes = states.shape[-1] - backbone.dimension, backbone.device, largest_visual(config.visual)
     return {
-        "readout": "value" if "value" in backbone.readouts else "final",
+        "readout": CROPS if config.features.readout == CROPS else "value" if "value" in backbone.readouts else "final",
         "visual": VisualDisentangler.from_config(sizes, backbone.dimension, backbone.grid).to(device).eval(),
         "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).to(device).eval(),
     }

@@ -77,7 +77,9 @@ def test_stored_texts_are_what_the_backbone_gives_one_by_one_in_their_order(back
 
 
 def test_a_readout_that_the_backbone_lacks_is_an_error_before_anything_is_written(backbone, pictures, tmp_path):
-    with pytest.raises(UserError, match="features.readout: vialign-scenes offers final, value, self_self, early, not"):
+    with pytest.raises(
+        UserError, match="features.readout: vialign-scenes offers final, value, self_self, early, crops, not"
+    ):
         extract_images(backbone, *pictures, tmp_path / "store", "attention", **OPTIONS)
     assert not (tmp_path / "store").exists()
 

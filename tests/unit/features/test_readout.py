@@ -18,11 +18,14 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 OBJECT_COLUMNS = list(OBJECTS.columns)
 
 
+READOUTS = ("final", "value", "early")
+
+
 class ColourBackbone(Backbone):
     """Patches are mean colours and texts are colours: `value` points perfectly, `early` is blind in one of the two
     rows that hold objects, `final` is upside down."""
 
-    readouts = ("final", "value", "early")
+    readouts = READOUTS
     grid = (4, 4)
     image_size = 32
     resize_mode = "shortest"
@@ -38,7 +41,7 @@ class ColourBackbone(Backbone):
     def image_outputs(self, pixels, readouts):
         cells = torch.nn.functional.avg_pool2d(pixels, 8).flatten(2).transpose(1, 2) + 1e-3
         blind = torch.cat([cells[:, :4], cells[:, 8:12], cells[:, 8:]], dim=1)
-        patches = {"final": cells.flip(1), "value": cells, "early": blind}
+        patches = {"final": cells.flip(1), "value": cells, "early": blind, "crops": cells}
         return TowerOutput(cells.mean(dim=1), {name: patches[name] for name in readouts}, None)
 
     def tokenize(self, texts):
@@ -75,7 +78,9 @@ def world(tmp_path_factory):
 
 def test_the_local_readout_wins_and_chance_is_the_share_of_patches(world):
     images, objects, folders = world
-    quality = measure_readouts(ColourBackbone(), images, objects, folders, limit=30, batch=7, domain="planted", seed=0)
+    quality = measure_readouts(
+        ColourBackbone(), images, objects, folders, READOUTS, limit=30, batch=7, domain="planted", seed=0
+    )
     QUALITY.check(quality)
     value = quality.set_index("subject")["value"]
     assert value["readout value"] == 1
@@ -99,8 +104,17 @@ def test_auto_takes_the_best_and_a_named_readout_is_kept(world):
     assert "best pointing accuracy of 3 readouts on planted" in chosen.reason
     named = choose_readout(config.model_copy(update={"readout": "early"}), *arguments, domain="planted", seed=0)
     assert (named.readout, named.reason) == ("early", "chosen in the config")
-    with pytest.raises(UserError, match="colours offers final, value, early, not 'self_self'"):
+    with pytest.raises(UserError, match="colours offers final, value, early, crops, not 'self_self'"):
         choose_readout(config.model_copy(update={"readout": "self_self"}), *arguments, domain="planted", seed=0)
+
+
+def test_crops_are_measured_beside_the_others_where_they_are_asked_for_and_never_taken_by_themselves(world):
+    images, objects, folders = world
+    arguments = (ColourBackbone(), images, objects, folders)
+    for wanted, measured in (("crops", (*READOUTS, "crops")), ("auto", READOUTS), ("final", READOUTS)):
+        chosen = choose_readout(FeaturesConfig(readout=wanted), *arguments, domain="planted", seed=0)
+        assert chosen.readout == ("value" if wanted == "auto" else wanted)
+        assert chosen.quality["subject"].tolist() == [f"readout {name}" for name in (*measured, "chance")]
 
 
 def test_without_boxes_the_choice_is_final_and_says_why(world):
@@ -116,7 +130,8 @@ def test_without_boxes_the_choice_is_final_and_says_why(world):
 def test_the_measure_depends_on_the_seed_only(world):
     images, objects, folders = world
     options = {"limit": 12, "batch": 5, "domain": "planted"}
-    frames = [measure_readouts(ColourBackbone(), images, objects, folders, **options, seed=seed) for seed in (1, 1, 2)]
+    given = (ColourBackbone(), images, objects, folders, READOUTS)
+    frames = [measure_readouts(*given, **options, seed=seed) for seed in (1, 1, 2)]
     pd.testing.assert_frame_equal(frames[0], frames[1])
     assert not frames[0].equals(frames[2])
 

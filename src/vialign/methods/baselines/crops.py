@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vialign.backbone.crops import crop_windows
 from vialign.config.experiment import Config
 from vialign.methods.baselines.tuned import TunedBackbone
 from vialign.methods.objective import Side, SplitData
@@ -90,15 +91,11 @@ def crops(pixels: Tensor, grid: int) -> list[Tensor]:
     `pixels` are (image, 3, height, width), uint8, and so are the views.
     """
     height, width = pixels.shape[-2:]
-    tall, wide = height // 2, width // 2
-    places = torch.linspace(0, 1, grid, device="cpu").tolist() if grid > 1 else [0.5]
     views = [pixels]
-    for down in places:
-        for right in places:
-            top, left = round(down * (height - tall)), round(right * (width - wide))
-            part = pixels[..., top : top + tall, left : left + wide].float()
-            scaled = F.interpolate(part, size=(height, width), mode="bicubic", align_corners=False)
-            views.append(scaled.round().clamp(0, 255).to(torch.uint8))
+    for top, bottom, left, right in crop_windows(height, width, grid):
+        part = pixels[..., top:bottom, left:right].float()
+        scaled = F.interpolate(part, size=(height, width), mode="bicubic", align_corners=False)
+        views.append(scaled.round().clamp(0, 255).to(torch.uint8))
     return views
 
 
