@@ -65,9 +65,10 @@ def gallery_words(found: Whole) -> str:
     pairs = found.images * found.captions
     scale = IMAGES * CAPTIONS / pairs
     least = found.operations * IMAGES * CAPTIONS / found.peak_rate / 2
+    threads = "one thread" if found.threads == 1 else f"{found.threads} threads"
     rows = [
         ("images, captions", f"{found.images:,}, {found.captions:,}"),
-        ("CPU time; by the clock", f"{found.cpu:.1f} s; {found.wall:.1f} s with {found.threads} threads"),
+        ("CPU time; by the clock", f"{found.cpu:.1f} s; {found.wall:.1f} s with {threads}"),
         ("CPU time a pair", f"{found.cpu / pairs * 1e9:,.0f} ns"),
         ("most memory of the process", f"{found.peak / 1e6:,.0f} MB"),
         ("operations of matrix products a pair", f"{found.operations:,.0f}"),
