@@ -148,11 +148,17 @@ def shown_beside_inputs(folder: Path, page: str, build: Callable[[Config], objec
     return {f"results/{file}" for file in shown} - set(given)
 
 
-def test_the_report_shows_nothing_but_what_its_rule_asks_for(run: Path) -> None:
-    def build(config: Config) -> None:
-        render_report(read_evidence(run / "results", config), config, {})
+def reported_beside_inputs(folder: Path) -> set[str]:
+    """The same of the report."""
 
-    assert shown_beside_inputs(run, "results/report/index.html", build) == set()
+    def build(config: Config) -> None:
+        render_report(read_evidence(folder / "results", config), config, {})
+
+    return shown_beside_inputs(folder, "results/report/index.html", build)
+
+
+def test_the_report_shows_nothing_but_what_its_rule_asks_for(run: Path) -> None:
+    assert reported_beside_inputs(run) == set()
 
 
 def test_the_other_demo_backbone_stands_beside_the_runs_own(
@@ -415,7 +421,6 @@ def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
     warm: str,
     run: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     gate: str,
     verdict: str,
     broken: str,
@@ -433,7 +438,7 @@ def test_a_gate_stops_the_run_with_exit_0_and_a_design_review(
     report = (folder / "results/report/index.html").read_text(encoding="utf-8")
     assert "esign review" in report and f"{gate} gate" in report.lower()
     assert not (folder / "results" / not_made).exists()
-    assert shown_beside_inputs(folder, monkeypatch) == set()
+    assert reported_beside_inputs(folder) == set()
     command = shlex.split(html.unescape(re.findall(r"<pre>(snakemake .*?)</pre>", report, re.DOTALL)[0]))
     goes_on = [warm, "-m", *command[:-2], "--dry-run", *command[-2:]]
     planned = subprocess.run(goes_on, capture_output=True, text=True, check=False, cwd=folder)
