@@ -176,9 +176,9 @@ READERS = {
     "selection": {"fit_visual", "fit_text", "ablate_losses", "failures", "trust", *TRAIN, *LABELS},
     "gate": {"early_outcomes"},
     "confirmation": {"confirm", "spend", "trust", "encode_dictionaries", "train_replaced", *(USES - LABELS)},
-    "test": {*EVALUATE, "reproduce", "agreement", "blind_benchmarks", "failures"},
-    "test_combination": {*EVALUATE, "blind_benchmarks", "failures"},
-    "test_domain": {*EVALUATE, "blind_benchmarks", "failures"},
+    "test": {*EVALUATE, "compare_backbones", "reproduce", "agreement", "blind_benchmarks", "failures"},
+    "test_combination": {*EVALUATE, "compare_backbones", "blind_benchmarks", "failures"},
+    "test_domain": {*EVALUATE, "compare_backbones", "blind_benchmarks", "failures"},
 }
 """Split to the rules that may read it, beside those that prepare it."""
 SPLITLESS = {
