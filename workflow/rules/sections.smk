@@ -54,7 +54,7 @@ def stamps(names):
 
 
 def own_backbone(rule_):
-    """An input function of the weights that this run trains itself, for a rule that reads them: they are made first."""
+    """The weights that this run trains itself, as an input of each rule that reads them, so that they are made first."""
     made, checkpoint = (
         f"{RESULTS}/backbone/{DEMO}.safetensors",
         CONFIG.backbone.checkpoint,
