@@ -40,7 +40,7 @@ def epoch(folder: Path, pairs: int = 16, batch: int = 8, towers: BackboneConfig 
     table = pd.DataFrame({"image_id": texts["image_id"], "path": [f"{name}.jpg" for name in texts["image_id"]]})
     table = table.assign(source="drawn", crop=[[] for _ in range(pairs)])
     write_pictures(folder, pairs)
-    units = fresh_units(backbone, config)
+    units = fresh_units(backbone, config, "auto")
     sizes = {"batch": batch, "shard": pairs, "provenance": {}}
     with tempfile.TemporaryDirectory(dir=folder) as store:
         place = Path(store)

@@ -343,7 +343,7 @@ def measure_run(
         large,
         law.reference_batch,
         calibration=calibration,
-        **fresh_units(large, config),
+        **fresh_units(large, config, readout),
     )
     frames.append(measure_methods(reference, config, at_reference, rounds=law.rounds))
     return pd.concat(frames, ignore_index=True)
@@ -367,12 +367,15 @@ def one_off_rows(costs: Mapping[str, str | Path], backbone: str) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(BUDGET.columns))
 
 
-def fresh_units(backbone: "Backbone", config: Config) -> dict[str, Any]:
-    """The parts of a `Bench` that a run fits, as they are before that: readout and disentanglers."""
+def fresh_units(backbone: "Backbone", config: Config, readout: str) -> dict[str, Any]:
+    """The parts of a `Bench` that a run fits, as they are before that: readout and disentanglers.
+
+    Of the tower's readouts the usual one stands for all, whichever `readout` is: they cost about the same, but crops.
+    """
     _, states = backbone.text_tokens(backbone.tokenize(["a"]).ids.to(backbone.device))
     lexical, device, sizes = states.shape[-1] - backbone.dimension, backbone.device, largest_visual(config.visual)
     return {
-        "readout": CROPS if config.features.readout == CROPS else "value" if "value" in backbone.readouts else "final",
+        "readout": CROPS if readout == CROPS else "value" if "value" in backbone.readouts else "final",
         "visual": VisualDisentangler.from_config(sizes, backbone.dimension, backbone.grid).to(device).eval(),
         "text": TextDisentangler.from_config(config.text, backbone.dimension, lexical).to(device).eval(),
     }

@@ -81,7 +81,7 @@ def measure_alone(
         negatives=others,
         shares={"none": 0.0, "asked": parsed, "all": 1.0},
         timed="asked",
-        **fresh_units(backbone, config),
+        **fresh_units(backbone, config, config.features.readout),
     )
     return measure_methods(bench, config, [method], rounds=rounds or law.rounds)
 

@@ -150,7 +150,7 @@ def test_the_largest_rank_is_the_last_that_a_built_model_keeps_under_the_limit(s
             "budget": config.budget.model_copy(update={"parameters": 1.0}),
         }
         built = build_method(method, config.model_copy(update=free), backbone, CALIBRATION, 0)
-        units = fresh_units(backbone, config) if method == "vialign" else {}
+        units = fresh_units(backbone, config, "auto") if method == "vialign" else {}
         parts = [backbone.model, built, *(unit for unit in units.values() if isinstance(unit, torch.nn.Module))]
         return count_stored(parts) - count_stored([backbone.model])
 
