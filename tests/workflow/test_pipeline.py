@@ -41,6 +41,7 @@ from vialign.report import figures
 from vialign.report.build import render_report
 from vialign.report.compare_all import build_compare_all
 from vialign.report.evidence import FILE, Evidence, read_evidence
+from vialign.stage import Run
 from vialign.tables.evaluation import COMPARISONS, OUTCOMES, RESULTS
 from vialign.tables.gates import VERDICT
 from vialign.tables.training import SEARCH
@@ -178,7 +179,7 @@ def test_the_other_demo_backbone_stands_beside_the_runs_own(
     files |= {name: f"data/{name}.parquet" for name in ("images", "choices", "questions")}
     given = Files({name: f"results/{file}" for name, file in files.items()})
     backbone = load_backbone(config.backbone, config.seed)
-    again = frozen_outcomes(SimpleNamespace(config=config, input=given), backbone, "test")
+    again = frozen_outcomes(Run(given, [], None, None, 1, config, {}), backbone, "test")
     write_table(again, OUTCOMES, tmp_path / "again.parquet", {})
     kept = read_table("results/evaluate/frozen/0/outcomes.parquet", OUTCOMES)
     kept = kept[kept["benchmark"].str.startswith("test/")].reset_index(drop=True)
@@ -271,8 +272,8 @@ def test_every_method_is_compared_on_a_page_of_its_own(snakemake: Program, run: 
     place = "results/report/compare_all.html"
 
     def build(config: Config) -> None:
-        again = tmp_path / "again.html"
-        build_compare_all(SimpleNamespace(output=[again], results=run / "results", config=config, provenance={}))
+        made = [str(run / "results/report/again.html")]
+        build_compare_all(Run(None, made, None, None, 1, config, {}))
 
     assert shown_beside_inputs(run, place, build) == set()
     searches = {path.stem: read_table(path, SEARCH) for path in run.glob("results/search/*.parquet")}
