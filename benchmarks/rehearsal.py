@@ -39,10 +39,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {"paper_flickr30k": ("paper", "paper_flickr30k"), "paper": ("paper",)}
 TOWERS = {"readout", "extract_features", "extract_images", "fit_visual", "fit_text", "stress", "encode_split"}
 TOWERS |= {"score_pairs", "score_controls", "search_rate", "train_early", "train_final", "evaluate_method", "confirm"}
-TOWERS |= {"early_outcomes"}
+TOWERS |= {"early_outcomes", "compare_backbones"}
 """Rules that use the device, and spend their time in the towers or in products of matrices as large: what an
 accelerator takes over."""
-ALL_PAIRS = {"evaluate_method", "confirm", "early_outcomes", "trust", "spend"}
+ALL_PAIRS = {"evaluate_method", "confirm", "early_outcomes", "trust", "spend", "compare_backbones"}
 """Rules that score every image of a split with every caption, so that a part of their work grows with the square."""
 TRAININGS = ("search_rate", "train_early", "train_final", "train_replaced")
 """Rules whose steps take a batch of `training.batch`."""

@@ -137,7 +137,7 @@ rule blind_benchmarks:
         "../scripts/blind_benchmarks.py"
 
 
-# The demo backbone that the run does not use, frozen on the same test items: what its captions taught it, and the own not.
+# The demo backbone that the run does not use, frozen, on the same test items.
 rule compare_backbones:
     input:
         **{

@@ -1,4 +1,4 @@
-"""The two demo backbones side by side, both frozen: what the captions of each taught it."""
+"""The two demo backbones side by side, both frozen: what further training on true captions taught the second."""
 
 from markupsafe import Markup
 
@@ -14,7 +14,7 @@ from vialign.tables.evaluation import COMPARISONS, RESULTS
 
 _TAUGHT = {
     PACKAGED[0]: "captions that combine the things of an image blindly, so it is blind to relations by design",
-    PACKAGED[1]: "captions whose relations hold",
+    PACKAGED[1]: "blind captions first, and then, for further steps, on captions whose relations hold",
 }
 
 
@@ -30,7 +30,8 @@ def backbones(evidence: Evidence, config: Config) -> list[Markup]:
         return [heading(title), absent("the results of the other demo backbone", path, evidence.stopped)]
     told = paragraph(
         "Both are frozen and have one architecture. The run's own, <code>{}</code>, was pretrained on {}; "
-        "<code>{}</code> on {}. A difference is what captions teach, with nothing added to the model.",
+        "<code>{}</code> on {}. A difference is what the further steps taught, with nothing added to "
+        "the model; what true relations and what more training did of it is not taken apart.",
         own,
         _TAUGHT[own],
         other,
