@@ -78,7 +78,7 @@ class PixelFiles:
         return self._backbone.preprocess(cropped(picture, crop))
 
 
-def cropped(image: Image.Image, crop: Sequence[float]) -> Image.Image:
+def cropped(image: Image.Image, crop: Sequence[float] | Float[np.ndarray, "side"]) -> Image.Image:
     """The part of an image that is seen: x, y, width and height in pixels, or all of it where empty."""
     if not len(crop):
         return image
