@@ -1,5 +1,6 @@
 """How training went: the checks on the way, the losses, and the search for a learning rate."""
 
+import pandas as pd
 from markupsafe import Markup
 
 from vialign.config.experiment import Config
@@ -82,6 +83,32 @@ def _search(evidence: Evidence, config: Config) -> list[Markup]:
             config.training.search.widen,
         ),
         table,
+        *_edges(best_at_edge(by_method(config, frame))),
+    ]
+
+
+def best_at_edge(table: pd.DataFrame) -> list[str]:
+    """Methods of SEARCH whose chosen rate has no candidate on one side: a better one may lie beyond.
+
+    A candidate that diverged bounds the grid like any other. One rate alone was not searched for, and is left out.
+    """
+    searched = table.groupby("method")["learning_rate"].agg(["min", "max"])
+    chosen = table[table["chosen"]].set_index("method")["learning_rate"]
+    ends = searched.loc[chosen.index]
+    edge = (ends["min"] < ends["max"]) & ((chosen == ends["min"]) | (chosen == ends["max"]))
+    return sorted(edge.index[edge])
+
+
+def _edges(methods: list[str]) -> list[Markup]:
+    """Which rates may not be the best that there are."""
+    if not methods:
+        return []
+    return [
+        paragraph(
+            "The best rate still stands at the edge of its candidates for {}: a better one may lie beyond, and what is "
+            "said of these methods is said of the rate found. A larger training.search.widen tries further ones.",
+            ", ".join(methods),
+        )
     ]
 
 
