@@ -3,7 +3,7 @@
 Retrieval is not concerned: its candidates are all true captions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sized
 
 import numpy as np
 import pandas as pd
@@ -140,5 +140,5 @@ def _negative_items(scores: pd.Series, texts: pd.DataFrame) -> pd.DataFrame:
     return items.assign(benchmark="negatives", chance=0.5)[_ITEM_COLUMNS]
 
 
-def _of_item(scores: pd.Series, item: str, texts: Sequence[str]) -> Float[np.ndarray, "text"]:
+def _of_item(scores: pd.Series, item: str, texts: Sized) -> Float[np.ndarray, "text"]:
     return scores.loc[[text_id(item, place) for place in range(len(texts))]].to_numpy()

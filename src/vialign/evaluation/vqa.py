@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Shaped
 
 from vialign.data.benchmarks.vqa_answers import normalise_answer
 from vialign.evaluation.choices import PairScores, text_id
 from vialign.evaluation.outcomes import ITEM_COLUMNS, item_rows
 
 
-def soft_accuracy(answer: str, human_answers: Sequence[str]) -> float:
+def soft_accuracy(answer: str, human_answers: Sequence[str] | Shaped[np.ndarray, "human"]) -> float:
     """min(1, matches / 3), averaged over all ways to leave one of the (ten) human answers out.
 
     Raises ValueError without human answers.
