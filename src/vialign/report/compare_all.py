@@ -39,7 +39,7 @@ def build_compare_all(run: Run) -> None:
     evidence = read_evidence(run.results, config, COMPARED)
     sections = [
         overview(evidence, config),
-        guided_rate(evidence, config),
+        *([guided_rate(evidence, config)] if GUIDED in settings.compared else []),
         Section("results", "Results", results_blocks(evidence, config)),
         training(evidence, config),
         efficiency(evidence, config),
@@ -82,7 +82,10 @@ def overview(evidence: Evidence, config: Config) -> Section:
             lines=[(0.0, "no difference")],
             scale=100,
         )
-        reading = "A bar wholly to the right of the line is a gain over that method, wholly to the left a loss."
+        reading = (
+            "A bar wholly to the right of the line is a gain over that method, wholly to the left a loss. Intervals "
+            "are of one comparison each; what stays significant among all of them is counted above."
+        )
         drawings.append(figure(svg, title=title, reading=reading, sources=[path]))
     section.blocks.append(gallery(drawings))
     section.blocks.append(comparison_table(frame, config, path))
@@ -117,7 +120,7 @@ def _counts(against: pd.DataFrame, level: float) -> list[Markup]:
         above, below = int((sure["difference"] > 0).sum()), int((sure["difference"] < 0).sum())
         lines.append(
             say(
-                "<strong>{}</strong>: significantly better on {} of {} measures, significantly worse on {}.",
+                "Against <strong>{}</strong>: significantly better on {} of {} measures, significantly worse on {}.",
                 meaning(str(reference))[0],
                 above,
                 len(part),
