@@ -1,20 +1,16 @@
 """docs/api.md is what the docstrings say, of everything that a user may call."""
 
 import inspect
-import sys
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
+
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def tool(repository):
-    spec = spec_from_file_location("api_reference", repository / "docs/tools/api_reference.py")
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(repository / "docs/tools/api_reference.py")
 
 
 def test_the_page_is_what_the_docstrings_say(tool, repository):

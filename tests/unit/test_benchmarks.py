@@ -1,6 +1,5 @@
 """The scripts of benchmarks/ that others rely on."""
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ import sys
 import pytest
 import yaml
 
+from scripts import load_script
 from unit.report.fake_results import PROVENANCE, fake_config, write_fake_results
 from vialign.files.artifacts import read_table, write_table
 from vialign.tables.evaluation import COMPARISONS
@@ -44,10 +44,7 @@ def test_busy_loops_end_by_themselves_when_asked_to(repository):
 @pytest.fixture(scope="module")
 def cross_kernel(repository):
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("cross_kernel", repository / "benchmarks/cross_kernel.py")
-    sys.modules["cross_kernel"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(repository / "benchmarks/cross_kernel.py")
 
 
 @pytest.fixture(scope="module")
@@ -132,5 +129,4 @@ def test_every_benchmark_finds_what_it_imports(repository):
     files = sorted((repository / "benchmarks").glob("*.py"))
     assert len(files) >= 5
     for path in files:
-        spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        load_script(path)

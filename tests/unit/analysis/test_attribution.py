@@ -1,13 +1,11 @@
 """What carries a gain: every replacement does what it says, and planted worlds are called by their name."""
 
-import importlib.util
-import sys
-
 import pandas as pd
 import pytest
 import torch
 
 from planted import CALIBRATION, Vocabulary, planted_world
+from scripts import load_script
 from vialign.analysis.attribution.dictionaries import encode_true_boxes, encode_unfitted
 from vialign.analysis.attribution.findings import attribution_table, carriers
 from vialign.analysis.attribution.names import CLAIMS, DECISIVE, DRIVER, DRIVERS, LOCAL, MEANINGS, SHIPPED
@@ -173,10 +171,7 @@ def test_a_world_in_which_geometry_matters_and_the_driver_does_not_is_called_so(
 @pytest.fixture(scope="module")
 def simulation(repository):
     """The benchmark that simulates runs in which the driver carries nothing, or something."""
-    spec = importlib.util.spec_from_file_location("false_carriers", repository / "benchmarks/false_carriers.py")
-    sys.modules["false_carriers"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(repository / "benchmarks/false_carriers.py")
 
 
 @pytest.mark.parametrize(("constant", "shuffled"), [(0.0, 0.0), (3.0, 0.0), (0.0, 3.0)])

@@ -1,7 +1,5 @@
 """The two-level model against an analysis of variance by loops, statsmodels' mixed model, and simulated coverage."""
 
-import importlib.util
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +9,7 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.stats.power import TTestPower
 
+from scripts import load_script
 from vialign.evaluation.two_level import difference_of, linearised, mean_of, two_level
 
 
@@ -173,10 +172,7 @@ def test_the_detectable_difference_has_the_stated_power(seeds):
 
 @pytest.fixture(scope="module")
 def simulate(repository):
-    spec = importlib.util.spec_from_file_location("coverage_table", repository / "benchmarks/coverage.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(repository / "benchmarks/coverage.py")
 
 
 TRIALS = 400
