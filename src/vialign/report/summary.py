@@ -32,6 +32,7 @@ FLOOR = ("frozen", "lora")
 _STOPS = {
     "signal": "the evidence that the signal carries fine-grained information is missing",
     "budget": "the method costs more than the efficiency budget allows",
+    "undecided": "this machine could not tell whether the method is inside the efficiency budget (budget.strict)",
     "early": "at the early check the full model fell behind the strong baseline, or C moved against it",
 }
 
@@ -125,7 +126,9 @@ def _driven(evidence: Evidence) -> str:
 
 def _gained(evidence: Evidence, config: Config) -> str:
     if evidence.stopped:
-        return f"Not shown: the run stopped at the {evidence.stopped} gate, because {_STOPS[evidence.stopped]}."
+        open_ = evidence.stopped == "budget" and budget_outcome(evidence) != "broken"
+        why = _STOPS["undecided" if open_ else evidence.stopped]
+        return f"Not shown: the run stopped at the {evidence.stopped} gate, because {why}."
     wins = {reference: recall_comparisons(evidence, config, reference) for reference in FLOOR}
     if any(part is None for part in wins.values()):
         return "Not known yet: this run did not hold the modules against both the frozen backbone and LoRA."

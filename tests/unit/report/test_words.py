@@ -173,6 +173,25 @@ def test_an_undecided_budget_is_said_and_called_neither_kept_nor_broken(folder):
         undo()
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_strict_stop_at_undecided_limits_is_not_called_broken(tmp_path, broken):
+    folder = write_fake_results(tmp_path, stop="budget")
+
+    def stopped(frame):
+        required = frame["required"].to_numpy()
+        return frame.assign(
+            met=~required, undecided=required & (not broken), action="stop", reason="undecided: too restless"
+        )
+
+    rewrite(folder, "gate_budget", stopped)
+    evidence = read_evidence(folder, fake_config())
+    assert evidence.stopped == "budget"
+    told, costs = headline(evidence, fake_config()), " ".join(str(line) for line in said(evidence, 3))
+    assert ("costs more than the efficiency budget allows" in told) == broken
+    assert ("could not tell whether the method is inside the efficiency budget" in told) != broken
+    assert ("More than allowed" in costs) == broken and ("Undecided" in costs) != broken
+
+
 def test_a_time_that_the_clock_cannot_tell_is_decided_by_what_is_counted_and_still_told(folder):
     def open_time(frame):
         row = frame.iloc[[0]].assign(required=True)
@@ -185,7 +204,9 @@ def test_a_time_that_the_clock_cannot_tell_is_decided_by_what_is_counted_and_sti
         counted = row.assign(
             criterion="vialign on ViT-B-32: inference_operations_overhead stays under 0.1 (share)", met=True
         )
-        return pd.concat([time, counted], ignore_index=True).assign(action="go")
+        rows = [time, counted]
+        rows += [part.assign(criterion=part["criterion"].str.replace("inference", "training")) for part in rows]
+        return pd.concat(rows, ignore_index=True).assign(action="go")
 
     undo = rewrite(folder, "gate_budget", open_time)
     try:
@@ -193,6 +214,7 @@ def test_a_time_that_the_clock_cannot_tell_is_decided_by_what_is_counted_and_sti
         assert "efficiency budget" not in headline(evidence, fake_config())
         costs = " ".join(str(line) for line in said(evidence, 3))
         assert "No more than allowed" in costs and "could not tell" in costs and "too restless" in costs
+        assert "inference_overhead" in costs and "training_overhead" in costs  # every one of them, not the first
         assert [badge.words for badge in badges(evidence)][1] == "passed"
     finally:
         undo()

@@ -1,5 +1,6 @@
 """What the method cost, as an answer of the summary."""
 
+import pandas as pd
 from markupsafe import Markup
 
 from vialign.gates.verdict import missed, undecided, unmeasured
@@ -53,26 +54,18 @@ def _outcome(evidence: Evidence) -> Markup | None:
     if verdict is None:
         return None
     broken, open_ = missed(verdict), undecided(verdict)
+    broken = broken[~broken["undecided"]]  # a strict gate stops at undecided limits too, which are not broken by that
     if broken.empty and len(open_):
-        first = open_.iloc[0]
         return say(
-            "<strong>Undecided</strong>: no limit of the efficiency budget is broken, and of {} this machine could not "
-            "tell whether it is kept (measured {}, limit {}; {}). Operations and bytes, which no clock measures, stand "
-            "beside it (Efficiency).",
-            quote(first, "criterion"),
-            cite_interval(first, "value", "number"),
-            cite(first, "threshold", "number"),
-            quote(first, "reason"),
+            "<strong>Undecided</strong>: no limit of the efficiency budget is broken, and this machine could not tell "
+            "whether these are kept: {}. Operations and bytes, which no clock measures, stand beside it (Efficiency).",
+            _limits(open_),
         )
     if broken.empty and len(unmeasured(verdict)):
-        first = unmeasured(verdict).iloc[0]
         return say(
             "<strong>No more than allowed</strong>, by its operations and bytes, which are the same on every machine. "
-            "Of {} the clock of this one could not tell (measured {}, limit {}; {}).",
-            quote(first, "criterion"),
-            cite_interval(first, "value", "number"),
-            cite(first, "threshold", "number"),
-            quote(first, "reason"),
+            "The clock of this one could not tell: {}.",
+            _limits(unmeasured(verdict)),
         )
     if broken.empty:
         # Times on a small backbone inform without binding; a reader must not take them for kept.
@@ -82,10 +75,18 @@ def _outcome(evidence: Evidence) -> Markup | None:
                 "that only inform are not (Gates)."
             )
         return say("<strong>No more than allowed</strong>: every limit of the efficiency budget is kept.")
-    first = broken.iloc[0]
-    return say(
-        "<strong>More than allowed</strong>. The efficiency budget is broken: {} (measured {}, limit {}).",
-        quote(first, "criterion"),
-        cite_interval(first, "value", "number"),
-        cite(first, "threshold", "number"),
+    return say("<strong>More than allowed</strong>. The efficiency budget is broken: {}.", _limits(broken))
+
+
+def _limits(rows: pd.DataFrame) -> Markup:
+    """Every limit of these rows of VERDICT, with what was measured and, where it is undecided, why."""
+    return Markup("; ").join(
+        say(
+            "{} (measured {}, limit {}{})",
+            quote(row, "criterion"),
+            cite_interval(row, "value", "number"),
+            cite(row, "threshold", "number"),
+            say("; {}", quote(row, "reason")) if row["undecided"] else "",
+        )
+        for _, row in rows.iterrows()
     )

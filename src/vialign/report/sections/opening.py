@@ -96,9 +96,9 @@ def design_review(evidence: Evidence, config: Config, called: Mapping[str, Any] 
         raise ValueError("a design review needs the verdict of the gate that stopped the run")
     broken = missed(verdict)
     section.blocks.append(
-        paragraph("A stop is a result: what depends on the claim was skipped. These required criteria do not hold.")
+        paragraph("A stop is a result: what depends on the claim was skipped. These required criteria are not met.")
     )
-    title = f"Broken rules of the {evidence.stopped} gate"
+    title = f"Criteria of the {evidence.stopped} gate that are not met"
     path = evidence.path(f"gate_{evidence.stopped}")
     section.blocks.append(verdict_table(broken, path, title))
     section.blocks.append(heading("What to try, strongest evidence first"))
@@ -114,7 +114,7 @@ def design_review(evidence: Evidence, config: Config, called: Mapping[str, Any] 
     section.blocks.append(
         paragraph(
             "Change what made the run stop in your config file and call Snakemake again: it does what is missing, in "
-            "that one call. To go on although these criteria do not hold, set <code>gates.{}.action</code> to "
+            "that one call. To go on although these criteria are not met, set <code>gates.{}.action</code> to "
             "<code>warn</code> there, or call",
             evidence.stopped,
         )
