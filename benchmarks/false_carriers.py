@@ -118,9 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000, help="runs drawn from each world")
     trials = parser.parse_args().trials
-    print(
-        "| constant costs | shuffle costs | images | seeds | seed effect | the driver carries | called so, % | 95 % |"
-    )
+    print("| constant costs | shuffle costs | images | seeds | seed effect | carries | called so, % | 95 % |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for number, world in enumerate(WORLDS):
         found = binomtest(called(world, trials, number), trials)
