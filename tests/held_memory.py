@@ -114,6 +114,7 @@ def main(folder: Path, held: bool) -> dict[str, int]:
     from vialign.files.artifacts import read_table_in_parts
     from vialign.methods.inputs import read_split
     from vialign.methods.objective import Objective, SplitData, part_of
+    from vialign.stage import free_tables_at_once
     from vialign.tables.language import UNITS
     from vialign.training.batches import BatchOrder
 
@@ -143,6 +144,7 @@ def main(folder: Path, held: bool) -> dict[str, int]:
         def pair_scores(self, images: dict[str, torch.Tensor], texts: dict[str, torch.Tensor]) -> torch.Tensor:
             return (images["pooled"] * texts["pooled"]).sum(dim=-1)
 
+    free_tables_at_once()
     torch.set_num_threads(1)
     encoded = "held.safetensors" if held else "encoded.safetensors"
 

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
 from vialign.config.experiment import Config, digest, load_config
@@ -178,6 +179,20 @@ def test_the_machine_tells_what_the_system_tells(tmp_path):
         (tmp_path / f"driver/nvidia/gpus/{place}/information").write_text(text)
     assert machine(tmp_path).endswith(", Some GPU, GPU")
     assert "Some" not in machine(tmp_path / "nothing here") and "processors" in machine(tmp_path / "nothing here")
+
+
+@pytest.mark.parametrize("chosen", ["", "mimalloc"])
+def test_tables_are_freed_at_once_unless_the_user_chose_how(snakemake, monkeypatch, chosen):
+    before = pa.default_memory_pool()
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", chosen)
+    if not chosen:
+        monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL")
+    pa.set_memory_pool(pa.mimalloc_memory_pool())
+    try:
+        with stage(snakemake):
+            assert pa.default_memory_pool().backend_name == (chosen or "system")
+    finally:
+        pa.set_memory_pool(before)
 
 
 def test_threads_wait_without_keeping_a_core_unless_the_user_says_otherwise(snakemake, monkeypatch):
