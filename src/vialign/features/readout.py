@@ -199,7 +199,16 @@ def pointing_hits(
 def cluster_interval(
     values: Float[np.ndarray, "item"], cluster: Int[np.ndarray, "item"], draws: Int[np.ndarray, "bootstrap cluster"]
 ) -> tuple[float, float, float]:
-    """Mean of `values` and its 95 % percentile interval when whole clusters are drawn, as listed in `draws`."""
+    """Mean of `values` and its 95 % percentile interval when whole clusters are drawn, as listed in `draws`.
+
+    Where all values are 0, or all 1, every drawing has that mean: the interval is then Wilson's, of as many clusters.
+    """
+    if (values == values[0]).all() and values[0] in (0, 1):
+        from scipy.stats import binomtest
+
+        clusters = draws.shape[1]
+        end = binomtest(int(values[0]) * clusters, clusters).proportion_ci(0.95, method="wilson")
+        return float(values[0]), float(end.low), float(end.high)
     sums = np.bincount(cluster, values, minlength=draws.shape[1])
     counts = np.bincount(cluster, minlength=draws.shape[1])
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)

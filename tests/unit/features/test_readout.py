@@ -9,6 +9,7 @@ from vialign.backbone.image_towers import TowerOutput
 from vialign.config.data import FeaturesConfig
 from vialign.data.base import image_table
 from vialign.errors import UserError
+from vialign.evaluation.statistics import wilson_interval
 from vialign.features import choose_readout, measure_readouts
 from vialign.features.readout import centres_inside, cluster_interval, pointing_hits, pointing_targets
 from vialign.tables.data import OBJECTS
@@ -176,3 +177,11 @@ def test_the_interval_is_that_of_drawing_whole_images():
     means = [np.concatenate([values[cluster == image] for image in draw]).mean() for draw in draws]
     expected = (values.mean(), *np.percentile(means, [2.5, 97.5]))
     np.testing.assert_allclose(cluster_interval(values, cluster, draws), expected)
+
+
+@pytest.mark.parametrize("hit", [0.0, 1.0])
+def test_where_all_phrases_agree_the_interval_is_wilsons_over_images(hit):
+    draws = np.random.default_rng(0).integers(0, 30, (200, 30))
+    found = cluster_interval(np.full(60, hit), np.repeat(np.arange(30), 2), draws)
+    assert found == pytest.approx((hit, *wilson_interval(hit * 30, 30, 0.05)))
+    assert found[2] - found[1] > 0.05
