@@ -73,6 +73,11 @@ class Config(Section):
         """Every split that finished methods are evaluated on: those of the data set, then the benchmarks' own."""
         return (*self.evaluation.splits, *self.data.benchmarks)
 
+    @property
+    def headline_splits(self) -> tuple[str, ...]:
+        """Those that the answer of the report is about: the data set's first test split, and the benchmarks' own."""
+        return (self.evaluation.splits[0], *self.data.benchmarks)
+
     @model_validator(mode="after")
     def early_before_end(self) -> "Config":
         """The early check must lie inside the training."""

@@ -121,3 +121,15 @@ def test_the_summary_says_on_which_backbone_and_with_which_supervision(evidence)
     )
     assert "none, drawn by seed" in str(setting(evidence, random))
     assert setting(Evidence(Path(), {}, (), None, {}), fake_config()) is None
+
+
+def test_boxes_of_another_data_set_are_not_called_those_of_training_images(evidence):
+    evidence = replace(evidence, frames={**evidence.frames, "comparisons": pd.DataFrame({"method": ["vialign"]})})
+    own, other = fake_config(), fake_config(data={"disentangle": {"dataset": "visual_genome", "folder": "vg"}})
+    for config, known in (
+        (own, "training images, where the data set has any"),
+        (other, "images of <code>visual_genome"),
+    ):
+        for said in (str(setting(evidence, config)), "".join(supervision(evidence, config, ["frozen"]))):
+            assert known in said and ("visual_genome" in said) == (config is other)
+            assert ("training images, where" in said) == (config is own)

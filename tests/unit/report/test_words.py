@@ -146,6 +146,40 @@ def test_the_answer_follows_the_tables(folder, change, expected):
         undo()
 
 
+def moved(name, to):
+    """Comparisons of a run whose items `name` came from a benchmark of its own, and that asks nothing else."""
+
+    def change(frame):
+        frame = differences(0.04, 0.02, combining=GAIN)(frame)
+        retrieval = frame["benchmark"].str.endswith(("text_to_image", "image_to_text"))
+        own = frame[frame["benchmark"] == f"test/{name}"].assign(benchmark=to)
+        return pd.concat([frame[retrieval], own], ignore_index=True)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "asked", "combines"),
+    [
+        ("winoground", "winoground/winoground", {"winoground": {"folder": "w"}}, True),
+        ("aro_relation", "aro/aro_relation", {"aro": {"folder": "a"}}, True),
+        ("aro_relation", "aro/aro_relation", {"winoground": {"folder": "w"}}, False),
+        ("vqa", "vqa/vqa", {"vqa": {"folder": "v"}}, False),
+        ("aro_relation", "test_domain/aro_relation", {}, False),
+    ],
+)
+def test_a_benchmark_of_its_own_counts_as_the_forms_of_the_first_test_split_do(folder, name, to, asked, combines):
+    """With published data every benchmark but retrieval has a split of its own, which the answer must not pass over."""
+    undo = rewrite(folder, "comparisons", moved(name, to))
+    try:
+        config = fake_config(data={"benchmarks": asked})
+        found = headline(read_evidence(folder, config), config)
+    finally:
+        undo()
+    assert ("on how concepts combine and in retrieval" in found) == combines
+    assert found.startswith("Yes, on this data: the modules beat both")
+
+
 def test_a_broken_budget_is_part_of_the_answer(folder):
     undo = rewrite(folder, "gate_budget", lambda frame: frame.assign(met=False, action="warn"))
     try:

@@ -213,9 +213,9 @@ def _differences(part: pd.DataFrame) -> Markup:
 
 
 def _extremes(evidence: Evidence, config: Config) -> Markup | None:
-    """The largest and the smallest difference to LoRA outside retrieval, on the first test split."""
-    part = _own(evidence, "lora")
-    part = part[part["benchmark"].str.startswith(f"{config.evaluation.splits[0]}/") & (part["measure"] != "r1")]
+    """The largest and the smallest difference to LoRA outside retrieval."""
+    part = summary.of_headline(_own(evidence, "lora"), config)
+    part = part[part["measure"] != "r1"]
     if part.empty:
         return None
     ordered = part.assign(label=benchmark_name(part)).sort_values("difference", kind="stable")
@@ -271,8 +271,7 @@ def _weakest(evidence: Evidence, config: Config) -> Markup | None:
     if results is None:
         return None
     part = results[results["method"].eq(method) & results["convention"].eq("micro")]
-    part = part[part["measure"].isin(summary.PRIMARY)]
-    part = part[part["benchmark"].str.startswith(f"{config.evaluation.splits[0]}/")]
+    part = summary.of_headline(part[part["measure"].isin(summary.PRIMARY)], config)
     if part.empty:
         return None
     row = part.assign(label=benchmark_name(part)).sort_values("value", kind="stable").iloc[0]

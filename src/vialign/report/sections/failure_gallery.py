@@ -13,6 +13,7 @@ from vialign.report.evidence import Evidence
 from vialign.report.numbers import cite
 from vialign.report.pictures import open_album
 from vialign.report.sections.common import method_order
+from vialign.report.summary import of_headline
 from vialign.tables.failures import FAILURE_CLASSES
 
 _SAME = ["benchmark", "item_id", "true_text", "chosen_text", "chosen_image"]
@@ -21,8 +22,7 @@ _SAME = ["benchmark", "item_id", "true_text", "chosen_text", "chosen_image"]
 
 def example_gallery(evidence: Evidence, config: Config, frame: pd.DataFrame) -> list[Markup]:
     """Examples of the first test split and of the benchmarks with images of their own, with controls to filter them."""
-    splits = (config.evaluation.splits[0], *config.data.benchmarks)
-    examples = choose_examples(frame[frame["benchmark"].str.startswith(tuple(f"{s}/" for s in splits))], config)
+    examples = choose_examples(of_headline(frame, config), config)
     path = evidence.path("failures")
     if examples.empty:
         return [heading("Examples"), absent("examples of failures of the first test split", path, evidence.stopped)]

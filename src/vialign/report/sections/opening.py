@@ -48,10 +48,11 @@ def _results_picture(evidence: Evidence, config: Config) -> Markup | None:
     if results is None:
         return None
     part = results[results["measure"].isin(summary.PRIMARY) & results["convention"].eq("micro")]
-    part = part[part["benchmark"].str.startswith(f"{config.evaluation.splits[0]}/")]
+    part = summary.of_headline(part, config)
     if part.empty:
         return None
-    title = f"Every method on the {words(config.evaluation.splits[0])} split"
+    beside = " and the benchmarks" if config.data.benchmarks else ""
+    title = f"Every method on the {words(config.evaluation.splits[0])} split{beside}"
     svg = interval_plot(
         by_method(config, part.assign(label=benchmark_name(part))),
         name="summary-results",

@@ -30,8 +30,8 @@ def setting(evidence: Evidence, config: Config) -> Markup | None:
         return None
     return say(
         "The backbone is <code>{}</code> with the weights <code>{}</code>, frozen. Beyond the images and captions that "
-        "LoRA was trained on, <code>{}</code> was told the labelled boxes of at most {} training images, for its "
-        "dictionary, where the data set has any, and reads some captions with a parser.",
+        "LoRA was trained on, <code>{}</code> was told the labelled boxes of {}, for its dictionary, and reads some "
+        "captions with a parser.",
         config.backbone.architecture,
         config.backbone.checkpoint or "none, drawn by seed",
         method,
@@ -40,8 +40,12 @@ def setting(evidence: Evidence, config: Config) -> Markup | None:
 
 
 def _labelled(config: Config) -> Markup:
-    """The images whose boxes the dictionary is told, at most."""
-    return cite_config(config, "visual.images" if config.visual.labelled is None else "visual.labelled", "count")
+    """The images whose boxes the dictionary is told."""
+    most = cite_config(config, "visual.images" if config.visual.labelled is None else "visual.labelled", "count")
+    source = config.data.disentangle
+    if source is None:
+        return say("at most {} training images, where the data set has any", most)
+    return say("at most {} images of <code>{}</code>", most, source.dataset)
 
 
 def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Markup]:
@@ -95,10 +99,9 @@ def _terms(evidence: Evidence, config: Config, methods: list[str]) -> list[Marku
     )
     explained = paragraph(
         "Two methods are on equal terms where their rows agree. All start from the same backbone, which saw the same "
-        "pairs before. The boxes are those of at most {} training images, where the data set has any. Pairs before "
-        "training are the images and captions that the dictionary and the phrase units are fitted on. Seconds are by "
-        "the clock of the run's machine, with whatever ran beside: of the fits that all seeds share, and of one "
-        "seed's steps.",
+        "pairs before. The boxes are those of {}. Pairs before training are the images and captions that the "
+        "dictionary and the phrase units are fitted on. Seconds are by the clock of the run's machine, with whatever "
+        "ran beside: of the fits that all seeds share, and of one seed's steps.",
         _labelled(config),
     )
     return [heading("Supervision and pairs"), table, explained]
