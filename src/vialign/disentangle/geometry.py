@@ -12,7 +12,8 @@ from vialign.disentangle.types import RELATION, Phrases, Prototypes
 GEOMETRY = 8
 """Numbers that `relative_geometry` gives."""
 ADDED = 0.5
-"""Share of geometry in the match of a relation that is not spatial: what is seen and where it lies weigh the same."""
+"""Share of geometry in the match of a relation that is not spatial: what is seen and where it lies weigh the same. It
+was not searched."""
 
 
 def relative_geometry(

@@ -20,6 +20,7 @@ from vialign.disentangle.prototype_quality import visual_quality
 from vialign.disentangle.quality import text_quality
 from vialign.disentangle.readings import read_both
 from vialign.disentangle.span_table import span_rows
+from vialign.disentangle.spatial import set_spatial
 from vialign.disentangle.text import TextDisentangler
 from vialign.disentangle.text_fitting import fit_text
 from vialign.disentangle.types import Prototypes
@@ -186,6 +187,7 @@ def fit_and_measure_text(
         typed = type_captions(frame.reset_index(), units["train"], captions, config, backbone, nlp, seed)
     told = features["train"], units["train"], image_of_text, prototypes
     text, log = fit_text(*told, config, seed, captions, typed, device)
+    set_spatial(text, features["train"], units["train"], frame["text"].tolist(), captions)
     if gold.empty:
         return text, Measured(domain, seed), log
     return text, text_quality(text, features["selection"], gold, units["selection"], domain, seed), log

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vialign.config.disentangle import TextConfig
 from vialign.disentangle.gate import gate_shares, unfitted_gate
-from vialign.disentangle.geometry import GEOMETRY
+from vialign.disentangle.geometry import ADDED, GEOMETRY
 from vialign.disentangle.structure import TokenDistributions, decode, fill_slots, mix, smoothed
 from vialign.disentangle.types import NONE, RELATION, Phrases, TokenStructure
 
@@ -45,6 +45,8 @@ class TextDisentangler(nn.Module):
     """
 
     mean: Tensor
+    spatial: Tensor
+    """Weights of a relation's mean word, and a constant: above zero it is spatial (`vialign.disentangle.spatial`)."""
 
     def __init__(
         self,
@@ -70,6 +72,8 @@ class TextDisentangler(nn.Module):
         self.kind_weight = nn.Parameter(torch.zeros(4))
         self.direct = nn.Linear(lexical or dimension, GEOMETRY, bias=False)
         self.register_buffer("mean", torch.zeros(dimension))
+        # Until it is told, every relation is spatial.
+        self.register_buffer("spatial", F.pad(torch.zeros(lexical or dimension), (0, 1), value=1.0))
 
     @classmethod
     def from_config(cls, config: TextConfig, dimension: int, lexical: int = 0) -> "TextDisentangler":
@@ -177,7 +181,9 @@ class TextDisentangler(nn.Module):
         weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12)
         features = features * present[..., None]
         related = (slots.kind == RELATION) & (slots.subject >= 0) & (slots.object >= 0)
-        direction = F.normalize(self.direct(assign @ reading.words), dim=-1) * related[..., None]
+        words = assign @ reading.words
+        share = torch.where(words @ self.spatial[:-1] + self.spatial[-1] > 0, 1.0, ADDED) * related
+        direction = F.normalize(self.direct(words), dim=-1) * share[..., None]
         return Phrases(features, weight, slots.kind, slots.subject, slots.object, assign, direction)
 
 

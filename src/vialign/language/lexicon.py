@@ -223,6 +223,12 @@ def spatial_end(relation: str) -> str | None:
     return next((end for end in ends if end in _CONCEPT_OF), None)
 
 
+def is_spatial(relation: str) -> bool:
+    """Whether two boxes can decide a relation: it says where its sides lie, or which of them is larger."""
+    end = spatial_end(relation.lower())
+    return end is not None and _CONCEPT_OF[end] not in ("with", "without")
+
+
 def _excluded_forms(form: str, vocabulary: Vocabulary) -> list[str]:
     groups = _EXCLUDES[_CONCEPT_OF[form]]
     for group in groups:

@@ -21,6 +21,7 @@ from vialign.digest import code_digest
 from vialign.disentangle import Phrases, Prototypes, TextDisentangler, fit_text, fit_visual
 from vialign.disentangle.caption_data import type_captions
 from vialign.disentangle.moved import FITTED_MOVES, MOVES
+from vialign.disentangle.spatial import set_spatial
 from vialign.errors import UserError
 from vialign.features import contract_provenance, extract_texts, read_texts
 from vialign.features.readout import require_readout
@@ -165,7 +166,9 @@ def fit_phrases(
     units, _ = parse(texts["text"].tolist(), texts["text_id"].tolist(), parser)
     every = torch.arange(len(texts))
     typed = type_captions(texts, units, every, config, backbone, parser, seed)
-    return fit_text(features, units, image_of_text, prototypes, config, seed, every, typed)
+    text, log = fit_text(features, units, image_of_text, prototypes, config, seed, every, typed)
+    set_spatial(text, features, units, texts["text"].tolist(), every)
+    return text, log
 
 
 def _read_patches(backbone: "Backbone", folder: Path, images: Sequence[str], readout: str, batch: int) -> _Patches:

@@ -1,5 +1,7 @@
 """What carries a gain: every replacement does what it says, and planted worlds are called by their name."""
 
+from dataclasses import fields, replace
+
 import pandas as pd
 import pytest
 import torch
@@ -22,6 +24,8 @@ from vialign.analysis.attribution.running import frozen_outcomes, measured_capti
 from vialign.config.methods import CurriculumConfig, TrainingConfig
 from vialign.config.signal import SignalConfig
 from vialign.data.base import image_table
+from vialign.disentangle.encoded import StoredPhrases
+from vialign.disentangle.geometry import ADDED
 from vialign.disentangle.visual import VisualDisentangler
 from vialign.methods.baselines.frozen import Frozen
 from vialign.methods.curriculum.method import CurriculumMethod
@@ -90,6 +94,18 @@ def test_geometry_alone_counts_relations_alone(data):
     # Other prototype features in the same places, with the same matches, change no score of the correction itself.
     side = method.images(alone, torch.arange(3))
     assert not side["read"].any()
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a file"])
+def test_geometry_alone_is_the_whole_match_of_a_relation_that_is_not_spatial_too(data, kept):
+    phrases = replace(data["train"].phrases, direction=ADDED * data["train"].phrases.direction)
+    if kept == "in a file":
+        parts = {part.name: getattr(phrases, part.name) for part in fields(phrases)}
+        phrases = StoredPhrases(**parts, geometry=phrases.direction.norm(dim=-1).half())
+    found = geometry_alone(replace(data["train"], phrases=phrases)).phrases.index(torch.arange(len(phrases)))
+    share = found.direction.norm(dim=-1)
+    told = data["train"].phrases.direction.any(dim=-1)
+    torch.testing.assert_close(share, told.float())
 
 
 def test_no_image_keeps_its_prototypes_in_a_shuffle(data):

@@ -13,6 +13,7 @@ from scipy.stats import binom
 from tolerance import close
 from unit.signal.conftest import make_world
 from vialign.config.signal import SignalConfig
+from vialign.disentangle.geometry import ADDED
 from vialign.disentangle.types import RELATION, Phrases, Prototypes
 from vialign.errors import UserError
 from vialign.signal.calibration import LogisticCalibration, SignalCalibration
@@ -42,6 +43,7 @@ def random_sides(images: int = 7, texts: int = 9, seed: int = 0) -> tuple[Protot
     )
     direction = torch.zeros(texts, 3, 8)
     direction[::2, 2] = F.normalize(torch.randn(len(direction[::2]), 8, generator=draw), dim=-1)
+    direction[::4] *= ADDED  # these are not spatial
     weight = torch.rand(texts, 3, generator=draw)
     weight[3] = 0
     features = F.normalize(torch.randn(texts, 3, 8, generator=draw), dim=-1)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn import functional
 
 from vialign.analysis.attribution.names import DRIVERS, LOCAL
 from vialign.config.signal import SignalConfig
+from vialign.disentangle.encoded import StoredPhrases
 from vialign.disentangle.types import Phrases, Prototypes, reordered
 from vialign.methods.curriculum.method import CurriculumMethod
 from vialign.methods.objective import SplitData
@@ -112,6 +114,11 @@ def geometry_alone(data: SplitData) -> SplitData:
     # A unit without weight may name no other: what follows cuts the units behind the last that counts.
     subject, object_ = (torch.where(told > 0, index, -1) for index in (phrases.subject, phrases.object))
     weight = weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-8)
+    # Of a relation that is not spatial, too, the geometry is here the whole match.
+    if isinstance(phrases, StoredPhrases):
+        phrases = replace(phrases, geometry=None if phrases.geometry is None else phrases.geometry.sign())
+    elif phrases.direction is not None:
+        phrases = replace(phrases, direction=functional.normalize(phrases.direction, dim=-1))
     return replace(data, phrases=replace(phrases, weight=weight, subject=subject, object=object_))
 
 

@@ -5,7 +5,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from vialign.disentangle.geometry import relation_matches
+from vialign.disentangle.geometry import matched_with_geometry
 from vialign.disentangle.types import Phrases, Prototypes
 
 
@@ -28,5 +28,6 @@ def all_local(prototypes: Prototypes, phrases: Phrases, *, geometry: bool = True
             prototypes.moments[every, place[text, index[text, unit].clamp_min(0)]]
             for index in (phrases.subject, phrases.object)
         )
-        best[text, unit] = relation_matches(subject, object_, phrases.direction[text, unit][:, None])
+        asked = phrases.direction[text, unit][:, None]
+        best[text, unit] = matched_with_geometry(best[text, unit], subject, object_, asked)
     return einsum(phrases.weight, best, "t m, t m i -> t i")
