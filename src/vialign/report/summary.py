@@ -7,6 +7,7 @@ import pandas as pd
 
 from vialign.analysis.attribution.names import DRIVER
 from vialign.config.experiment import Config
+from vialign.data.benchmarks.items import PAIRS_CHANCE
 from vialign.gates.verdict import missed, not_shown, undecided
 from vialign.report.evidence import GATES, Evidence
 
@@ -62,6 +63,7 @@ _IN_COMBINING = {
     "worse": "on how concepts combine they are worse",
     "mixed": "on how concepts combine they win some measures and lose others",
     "undecided": "on how concepts combine no gain over both the frozen backbone and LoRA could be shown",
+    "guessing": "on how concepts combine they are above both the frozen backbone and LoRA, but nowhere above guessing",
     "unmeasured": "no benchmark that needs the image asks how concepts combine",
 }
 
@@ -168,7 +170,9 @@ def _combining(evidence: Evidence, config: Config) -> str:
     That is outside retrieval, on the first test split and the benchmarks but VQA v2, whose questions are of all kinds.
     What a classifier solves without seeing an image says nothing about it and does not count. `better` when they win a
     measure against both and lose none to either, `worse` the other way round, `mixed` when they win and lose,
-    `undecided` when neither can be shown, `unmeasured` without such a benchmark.
+    `undecided` when neither can be shown, `unmeasured` without such a benchmark. A scorer may be worse than guessing:
+    one that prefers a caption whatever the image never wins an item of two captions and two images. Whatever shakes its
+    scores then looks like a gain: `guessing` when they win only where their own interval reaches down to chance.
     """
     method, comparisons = main_method(evidence), evidence.get("comparisons")
     if method is None or comparisons is None:
@@ -182,11 +186,25 @@ def _combining(evidence: Evidence, config: Config) -> str:
         return "unmeasured"
     significant = own["p_holm"] < config.evaluation.level
     place = [own["benchmark"], own["measure"]]
-    won = bool((significant & (own["difference"] > 0)).groupby(place).all().any())
+    wins = (significant & (own["difference"] > 0)).groupby(place).all()
+    won = any(not _may_guess(evidence, method, str(name), str(measure)) for name, measure in wins[wins].index)
     lost = bool((significant & (own["difference"] < 0)).any())
+    if wins.any() and not won and not lost:
+        return "guessing"
     return {(True, False): "better", (False, True): "worse", (True, True): "mixed", (False, False): "undecided"}[
         won, lost
     ]
+
+
+def _may_guess(evidence: Evidence, method: str, benchmark: str, measure: str) -> bool:
+    """Whether the method's interval on a measure reaches down to what guessing gives; no where that is not known."""
+    results, blind = evidence.get("results"), evidence.get("blind")
+    if results is None or blind is None:
+        return False
+    known = blind.loc[blind["benchmark"] == benchmark, "chance"].tolist()
+    chance = PAIRS_CHANCE.get(measure, known[0] if known else None)
+    own = results[results["method"].eq(method) & results["benchmark"].eq(benchmark) & results["measure"].eq(measure)]
+    return chance is not None and bool((own["low"] <= chance).any())
 
 
 def of_headline(rows: pd.DataFrame, config: Config) -> pd.DataFrame:

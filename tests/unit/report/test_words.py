@@ -180,6 +180,25 @@ def test_a_benchmark_of_its_own_counts_as_the_forms_of_the_first_test_split_do(f
     assert found.startswith("Yes, on this data: the modules beat both")
 
 
+@pytest.mark.parametrize("low", [0.0, 0.9])
+def test_a_gain_that_ends_at_guessing_is_none(folder, low):
+    """A scorer that prefers one caption whatever the image is below chance, and noise alone brings it up to there."""
+    changes = {
+        "comparisons": differences(0.04, 0.02, p_lora=0.4, combining=GAIN),
+        "results": lambda frame: frame.assign(low=low, value=0.95, high=1.0),
+        # The made-up run says of vqa not what guessing gives.
+        "blind": lambda frame: pd.concat([frame, frame.head(1).assign(benchmark="test/vqa", chance=0.2, solved=False)]),
+    }
+    undo = [rewrite(folder, name, change) for name, change in changes.items()]
+    try:
+        found = headline(read_evidence(folder, fake_config()), fake_config())
+    finally:
+        for back in undo:
+            back()
+    assert ("but nowhere above guessing" in found) == (low == 0.0)
+    assert ("the modules beat both the frozen backbone and LoRA on how concepts combine" in found) == (low == 0.9)
+
+
 def test_a_broken_budget_is_part_of_the_answer(folder):
     undo = rewrite(folder, "gate_budget", lambda frame: frame.assign(met=False, action="warn"))
     try:
