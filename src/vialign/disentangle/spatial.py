@@ -60,8 +60,8 @@ def _relations(
     captions: Int[Tensor, "caption"],
 ) -> Iterator[tuple[str, Float[Tensor, "width"]]]:
     """Each relation with both arguments: what it says, and the mean embedding of its words."""
-    for start in range(0, len(features), _BLOCK):
-        stop = min(start + _BLOCK, len(features))
+    for start in range(0, len(features.ids), _BLOCK):
+        stop = min(start + _BLOCK, len(features.ids))
         inside = captions[(captions >= start) & (captions < stop)]
         if not len(inside):
             continue

@@ -31,7 +31,9 @@ def features_of(world, kept):
     whole.mask[kept:] = mask.roll(-1, 0)
     whole.offsets[kept:] = offsets.roll(-1, 0)
     kinds = ["caption"] * kept + ["shuffle"] * kept
-    return whole, pd.DataFrame({"text_id": whole.ids, "image_id": [f"i{k}" for k in range(kept)] * 2, "kind": kinds})
+    texts = [*world.texts[:kept], *world.texts[1:kept], world.texts[0]]
+    images = [f"i{k}" for k in range(kept)] * 2
+    return whole, pd.DataFrame({"text_id": whole.ids, "image_id": images, "kind": kinds, "text": texts})
 
 
 @pytest.fixture(scope="module")

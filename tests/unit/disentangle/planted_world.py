@@ -114,6 +114,7 @@ class Captions:
     image_of_text: torch.Tensor
     content: torch.Tensor
     """Entity labels of each caption, as indices into LABELS."""
+    texts: list[str]
 
 
 def make_captions(count: int, seed: int) -> Captions:
@@ -121,7 +122,7 @@ def make_captions(count: int, seed: int) -> Captions:
     rng = np.random.default_rng(seed)
     words = ["a", "the", *COLOURS, *SHAPES, *RELATIONS, "is"]
     vectors = _vectors(np.random.default_rng(11), len(words) + 1)
-    rows, tokens, spans, content = [], [], [], []
+    rows, tokens, spans, content, texts = [], [], [], [], []
     for text in range(count):
         first, second = rng.choice(6, 2, replace=False)
         content.append((first, second))
@@ -129,6 +130,7 @@ def make_captions(count: int, seed: int) -> Captions:
         phrase += ["the", *LABELS[second].split()]
         ends = np.cumsum([len(word) + 1 for word in phrase]) - 1
         span = [(int(end) - len(word), int(end)) for word, end in zip(phrase, ends, strict=True)]
+        texts.append(" ".join(phrase))
         tokens.append([words.index(word) for word in phrase])
         spans.append(span)
         relation = len(phrase) - 4
@@ -151,4 +153,4 @@ def make_captions(count: int, seed: int) -> Captions:
     states = vectors[index] + 0.5 * F.pad(vectors[index], (0, 0, 1, 0))[:, :-1] + vectors[0] * 0.5
     states = states + torch.from_numpy(rng.normal(size=states.shape)).float() * 0.05
     features = FakeTextFeatures([f"t{k}" for k in range(count)], 4 * states * mask[..., None], mask, offsets)
-    return Captions(features, pd.DataFrame(rows), torch.arange(count), torch.tensor(np.array(content)))
+    return Captions(features, pd.DataFrame(rows), torch.arange(count), torch.tensor(np.array(content)), texts)
