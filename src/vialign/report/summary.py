@@ -204,6 +204,7 @@ def _may_guess(evidence: Evidence, method: str, benchmark: str, measure: str) ->
     known = blind.loc[blind["benchmark"] == benchmark, "chance"].tolist()
     chance = PAIRS_CHANCE.get(measure, known[0] if known else None)
     own = results[results["method"].eq(method) & results["benchmark"].eq(benchmark) & results["measure"].eq(measure)]
+    own = own[own["convention"] == "micro"]  # the mean that is compared
     return chance is not None and bool((own["low"] <= chance).any())
 
 

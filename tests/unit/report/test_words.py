@@ -185,7 +185,10 @@ def test_a_gain_that_ends_at_guessing_is_none(folder, low):
     """A scorer that prefers one caption whatever the image is below chance, and noise alone brings it up to there."""
     changes = {
         "comparisons": differences(0.04, 0.02, p_lora=0.4, combining=GAIN),
-        "results": lambda frame: frame.assign(low=low, value=0.95, high=1.0),
+        # What is compared is the mean over items; another mean says nothing of it.
+        "results": lambda frame: pd.concat(
+            [frame.assign(low=low, value=0.95, high=1.0), frame.assign(low=0.0, convention="macro")]
+        ),
         # The made-up run says of vqa not what guessing gives.
         "blind": lambda frame: pd.concat([frame, frame.head(1).assign(benchmark="test/vqa", chance=0.2, solved=False)]),
     }
